@@ -1,0 +1,120 @@
+"""Prometheus text of gauge families, rendered fast from arrays.
+
+A series' name and labels never change between scrapes, so `series_prefixes` renders them once
+and the caller keeps the result; a scrape then only joins prefixes and values.
+"""
+
+import gzip
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import compress
+
+import numpy as np
+from flask import Response
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from werkzeug.datastructures import Accept
+from werkzeug.http import parse_accept_header
+
+_METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_LABEL_NAME = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
+_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+_EOF = b"# EOF\n"
+_FLOAT32_DIGITS = 7
+
+
+def escape_label_value(value: str) -> str:
+    """A label value as it stands between quotes in the text format."""
+    return value.translate(_ESCAPES)
+
+
+def series_prefixes(name: str, label_names: Sequence[str], label_rows: Iterable[Sequence[str]]) -> list[str]:
+    """One 'name{label="value",…} ' per row of label values, ready for a value to follow.
+
+    Raises ValueError for a name Prometheus refuses or a row of the wrong length.
+    """
+    if not _METRIC_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no metric name; expected letters, digits, _ or :, no digit first")
+    for label in label_names:
+        if not _LABEL_NAME.fullmatch(label):
+            raise ValueError(
+                f"{label!r} is no label name; expected letters, digits or _, no digit or __ first"
+            )
+    if not label_names:
+        return [f"{name} " for _ in label_rows]
+    starts = [f'{label}="' for label in label_names]
+    return [
+        f"{name}{{"
+        + ",".join([f'{start}{escape_label_value(value)}"' for start, value in zip(starts, row, strict=True)])
+        + "} "
+        for row in label_rows
+    ]
+
+
+def family_header(name: str, help_text: str, kind: str = "gauge") -> str:
+    """The HELP and TYPE lines of a family, valid in the text format and in OpenMetrics."""
+    if '"' in help_text:  # the two formats disagree on how to escape it
+        raise ValueError(f"the help of {name} has a double quote; use single quotes")
+    return f"# HELP {name} {help_text.translate(_ESCAPES)}\n# TYPE {name} {kind}\n"
+
+
+def render_family(name: str, help_text: str, prefixes: Sequence[str], values: np.ndarray) -> str:
+    """One gauge family; `values` (N,) float belong to the N prefixes, in any real dtype.
+
+    NaN means "not known" and gives no series; a family without any value gives no text at all.
+    """
+    flat = np.asarray(values).ravel()
+    if flat.size != len(prefixes):
+        raise ValueError(
+            f"{name}: {len(prefixes)} series but {flat.size} values; expected one value a series"
+        )
+    known = ~np.isnan(flat)
+    if not known.all():
+        flat, prefixes = flat[known], list(compress(prefixes, known))
+    if not flat.size:
+        return ""
+    return family_header(name, help_text) + "\n".join(map(str.__add__, prefixes, render_values(flat))) + "\n"
+
+
+def render_values(values: np.ndarray) -> list[str]:
+    """Values (N,) without NaN as text; float32 with the 7 digits it holds, infinities as +Inf and -Inf."""
+    if values.dtype == np.float32:
+        values = _round_significant(values)
+    texts = list(map(repr, np.asarray(values, np.float64).tolist()))
+    for index in np.flatnonzero(np.isinf(values)).tolist():
+        texts[index] = "+Inf" if values[index] > 0 else "-Inf"
+    return texts
+
+
+def _round_significant(values: np.ndarray) -> np.ndarray:
+    """float64 values at float32's precision: the digits that conversion would invent are left out."""
+    wide = values.astype(np.float64)
+    size = np.abs(wide)
+    plain = (size > 1e-30) & (size < 1e30)
+    decimals = _FLOAT32_DIGITS - 1 - np.floor(np.log10(size, where=plain, out=np.zeros_like(size)))
+    up, down = 10.0 ** np.maximum(decimals, 0), 10.0 ** np.maximum(-decimals, 0)
+    return np.where(plain, np.rint(np.where(plain, wide, 0) * up / down) / up * down, wide)
+
+
+def metrics_response(
+    registry: CollectorRegistry, extra: bytes, request_headers: Mapping[str, str]
+) -> Response:
+    """The answer to a scrape: the registry's families followed by `extra`, which is text from this module.
+
+    OpenMetrics or plain text as the Accept header asks, gzip (level 1) where it is accepted.
+    """
+    try:
+        encode, content_type = choose_encoder(request_headers.get("Accept", ""))
+    except (TypeError, ValueError):  # a version parameter that is not a version
+        encode, content_type = choose_encoder("")
+    body = encode(registry)
+    if content_type.startswith("application/openmetrics-text"):
+        body = body.removesuffix(_EOF) + extra + _EOF
+    else:
+        body += extra
+    headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
+    accepted = parse_accept_header(request_headers.get("Accept-Encoding", ""), Accept)
+    if accepted.quality("gzip") > 0:
+        body = gzip.compress(body, compresslevel=1, mtime=0)
+        headers["Content-Encoding"] = "gzip"
+    return Response(body, headers=headers)

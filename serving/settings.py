@@ -1,0 +1,287 @@
+"""YAML files read into frozen, checked settings.
+
+A settings object that exists is valid: `load` either returns one or raises `SettingsError`,
+whose message has one line per problem naming the file, the dotted key, the value given,
+what was expected and what to do.
+
+    SettingsError (ServingError, ValueError)   any problem with a settings file or with overrides
+"""
+
+import difflib
+import math
+import re
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from serving import ServingError
+
+_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
+_DURATION_EXPECTED = "a duration such as 250ms, 15s, 5m or 1h30m, or a number of seconds, greater than 0"
+_VALUE_WIDTH = 80
+
+
+class SettingsError(ServingError, ValueError):
+    """Settings that cannot be used; `problems` holds the lines of the message."""
+
+    def __init__(self, *problems: str):
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+class Settings(BaseModel):
+    """Base of every settings section: frozen, unknown keys refused, no NaN or infinite numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+
+
+AnySettings = TypeVar("AnySettings", bound=BaseModel)
+
+
+def parse_duration(given: Any) -> float:
+    """Seconds (> 0, finite) from "15s", "5m", "1h30m", "250ms" or a number; ValueError otherwise."""
+    seconds = math.nan
+    if isinstance(given, (int, float)) and not isinstance(given, bool):
+        seconds = float(given)
+    elif isinstance(given, str):
+        text = given.strip()
+        if re.fullmatch(r"\d+(?:\.\d+)?", text):
+            seconds = float(text)
+        elif re.fullmatch(f"(?:{_DURATION_PART.pattern})+", text):
+            seconds = sum(
+                float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION_PART.findall(text)
+            )
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise ValueError(f"expected {_DURATION_EXPECTED}")
+    return seconds
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
+
+
+def load(
+    model_cls: type[AnySettings], path: str | Path | None, overrides: Mapping[str, Any] | None = None
+) -> AnySettings:
+    """Settings of `model_cls` from the YAML file at `path` (None: defaults only).
+
+    `overrides` maps dotted keys to values that win over the file, typically command line
+    flags; entries whose value is None are ignored. Raises SettingsError.
+    """
+    data = {} if path is None else _read(Path(path), model_cls)
+    given = {key: value for key, value in (overrides or {}).items() if value is not None}
+    for dotted, value in given.items():
+        _put(data, dotted, value)
+    try:
+        return model_cls.model_validate(data)
+    except ValidationError as error:
+        file = "settings" if path is None else str(path)
+        problems = [_describe(model_cls, item, file, given) for item in error.errors(include_url=False)]
+        raise SettingsError(*problems) from error
+
+
+def _read(path: Path, model_cls: type[BaseModel]) -> dict[str, Any]:
+    """The mapping in a YAML file; SettingsError when there is none or it cannot be trusted."""
+    keys = ", ".join(_keys_of(model_cls))
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise SettingsError(
+            f"{path}: cannot be read ({error.strerror or error}); expected a readable YAML "
+            "file; check the path and its permissions"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(
+            f"{path}: byte {error.start} is not UTF-8; expected UTF-8 text; save the file as UTF-8"
+        ) from error
+    try:
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        if node is None:
+            raise SettingsError(
+                f"{path}: the file is empty; expected a mapping with some of the keys {keys}; "
+                "restore the file"
+            )
+        repeated = [
+            f"{path}: {key}: given twice, in lines {first} and {second}; expected once; remove one"
+            for key, first, second in _repeated_keys(node, (), set())
+        ]
+        if repeated:
+            raise SettingsError(*repeated)
+        data = loader.construct_document(node)
+    except yaml.YAMLError as error:
+        raise SettingsError(
+            f"{path}: {_yaml_problem(error)}; expected complete YAML; correct or finish the file"
+        ) from error
+    except ValueError as error:  # a scalar that only looks like one, e.g. the date 2025-13-40
+        if isinstance(error, SettingsError):
+            raise
+        raise SettingsError(
+            f"{path}: a value cannot be understood ({error}); expected plain YAML values; "
+            "put the value in quotes"
+        ) from error
+    if not isinstance(data, dict):
+        raise SettingsError(
+            f"{path}: got {_shown(data)}; expected a mapping with some of the keys {keys}; "
+            "write `key: value` lines"
+        )
+    return data
+
+
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    """One line saying where YAML parsing stopped and why."""
+    mark = getattr(error, "problem_mark", None)
+    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+    reason = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error).splitlines()[0]
+    return f"{where}not valid YAML ({reason})"
+
+
+def _repeated_keys(node: yaml.Node, at: tuple[str, ...], seen: set[int]) -> Iterator[tuple[str, int, int]]:
+    """(dotted key, first line, second line) for each key that stands twice in one mapping."""
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield from _repeated_keys(item, (*at, str(index)), seen)
+    elif isinstance(node, yaml.MappingNode):
+        lines: dict[tuple[str, str], int] = {}  # (tag, key) -> line it first stands in
+        for key, value in node.value:
+            name = str(key.value)
+            line = key.start_mark.line + 1
+            if isinstance(key, yaml.ScalarNode):
+                if (key.tag, name) in lines:
+                    yield ".".join((*at, name)), lines[key.tag, name], line
+                lines.setdefault((key.tag, name), line)
+            yield from _repeated_keys(value, (*at, name), seen)
+
+
+def _put(data: dict[str, Any], dotted: str, value: Any) -> None:
+    """Sets a dotted key in nested mappings, making the mappings it passes through."""
+    *parents, last = dotted.split(".")
+    for parent in parents:
+        if not isinstance(data.get(parent), dict):
+            data[parent] = {}
+        data = data[parent]
+    data[last] = value
+
+
+def _describe(model_cls: type[BaseModel], item: Any, file: str, overrides: Mapping[str, Any]) -> str:
+    """One line of the message for one pydantic error."""
+    owner, field, steps = _locate(model_cls, item["loc"])
+    dotted = ".".join(str(step) for step in steps)
+    if any(dotted == key or dotted.startswith(f"{key}.") for key in overrides):
+        file = "command line"
+    start = f"{file}: {dotted or '(top level)'}: "
+    if item["type"] == "extra_forbidden":
+        valid = _keys_of(owner) if owner else []
+        near = difflib.get_close_matches(str(steps[-1]), valid, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        known = ", ".join(valid) or "none"
+        return f"{start}unknown key (value {_shown(item['input'])}); {hint}valid keys: {known}"
+    meaning = f" ({field.description})" if field is not None and field.description else ""
+    if item["type"] == "missing":
+        return f"{start}missing; expected a value{meaning}; add the key"
+    message = re.sub(r"^(Value|Assertion) error, ", "", item["msg"])
+    if item["type"] == "value_error" and isinstance(item["input"], Mapping):  # a rule between several keys
+        if not dotted and message.split(":", 1)[0] in overrides:
+            file = "command line"
+        return f"{file}: {dotted}{': ' if dotted else ''}{message}"
+    message = re.sub(r"^Input should be (?=\S)", "expected ", message)
+    remedy = "correct the value"
+    if field is not None and not field.is_required() and field.default_factory is None:
+        remedy += f", or remove the key to use the default {_shown(field.default)}"
+    return f"{start}got {_shown(item['input'])}; {message}{meaning}; {remedy}"
+
+
+def _locate(
+    annotation: Any, loc: tuple[Any, ...]
+) -> tuple[type[BaseModel] | None, FieldInfo | None, list[Any]]:
+    """Follows an error's location through the types: (section holding the last key, its field, key steps).
+
+    Locations inside a union carry a member's name that is no key of the file; it is left out.
+    """
+    owner: type[BaseModel] | None = None
+    field: FieldInfo | None = None
+    steps: list[Any] = []
+    for step in loc:
+        if step == "[key]":  # pydantic's word for "the key itself is wrong"
+            continue
+        annotation, was_member = _union_member(annotation, step)
+        if was_member:
+            continue
+        origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+        steps.append(step)
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            owner, field = annotation, _field(annotation, step)
+            annotation = field.annotation if field is not None else None
+        elif isinstance(origin, type) and issubclass(origin, Mapping) and len(arguments) == 2:
+            owner, field, annotation = None, None, arguments[1]
+        elif origin in (list, tuple, set, frozenset) and arguments:
+            index = step if origin is tuple and isinstance(step, int) and Ellipsis not in arguments else 0
+            owner, field, annotation = None, None, arguments[min(index, len(arguments) - 1)]
+        else:
+            owner, field, annotation = None, None, None
+    return owner, field, steps
+
+
+def _union_member(annotation: Any, step: Any) -> tuple[Any, bool]:
+    """(the type to go on with, whether `step` named a union member instead of a key)."""
+    while typing.get_origin(annotation) is Annotated:
+        annotation = typing.get_args(annotation)[0]
+    if typing.get_origin(annotation) not in (typing.Union, types.UnionType):
+        return annotation, False
+    members = [member for member in typing.get_args(annotation) if member is not type(None)]
+    if len(members) == 1:
+        return _union_member(members[0], step)
+    for annotated in members:
+        member = annotated
+        while typing.get_origin(member) is Annotated:
+            member = typing.get_args(member)[0]
+        if _names(member, step):
+            return member, True
+    return None, False
+
+
+def _names(member: Any, step: Any) -> bool:
+    """Whether a location step names this union member: by its type, or by a literal tag of its fields."""
+    if isinstance(member, type) and member.__name__ == step:
+        return True
+    fields = getattr(member, "model_fields", {})
+    return (
+        any(
+            step in typing.get_args(info.annotation)
+            for info in fields.values()
+            if typing.get_origin(info.annotation) is typing.Literal
+        )
+        or str(member) == step
+    )
+
+
+def _field(model_cls: type[BaseModel], key: Any) -> FieldInfo | None:
+    """The field a key of the file fills, by alias or name."""
+    for name, info in model_cls.model_fields.items():
+        if key in (info.alias, name):
+            return info
+    return None
+
+
+def _keys_of(model_cls: type[BaseModel]) -> list[str]:
+    """The keys a section accepts, as they are written in the file."""
+    return [info.alias or name for name, info in model_cls.model_fields.items()]
+
+
+def _shown(value: Any) -> str:
+    """A value for a message: short, and never a whole section."""
+    if isinstance(value, dict):
+        return f"a mapping of {len(value)}"
+    if value is None:
+        return "nothing"
+    text = repr(value)
+    return text if len(text) <= _VALUE_WIDTH else f"{text[: _VALUE_WIDTH - 3]}..."

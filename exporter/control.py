@@ -1,0 +1,97 @@
+"""The exporter's control interface: what the fleet does now, and which scenario it follows.
+
+GET  /status         the fleet at a glance
+POST /scenario/set   {"scenario": NAME}; answers like /status
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from flask import Blueprint, Response, jsonify, request
+from werkzeug.exceptions import BadRequest
+
+from exporter.fleet import UnknownScenario
+from exporter.live import LiveFleet
+from exporter.profiles import STATES
+from serving.web import RequestError
+
+
+def fleet_status(live: LiveFleet, running: bool) -> dict[str, object]:
+    """The fleet, ready for JSON: running, scenario, tick_count, fleet_size, affected_servers and more."""
+    view = live.view()
+    return {
+        "running": running,
+        "scenario": view.scenario,
+        "tick_count": view.ticks,
+        "fleet_size": len(view.servers),
+        "affected_servers": int(view.affected.sum()),
+        "affected_server_names": [view.servers[index] for index in np.flatnonzero(view.affected)],
+        "servers_by_state": {
+            name: int((view.snapshot.state == number).sum()) for number, name in enumerate(STATES)
+        },
+        "scenarios": {
+            name: {"affected_share": scenario.affected_share, "multiplier": scenario.multiplier}
+            for name, scenario in view.scenarios.items()
+        },
+        "seed": view.seed,
+        "timestamp": view.snapshot.instant,
+    }
+
+
+def control_pages(live: LiveFleet, running: Callable[[], bool]) -> Blueprint:
+    """The blueprint with /status and /scenario/set for one fleet."""
+    blueprint = Blueprint("control", __name__)
+
+    @blueprint.get("/status")
+    def status() -> Response:
+        return jsonify(fleet_status(live, running()))
+
+    @blueprint.post("/scenario/set")
+    def set_scenario() -> Response:
+        name = _requested_scenario(live)
+        try:
+            live.set_scenario(name)
+        except UnknownScenario as error:
+            raise _refusal(f"unknown scenario {name!r}", name, live) from error
+        return jsonify(fleet_status(live, running()))
+
+    return blueprint
+
+
+def _requested_scenario(live: LiveFleet) -> str:
+    """The scenario's name out of the request's body; RequestError where there is none.
+
+    The content type is demanded so that a page of another site cannot change the fleet unasked.
+    """
+    if not request.is_json:
+        raise RequestError(
+            "the body is not declared as JSON", "Content-Type", "application/json", given=request.mimetype
+        )
+    try:
+        body = request.get_json()
+    except BadRequest as error:
+        raise _refusal("the body is not valid JSON", request.get_data(as_text=True)[:100], live) from error
+    if not isinstance(body, dict):
+        raise _refusal("the body is not a JSON object", body, live)
+    unknown = sorted(set(body) - {"scenario"})
+    if "scenario" not in body:
+        raise _refusal("the key scenario is missing", unknown, live)
+    if unknown:
+        raise RequestError(
+            f"unknown key {unknown[0]!r}", unknown[0], "no key but scenario", given=body[unknown[0]]
+        )
+    if not isinstance(body["scenario"], str):
+        raise _refusal("the scenario's name is not a string", body["scenario"], live)
+    return body["scenario"]
+
+
+def _refusal(error: str, given: object, live: LiveFleet) -> RequestError:
+    """The 400 that names the valid scenarios."""
+    valid = list(live.view().scenarios)
+    return RequestError(
+        error,
+        "scenario",
+        f'{{"scenario": NAME}} with NAME one of {", ".join(valid)}',
+        given=given,
+        valid=valid,
+    )

@@ -1,0 +1,147 @@
+"""The simulated fleet's configuration: profiles, states, scenarios and dynamics, read from ``fleet.yml``.
+
+Everything the simulation knows as a number stands in that file; this module gives it types, checks it and turns it
+into arrays. Letters: S servers, M = 8 metrics.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import Field, field_validator, model_validator
+
+from serving.settings import Settings, load
+
+METRICS = ("cpu_pct", "mem_pct", "disk_io_mb_s", "latency_ms", "net_in_mb_s", "net_out_mb_s", "error_rate", "gc_pause_ms")
+STATES = ("healthy", "morning_spike", "heavy_load", "degraded", "critical", "recovering")
+MODES = ("natural", "degrading", "critical", "released")
+DEFAULT_FILE = Path(__file__).with_name("fleet.yml")
+
+
+class Baseline(Settings):
+    """A healthy metric at diurnal multiplier 1.0, in the metric's own unit."""
+
+    mean: float = Field(gt=0)
+    std: float = Field(ge=0)
+
+
+class Profile(Settings):
+    """A kind of server: the prefix of its names and its eight baselines."""
+
+    prefix: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
+    baseline: dict[str, Baseline]
+
+    @field_validator("baseline")
+    @classmethod
+    def _all_metrics(cls, value: dict[str, Baseline]) -> dict[str, Baseline]:
+        _exact_keys(value, METRICS, "baseline")
+        return value
+
+
+class Scenario(Settings):
+    """What a scenario does: the share of servers it affects and the multiplier it adds to their state's."""
+
+    affected_share: float = Field(ge=0, le=1)
+    multiplier: float = Field(gt=0)
+
+
+class Transition(Settings):
+    """A chance per minute; ``during`` limits it to weekday mornings or scales it by the diurnal load."""
+
+    rate: float = Field(ge=0, le=1)
+    during: Literal["always", "morning", "load"] = "always"
+
+
+class Dynamics(Settings):
+    """Time constants in minutes, spreads as shares; see the comments in ``fleet.yml``."""
+
+    multiplier_minutes: float = Field(gt=0)
+    slow_minutes: float = Field(gt=0, le=90)  # the fleet forgets its past within two days: see Fleet
+    fast_minutes: float = Field(gt=0, le=90)
+    own_minutes: float = Field(gt=0, le=90)
+    noise_share: float = Field(ge=0, le=1)
+    shared_share: float = Field(ge=0, le=1)
+    individual_std: float = Field(ge=0, lt=0.5)
+    jitter: float = Field(ge=0, lt=0.2)
+
+
+class FleetConfig(Settings):
+    """A whole fleet. If an instance exists it is valid."""
+
+    seed: int = Field(ge=0)
+    scenario: str
+    tick_seconds: float = Field(gt=0, le=60)
+    time_scale: float = Field(gt=0)
+    servers: dict[str, int]
+    units: dict[str, str]
+    profiles: dict[str, Profile]
+    states: dict[str, float]
+    scenarios: dict[str, Scenario]
+    diurnal: tuple[tuple[float, float], ...]
+    weekend_multiplier: float = Field(gt=0)
+    weekend_ramp_minutes: float = Field(gt=0)
+    transitions: dict[str, dict[str, dict[str, Transition]]]
+    dynamics: Dynamics
+
+    @model_validator(mode="after")
+    def _consistent(self) -> FleetConfig:
+        for profile, count in self.servers.items():
+            if profile not in self.profiles:
+                raise ValueError(f"servers: unknown profile {profile!r}; valid profiles: {', '.join(self.profiles)}")
+            if not 0 <= count <= 999:
+                raise ValueError(f"servers.{profile}: got {count}, expected 0 to 999 (names carry three digits)")
+        if sum(self.servers.values()) == 0:
+            raise ValueError("servers: got an empty fleet, expected at least one server")
+        prefixes = [p.prefix for p in self.profiles.values()]
+        if len(set(prefixes)) < len(prefixes):
+            raise ValueError("profiles: two profiles share a prefix, so server names would clash; give each its own")
+        if self.scenario not in self.scenarios:
+            raise ValueError(f"scenario: got {self.scenario!r}, expected one of {', '.join(self.scenarios)}")
+        for scenario in self.scenarios:
+            if scenario != "healthy" and scenario not in self.transitions:
+                raise ValueError(f"transitions: scenario {scenario!r} has no transitions; add transitions.{scenario}")
+        _exact_keys(self.units, METRICS, "units")
+        _exact_keys(self.states, STATES, "states")
+        for mode in MODES:
+            if mode not in self.transitions:
+                raise ValueError(f"transitions: {mode!r} is missing; expected {', '.join(MODES)}")
+        for mode, table in self.transitions.items():
+            _exact_keys(table, STATES, f"transitions.{mode}")
+            for state, targets in table.items():
+                for target in targets:
+                    if target not in STATES or target == state:
+                        raise ValueError(f"transitions.{mode}.{state}: {target!r} is not another state; "
+                                         f"expected one of {', '.join(s for s in STATES if s != state)}")
+                if sum(t.rate for t in targets.values()) > 1:
+                    raise ValueError(f"transitions.{mode}.{state}: the rates add up to more than 1 per minute")
+        hours = [hour for hour, _ in self.diurnal]
+        if len(hours) < 2 or hours[0] != 0 or hours[-1] != 24 or hours != sorted(hours):
+            raise ValueError("diurnal: expected rising hours from 0 to 24")
+        if self.diurnal[0][1] != self.diurnal[-1][1]:
+            raise ValueError("diurnal: hour 24 must carry the multiplier of hour 0, or midnight would jump")
+        return self
+
+    def names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Server names and, in the same order, their profiles; sorted by name."""
+        pairs = sorted((f"{self.profiles[p].prefix}{i:03d}", p) for p, n in self.servers.items() for i in range(1, n + 1))
+        return tuple(name for name, _ in pairs), tuple(profile for _, profile in pairs)
+
+    def baselines(self, profiles: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """Means and stds, float64 (S, M), of servers with these profiles."""
+        table = {p: [(b.baseline[m].mean, b.baseline[m].std) for m in METRICS] for p, b in self.profiles.items()}
+        array = np.array([table[p] for p in profiles])
+        return array[..., 0], array[..., 1]
+
+
+def _exact_keys(value: dict, expected: tuple[str, ...], where: str) -> None:
+    missing, extra = set(expected) - set(value), set(value) - set(expected)
+    if missing or extra:
+        raise ValueError(f"{where}: missing {sorted(missing) or 'nothing'}, unknown {sorted(extra) or 'nothing'}; "
+                         f"expected exactly {', '.join(expected)}")
+
+
+def load_fleet(path: str | Path | None = None, overrides: dict | None = None) -> FleetConfig:
+    """Read a fleet file (default: the shipped ``fleet.yml``); raises serving.settings.SettingsError."""
+    return load(FleetConfig, Path(path) if path else DEFAULT_FILE, overrides)

@@ -1,0 +1,134 @@
+"""What every source speaks: readings, the Source protocol, the errors, and small helpers around them.
+
+S servers, C signals, N instants. Instants are Unix seconds. Values are float32 in signal units, NaN where the
+source has nothing; infinities count as nothing.
+
+    SourceError            anything a source can fail with; the message names source, signal and remedy
+      SourceUnreachable    no answer: connection refused, broken off, too slow, credentials unreadable
+      SourceRefused        an answer that says no; .status (HTTP), .error_type and .error are Prometheus' own
+      SourceNonsense       not JSON, another shape than asked for, series that are not one per server
+      NoData               a good answer without any series
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+
+class SourceError(Exception):
+    """Base of everything a source raises."""
+
+
+class SourceUnreachable(SourceError):
+    """No answer, or none in time."""
+
+
+class SourceRefused(SourceError):
+    """An answer that says no."""
+
+    def __init__(self, message: str, status: int, error_type: str = "", error: str = ""):
+        super().__init__(message)
+        self.status, self.error_type, self.error = status, error_type, error
+
+
+class SourceNonsense(SourceError):
+    """An answer that cannot be used."""
+
+
+class NoData(SourceError):
+    """A good answer without any series."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """One instant: servers and profiles (S,), values float32 (S, C)."""
+
+    instant: float
+    servers: tuple[str, ...]
+    profiles: tuple[str, ...]
+    values: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Readings:
+    """A stretch: instants float64 (N,) rising, servers and profiles (S,), values float32 (N, S, C)."""
+
+    instants: np.ndarray
+    servers: tuple[str, ...]
+    profiles: tuple[str, ...]
+    values: np.ndarray
+
+
+class Source(Protocol):
+    """What the cycle asks. Servers come sorted by name; latest and range may raise any SourceError."""
+
+    def latest(self, instant: float) -> Reading:
+        """Each signal, a mean over the trailing step, at `instant`; NoData if there is nothing at all."""
+
+    def range(self, start: float, end: float, step: float) -> Readings:
+        """The same at every multiple of `step` in start..end; no servers if there was nothing at all."""
+
+    def describe(self) -> dict[str, Any]:
+        """What it reads and how that went, for people."""
+
+
+def milliseconds(name: str, seconds: float) -> int:
+    """Seconds as milliseconds; ValueError naming the quantity unless positive and whole."""
+    whole = round(seconds * 1000)
+    if whole <= 0 or abs(whole - seconds * 1000) > 1e-6:
+        raise ValueError(f"{name} is {seconds}s: expected a positive number of whole milliseconds")
+    return whole
+
+
+def grid(start: float, end: float, step: float) -> np.ndarray:
+    """Every multiple of `step` in start..end, both included, as float64 (N,) Unix seconds."""
+    step_ms = milliseconds("step", step)
+    return np.arange(-(-round(start * 1000) // step_ms), round(end * 1000) // step_ms + 1) * step_ms / 1000
+
+
+def numbers32(values: Any) -> np.ndarray:
+    """float32 of the same shape; what is not finite there becomes NaN."""
+    with np.errstate(over="ignore"):
+        single = np.asarray(values, np.float64).astype(np.float32)
+    return np.where(np.isfinite(single), single, np.float32(np.nan))
+
+
+def named(signals: Mapping[str, Any] | Sequence[Any]) -> dict[str, Any]:
+    """Signals by name, from a mapping or from objects that have a .name; ValueError if there are none."""
+    found = dict(signals) if isinstance(signals, Mapping) else {signal.name: signal for signal in signals}
+    if not found:
+        raise ValueError("a source needs at least one signal")
+    return found
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Which labels of a series name the server and its profile (None: no label does)."""
+
+    server: str = "server"
+    profile: str | None = "profile"
+    default_profile: str = "generic"
+
+    def server_of(self, what: str, labels: Mapping[str, str]) -> str:
+        """The server's name; SourceNonsense, `what` saying where, for a series that names none."""
+        if server := labels.get(self.server):
+            return server
+        raise SourceNonsense(f"{what}: a series has no label {self.server!r}, only {dict(labels)}; expected "
+                             "one series per server: aggregate by that label, or set server_label to the one "
+                             "that names servers")
+
+    def profile_of(self, labels: Mapping[str, str]) -> str | None:
+        """The profile's name, None if the series has none."""
+        return labels.get(self.profile) or None
+
+    def profiles(self, servers: Sequence[str], found: Mapping[str, str]) -> tuple[str, ...]:
+        """Profile of each server (S,), the default where none was found."""
+        return tuple(found.get(server, self.default_profile) for server in servers)
+
+    def ambiguous(self, what: str, server: str, one: Mapping, other: Mapping) -> SourceNonsense:
+        """The error for two series of one server with the label sets `one` and `other`."""
+        return SourceNonsense(f"{what}: server {server!r} has more than one series, {dict(one)} and "
+                              f"{dict(other)}; expected one per server: aggregate by the label, for example "
+                              f"avg by ({self.server}{f', {self.profile}' if self.profile else ''}) (...)")

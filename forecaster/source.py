@@ -1,0 +1,235 @@
+"""Prometheus' query API as the source of measurements.
+
+The types that every source speaks live in `readings`; they can be imported from here as well.
+"""
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from itertools import chain
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import requests
+
+from forecaster.readings import (
+    Labels,
+    NoData,
+    Reading,
+    Readings,
+    Source,
+    SourceError,
+    SourceNonsense,
+    SourceRefused,
+    SourceUnreachable,
+    grid,
+    milliseconds,
+    named,
+    numbers32,
+)
+from forecaster.transport import fetch, gather, http_session
+
+__all__ = ["NoData", "PrometheusSource", "Reading", "Readings", "Source", "SourceError", "SourceNonsense",
+           "SourceRefused", "SourceUnreachable", "http_session", "render"]
+
+MAX_POINTS = 11_000  # per series and request; Prometheus refuses more
+_WORKERS = 8  # queries at once; Prometheus runs 20 by default and has other users
+_MAX_BYTES = 1 << 28
+_RANGE_PATIENCE = 3  # a range query reads hours where an instant query reads one step
+_GRID_ERROR = 0.002  # s; timestamps come with three decimals
+_FIRST_GUESS = 1000  # series a signal may have, before the first answer has told
+
+
+def render(query: str, step: float) -> str:
+    """The query with $step filled in as a duration such as 300s."""
+    whole = milliseconds("step", step)
+    return re.sub(r"\$step\b", f"{whole}ms" if whole % 1000 else f"{whole // 1000}s", query)
+
+
+class PrometheusSource:
+    """Asks a Prometheus-compatible query API, one query per signal, each yielding one series per server.
+
+    `url` may carry a path prefix. `signals` (by name, or objects with .name) have .query, where $step stands
+    for `step`. An instant query is given `timeout` seconds including retries, a range query three times that.
+    `session` comes from `http_session` (login, headers, TLS, retries). More than `max_servers` series for one
+    signal are an error; an answer holds about `max_samples` samples, longer ranges are asked for in pieces.
+    """
+
+    def __init__(self, url: str, signals: Mapping[str, Any] | Sequence[Any], step: float, *,
+                 session: requests.Session | None = None, timeout: float = 5.0, server_label: str = "server",
+                 profile_label: str | None = "profile", default_profile: str = "generic",
+                 max_servers: int = 10_000, max_samples: int = 500_000,
+                 clock: Callable[[], float] = time.time):
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+            raise ValueError("source url: expected http(s)://host:port/prefix without user or query, found "
+                             f"{parts.scheme}://{parts.hostname}; logins belong in basic_auth")
+        self._url, self._labels = url.rstrip("/"), Labels(server_label, profile_label, default_profile)
+        self._queries = {name: render(signal.query, step) for name, signal in named(signals).items()}
+        self._session, self._timeout, self._clock = session or http_session(), timeout, clock
+        self._max_servers, self._max_samples = max_servers, max_samples
+        self._series = dict.fromkeys(self._queries, 0)
+        self._warnings: dict[str, list[str]] = {name: [] for name in self._queries}
+        self._last_success: float | None = None
+        self._last_error: str | None = None
+
+    def latest(self, instant: float) -> Reading:
+        """One instant query per signal; a signal without series is a column of NaN."""
+        profiles: dict[str, str] = {}
+        columns = []
+        with self._recorded():
+            for name, series in self._ask("query", "vector", self._timeout, time=f"{instant:.3f}"):
+                found: dict[str, tuple[dict, float]] = {}
+                for labels, value in series:
+                    server = self._labels.server_of(self._what(name), labels)
+                    if server in found:
+                        raise self._labels.ambiguous(self._what(name), server, found[server][0], labels)
+                    found[server] = labels, value
+                    if profile := self._labels.profile_of(labels):
+                        profiles.setdefault(server, profile)
+                columns.append(found)
+            servers = tuple(sorted(set().union(*columns)))
+            if not servers:
+                raise NoData(f"Prometheus at {self._url} has no series at {instant:.3f} for any of "
+                             f"{', '.join(self._queries)}: check that it scrapes the fleet and the metric "
+                             "names in the queries")
+        row = {server: number for number, server in enumerate(servers)}
+        values = np.full((len(servers), len(columns)), np.nan, np.float32)
+        for c, found in enumerate(columns):
+            values[[row[server] for server in found], c] = numbers32([value for _, value in found.values()])
+        return Reading(instant, servers, self._labels.profiles(servers, profiles), values)
+
+    def range(self, start: float, end: float, step: float) -> Readings:
+        """Range queries in pieces; NaN where there was nothing, no servers if there was nothing at all."""
+        instants = grid(start, end, step)
+        parts: list[tuple[str, int, dict, np.ndarray, np.ndarray]] = []  # as _merged takes them
+        done, widest = 0, max(self._series.values()) or _FIRST_GUESS
+        with self._recorded():
+            while done < len(instants):
+                piece = instants[done:done + max(1, min(MAX_POINTS, self._max_samples // max(1, widest)))]
+                answers = self._ask("query_range", "matrix", self._timeout * _RANGE_PATIENCE,
+                                    start=f"{piece[0]:.3f}", end=f"{piece[-1]:.3f}", step=f"{step:.3f}")
+                for c, (name, series) in enumerate(answers):
+                    for labels, samples in series:
+                        places, values = self._placed(name, samples, piece, step)
+                        server = self._labels.server_of(self._what(name), labels)
+                        parts.append((server, c, labels, places + done, values))
+                done, widest = done + len(piece), max(self._series.values())
+            return self._merged(instants, parts)
+
+    def describe(self) -> dict[str, Any]:
+        """Address, queries as sent, series and warnings of the last answers, last success and error."""
+        signals = {name: {"query": query, "series": self._series[name], "warnings": self._warnings[name]}
+                   for name, query in self._queries.items()}
+        return {"kind": "prometheus", "url": self._url, "last_success": self._last_success,
+                "last_error": self._last_error, "signals": signals}
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._session.close()
+
+    # -- inside -------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _recorded(self) -> Iterator[None]:
+        try:
+            yield
+        except SourceError as error:
+            self._last_error = str(error)
+            raise
+        self._last_success, self._last_error = self._clock(), None
+
+    def _ask(self, path: str, kind: str, timeout: float,
+             **form: str) -> Iterator[tuple[str, list[tuple[dict, Any]]]]:
+        """Each signal's series as (labels, value or samples): asked at once, parsed one by one for memory."""
+        form["timeout"] = f"{timeout * 900:.0f}ms"  # a little less than ours, so that Prometheus can say why
+        calls = [partial(fetch, self._session, "POST", f"{self._url}/api/v1/{path}", timeout, _MAX_BYTES,
+                         data={"query": query, **form}) for query in self._queries.values()]
+        answers = gather(calls, timeout * -(-len(calls) // _WORKERS), _WORKERS)
+        for name, answer in zip(self._queries, answers, strict=True):
+            if isinstance(answer, OSError):
+                raise SourceUnreachable(f"{self._what(name)}: {answer}; check that Prometheus runs, and the "
+                                        "source's address and credentials") from answer
+            if isinstance(answer, ValueError):
+                raise SourceNonsense(f"{self._what(name)}: {answer}") from answer
+            if isinstance(answer, Exception):
+                raise answer
+            yield name, self._parsed(name, kind, *answer)
+
+    def _parsed(self, name: str, kind: str, response: requests.Response,
+                body: bytes) -> list[tuple[dict, Any]]:
+        what, opening = self._what(name), body[:200].decode("utf-8", "replace").strip()
+        try:
+            answer = json.loads(body)
+        except ValueError:
+            answer = None
+        told = answer if isinstance(answer, dict) else {}
+        if response.status_code != 200 or told.get("status") == "error":
+            error_type, error = str(told.get("errorType", "")), str(told.get("error", "") or opening)
+            if location := response.headers.get("Location"):
+                error = f"redirected to {location}, put the final address into source.url"
+            raise SourceRefused(f"{what}: HTTP {response.status_code} {error_type}: {error}; the query was "
+                                f"{self._queries[name]}", response.status_code, error_type, error)
+        try:
+            found, series = told["data"]["resultType"], told["data"]["result"] or []
+            if found != kind:
+                raise SourceNonsense(f"{what}: the query yields a {found}, expected a {kind} with one series "
+                                     f"per server; the query was {self._queries[name]}")
+            if kind == "vector":
+                pairs = [(dict(one["metric"]), float(one["value"][1])) for one in series]
+            else:
+                pairs = [(dict(one["metric"]), one["values"]) for one in series]
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise SourceNonsense(f"{what}: the answer is not that of a Prometheus query API ({error!r}); it "
+                                 f"begins with {opening!r}") from error
+        if len(pairs) > self._max_servers:
+            raise SourceNonsense(f"{what}: {len(pairs)} series, allowed are {self._max_servers}: narrow the "
+                                 "query or raise max_servers")
+        self._series[name] = len(pairs)
+        self._warnings[name] = [str(text)[:300] for text in told.get("warnings") or ()][:10]
+        return pairs
+
+    def _placed(self, name: str, samples: list, piece: np.ndarray,
+                step: float) -> tuple[np.ndarray, np.ndarray]:
+        """Places in `piece` (n,) and values float32 (n,) of one series' [instant, "value"] pairs."""
+        try:
+            flat = list(chain.from_iterable(samples))
+            instants = np.fromiter(flat[0::2], np.float64, len(samples))
+            values = numbers32(np.fromiter(map(float, flat[1::2]), np.float64, len(samples)))
+            places = np.rint((instants - piece[0]) / step).astype(np.int64)
+            if not samples or places.min() < 0 or places.max() >= len(piece):
+                raise ValueError("samples outside the stretch asked for")
+            if np.abs(piece[places] - instants).max() > _GRID_ERROR:
+                raise ValueError(f"samples off the grid of {step:g}s asked for")
+        except (TypeError, ValueError) as error:
+            raise SourceNonsense(f"{self._what(name)}: a series' samples cannot be used: {error}") from error
+        return places, values
+
+    def _merged(self, instants: np.ndarray,
+                parts: list[tuple[str, int, dict, np.ndarray, np.ndarray]]) -> Readings:
+        """One array of (server, signal, labels, places, values) parts.
+
+        Series of one server may follow each other in time, as when a label changed, but not overlap.
+        """
+        servers = tuple(sorted({part[0] for part in parts}))
+        row = {server: number for number, server in enumerate(servers)}
+        values = np.full((len(instants), len(servers), len(self._queries)), np.nan, np.float32)
+        owner: dict[tuple[str, int], dict] = {}
+        profiles: dict[str, tuple[int, str]] = {}  # the newest one counts
+        for server, c, labels, places, given in parts:
+            first = owner.setdefault((server, c), labels)
+            if first != labels and np.isfinite(values[places, row[server], c]).any():
+                raise self._labels.ambiguous(self._what(list(self._queries)[c]), server, first, labels)
+            values[places, row[server], c] = given
+            profile = self._labels.profile_of(labels)
+            if profile and places[-1] > profiles.get(server, (-1,))[0]:
+                profiles[server] = int(places[-1]), profile
+        newest = {server: profile for server, (_, profile) in profiles.items()}
+        return Readings(instants, servers, self._labels.profiles(servers, newest), values)
+
+    def _what(self, name: str) -> str:
+        return f"Prometheus at {self._url}, signal {name}"

@@ -1,0 +1,251 @@
+"""What the forecaster is told: sources, signals, clockwork, risk thresholds. One frozen object, valid.
+
+A problem raises serving.settings.SettingsError, whose message names file, key, value and remedy. Rules that
+span keys are checked at the later of the two keys, so the message points at the line to change.
+
+Durations are seconds in the object and written like "15s" or "5m" in the file.
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+
+from forecaster.risk import ROLE_UNITS, RiskConfig
+from forecaster.signals import HORIZON_STEPS, STEP_MINUTES, Signal, StepsByLabel
+from serving.settings import Duration, Settings, SettingsError, load
+
+MODEL_STEP = 60.0 * STEP_MINUTES  # s, the step the model was trained on
+PRESETS = Path(__file__).with_name("presets")
+
+_LABEL_NAME = r"^[a-zA-Z_][a-zA-Z0-9_]*$"
+# forecast_<signal> must not be one of the forecaster's own families
+_TAKEN = re.compile(r"risk_(score|points)|priority|method|incident_probability|server_stale"
+                    r"|last_seen_timestamp_seconds|(fleet|warmup)_.*")
+
+
+def _http_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("expected an address such as http://127.0.0.1:9090: start it with http:// or https://")
+    if parts.username or parts.password:
+        raise ValueError("an address is shown in logs and pages; expected none with a login: use basic_auth")
+    return url.rstrip("/")
+
+
+def _listen_address(address: str) -> str:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError("expected host:port such as 127.0.0.1:8000")
+    return address
+
+
+def _known_timezone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except Exception as error:  # zoneinfo raises KeyError, ValueError or OSError, depending on the name
+        raise ValueError("expected a time zone name such as UTC or Europe/Berlin") from error
+    return name
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+ListenAddress = Annotated[str, AfterValidator(_listen_address)]
+Timezone = Annotated[str, AfterValidator(_known_timezone)]
+NonEmpty = Annotated[str, Field(min_length=1)]
+
+
+class BasicAuth(Settings):
+    username: NonEmpty
+    password_file: Path = Field(description="file holding the password, read anew for each request")
+
+
+class SourceConfig(Settings):
+    """Where measurements come from: a Prometheus server, or /metrics pages read directly."""
+
+    kind: Literal["prometheus", "scrape"] = "prometheus"
+    url: HttpUrl | None = Field("http://127.0.0.1:9090", description="address of the Prometheus server")
+    targets: tuple[HttpUrl, ...] = Field((), description="/metrics addresses read when kind is scrape")
+    timeout: Duration = Field(5.0, description="longest wait for one answer")
+    retries: int = Field(2, ge=0, le=10, description="further attempts after a failed one")
+    bearer_token_file: Path | None = Field(None, description="file holding a bearer token")
+    basic_auth: BasicAuth | None = None
+    headers: dict[str, str] = Field(default_factory=dict, description="further request headers")
+    ca_file: Path | None = Field(None, description="certificates trusted in place of the system's")
+    scrape_interval: Duration = Field(5.0, description="time between two samples of a series")
+    bootstrap: Path | None = Field(None, description="OpenMetrics file of past samples for kind scrape")
+    server_label: str = Field("server", pattern=_LABEL_NAME, description="label naming the server")
+    profile_label: str | None = Field("profile", pattern=_LABEL_NAME, description="label naming the profile")
+    default_profile: NonEmpty = Field("generic", description="profile of servers without that label")
+
+    @field_validator("url", "targets")
+    @classmethod
+    def _kind_has_its_address(cls, given: Any, info: ValidationInfo) -> Any:
+        kind = info.data.get("kind")
+        if not given and info.field_name == {"prometheus": "url", "scrape": "targets"}.get(kind):
+            raise ValueError(f"kind {kind} needs an address to read from: give source.{info.field_name}, "
+                             "or choose the other kind")
+        return given
+
+    @field_validator("basic_auth")
+    @classmethod
+    def _one_way_to_log_in(cls, basic_auth: BasicAuth | None, info: ValidationInfo) -> BasicAuth | None:
+        if basic_auth and info.data.get("bearer_token_file"):
+            raise ValueError("expected one way to log in: remove basic_auth or bearer_token_file")
+        return basic_auth
+
+    @field_validator("headers")
+    @classmethod
+    def _secrets_stay_in_files(cls, headers: dict[str, str]) -> dict[str, str]:
+        if any(name.lower() == "authorization" for name in headers):
+            raise ValueError("Authorization belongs in a file: use bearer_token_file or basic_auth")
+        return headers
+
+    @field_validator("profile_label")
+    @classmethod
+    def _labels_differ(cls, profile_label: str | None, info: ValidationInfo) -> str | None:
+        if profile_label is not None and profile_label == info.data.get("server_label"):
+            raise ValueError("expected another label than server_label: name the profile's own, or null")
+        return profile_label
+
+
+class Warmup(Settings):
+    """Samples a server needs before the model forecasts it; the trend heuristic does until then."""
+
+    samples: int = Field(150, ge=1)
+    sample_interval: Duration = Field(5.0, description="time one sample stands for")
+
+
+class Publish(Settings):
+    """Bounds on what one answer may hold, so that no request exhausts the process."""
+
+    max_curve_samples: int = Field(1_000_000, ge=HORIZON_STEPS, description="samples in one remote read")
+
+
+class ForecasterConfig(Settings):
+    """Everything the forecaster is told. Durations in seconds; paths relative to the working directory."""
+
+    listen: ListenAddress = "127.0.0.1:8000"
+    source: SourceConfig = SourceConfig()
+    step: Duration = Field(MODEL_STEP, description="time between two horizon steps")
+    refresh: Duration = Field(15.0, description="time between two forecasts")
+    encoder_steps: int = Field(24, ge=2, le=HORIZON_STEPS, description="steps of history a forecast reads")
+    warmup: Warmup = Warmup()
+    forecast_ttl: Duration = Field(120.0, description="age at which forecasts are withheld")
+    stale_after: Duration = Field(1800.0, description="silence after which a server is stale")
+    drop_after: Duration = Field(86400.0, description="silence after which a server is forgotten")
+    timezone: Timezone = Field("UTC", description="clock the hours and weekdays are read from")
+    model: NonEmpty | None = Field("default", description="model folder, default, or null: heuristic only")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    seed: int = Field(0, ge=0)
+    storage: Path | None = Field(None, description="folder for snapshots of the window, null for none")
+    horizons: StepsByLabel = Field(("5m", "30m", "1h", "4h", "8h"), description="horizons shown as gauges")
+    windows: StepsByLabel = Field(("30m", "8h"), description="windows whose worst value is shown")
+    signals: dict[str, Signal] = Field(min_length=1, description="name: query, unit, bounds")
+    risk: RiskConfig = Field(default_factory=dict, description="thresholds of points, priorities, incidents")
+    publish: Publish = Publish()
+
+    @field_validator("step")
+    @classmethod
+    def _step_is_the_models(cls, step: float) -> float:
+        if step > MODEL_STEP:
+            raise ValueError("expected at most 5m, the step the model and the horizons' names are made for: "
+                             "use 5m, or less for a rehearsal in fast motion")
+        return step
+
+    @field_validator("refresh")
+    @classmethod
+    def _refresh_divides_step(cls, refresh: float, info: ValidationInfo) -> float:
+        step = info.data.get("step")
+        if step is not None and (refresh > step or abs(step / refresh - round(step / refresh)) > 1e-9):
+            raise ValueError(f"expected a divisor of step ({step:g}s) such as {step / 20:g}s: "
+                             "change refresh or step")
+        return refresh
+
+    @field_validator("warmup")
+    @classmethod
+    def _warmup_fits_encoder(cls, warmup: Warmup, info: ValidationInfo) -> Warmup:
+        span = info.data.get("encoder_steps", 0) * info.data.get("step", 0)
+        needed = warmup.samples * warmup.sample_interval
+        if span and needed > span:
+            raise ValueError(f"{warmup.samples} samples of {warmup.sample_interval:g}s are {needed:g}s; "
+                             f"expected at most the {span:g}s the encoder reads: lower samples")
+        return warmup
+
+    @field_validator("forecast_ttl", "stale_after")
+    @classmethod
+    def _outlives_a_missed_refresh(cls, age: float, info: ValidationInfo) -> float:
+        refresh = info.data.get("refresh")
+        if refresh is not None and age < 2 * refresh:
+            raise ValueError(f"expected at least two refreshes ({2 * refresh:g}s), so that one late cycle "
+                             f"hides nothing: raise {info.field_name} or lower refresh")
+        return age
+
+    @field_validator("drop_after")
+    @classmethod
+    def _dropped_after_stale(cls, drop_after: float, info: ValidationInfo) -> float:
+        stale_after = info.data.get("stale_after")
+        if stale_after is not None and drop_after <= stale_after:
+            raise ValueError(f"expected more than stale_after ({stale_after:g}s): raise drop_after")
+        return drop_after
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _none_by_word(cls, model: Any) -> Any:
+        return None if model == "none" else model  # a command line flag cannot carry null
+
+    @field_validator("signals")
+    @classmethod
+    def _signals_can_be_read(cls, signals: dict[str, Signal], info: ValidationInfo) -> dict[str, Signal]:
+        source, step = info.data.get("source"), info.data.get("step")
+        for name, signal in signals.items():
+            if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or _TAKEN.fullmatch(name):
+                raise ValueError(f"name {name!r} cannot follow forecast_ in a metric name; expected lower "
+                                 "case letters, digits, _, no name the forecaster uses: rename the signal")
+            if name.endswith("_max") and name.removesuffix("_max") in signals:
+                raise ValueError(f"forecast_{name} would name two series, this signal and the largest "
+                                 f"{name.removesuffix('_max')}: rename the signal")
+            if source and source.kind == "scrape" and signal.metric is None:
+                raise ValueError(f"{name}.metric is missing; source.kind scrape reads metrics, not queries: "
+                                 f"add {name}.metric or set source.kind: prometheus")
+            if source and step and re.search(r"\b[ia]?(rate|delta|increase)\(.*\$step", signal.query) \
+                    and source.kind == "prometheus" and step < 4 * source.scrape_interval:
+                raise ValueError(f"{name}.query takes a rate over $step ({step:g}s); expected at least "
+                                 f"4 times source.scrape_interval ({source.scrape_interval:g}s), else "
+                                 "samples are too few: raise step or lower scrape_interval")
+        return signals
+
+    @field_validator("risk")
+    @classmethod
+    def _risk_reads_what_is_forecast(cls, risk: RiskConfig, info: ValidationInfo) -> RiskConfig:
+        signals, windows = info.data.get("signals"), info.data.get("windows")
+        for role, name in risk.roles if signals else ():
+            unit = ROLE_UNITS.get(role)
+            if name not in signals and role in risk.roles.model_fields_set:
+                raise ValueError(f"roles.{role} is {name!r}, no signal of this file; expected one of "
+                                 f"{', '.join(signals)}: correct roles.{role}")
+            if name in signals and unit and signals[name].unit != unit:
+                raise ValueError(f"roles.{role} is {name}, in {signals[name].unit}; expected {unit}, like "
+                                 f"the thresholds: convert in the query, or give roles.{role} another signal")
+        for window in risk.incident if windows else ():
+            if window not in windows:
+                raise ValueError(f"incident.{window} is none of the windows {', '.join(windows)}: "
+                                 "add it to windows or remove it")
+        return risk
+
+
+def load_config(name_or_path: str | Path, overrides: dict[str, Any] | None = None) -> ForecasterConfig:
+    """The configuration of a preset ("fleet", "node_exporter") or of a YAML file; SettingsError otherwise.
+
+    `overrides` maps dotted keys such as "source.url" to values that win over the file; None is ignored.
+    """
+    path = PRESETS / f"{name_or_path}.yml"
+    if not re.fullmatch(r"\w+", str(name_or_path)) or not path.is_file():
+        path = Path(name_or_path)
+        if not path.exists() and not path.suffix and path.name == str(name_or_path):
+            presets = ", ".join(sorted(preset.stem for preset in PRESETS.glob("*.yml")))
+            raise SettingsError(f"{name_or_path}: neither preset nor file; expected one of {presets}, "
+                                "or the path of a YAML file; check the spelling")
+    return load(ForecasterConfig, path, overrides)

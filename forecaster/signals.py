@@ -1,0 +1,71 @@
+"""What is forecast and how far: a signal's description, and the names of horizons.
+
+Horizons and windows are steps under a name: one step of the model is 5 minutes, "30m" is 6 steps whatever
+`step` the configuration runs at. A shorter `step` is a rehearsal in fast motion; names keep their meaning.
+"""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+
+from serving.settings import Settings, parse_duration
+
+HORIZON_STEPS = 96  # H, fixed by the trained model: 8 h, a full work shift to react in
+STEP_MINUTES = 5  # what one step stands for in the model and in every horizon's name
+
+_METRIC_NAME = r"^[a-zA-Z_:][a-zA-Z0-9_:]*$"
+
+
+def steps_of(label: str) -> int:
+    """Steps a horizon's name such as "30m" stands for: 6. ValueError unless 1..HORIZON_STEPS whole steps."""
+    steps = parse_duration(label) / (60 * STEP_MINUTES)
+    if steps != int(steps) or not 1 <= steps <= HORIZON_STEPS:
+        raise ValueError(f"{label!r} is none of the model's steps; expected a multiple of 5m from 5m to 8h: "
+                         "name such a time")
+    return int(steps)
+
+
+def _by_label(given: Any) -> dict[str, int]:
+    """{"30m": 6, ...} from ["30m", ...], shortest first."""
+    if not isinstance(given, (list, tuple, dict)) or not given:
+        raise ValueError("expected a list of names such as [5m, 30m, 8h]: name at least one")
+    labels = [str(label) for label in given]
+    steps = {label: steps_of(label) for label in labels}
+    if len(labels) != len(set(steps.values())):
+        raise ValueError("one time is named twice; expected each once: remove the repeated one")
+    return dict(sorted(steps.items(), key=lambda item: item[1]))
+
+
+StepsByLabel = Annotated[dict[str, int], BeforeValidator(_by_label)]
+
+
+class Signal(Settings):
+    """One forecast quantity: a PromQL expression with one series per server, in `unit`."""
+
+    query: str = Field(description="PromQL yielding one series per server; $step is one model step")
+    unit: Literal["percent", "ratio", "milliseconds", "seconds", "megabytes_per_second", "bytes_per_second",
+                  "bytes", "per_second", "count"] = Field(description="unit of the query's result")
+    title: str | None = Field(None, min_length=1, description="name shown to people")
+    min: float | None = Field(0.0, description="lowest possible value, null where there is none")
+    max: float | None = Field(None, description="highest possible value, null where there is none")
+    metric: str | None = Field(None, pattern=_METRIC_NAME, description="metric read by source.kind scrape")
+    scale: float = Field(1.0, gt=0, description="factor from the metric's unit to `unit`")
+
+    @field_validator("query")
+    @classmethod
+    def _query_is_usable(cls, query: str) -> str:
+        if not query.strip():
+            raise ValueError("expected a PromQL expression: write one that yields a series per server")
+        unknown = sorted(set(re.findall(r"\$\w+", query)) - {"$step"})
+        if unknown:
+            raise ValueError(f"unknown placeholder {', '.join(unknown)}: only $step is filled in")
+        return " ".join(query.split())
+
+    @field_validator("max")
+    @classmethod
+    def _max_is_above_min(cls, high: float | None, info: ValidationInfo) -> float | None:
+        low = info.data.get("min")
+        if high is not None and low is not None and high <= low:
+            raise ValueError(f"expected more than min ({low:g}): raise max or lower min")
+        return high

@@ -1,0 +1,268 @@
+"""The forecaster's configuration: presets that work, rules that speak, names that keep their meaning."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from forecaster.config import HORIZON_STEPS, PRESETS, ForecasterConfig, RiskConfig, load_config
+from forecaster.signals import steps_of
+from forecaster.source import render
+from serving.settings import SettingsError
+from tests.tools import tool
+
+FIXTURES = Path(__file__).with_name("fixtures") / "config"
+FLEET = ("cpu_pct", "mem_pct", "disk_io_mb_s", "latency_ms", "net_in_mb_s", "net_out_mb_s", "error_rate",
+         "gc_pause_ms")
+
+# rule -> key, the offending value as shown, what was expected, the remedy. Each has a pair of files that
+# differ in one line: <rule>.good.yml loads, <rule>.bad.yml does not.
+RULES = {
+    "band_points_fall": ("risk.points.cpu", "90 (30 points)", "to fall from band to band", "highest band"),
+    "bands_highest_first": ("risk.points.cpu", "above 96", "to fall from band to band", "highest band"),
+    "bounds_are_ordered": ("signals.cpu_pct.max", "0", "more than min (0)", "raise max or lower min"),
+    "device_is_known": ("device", "'tpu'", "expected 'auto', 'cpu' or 'cuda'", "correct the value"),
+    "dropped_after_stale": ("drop_after", "'30m'", "more than stale_after (1800s)", "raise drop_after"),
+    "horizon_is_whole_steps": ("horizons", "'7m'", "a multiple of 5m", "name such a time"),
+    "horizon_named_once": ("horizons", "'60m'", "expected each once", "remove the repeated one"),
+    "horizon_within_eight_hours": ("horizons", "'9h'", "from 5m to 8h", "name such a time"),
+    "incident_has_risk_window": ("risk.incident", "", "expected levels for 30m", "add incident.30m"),
+    "incident_window_is_shown": ("risk", "incident.8h", "none of the windows 30m", "add it to windows"),
+    "keys_are_known": ("refesh", "'15s'", "unknown key", "did you mean refresh?"),
+    "label_is_a_name": ("source.server_label", "'host-name'", "pattern", "correct the value"),
+    "labels_differ": ("source.profile_label", "'instance'", "another label", "name the profile's own"),
+    "listen_is_host_and_port": ("listen", "'8000'", "expected host:port", "correct the value"),
+    "metric_is_a_name": ("signals.cpu_pct.metric", "'cpu-ratio'", "pattern", "correct the value"),
+    "moderate_below_severe": ("risk.incident.30m.moderate", "p90 99", "severe's 98", "lower moderate's p90"),
+    "one_way_to_log_in": ("source.basic_auth", "", "expected one way to log in", "remove basic_auth"),
+    "p2_below_p1": ("risk.priorities.p2", "70", "less than p1 (70)", "lower p2 or raise p1"),
+    "prometheus_has_url": ("source.url", "nothing", "kind prometheus needs an address", "give source.url"),
+    "query_has_known_placeholders": ("signals.cpu_pct.query", "$interval", "unknown", "only $step"),
+    "query_not_empty": ("signals.cpu_pct.query", "' '", "expected a PromQL expression", "write one"),
+    "rate_spans_scrapes": ("signals", "cpu_pct.query", "4 times source.scrape_interval (76s)", "raise step"),
+    "refresh_divides_step": ("refresh", "'7s'", "a divisor of step (300s)", "change refresh or step"),
+    "refresh_within_step": ("refresh", "'10s'", "a divisor of step (5s)", "change refresh or step"),
+    "role_has_its_unit": ("risk", "cpu_pct, in ratio", "expected percent", "convert in the query"),
+    "role_names_a_signal": ("risk", "roles.cpu is 'cpu'", "expected one of cpu_pct", "correct roles.cpu"),
+    "roles_differ": ("risk.roles.memory", "'cpu_pct'", "plays role cpu already", "name another signal"),
+    "scale_is_positive": ("signals.cpu_pct.scale", "0", "greater than 0", "correct the value"),
+    "scrape_has_metrics": ("signals", "cpu_pct.metric", "kind scrape reads metrics", "add cpu_pct.metric"),
+    "scrape_has_targets": ("source.targets", "[]", "kind scrape needs an address", "give source.targets"),
+    "secrets_stay_in_files": ("source.headers", "Authorization", "belongs in a file", "use bearer"),
+    "signal_name_fits_metric_name": ("signals", "'cpu-pct'", "lower case letters", "rename the signal"),
+    "signal_name_is_free": ("signals", "'risk_score'", "no name the forecaster uses", "rename the signal"),
+    "signal_name_is_no_window": ("signals", "forecast_cpu_pct_max", "two series", "rename the signal"),
+    "signals_not_empty": ("signals", "", "at least 1 item", "correct the value"),
+    "stale_after_two_refreshes": ("stale_after", "'29s'", "two refreshes (30s)", "raise stale_after"),
+    "step_at_most_five_minutes": ("step", "'10m'", "expected at most 5m", "use 5m"),
+    "timezone_is_known": ("timezone", "'Europe/Atlantis'", "such as UTC or Europe", "correct the value"),
+    "ttl_of_two_refreshes": ("forecast_ttl", "'20s'", "at least two refreshes (30s)", "raise forecast_ttl"),
+    "unit_is_known": ("signals.cpu_pct.unit", "'furlongs'", "expected 'percent'", "correct the value"),
+    "url_has_no_login": ("source.url", "https://me", "expected none with a login", "use basic_auth"),
+    "url_is_http": ("source.url", "'prometheus:9090'", "such as http://127.0.0.1:9090", "start it with http://"),
+    "warmup_fits_encoder": ("warmup", "1441 samples", "at most the 7200s", "lower samples"),
+    "warning_below_critical": ("risk.health.warning", "0.7", "less than critical (0.7)", "lower warning"),
+    "windows_not_empty": ("windows", "[]", "expected a list of names", "name at least one"),
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_broken_rule_names_file_key_value_and_remedy(rule):
+    file = FIXTURES / f"{rule}.bad.yml"
+    with pytest.raises(SettingsError) as caught:
+        load_config(file)
+    assert len(caught.value.problems) == 1, caught.value
+    key, *parts = RULES[rule]
+    assert str(caught.value).startswith(f"{file}: {key}: ")
+    for part in parts:
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_good_twin_of_a_broken_file_loads_and_differs_in_one_line(rule):
+    good, bad = ((FIXTURES / f"{rule}.{kind}.yml").read_text().splitlines() for kind in ("good", "bad"))
+    assert isinstance(load_config(FIXTURES / f"{rule}.good.yml"), ForecasterConfig)
+    assert len(set(bad) - set(good)) == 1
+    assert abs(len(bad) - len(good)) <= 1
+
+
+def test_every_fixture_belongs_to_a_rule():
+    assert {file.name for file in FIXTURES.iterdir()} == {f"{rule}.{kind}.yml" for rule in RULES
+                                                         for kind in ("good", "bad")}
+
+
+def test_fleet_preset_has_the_eight_signals_in_order_with_their_bounds():
+    config = load_config("fleet")
+    assert tuple(config.signals) == FLEET
+    bounds = {name: (signal.min, signal.max) for name, signal in config.signals.items()}
+    bounded = {"cpu_pct": (0, 100), "mem_pct": (0, 100), "error_rate": (0, 1)}
+    assert bounds == dict.fromkeys(FLEET, (0, None)) | bounded
+    assert (config.listen, config.model) == ("127.0.0.1:8000", "default")
+    assert (config.source.server_label, config.source.profile_label) == ("server", "profile")
+
+
+def test_fleet_preset_spells_out_the_default_risk():
+    spelled = yaml.safe_load((PRESETS / "fleet.yml").read_text())["risk"]
+    assert spelled.keys() == RiskConfig.model_fields.keys()
+    assert load_config("fleet").risk == RiskConfig()
+
+
+def test_fleet_preset_can_be_scraped_instead():
+    config = load_config("fleet", {"source.kind": "scrape"})
+    assert all(signal.metric and signal.metric in signal.query for signal in config.signals.values())
+
+
+def test_node_preset_forecasts_real_hosts_by_trend_on_its_own_port():
+    config = load_config("node_exporter")
+    assert tuple(config.signals) == ("cpu_pct", "mem_pct", "disk_io_mb_s", "net_in_mb_s", "net_out_mb_s")
+    assert (config.listen, config.model) == ("127.0.0.1:8002", None)
+    assert (config.source.server_label, config.source.profile_label) == ("instance", None)
+    assert config.source.default_profile == "generic"
+
+
+def test_defaults_are_those_of_the_design():
+    config = load_config(FIXTURES / "unit_is_known.good.yml")
+    assert (config.step, config.refresh, config.encoder_steps) == (300, 15, 24)
+    assert (config.warmup.samples, config.warmup.sample_interval) == (150, 5)
+    assert (config.forecast_ttl, config.stale_after, config.drop_after) == (120, 1800, 86400)
+    assert (config.timezone, config.model, config.device, config.storage) == ("UTC", "default", "auto", None)
+    assert config.horizons == {"5m": 1, "30m": 6, "1h": 12, "4h": 48, "8h": 96}
+    assert config.windows == {"30m": 6, "8h": 96}
+
+
+def test_names_of_horizons_keep_their_steps_when_time_runs_faster():
+    config = load_config("fleet", {"step": "5s", "refresh": "1s", "warmup.sample_interval": "500ms"})
+    assert config.horizons["30m"] == 6
+    assert config.windows["8h"] == HORIZON_STEPS
+
+
+@pytest.mark.parametrize(("label", "steps"), [("5m", 1), ("30m", 6), ("1h30m", 18), ("8h", 96), ("300s", 1)])
+def test_a_horizon_is_named_by_its_time(label, steps):
+    assert steps_of(label) == steps
+
+
+def test_horizons_are_listed_shortest_first():
+    config = load_config("fleet", {"horizons": ["8h", "5m", "30m"], "windows": ["8h", "30m"]})
+    assert (list(config.horizons), list(config.windows)) == (["5m", "30m", "8h"], ["30m", "8h"])
+
+
+def test_overrides_win_over_the_file_and_none_leaves_it():
+    config = load_config("fleet", {"source.url": "http://metrics:9090/", "listen": None,
+                                   "signals.cpu_pct.max": 50})
+    assert (config.source.url, config.listen) == ("http://metrics:9090", "127.0.0.1:8000")
+    assert config.signals["cpu_pct"].max == 50
+
+
+def test_a_wrong_override_is_blamed_on_the_command_line():
+    with pytest.raises(SettingsError, match=r"^command line: refresh: got '7s'; expected a divisor"):
+        load_config("fleet", {"refresh": "7s"})
+
+
+def test_the_heuristic_can_be_chosen_on_the_command_line():
+    assert load_config("fleet", {"model": "none"}).model is None
+
+
+def test_an_unknown_preset_names_the_known_ones():
+    with pytest.raises(SettingsError, match=r"^flet: neither preset .* one of fleet, node_exporter, or"):
+        load_config("flet")
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(SettingsError, match=r"conf/missing\.yml: cannot be read"):
+        load_config("conf/missing.yml")
+
+
+def test_several_problems_are_all_told():
+    with pytest.raises(SettingsError) as caught:
+        load_config("fleet", {"refresh": "7s", "device": "tpu", "timezone": "Nowhere"})
+    assert len(caught.value.problems) == 3
+
+
+def test_a_config_cannot_be_changed():
+    with pytest.raises(ValidationError, match="frozen"):
+        load_config("fleet").refresh = 1
+
+
+@pytest.mark.parametrize("preset", ["fleet", "node_exporter"])
+def test_numbers_in_presets_come_with_a_reason(preset):
+    lines = (PRESETS / f"{preset}.yml").read_text().splitlines()
+    reasoned = 0
+    for number, line in enumerate(lines):
+        code, _, comment = line.partition("#")
+        key, _, value = code.partition(":")
+        if re.search(r"(?<![\w.])\d", value) and key.strip() not in ("query", "min"):
+            above = [earlier.lstrip()[:1] for earlier in lines[max(0, number - 9):number]]
+            assert comment or "#" in above, line
+            reasoned += 1
+    assert reasoned > 10
+
+
+# -- the presets' queries, evaluated by promtool --------------------
+
+def evaluate(folder: Path, preset: str, series: dict[str, str], expected: dict[str, dict[str, float]],
+             at: str) -> None:
+    """Has promtool evaluate each signal's query on `series` (5 s apart); expected by signal and labels."""
+    config = load_config(preset)
+    tests = [{"expr": f"round({render(signal.query, config.step)}, 0.0001)", "eval_time": at,
+              "exp_samples": [{"labels": labels, "value": value} for labels, value in expected[name].items()]}
+             for name, signal in config.signals.items()]
+    file = folder / "queries.yml"
+    file.write_text(yaml.safe_dump({"evaluation_interval": "1s", "tests": [{
+        "interval": "5s", "promql_expr_test": tests,
+        "input_series": [{"series": name, "values": values} for name, values in series.items()]}]}))
+    result = subprocess.run([tool("promtool"), "test", "rules", str(file)], capture_output=True, text=True,
+                            check=False, timeout=60)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_fleet_queries_give_means_in_signal_units_and_drop_a_server_at_once(tmp_path):
+    config = load_config("fleet")
+    here, gone = '{profile="database", server="ppdb001"}', '{profile="database", server="ppdb002"}'
+    series = {}
+    for signal in config.signals.values():
+        base = 50 / signal.scale
+        series[signal.metric + here] = f"{base / 2:g}x59 {base * 1.5:g}x59"  # 5 min at half, 5 at 1.5 times
+        series[signal.metric + gone] = f"{base:g}x100 stale"
+    # 30 samples of the trailing 5 minutes lie before the rise and 30 behind it
+    evaluate(tmp_path, "fleet", series, {name: {here: 50, gone: 50} for name in config.signals}, "7m28s")
+    evaluate(tmp_path, "fleet", series, {name: {here: 75} for name in config.signals}, "9m58s")
+
+
+def test_node_queries_give_one_series_per_host_that_is_up(tmp_path):
+    def host(metric, instance="a:9100", **labels):
+        labels = {"instance": instance, "job": "node", **labels}
+        return metric + "{" + ",".join(f'{key}="{value}"' for key, value in labels.items()) + "}"
+
+    def rising(per_second):
+        return f"0+{per_second * 5:g}x120"
+
+    series = {
+        host("up"): "1x120",
+        host("node_memory_MemTotal_bytes"): "8e9x120",
+        host("node_memory_MemAvailable_bytes"): "2e9x120",
+        host("node_memory_MemFree_bytes"): "1e9x120",
+        host("node_disk_read_bytes_total", device="vda"): rising(2e6),
+        host("node_disk_written_bytes_total", device="vda"): rising(1e6),
+        host("node_disk_read_bytes_total", device="nvme0n1"): rising(4e6),
+        host("node_disk_written_bytes_total", device="nvme0n1"): rising(0),
+        host("node_disk_read_bytes_total", device="dm-0"): rising(2e6),
+        host("node_disk_written_bytes_total", device="dm-0"): rising(1e6)}
+    for cpu, (user, steal) in {"0": (0.25, 0.25), "1": (0.5, 0)}.items():
+        for mode, share in {"user": user, "steal": steal, "idle": 0.25, "iowait": 0.25}.items():
+            series[host("node_cpu_seconds_total", cpu=cpu, mode=mode)] = rising(share)
+    for device, share in {"eth0": 1, "wlan0": 2, "lo": 64, "veth1": 64, "docker0": 64, "br-1": 64}.items():
+        series[host("node_network_receive_bytes_total", device=device)] = rising(share * 1e6)
+        series[host("node_network_transmit_bytes_total", device=device)] = rising(share * 5e5)
+    down = {name.replace("a:9100", "b:9100"): values for name, values in series.items()}
+    down[host("up", "b:9100")] = "1x89 0x30"  # answers for 7.5 min, then no more
+    other = {name.replace('"node"', '"edge"').replace("a:9100", "c:9100"): values
+             for name, values in series.items()}
+
+    values = {"cpu_pct": 50, "mem_pct": 75, "disk_io_mb_s": 7, "net_in_mb_s": 3, "net_out_mb_s": 1.5}
+    for at, live in (("7m", ("a:9100", "b:9100")), ("9m", ("a:9100",))):
+        expected = {name: {f'{{instance="{address}"}}': value for address in live}
+                    for name, value in values.items()}
+        evaluate(tmp_path, "node_exporter", series | down | other, expected, at)

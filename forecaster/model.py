@@ -1,0 +1,166 @@
+"""Model artifacts on disk and the forecasts they make: one batched forward pass, no training library imported.
+
+An artifact folder holds ``artifact.json`` (format, architecture, encoding, checksum, training facts), ``weights.npz``
+and ``report.json``. It is written beside its place and moved there whole; loading checks format and checksum.
+
+Letters: S servers, C signals, T encoder steps, H horizon steps, Q quantiles.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from forecaster import features
+from forecaster.features import MIN_STEPS, Encoding
+from forecaster.tft import Tft
+
+FORMAT = 1
+DEFAULT = Path(__file__).with_name("models") / "default"
+PUBLISHED = (0.1, 0.5, 0.9)
+
+
+class ModelError(Exception):
+    """The artifact cannot be used; the message names the file, what was found and what was expected."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Sizes of the network; quantiles include 0.1, 0.5 and 0.9."""
+
+    hidden: int = 32
+    heads: int = 4
+    continuous: int = 8
+    dropout: float = 0.05
+    quantiles: tuple[float, ...] = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """values: float32 (S, C, H, 3), p10/p50/p90 in signal units, sorted and inside the signals' bounds; NaN for a
+    server without one. issued: Unix seconds of now; step k (1-based) lies at issued + k * step. method: per server
+    "tft", "heuristic" or "none"."""
+
+    issued: float
+    signals: tuple[str, ...]
+    servers: tuple[str, ...]
+    profiles: tuple[str, ...]
+    values: np.ndarray
+    method: tuple[str, ...]
+
+
+def choose_device(wanted: str) -> torch.device:
+    """"auto" is CUDA where there is one, else the CPU; "cuda" without CUDA is an error."""
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ModelError("device: cuda was asked for but PyTorch sees none; install a CUDA build or set device: auto")
+    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+class Model:
+    """A loaded artifact. Thread-safe: holds no state between calls."""
+
+    def __init__(self, encoding: Encoding, architecture: Architecture, weights: dict[str, np.ndarray], facts: dict,
+                 report: dict, device: torch.device):
+        self.encoding, self.architecture, self.facts, self.report, self.device = encoding, architecture, facts, report, device
+        tensors = {name: torch.as_tensor(value, device=device) for name, value in weights.items()}
+        try:
+            self._network = Tft(tensors, encoding, architecture.heads, len(architecture.quantiles))
+        except (KeyError, RuntimeError) as error:
+            raise ModelError(f"weights do not fit the architecture: {error}; train the model anew") from error
+        self._published = [architecture.quantiles.index(q) for q in PUBLISHED]
+
+    @classmethod
+    def load(cls, folder: Path, device: str = "auto") -> Model:
+        """Read an artifact folder; raises ModelError."""
+        facts = _read_json(folder / "artifact.json")
+        if facts.get("format") != FORMAT:
+            raise ModelError(f"{folder / 'artifact.json'}: format {facts.get('format')!r}, expected {FORMAT}; "
+                             "train the model with this version of fleet-forecaster")
+        try:
+            data = (folder / "weights.npz").read_bytes()
+        except OSError as error:
+            raise ModelError(f"{folder / 'weights.npz'}: cannot be read ({error.strerror}); copy the whole folder") from error
+        found = hashlib.sha256(data).hexdigest()
+        if found != facts.get("weights_sha256"):
+            raise ModelError(f"{folder / 'weights.npz'}: checksum {found[:12]}..., expected "
+                             f"{str(facts.get('weights_sha256'))[:12]}...; the file is damaged or half-written, copy it again")
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            weights = {name: archive[name] for name in archive.files}
+        try:
+            architecture = Architecture(**facts["architecture"] | {"quantiles": tuple(facts["architecture"]["quantiles"])})
+            encoding = Encoding.from_json(facts["encoding"])
+        except (KeyError, TypeError) as error:
+            raise ModelError(f"{folder / 'artifact.json'}: incomplete ({error}); train the model anew") from error
+        return cls(encoding, architecture, weights, facts, _read_json(folder / "report.json"), choose_device(device))
+
+    @property
+    def info(self) -> dict[str, str]:
+        """Short facts for labels and /status."""
+        return {"model": str(self.facts.get("name", "unnamed")), "trained": str(self.facts.get("trained", "unknown")),
+                "weights": self.facts["weights_sha256"][:12], "device": self.device.type}
+
+    def forecast(self, window: np.ndarray, instant: float, servers: tuple[str, ...], profiles: tuple[str, ...]
+                 ) -> tuple[np.ndarray, np.ndarray]:
+        """window float32 (S, C, T) in signal units, newest step last -> (values float32 (S, C, H, 3), done bool (S,)).
+
+        done marks servers with at least MIN_STEPS usable steps; the others' values are NaN. Servers with equally
+        long histories share one forward pass: normally that is the whole fleet.
+        """
+        window, steps = features.usable(window[..., -self.encoding.encoder_steps:])
+        values = np.full((len(window), len(self.encoding.signals), self.encoding.horizon, len(PUBLISHED)), np.nan, np.float32)
+        identity, done = self.encoding.identify(servers, profiles), steps >= MIN_STEPS
+        for length in np.unique(steps[done]).tolist():
+            rows = np.flatnonzero(steps == length)
+            inputs = features.batch(self.encoding, window[rows], length, np.array([instant]), identity[rows])
+            values[rows] = self._run(inputs)
+        return values, done
+
+    def _run(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
+        with torch.inference_mode():
+            out = self._network({k: torch.as_tensor(v, device=self.device) for k, v in inputs.items()})
+            out = out[..., self._published].float().cpu().numpy()
+        return np.sort(self.encoding.unscale(out), -1)  # bounds keep the order; quantiles may cross before sorting
+
+
+def write_artifact(folder: Path, weights: dict[str, np.ndarray], encoding: Encoding, architecture: Architecture, report: dict,
+                   facts: dict) -> None:
+    """Write an artifact folder whole or not at all, replacing an older one."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **weights)
+    content = {"format": FORMAT, "weights_sha256": hashlib.sha256(buffer.getvalue()).hexdigest(), **facts,
+               "architecture": asdict(architecture), "encoding": encoding.to_json()}
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        fresh.chmod(0o755)
+        (fresh / "weights.npz").write_bytes(buffer.getvalue())
+        (fresh / "artifact.json").write_text(json.dumps(content, indent=1) + "\n")
+        (fresh / "report.json").write_text(json.dumps(report, indent=1) + "\n")
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(fresh, folder)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        data = json.loads(path.read_text())
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror}); expected an artifact folder with artifact.json, "
+                         "weights.npz and report.json, as `fleet-forecaster train` writes it") from error
+    except ValueError as error:
+        raise ModelError(f"{path}: not JSON ({error}); the file is damaged or half-written, copy it again") from error
+    if not isinstance(data, dict):
+        raise ModelError(f"{path}: expected a JSON object, found {type(data).__name__}")
+    return data

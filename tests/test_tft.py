@@ -1,0 +1,46 @@
+"""The served network computes what the trained one does."""
+
+import numpy as np
+import pytest
+import torch
+from models import TINY, network, windows
+
+from forecaster.features import batch
+from forecaster.tft import Tft
+from forecaster.train import library_inputs
+
+
+def inputs(rows: int, length: int, shared_clock: bool) -> dict[str, torch.Tensor]:
+    encoding = windows().encoding
+    past, _, instants, identity = windows().sample(rows, np.random.default_rng(0))
+    instants = instants[:1] if shared_clock else instants
+    return {k: torch.as_tensor(v) for k, v in batch(encoding, past, length, instants, identity).items()}
+
+
+@pytest.mark.parametrize("shared_clock", [True, False])
+@pytest.mark.parametrize("length", [3, 11, 24])
+@pytest.mark.parametrize("rows", [1, 7])
+def test_the_served_network_agrees_with_the_library_on_the_same_weights(rows, length, shared_clock):
+    encoding = windows().encoding
+    x = inputs(rows, length, shared_clock)
+    served = Tft(network().state_dict(), encoding, TINY.heads, len(TINY.quantiles))
+    with torch.inference_mode():
+        expected = network()(library_inputs(encoding, x))["prediction"].unflatten(-1, (8, 3)).transpose(1, 2)
+        found = served(x)
+    assert found.shape == (rows, 8, 96, 3)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_the_forecast_of_a_server_does_not_depend_on_who_shares_its_batch():
+    served = Tft(network().state_dict(), windows().encoding, TINY.heads, len(TINY.quantiles))
+    together = inputs(6, 24, True)
+    with torch.inference_mode():
+        alone = served({k: v[2:3] if k in ("encoder_observed", "static") else v for k, v in together.items()})
+        torch.testing.assert_close(served(together)[2:3], alone, atol=1e-5, rtol=1e-5)
+
+
+def test_a_missing_tensor_is_named():
+    weights = dict(network().state_dict())
+    del weights["static_enrichment.fc1.weight"]
+    with pytest.raises(KeyError, match=r"static_enrichment\.fc1\.weight"):
+        Tft(weights, windows().encoding, TINY.heads, len(TINY.quantiles))

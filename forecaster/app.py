@@ -1,0 +1,255 @@
+"""Puts the forecaster together: source, window, model, cycle and pages; and puts it together anew on reload."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import isnan
+from pathlib import Path
+
+from flask import Flask, Response, request
+from prometheus_client import CollectorRegistry
+
+from forecaster.api import api_blueprint
+from forecaster.collector import ForecastCollector
+from forecaster.config import ForecasterConfig
+from forecaster.cycle import Cycle
+from forecaster.model import DEFAULT, Model, ModelError
+from forecaster.readings import Source, SourceError
+from forecaster.remote_read import remote_read_blueprint
+from forecaster.result import PERCENTILES, Board
+from forecaster.scrape import ScrapeSource
+from forecaster.self_metrics import SelfMetrics
+from forecaster.source import PrometheusSource
+from forecaster.transport import http_session
+from forecaster.window import Window
+from serving import __version__
+from serving.exposition import metrics_response
+from serving.web import Service, Table
+from serving.web import create_app as create_web_app
+
+NAME = "fleet-forecaster"
+SCRAPE_FILE = "scrape.npz"
+_LINKS = (
+    ("/metrics", "Forecasts and the forecaster's own metrics, for Prometheus"),
+    ("/predictions/current", "All forecasts as JSON; ?server=NAME for one"),
+    ("/alerts", "Servers with a risk, highest first, as JSON"),
+    ("/status", "Warm-up, model, source, ages and errors, as JSON"),
+    ("/-/healthy", "Whether the process answers"),
+    ("/-/ready", "Whether there is a current forecast"),
+)
+_P90 = PERCENTILES.index("p90")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything one configuration needs to run."""
+
+    config: ForecasterConfig
+    source: Source
+    cycle: Cycle
+    board: Board
+    collector: ForecastCollector
+    model: dict[str, object]  # what /status says of it
+
+
+def make_source(config: ForecasterConfig, clock: Callable[[], float]) -> Source:
+    """The configured source; not started."""
+    given = config.source
+    auth = (given.basic_auth.username, given.basic_auth.password_file) if given.basic_auth else None
+    session = http_session(retries=given.retries if given.kind == "prometheus" else 0, headers=given.headers,
+                           bearer_token_file=given.bearer_token_file, basic_auth=auth, ca_file=given.ca_file)
+    labels = {"server_label": given.server_label, "profile_label": given.profile_label,
+              "default_profile": given.default_profile}
+    if given.kind == "prometheus":
+        return PrometheusSource(given.url, config.signals, config.step, session=session, timeout=given.timeout,
+                                clock=clock, **labels)
+    return ScrapeSource(given.targets, config.signals, config.step, scrape_interval=given.scrape_interval, clock=clock,
+                        session=session, timeout=given.timeout, **labels)
+
+
+def load_model(config: ForecasterConfig) -> Model | None:
+    """The configured model, None for the heuristic by choice; raises ModelError."""
+    if config.model is None:
+        return None
+    folder = DEFAULT if config.model == "default" else Path(config.model)
+    model = Model.load(folder, config.device)
+    missing = [name for name in model.encoding.signals if name not in config.signals]
+    if missing:
+        raise ModelError(f"{folder}: the model was trained on signals this configuration lacks: {', '.join(missing)}; "
+                         "add them to signals, choose another model, or set model: null")
+    if model.encoding.encoder_steps > config.encoder_steps:
+        raise ModelError(f"{folder}: the model reads {model.encoding.encoder_steps} steps of history, encoder_steps is "
+                         f"{config.encoder_steps}; raise encoder_steps")
+    return model
+
+
+class Forecaster:
+    """A running forecaster: its parts, its Flask application, and how they are replaced on reload."""
+
+    def __init__(self, read_config: Callable[[], ForecasterConfig], clock: Callable[[], float] = time.time):
+        self._read_config, self._clock = read_config, clock
+        self._metrics = SelfMetrics(CollectorRegistry(), __version__)
+        self._service = Service(name=NAME, description="Forecasts of a server fleet, from and for Prometheus.", links=_LINKS,
+                                status=self._glance, tables=self._tables, ready=self._ready, reload=self.reload,
+                                close=self.close)
+        self.parts = self._build(read_config())
+        self.app = self._make_app(self.parts)
+        self._metrics.config_read(clock(), True)
+
+    def start(self) -> None:
+        """Begins to read and to forecast, in threads."""
+        source, storage = self.parts.source, self.parts.config.storage
+        if isinstance(source, ScrapeSource):
+            if storage is None or not (storage / SCRAPE_FILE).exists() or not source.restore(storage / SCRAPE_FILE):
+                self._bootstrap(source)
+            source.start()
+        self.parts.cycle.start()
+
+    def close(self) -> None:
+        """Ends the threads and keeps on disk what the next start can use."""
+        source, storage = self.parts.source, self.parts.config.storage
+        self.parts.cycle.close()
+        if isinstance(source, ScrapeSource):
+            source.close()
+            if storage is not None:
+                try:
+                    storage.mkdir(parents=True, exist_ok=True)
+                    source.snapshot(storage / SCRAPE_FILE)
+                except OSError as error:
+                    log.error("scraped samples not saved: %s", error)
+
+    def reload(self) -> None:
+        """Reads configuration and model anew; raises and changes nothing where they cannot be used.
+
+        The window stays where signals and time steps are the same. A new listen address needs a restart.
+        """
+        try:
+            config = self._read_config()
+            load_model(config)  # at start a broken model means heuristics; on reload it means: keep what works
+            parts = self._build(config)
+        except (ModelError, ValueError, OSError) as error:
+            self._metrics.config_read(self._clock(), False)
+            raise ValueError(str(error)) from error
+        self.close()
+        old = self.parts.cycle.window
+        if (old.signals, old.refresh, old.step, old.encoder_steps) == (
+                parts.cycle.window.signals, config.refresh, config.step, config.encoder_steps):
+            parts.cycle.window = old
+        last = self.parts.board.last
+        if last is not None and last.signals == tuple(config.signals):
+            parts.board.publish(last)
+        self.parts = parts
+        self.app.wsgi_app = self._make_app(parts).wsgi_app
+        self.start()
+        self._metrics.config_read(self._clock(), True)
+
+    # -- putting together -------------------------------------------------------------------------------------------
+
+    def _build(self, config: ForecasterConfig) -> Parts:
+        try:
+            model = load_model(config)
+            problem = None
+        except ModelError as error:
+            log.error("no model: %s; every server is forecast by the trend heuristic", error)
+            model, problem = None, str(error)
+        info = model.info if model else {"model": "none" if config.model is None else config.model}
+        shown = {**info, "method": "tft" if model else "heuristic"}
+        self._metrics.model(configured=config.model is not None, loaded=model is not None, info=shown)
+        self._metrics.settings(config.refresh, config.forecast_ttl)
+        board = Board(config.forecast_ttl)
+        described = {name: (signal.title or name, signal.unit) for name, signal in config.signals.items()}
+        collector = ForecastCollector(board, config.horizons, config.windows, described, self._clock)
+        source = make_source(config, self._clock)
+        window = Window(tuple(config.signals), config.refresh, config.step, config.encoder_steps,
+                        sample_interval=config.warmup.sample_interval)
+        cycle = Cycle(config, source, window, model, board, collector, self._metrics, self._clock)
+        return Parts(config, source, cycle, board, collector,
+                     {**shown, "configured": config.model, "loaded": model is not None, "problem": problem})
+
+    def _make_app(self, parts: Parts) -> Flask:
+        app = create_web_app(
+            self._service, api_blueprint(parts.board, parts.config.risk.roles, self._more, self._clock),
+            remote_read_blueprint(parts.board, self._clock, parts.config.publish.max_curve_samples))
+
+        @app.get("/metrics")
+        def metrics() -> Response:
+            return metrics_response(self._metrics.registry, parts.collector.exposition(), request.headers)
+
+        return app
+
+    def _bootstrap(self, source: ScrapeSource) -> None:
+        path = self.parts.config.source.bootstrap
+        if path is None:
+            return
+        try:
+            log.info("bootstrapped with %d samples from %s", source.bootstrap(path), path)
+        except SourceError as error:
+            log.error("no bootstrap, forecasts warm up from nothing: %s", error)
+
+    # -- what people see --------------------------------------------------------------------------------------------
+
+    def _more(self) -> dict[str, object]:
+        parts = self.parts
+        return {"model": parts.model, "source": parts.source.describe(), "errors": parts.cycle.errors}
+
+    def _ready(self) -> str | None:
+        board = self.parts.board
+        if board.current(self._clock()) is not None:
+            return None
+        problems = "; ".join(f"{stage}: {error}" for stage, error in self.parts.cycle.errors.items() if error)
+        return f"There is no current forecast. {problems or 'The first cycle is under way.'}"
+
+    def _glance(self) -> dict[str, object]:
+        parts, now = self.parts, self._clock()
+        last, current = parts.board.last, parts.board.current(now)
+        glance: dict[str, object] = {"Version": __version__, "Model": parts.model["model"],
+                                     "Method": parts.model["method"], "Source": parts.config.source.kind}
+        if parts.model["problem"]:
+            glance["Model problem"] = parts.model["problem"]
+        glance["Forecast age"] = f"{last.age(now):.0f} s" if last else "no forecast yet"
+        if current is not None:
+            glance["Fleet health"] = current.risk.health
+            for window, chance in current.risk.fleet_probability.items():
+                glance[f"Incident probability {window}"] = "unknown" if isnan(chance) else f"{chance:.0%}"
+        reason = self._ready()
+        if reason:
+            glance["Not ready"] = reason
+        return glance
+
+    def _tables(self) -> tuple[Table, ...]:
+        """The fleet, highest risk first; all there is to look at where no Grafana runs."""
+        result = self.parts.board.current(self._clock())
+        if result is None:
+            return ()
+        roles = self.parts.config.risk.roles
+        shown = [(title, result.signals.index(name)) for title, name in
+                 (("CPU %", roles.cpu), ("Memory %", roles.memory), ("Latency ms", roles.latency)) if name in result.signals]
+        columns = ["Server", "Profile", "Priority", "Risk", "Method"]
+        for title, _ in shown:
+            columns += [f"{title} now", "p90 in 30 min"]
+        rows = []
+        for s in sorted(range(len(result.servers)), key=lambda s: (-_known(result.risk.score[s], -1), result.servers[s])):
+            row = [result.servers[s], result.profiles[s], result.risk.priority[s] or "stale",
+                   _text(result.risk.score[s]), result.method[s] if not result.stale[s] else "none"]
+            for _, c in shown:
+                row += [_text(result.observed[s, c]), _text(result.forecast[s, c, 5, _P90])]
+            rows.append(row)
+        return (Table("Fleet", tuple(columns), rows),)
+
+
+def _known(value: float, otherwise: float) -> float:
+    return otherwise if isnan(value) else float(value)
+
+
+def _text(value: float) -> str:
+    return "-" if isnan(value) else f"{value:.1f}".removesuffix(".0")
+
+
+def create_app(read_config: Callable[[], ForecasterConfig], clock: Callable[[], float] = time.time) -> Flask:
+    """A started forecaster's application."""
+    forecaster = Forecaster(read_config, clock)
+    forecaster.start()
+    return forecaster.app

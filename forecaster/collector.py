@@ -1,0 +1,208 @@
+"""Renders a Result as the gauges of /metrics, once per cycle, and keeps the forecaster's own metrics.
+
+Every forecast_* and observed_* family is declared once in FAMILIES, with the labels and values that fill it;
+forecaster_* families in SelfMetrics. METRICS lists both for the documentation.
+
+What is not known is not shown: NaN gives no series; a stale server keeps only what says how stale it is
+(last seen, stale, warm-up), and so does the whole fleet once the Result is older than its time-to-live.
+
+Letters: S servers, C signals, H horizon steps.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from forecaster.result import PERCENTILES, Board, Result
+from forecaster.risk import COMPONENTS
+from forecaster.self_metrics import SELF_METRICS
+from serving.exposition import render_family, series_prefixes
+
+_PRIORITIES = ("P1", "P2", "P3")
+_HEALTH = ("healthy", "warning", "critical")
+_METHODS = ("tft", "heuristic")
+_SERVER = ("server", "profile")
+_ONE = ((),)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Everything the names and labels of the series depend on; while it stays, they stay."""
+
+    servers: tuple[tuple[str, str], ...]  # (server, profile)
+    signals: tuple[str, ...]
+    horizons: tuple[tuple[str, int], ...]  # (label, steps), as are windows
+    windows: tuple[tuple[str, int], ...]
+    incident: tuple[str, ...]  # windows that have an incident probability
+
+
+@dataclass(frozen=True)
+class Family:
+    """One gauge family, or one per signal where the name holds <signal>.
+
+    `more` gives the label values after those of the server (or the only ones, for the fleet), `values` their
+    numbers: (S, rows of `more`) per server, (rows of `more`,) for the fleet; the last argument is the signal.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    unit: str
+    help: str
+    more: Callable[[Layout], Iterable[tuple[str, ...]]]
+    values: Callable[[Result, Layout, int], np.ndarray]
+    outlives: bool = False  # shown of stale servers too, and after the time-to-live
+
+    @property
+    def per_server(self) -> bool:
+        return self.labels[:2] == _SERVER
+
+
+def _worst(result: Result, layout: Layout, signal: int) -> np.ndarray:
+    """float32 (S, 3 * windows): the largest value of each percentile in each window, NaN steps left out."""
+    windows = [np.fmax.reduce(result.forecast[:, signal, :steps], axis=1) for _, steps in layout.windows]
+    return np.stack(windows, axis=2).reshape(len(result.servers), -1)
+
+
+def _is(values: Iterable[str], names: tuple[str, ...]) -> np.ndarray:
+    """float64 (values, names): 1 where the value is the name, else 0; NaN where it is none of them."""
+    rows = np.array([[value == name for name in names] for value in values], dtype=np.float64)
+    rows = rows.reshape(-1, len(names))
+    rows[~rows.any(axis=1)] = np.nan
+    return rows
+
+
+FAMILIES = (
+    Family("forecast_<signal>", (*_SERVER, "percentile", "horizon"), "signal",
+           "Forecast of {title} at the horizon, in {unit}.",
+           lambda at: ((p, label) for p in PERCENTILES for label, _ in at.horizons),
+           lambda of, at, c: of.forecast[:, c][:, [steps - 1 for _, steps in at.horizons]]
+           .transpose(0, 2, 1).reshape(len(of.servers), -1)),
+    Family("forecast_<signal>_max", (*_SERVER, "percentile", "window"), "signal",
+           "Largest forecast of {title} inside the window, in {unit}.",
+           lambda at: ((p, label) for p in PERCENTILES for label, _ in at.windows), _worst),
+    Family("observed_<signal>", _SERVER, "signal",
+           "The {title} the forecast started from, in {unit}.",
+           lambda at: _ONE, lambda of, at, c: of.observed[:, c, None]),
+    Family("forecast_risk_score", _SERVER, "points",
+           "Risk of the next 30 minutes by the p90 forecasts, 0 to 100.",
+           lambda at: _ONE, lambda of, at, _: of.risk.score[:, None]),
+    Family("forecast_risk_points", (*_SERVER, "component"), "points",
+           "What the risk score is made of.",
+           lambda at: ((component,) for component in COMPONENTS), lambda of, at, _: of.risk.points),
+    Family("forecast_priority", (*_SERVER, "priority"), "0 or 1",
+           "1 for the priority the risk score gives the server, 0 for the others.",
+           lambda at: ((priority,) for priority in _PRIORITIES),
+           lambda of, at, _: _is(of.risk.priority, _PRIORITIES)),
+    Family("forecast_incident_probability", (*_SERVER, "window"), "ratio",
+           "Estimated probability of an incident on the server inside the window, 0 to 1.",
+           lambda at: ((window,) for window in at.incident),
+           lambda of, at, _: np.stack([of.risk.probability[window] for window in at.incident], axis=1)),
+    Family("forecast_fleet_incident_probability", ("window",), "ratio",
+           "Mean of the servers' incident probabilities, 0 to 1.",
+           lambda at: ((window,) for window in at.incident),
+           lambda of, at, _: np.array([of.risk.fleet_probability[window] for window in at.incident])),
+    Family("forecast_fleet_health", ("state",), "0 or 1",
+           "1 for the health the 30 minute incident probability gives the fleet, 0 for the others.",
+           lambda at: ((state,) for state in _HEALTH), lambda of, at, _: _is([of.risk.health], _HEALTH)),
+    Family("forecast_fleet_servers", (), "servers", "Servers that are forecast: those not stale.",
+           lambda at: _ONE, lambda of, at, _: np.array([of.live.sum()])),
+    Family("forecast_fleet_high_risk_servers", (), "servers", "Servers of priority P1.",
+           lambda at: _ONE, lambda of, at, _: np.array([of.risk.high_risk])),
+    Family("forecast_method", (*_SERVER, "method"), "0 or 1",
+           "1 for what makes the server's forecast, the model or the trend heuristic.",
+           lambda at: ((method,) for method in _METHODS), lambda of, at, _: _is(of.method, _METHODS)),
+    Family("forecast_warmup_samples", _SERVER, "samples", "Samples seen of the server.",
+           lambda at: _ONE, lambda of, at, _: of.samples[:, None], outlives=True),
+    Family("forecast_warmup_required_samples", _SERVER, "samples",
+           "Samples from which on the server is forecast by the model.",
+           lambda at: _ONE, lambda of, at, _: np.full((len(of.servers), 1), of.required), outlives=True),
+    Family("forecast_last_seen_timestamp_seconds", _SERVER, "Unix seconds",
+           "Time of the server's newest sample.",
+           lambda at: _ONE, lambda of, at, _: of.last_seen[:, None], outlives=True),
+    Family("forecast_server_stale", _SERVER, "0 or 1",
+           "1 where the server was not seen for too long to be forecast.",
+           lambda at: _ONE, lambda of, at, _: of.stale[:, None], outlives=True),
+)
+
+# (name, labels, unit, help) of everything on /metrics
+METRICS = (*((of.name, of.labels, of.unit, of.help.format(title="the signal", unit="its own unit"))
+             for of in FAMILIES), *SELF_METRICS)
+
+
+class ForecastCollector:
+    """The text of the forecast_* and observed_* gauges for a board's newest Result.
+
+    `horizons` and `windows` map labels to steps, `described` a signal to (title, unit) for the help texts.
+    """
+
+    def __init__(self, board: Board, horizons: Mapping[str, int], windows: Mapping[str, int],
+                 described: Mapping[str, tuple[str, str]], clock: Callable[[], float] = time.time):
+        self._board = board
+        self._horizons, self._windows = tuple(horizons.items()), tuple(windows.items())
+        # the two text formats disagree on how a double quote in a help text is written
+        self._described = {signal: (title.replace('"', "'"), unit)
+                           for signal, (title, unit) in described.items()}
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._layout: Layout | None = None
+        self._prefixes: dict[str, list[str]] = {}
+        self._rendered: tuple[tuple[Result, bytes, bytes], ...] = ()  # the next one and the shown one
+
+    def prepare(self, result: Result) -> None:
+        """Renders `result` so that scrapes only hand it out; the publish stage calls it before publishing."""
+        self._text(result)
+
+    def exposition(self) -> bytes:
+        """The gauges as they may be shown now: text format, also valid inside an OpenMetrics answer."""
+        now = self._clock()
+        result = self._board.last
+        if result is None:
+            return b""
+        outliving, forecasts = self._text(result)
+        return forecasts + outliving if result.age(now) <= self._board.ttl else outliving
+
+    def _text(self, result: Result) -> tuple[bytes, bytes]:
+        """(families that outlive the forecast, all others); made once for each Result."""
+        for known, *texts in self._rendered:  # no lock: a scrape need not wait for the next Result's text
+            if known is result:
+                return texts
+        with self._lock:
+            layout = Layout(tuple(zip(result.servers, result.profiles, strict=True)), result.signals,
+                            self._horizons, self._windows, tuple(result.risk.probability))
+            if layout != self._layout:
+                self._prefixes.clear()
+                self._layout = layout
+            parts: dict[bool, list[str]] = {True: [], False: []}
+            for family in FAMILIES:
+                parts[family.outlives] += self._family(family, result, layout)
+            texts = "".join(parts[True]).encode(), "".join(parts[False]).encode()
+            self._rendered = ((result, *texts), *self._rendered[:1])
+            return texts
+
+    def _family(self, family: Family, result: Result, layout: Layout) -> Iterable[str]:
+        """The text of a family, one piece per signal where it has them."""
+        for position, signal in enumerate(result.signals if "<signal>" in family.name else ("",)):
+            name = family.name.replace("<signal>", signal)
+            if name not in self._prefixes:
+                more = tuple(family.more(layout))
+                rows = [(*server, *row) for server in (layout.servers if family.per_server else _ONE)
+                        for row in more]
+                self._prefixes[name] = series_prefixes(name, family.labels, rows)
+            values = np.asarray(family.values(result, layout, position))
+            if not family.outlives:
+                values = _shown(values, result.live, family.per_server)
+            title, unit = self._described.get(signal, (signal, "its own unit"))
+            help_text = family.help.format(title=title, unit=unit)
+            yield render_family(name, help_text, self._prefixes[name], values)
+
+
+def _shown(values: np.ndarray, live: np.ndarray, per_server: bool) -> np.ndarray:
+    """The values with NaN for stale servers, and for the fleet where no server is live."""
+    if values.dtype.kind != "f":
+        values = values.astype(np.float64)
+    if per_server:
+        return values if live.all() else np.where(live[:, None], values, values.dtype.type(np.nan))
+    return values if live.any() else np.full_like(values, np.nan)

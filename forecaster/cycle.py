@@ -1,0 +1,217 @@
+"""The clockwork: every refresh the stages run in order, and the outcome is published whole or not at all.
+
+Stages raise; this is the one place that catches, counts and logs what they raise, and goes on. A stage that fails
+leaves the last Result on the board, where it ages until its time-to-live hides it.
+
+The present of a cycle is the last whole refresh, so that two forecasters with one configuration ask the same
+questions and publish the same numbers.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from forecaster import heuristic, risk
+from forecaster.collector import ForecastCollector
+from forecaster.config import ForecasterConfig
+from forecaster.model import Model
+from forecaster.readings import NoData, Reading, Source, SourceError
+from forecaster.result import PERCENTILES, Board, Result
+from forecaster.self_metrics import SelfMetrics
+from forecaster.signals import HORIZON_STEPS
+from forecaster.window import Window
+
+log = logging.getLogger(__name__)
+
+SNAPSHOT_SECONDS = 300.0  # what a killed process loses of its window; the source fills it again anyway
+SNAPSHOT_FILE = "window.npz"
+
+
+class StageError(Exception):
+    """A stage failed; .stage names it, the cause is chained."""
+
+    def __init__(self, stage: str, cause: Exception):
+        super().__init__(f"{stage}: {cause}")
+        self.stage = stage
+
+
+class Cycle:
+    """Runs the stages for one configuration; start() does so in a thread, run_once() for whoever keeps time."""
+
+    def __init__(self, config: ForecasterConfig, source: Source, window: Window, model: Model | None, board: Board,
+                 collector: ForecastCollector, metrics: SelfMetrics, clock: Callable[[], float] = time.time):
+        self._config, self._source, self._model = config, source, model
+        self._board, self._collector, self._metrics, self._clock = board, collector, metrics, clock
+        self.window = window
+        self.errors: dict[str, str | None] = {}  # stage -> what it failed with when it last ran
+        self._columns = [list(config.signals).index(name) for name in model.encoding.signals] if model else []
+        self._snapshot_due = 0.0
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    # -- running ----------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Takes over a snapshot where there is one, then runs a cycle at once and one every refresh."""
+        self.restore()
+        self._thread = threading.Thread(target=self._loop, name="cycle", daemon=True)
+        self._thread.start()
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Ends the thread and keeps the window for the next start; gives up on a stage that hangs."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout)
+            if self._thread.is_alive():
+                return
+        self.save()
+
+    def _loop(self) -> None:
+        while not self._stop.is_set():
+            self.run_once()
+            refresh = self._config.refresh
+            self._stop.wait(refresh - self._clock() % refresh)
+
+    def run_once(self) -> bool:
+        """One cycle; True if it published a Result."""
+        started, success = time.perf_counter(), False
+        try:
+            self._publish(self._result(self._present()))
+            success = True
+        except StageError as error:
+            log.error("cycle failed at stage %s", error)
+        self._metrics.cycle(time.perf_counter() - started, self._clock(), success)
+        self._save_when_due()
+        return success
+
+    def _present(self) -> float:
+        milliseconds = round(self._config.refresh * 1000)
+        return int(self._clock() * 1000) // milliseconds * milliseconds / 1000
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        except Exception as error:  # whatever it is: counted, shown, and the next cycle tries anew
+            if not isinstance(error, SourceError):
+                log.exception("stage %s failed", name)
+            self.errors[name] = str(error) or type(error).__name__
+            self._metrics.stage(name, time.perf_counter() - started, False)
+            raise StageError(name, error) from error
+        self.errors[name] = None
+        self._metrics.stage(name, time.perf_counter() - started, True)
+
+    # -- stages -----------------------------------------------------------------------------------------------------
+
+    def _result(self, now: float) -> Result:
+        config, window = self._config, self.window
+        with self._stage("query"):
+            reading = self._reading(now)
+        with self._stage("window"):
+            reason = window.append(reading)
+            if reason:
+                log.warning(reason)
+            self._drop_forgotten(now)
+        self._fill_gaps(now)
+        with self._stage("features"):
+            encoder = window.encoder(now)
+            samples = np.minimum(window.samples(now), config.warmup.samples)
+            last_seen = window.last_seen
+            stale = ~(now - last_seen <= config.stale_after)
+        with self._stage("model"):
+            forecast, method = self._forecast(encoder, now, stale, samples)
+        with self._stage("risk"):
+            assessed = risk.assess(forecast, tuple(config.signals), config.risk)
+        return Result(issued=now, step=config.step, servers=window.servers, profiles=window.profiles,
+                      signals=tuple(config.signals), observed=window.latest(now), trend=heuristic.trend(encoder),
+                      forecast=forecast, method=method, risk=assessed, samples=samples.astype(np.int64),
+                      required=config.warmup.samples, last_seen=last_seen, stale=stale)
+
+    def _reading(self, now: float) -> Reading:
+        """The newest values; a fleet that has gone silent altogether is an empty reading once servers are known."""
+        try:
+            return self._source.latest(now)
+        except NoData:
+            if not self.window.servers:
+                raise
+            return Reading(now, (), (), np.empty((0, len(self._config.signals)), np.float32))
+
+    def _drop_forgotten(self, now: float) -> None:
+        gone = now - self.window.last_seen > self._config.drop_after
+        names = [name for name, is_gone in zip(self.window.servers, gone, strict=True) if is_gone]
+        if names:
+            log.info("forgetting %s: not seen for %g s", ", ".join(names), self._config.drop_after)
+            self.window.drop(names)
+
+    def _fill_gaps(self, now: float) -> None:
+        """Asks the source for what the window lacks; a failure is shown and retried, but the present goes on."""
+        gaps = self.window.gaps(now)
+        if not gaps:
+            return
+        try:
+            with self._stage("window"):
+                for start, end in gaps:
+                    self.window.fill(self._source.range(start, end, self._config.refresh))
+        except StageError as error:
+            log.error("history is incomplete: stage %s", error)
+
+    def _forecast(self, encoder: np.ndarray, now: float, stale: np.ndarray, samples: np.ndarray
+                  ) -> tuple[np.ndarray, tuple[str, ...]]:
+        """float32 (S, C, H, 3) and each server's method: the model where it is warm, the trend elsewhere."""
+        config, window = self._config, self.window
+        values = np.full((*encoder.shape[:2], HORIZON_STEPS, len(PERCENTILES)), np.nan, np.float32)
+        live = np.flatnonzero(~stale)
+        values[live] = heuristic.forecast(encoder[live], config.signals)
+        by_model = np.zeros(len(stale), bool)
+        warm = np.flatnonzero(~stale & (samples >= config.warmup.samples))
+        if self._model is not None and warm.size:
+            servers, profiles = window.servers, window.profiles
+            made, done = self._model.forecast(encoder[warm][:, self._columns], now, tuple(servers[i] for i in warm),
+                                              tuple(profiles[i] for i in warm))
+            by_model[warm[done]] = True
+            values[np.ix_(warm[done], self._columns)] = made[done]
+        return values, tuple("tft" if is_model else "heuristic" for is_model in by_model)
+
+    def _publish(self, result: Result) -> None:
+        with self._stage("publish"):
+            self._collector.prepare(result)
+            self._board.publish(result)
+
+    # -- what survives a restart --------------------------------------------------------------------------------------
+
+    @property
+    def _snapshot(self) -> Path | None:
+        return self._config.storage / SNAPSHOT_FILE if self._config.storage else None
+
+    def restore(self) -> None:
+        """Takes over the last snapshot, if there is one that fits."""
+        if self._snapshot is not None and self._snapshot.exists() and not self.window.servers:
+            reason = self.window.restore(self._snapshot, self._clock())
+            log.info("window restored from %s" if reason is None else "window starts empty: %s",
+                     self._snapshot if reason is None else reason)
+
+    def save(self) -> None:
+        """Keeps the window on disk; a failure is logged and shown, forecasts go on from memory."""
+        if self._snapshot is None or not self.window.servers:
+            return
+        try:
+            self._snapshot.parent.mkdir(parents=True, exist_ok=True)
+            self.window.snapshot(self._snapshot)
+            self.errors["snapshot"] = None
+        except OSError as error:
+            self.errors["snapshot"] = f"{self._snapshot}: {error.strerror or error}; free space or choose another --storage.path"
+            log.error("window not saved: %s", self.errors["snapshot"])
+
+    def _save_when_due(self) -> None:
+        now = time.monotonic()
+        if self._snapshot_due == 0.0:
+            self._snapshot_due = now + SNAPSHOT_SECONDS
+        elif now >= self._snapshot_due:
+            self._snapshot_due = now + SNAPSHOT_SECONDS
+            self.save()

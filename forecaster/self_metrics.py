@@ -1,0 +1,123 @@
+"""What the forecaster says about itself: stages, cycles, model, configuration, process.
+
+Each metric is declared once in the table below and made in the given registry; callers report events
+(a stage done, a cycle over) and never touch a metric.
+"""
+
+from collections.abc import Mapping
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    Info,
+    PlatformCollector,
+    ProcessCollector,
+)
+
+STAGES = ("query", "window", "features", "model", "risk", "publish")
+
+# a cycle takes tens of milliseconds for 20 servers, about a second for 1,000, and must stay below the refresh
+_CYCLE_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15)
+
+# name -> (kind, labels, unit, help)
+_DECLARED = {
+    "forecaster_build_info": (
+        Gauge, ("version",), "1",
+        "The running version, as a label."),
+    "forecaster_model_info": (
+        Info, ("model", "method"), "1",
+        "The model in use and what it makes forecasts by; further labels from its artifact."),
+    "forecaster_model_loaded": (
+        Gauge, (), "0 or 1",
+        "1 where a model is loaded and used."),
+    "forecaster_model_configured": (
+        Gauge, (), "0 or 1",
+        "1 where a model is configured, 0 where the heuristic is used by choice."),
+    "forecaster_stage_success": (
+        Gauge, ("stage",), "0 or 1",
+        "1 where the stage succeeded when it last ran."),
+    "forecaster_stage_duration_seconds": (
+        Gauge, ("stage",), "seconds",
+        "How long the stage took when it last ran."),
+    "forecaster_cycle_duration_seconds": (
+        Histogram, (), "seconds",
+        "How long whole cycles took."),
+    "forecaster_cycles_total": (
+        Counter, (), "cycles",
+        "Cycles run, failed ones included."),
+    "forecaster_cycle_failures_total": (
+        Counter, ("stage",), "cycles",
+        "Cycles that failed, by the stage that did."),
+    "forecaster_last_success_timestamp_seconds": (
+        Gauge, (), "Unix seconds",
+        "End of the last cycle that succeeded, 0 before the first."),
+    "forecaster_refresh_interval_seconds": (
+        Gauge, (), "seconds",
+        "Configured time between two cycles."),
+    "forecaster_forecast_ttl_seconds": (
+        Gauge, (), "seconds",
+        "Age from which on forecasts are withheld."),
+    "forecaster_config_last_reload_successful": (
+        Gauge, (), "0 or 1",
+        "1 where the configuration was last read without a problem."),
+    "forecaster_config_last_reload_success_timestamp_seconds": (
+        Gauge, (), "Unix seconds",
+        "When it was last read without a problem."),
+}
+
+SELF_METRICS = tuple((name, labels, unit, help) for name, (_, labels, unit, help) in _DECLARED.items())
+
+
+class SelfMetrics:
+    """The forecaster's own metrics in `registry`, with those of the process and the Python platform."""
+
+    def __init__(self, registry: CollectorRegistry, version: str):
+        self.registry = registry
+        self._of = {}
+        for name, (kind, labels, _, help) in _DECLARED.items():
+            if kind is Info:
+                self._of[name] = Info(name.removesuffix("_info"), help, registry=registry)
+            elif kind is Histogram:
+                self._of[name] = Histogram(name, help, labels, buckets=_CYCLE_BUCKETS, registry=registry)
+            else:
+                self._of[name] = kind(name, help, labels, registry=registry)
+        self._of["forecaster_build_info"].labels(version).set(1)
+        for stage in STAGES:  # a counter that starts with its first failure hides it from increase()
+            self._of["forecaster_cycle_failures_total"].labels(stage)
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+
+    def settings(self, refresh: float, ttl: float) -> None:
+        """The clockwork in use, seconds."""
+        self._of["forecaster_refresh_interval_seconds"].set(refresh)
+        self._of["forecaster_forecast_ttl_seconds"].set(ttl)
+
+    def model(self, configured: bool, loaded: bool, info: Mapping[str, object]) -> None:
+        """The model in use; `info` holds at least model and method and becomes the labels."""
+        self._of["forecaster_model_configured"].set(configured)
+        self._of["forecaster_model_loaded"].set(loaded)
+        self._of["forecaster_model_info"].info({label: str(value) for label, value in info.items()})
+
+    def stage(self, stage: str, seconds: float, success: bool) -> None:
+        """A stage has ended; one that failed also counts as a failed cycle."""
+        self._of["forecaster_stage_duration_seconds"].labels(stage).set(seconds)
+        self._of["forecaster_stage_success"].labels(stage).set(success)
+        if not success:
+            self._of["forecaster_cycle_failures_total"].labels(stage).inc()
+
+    def cycle(self, seconds: float, now: float, success: bool) -> None:
+        """A cycle has ended at `now` (Unix s)."""
+        self._of["forecaster_cycles_total"].inc()
+        self._of["forecaster_cycle_duration_seconds"].observe(seconds)
+        if success:
+            self._of["forecaster_last_success_timestamp_seconds"].set(now)
+
+    def config_read(self, now: float, success: bool) -> None:
+        """The configuration was read, at start or on reload, at `now` (Unix s)."""
+        self._of["forecaster_config_last_reload_successful"].set(success)
+        if success:
+            self._of["forecaster_config_last_reload_success_timestamp_seconds"].set(now)

@@ -1,0 +1,58 @@
+"""Small Results for tests, made by the real risk stage, and the web application that serves them."""
+
+import numpy as np
+
+from forecaster.result import Board, Result
+from forecaster.risk import RiskConfig, assess
+from serving.web import Service, create_app
+
+ISSUED = 1_760_000_000.0
+SIGNALS = ("cpu_pct", "mem_pct", "disk_io_mb_s", "latency_ms", "error_rate")
+HORIZONS = {"5m": 1, "30m": 6, "1h": 12, "4h": 48, "8h": 96}
+WINDOWS = {"30m": 6, "8h": 96}
+DESCRIBED = {"cpu_pct": ("CPU utilization", "percent"), "latency_ms": ("Request latency", "milliseconds")}
+
+
+class Clock:
+    """A clock that stands where it is put."""
+
+    def __init__(self, now: float = ISSUED):
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def curves(servers: int, signals: int = len(SIGNALS), base: float = 10.0) -> np.ndarray:
+    """float32 (S, C, 96, 3): rising with server, signal, step and percentile; none crosses a threshold."""
+    s, c, k, q = np.ogrid[:servers, :signals, 1:97, :3]
+    return (base + 7 * s + 3 * c + 0.125 * k + q).astype(np.float32)
+
+
+def make_result(servers=("ppdb001", "ppdb002", "ppweb001"), profiles=("database", "database", "web_api"),
+                signals=SIGNALS, issued=ISSUED, step=300.0, forecast=None, stale=(), samples=None,
+                method=None, last_seen=None, observed=None) -> Result:
+    """A Result of these servers; `stale` names those that are, unknown to the risk stage as in a cycle."""
+    count = len(servers)
+    forecast = curves(count, len(signals)) if forecast is None else np.array(forecast, np.float32)
+    is_stale = np.array([server in stale for server in servers], dtype=bool)
+    masked = np.where(is_stale[:, None, None, None], np.float32(np.nan), forecast)
+    return Result(
+        issued=issued, step=step, servers=tuple(servers), profiles=tuple(profiles), signals=tuple(signals),
+        observed=forecast[:, :, 0, 1] - 1 if observed is None else np.array(observed, np.float32),
+        trend=np.full((count, len(signals)), 0.125, np.float32), forecast=forecast,
+        method=tuple(method or ["tft"] * count), risk=assess(masked, signals, RiskConfig()),
+        samples=np.array(samples or [150] * count), required=150,
+        last_seen=np.array(last_seen or [issued - 5.0] * count), stale=is_stale)
+
+
+def board_with(result: Result | None, ttl: float = 120.0) -> Board:
+    board = Board(ttl)
+    if result is not None:
+        board.publish(result)
+    return board
+
+
+def app_of(*blueprints):
+    """The application with the service's common pages and JSON errors."""
+    return create_app(Service("forecaster", "Forecasts for tests."), *blueprints)

@@ -1,9 +1,9 @@
 """The fleet's hidden course through time: states, load and noise, minute by minute; no threads, no clock of its own.
 
 One trajectory. The course is a Markov process driven by random numbers that belong to (seed, stream, hour), never to
-the order of calls. Every value at instant t is computed by starting calm two days before t's UTC day and stepping to
-t: the longest memory is 90 minutes, so any start that early has been forgotten to the last bit that matters, and
-live values, values of the past and values after a restart agree. Between two minutes values move linearly.
+the order of calls. Every value at instant t is computed by starting calm two days before t's UTC day: the longest
+memory is 90 minutes, so such a start is forgotten to the last bit that matters, and live values, values of the past
+and values after a restart agree. Between two minutes values move linearly.
 
 Shapes: S servers, M = 8 metrics, N instants. Instants are Unix seconds; ``time_scale`` maps them to simulated time.
 """
@@ -17,11 +17,11 @@ from math import exp, sqrt
 
 import numpy as np
 
-from exporter.physics import respond
-from exporter.profiles import METRICS, STATES, FleetConfig, Transition
+from exporter.physics import CEILING, respond
+from exporter.profiles import METRICS, STATES, FleetConfig
+from exporter.schedule import DAY, HOUR, MONDAY, daily_multipliers, transition_rates, weekend
 
-MINUTE, HOUR, DAY = 60, 60, 1440  # seconds in a minute; minutes in an hour and in a day
-MONDAY = 4 * DAY  # minute 0 of the Unix era was a Thursday
+MINUTE = 60  # seconds
 CHUNK = 1440  # minutes simulated at once by trajectory() and walk(): bounds their memory
 
 
@@ -56,8 +56,16 @@ class Latent:
     @classmethod
     def calm(cls, minute: int, servers: int) -> Latent:
         zero = np.zeros(servers)
-        return cls(minute, np.zeros(servers, np.int8), np.ones(servers), zero.copy(), zero.copy(), zero.copy(),
-                   np.zeros((servers, len(METRICS))), np.zeros(servers, np.int8))
+        return cls(
+            minute,
+            np.zeros(servers, np.int8),
+            np.ones(servers),
+            zero.copy(),
+            zero.copy(),
+            zero.copy(),
+            np.zeros((servers, len(METRICS))),
+            np.zeros(servers, np.int8),
+        )
 
 
 class Fleet:
@@ -69,13 +77,14 @@ class Fleet:
         self.servers, self.profiles = config.names()
         self.size = len(self.servers)  # servers of the configuration; a fork simulates a multiple of it
         self._scenarios = tuple(config.scenarios)
-        self._events: list[tuple[int, str, int]] = []  # (minute it holds from, scenario, minute `healthy` was left)
+        self._events: list[tuple[int, str, int]] = []  # (holds from minute, scenario, minute `healthy` was left)
         mean, std = config.baselines(self.profiles)
-        individual = np.exp(config.dynamics.individual_std * np.random.default_rng([config.seed, 1]).standard_normal((self.size, 1)))
+        lasting = np.random.default_rng([config.seed, 1]).standard_normal((self.size, 1))
+        individual = np.exp(config.dynamics.individual_std * lasting)
         self._mean, self._std = mean * individual, std * individual
         self._modes = ("natural", *self._scenarios)  # by the number in Latent.mode; -1 is released
-        self._rates = {mode: _rates(table) for mode, table in config.transitions.items()}
-        self._day = _calendar(config)
+        self._rates = {mode: transition_rates(table) for mode, table in config.transitions.items()}
+        self._day = daily_multipliers(config)
         self._chosen: dict[tuple[int, str, int], np.ndarray] = {}
         self._multipliers = np.array([config.states[s] for s in STATES])
         self._distressed = np.array([s in ("degraded", "critical") for s in STATES], float)
@@ -112,8 +121,13 @@ class Fleet:
         self._advance(int(minute) + 1)
         before, after = self._pair
         values = before + seconds / MINUTE * (after - before)
-        return Snapshot(instant, self._jitter(tick, values), self._latent.state.copy(), self._latent.mode > 0,
-                        self._scenarios[self._event(int(minute) + 1)[0]])
+        return Snapshot(
+            instant,
+            self._jitter(tick, values),
+            self._latent.state.copy(),
+            self._latent.mode > 0,
+            self._scenarios[self._event(int(minute) + 1)[0]],
+        )
 
     def walk(self, start: float, end: float, resolution: float) -> Iterator[Snapshot]:
         """Snapshots at start, start + resolution, ... before end, without disturbing the live fleet."""
@@ -139,8 +153,9 @@ class Fleet:
                 states[row] = z.state
             multiplier, distress, shared, own = (np.stack(part) for part in zip(*latents, strict=True))
             daily = np.array([fleet._daily(first + row) for row in rows])[:, None]
-            values[rows.start:rows.stop] = respond(fleet._mean, fleet._std, daily, multiplier, distress, shared, own,
-                                                   fleet.config.dynamics)
+            values[rows.start : rows.stop] = respond(
+                fleet._mean, fleet._std, daily, multiplier, distress, shared, own, fleet.config.dynamics
+            )
         return values, states
 
     def fork(self, copies: int, stream: int) -> Fleet:
@@ -155,16 +170,15 @@ class Fleet:
         fork = deepcopy(self)
         fork.stream, fork._noise = stream, None
         fork._mean, fork._std = np.tile(self._mean, (copies, 1)), np.tile(self._std, (copies, 1))
-        z = self._latent
-        fork._latent = Latent(z.minute, *(np.concatenate([a] * copies) for a in
-                                          (z.state, z.multiplier, z.distress, z.slow, z.fast, z.own, z.mode)))
+        minute, *arrays = vars(self._latent).values()
+        fork._latent = Latent(minute, *(np.concatenate([a] * copies) for a in arrays))
         fork._pair = tuple(np.concatenate([a] * copies) for a in self._pair)
         fork.servers, fork.profiles = self.servers * copies, self.profiles * copies
         return fork
 
     @property
     def _width(self) -> int:
-        return self._mean.shape[0]
+        return len(self.servers)
 
     def _simulated(self, instant: float) -> float:
         return instant * self.config.time_scale
@@ -174,8 +188,7 @@ class Fleet:
         present = self._latent.minute if self._latent is not None and self._pair is not None else None
         if present == minute:
             return
-        if present != minute - 1:
-            self._seek(minute - 1)
+        self._seek(minute - 1)
         before = self._pair[1] if present == minute - 1 else self._metrics()
         self._step()
         self._pair = before, self._metrics()
@@ -195,8 +208,11 @@ class Fleet:
         z, d = self._latent, self.config.dynamics
         normal, uniform = self._draws(z.minute)
         z.minute += 1
-        for array, minutes, part in ((z.slow, d.slow_minutes, normal[:, 0]), (z.fast, d.fast_minutes, normal[:, 1]),
-                                     (z.own, d.own_minutes, normal[:, 2:])):
+        for array, minutes, part in (
+            (z.slow, d.slow_minutes, normal[:, 0]),
+            (z.fast, d.fast_minutes, normal[:, 1]),
+            (z.own, d.own_minutes, normal[:, 2:]),
+        ):
             keep = exp(-1 / minutes)
             array *= keep
             array += sqrt(1 - keep**2) * part
@@ -221,7 +237,7 @@ class Fleet:
         z.mode[(z.mode == -1) & (z.state == 0)] = 0
 
     def _transit(self, z: Latent, uniform: np.ndarray) -> None:
-        morning = 360 <= z.minute % DAY < 540 and not _weekend(z.minute)
+        morning = 360 <= z.minute % DAY < 540 and not weekend(z.minute)
         factor = np.array([1.0, morning, self._daily(z.minute)])
         if z.mode.any():
             chance = np.empty((self._width, len(STATES)))
@@ -240,21 +256,30 @@ class Fleet:
         hour, row = divmod(minute, HOUR)
         if self._noise is None or self._noise[0] != hour:
             rng = np.random.default_rng([self.config.seed, 2, self.stream, hour])
-            self._noise = (hour, rng.standard_normal((HOUR, self._width, 2 + len(METRICS)), np.float32),
-                           rng.random((HOUR, self._width), np.float32))
+            self._noise = (
+                hour,
+                rng.standard_normal((HOUR, self._width, 2 + len(METRICS)), np.float32),
+                rng.random((HOUR, self._width), np.float32),
+            )
         return self._noise[1][row], self._noise[2][row]
 
     def _metrics(self) -> np.ndarray:
         z = self._latent
-        return respond(self._mean, self._std, np.full(self._width, self._daily(z.minute)), z.multiplier, z.distress,
-                       (z.slow + z.fast) / np.sqrt(2), z.own, self.config.dynamics)
+        return respond(
+            self._mean,
+            self._std,
+            np.full(self._width, self._daily(z.minute)),
+            z.multiplier,
+            z.distress,
+            (z.slow + z.fast) / np.sqrt(2),
+            z.own,
+            self.config.dynamics,
+        )
 
     def _jitter(self, tick: int, values: np.ndarray) -> np.ndarray:
         noise = np.random.default_rng([self.config.seed, 3, self.stream, tick]).standard_normal(values.shape)
         values = values * (1 + self.config.dynamics.jitter * np.clip(noise, -3, 3))
-        values[:, :2] = np.minimum(values[:, :2], 100.0)
-        values[:, 6] = np.minimum(values[:, 6], 1.0)
-        return values
+        return np.minimum(values, CEILING)
 
     def _daily(self, minute: int) -> float:
         return self._day[(minute - MONDAY) % (7 * DAY)]
@@ -271,28 +296,5 @@ class Fleet:
         if event not in self._chosen:
             share = self.config.scenarios[event[1]].affected_share
             order = np.random.default_rng([self.config.seed, 4, event[2]]).permutation(self.size)
-            self._chosen[event] = np.isin(np.arange(self.size), order[:round(share * self.size)])
+            self._chosen[event] = np.isin(np.arange(self.size), order[: round(share * self.size)])
         return self._chosen[event]
-
-
-def _weekend(minute: int) -> bool:
-    return (minute - MONDAY) // DAY % 7 >= 5
-
-
-def _calendar(config: FleetConfig) -> list[float]:
-    """The diurnal multiplier at each minute of the week from Monday 00:00 UTC, weekends included."""
-    minute = np.arange(7 * DAY)
-    hours, multipliers = zip(*config.diurnal, strict=True)
-    today, yesterday = minute // DAY >= 5, (minute // DAY - 1) % 7 >= 5
-    ramp = np.minimum(minute % DAY / config.weekend_ramp_minutes, 1.0)
-    weekend = ramp * today + (1 - ramp) * yesterday
-    return (np.interp(minute % DAY / HOUR, hours, multipliers) * (1 - weekend * (1 - config.weekend_multiplier))).tolist()
-
-
-def _rates(table: dict[str, dict[str, Transition]]) -> np.ndarray:
-    """Chances per minute, float64 (from state, to state, kind): kind 0 always, 1 mornings only, 2 scaled by load."""
-    rates = np.zeros((len(STATES), len(STATES), 3))
-    for source, targets in table.items():
-        for target, t in targets.items():
-            rates[STATES.index(source), STATES.index(target), ("always", "morning", "load").index(t.during)] = t.rate
-    return rates

@@ -12,6 +12,7 @@ import numpy as np
 from exporter.profiles import Dynamics
 
 LOAD_DRIVEN = np.array([1, 0, 1, 0, 1, 1, 0, 0], bool)  # cpu, disk, network in and out share the load noise
+CEILING = np.array([100, 100, np.inf, np.inf, np.inf, np.inf, 1, np.inf])  # physical bounds; all are >= 0
 MEMORY_DAILY, MEMORY_TROUBLE = 0.15, 0.7  # memory's response to the daily curve and to a state's multiplier
 CALM = 0.7  # a server in distress is pinned by its trouble: this share of its noise is gone
 
@@ -28,8 +29,16 @@ def saturate(percent: np.ndarray, start: float = 90.0) -> np.ndarray:
     return np.where(percent > start, start + room * -np.expm1(-over / room), percent)
 
 
-def respond(mean: np.ndarray, std: np.ndarray, daily: np.ndarray, multiplier: np.ndarray, distress: np.ndarray,
-            shared: np.ndarray, own: np.ndarray, dynamics: Dynamics) -> np.ndarray:
+def respond(
+    mean: np.ndarray,
+    std: np.ndarray,
+    daily: np.ndarray,
+    multiplier: np.ndarray,
+    distress: np.ndarray,
+    shared: np.ndarray,
+    own: np.ndarray,
+    dynamics: Dynamics,
+) -> np.ndarray:
     """Metrics, float64 (..., S, M), in signal units.
 
     mean, std (S, M): baselines. daily, multiplier, distress (0-1), shared (..., S): the diurnal multiplier, the

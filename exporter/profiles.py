@@ -14,7 +14,16 @@ from pydantic import Field, field_validator, model_validator
 
 from serving.settings import Settings, load
 
-METRICS = ("cpu_pct", "mem_pct", "disk_io_mb_s", "latency_ms", "net_in_mb_s", "net_out_mb_s", "error_rate", "gc_pause_ms")
+METRICS = (
+    "cpu_pct",
+    "mem_pct",
+    "disk_io_mb_s",
+    "latency_ms",
+    "net_in_mb_s",
+    "net_out_mb_s",
+    "error_rate",
+    "gc_pause_ms",
+)
 STATES = ("healthy", "morning_spike", "heavy_load", "degraded", "critical", "recovering")
 MODES = ("natural", "degrading", "critical", "released")
 DEFAULT_FILE = Path(__file__).with_name("fleet.yml")
@@ -112,8 +121,10 @@ class FleetConfig(Settings):
             for state, targets in table.items():
                 for target in targets:
                     if target not in STATES or target == state:
-                        raise ValueError(f"transitions.{mode}.{state}: {target!r} is not another state; "
-                                         f"expected one of {', '.join(s for s in STATES if s != state)}")
+                        raise ValueError(
+                            f"transitions.{mode}.{state}: {target!r} is not another state; "
+                            f"expected one of {', '.join(s for s in STATES if s != state)}"
+                        )
                 if sum(t.rate for t in targets.values()) > 1:
                     raise ValueError(f"transitions.{mode}.{state}: the rates add up to more than 1 per minute")
         hours = [hour for hour, _ in self.diurnal]
@@ -125,7 +136,9 @@ class FleetConfig(Settings):
 
     def names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Server names and, in the same order, their profiles; sorted by name."""
-        pairs = sorted((f"{self.profiles[p].prefix}{i:03d}", p) for p, n in self.servers.items() for i in range(1, n + 1))
+        pairs = sorted(
+            (f"{self.profiles[p].prefix}{i:03d}", p) for p, n in self.servers.items() for i in range(1, n + 1)
+        )
         return tuple(name for name, _ in pairs), tuple(profile for _, profile in pairs)
 
     def baselines(self, profiles: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -138,8 +151,10 @@ class FleetConfig(Settings):
 def _exact_keys(value: dict, expected: tuple[str, ...], where: str) -> None:
     missing, extra = set(expected) - set(value), set(value) - set(expected)
     if missing or extra:
-        raise ValueError(f"{where}: missing {sorted(missing) or 'nothing'}, unknown {sorted(extra) or 'nothing'}; "
-                         f"expected exactly {', '.join(expected)}")
+        raise ValueError(
+            f"{where}: missing {sorted(missing) or 'nothing'}, unknown {sorted(extra) or 'nothing'}; "
+            f"expected exactly {', '.join(expected)}"
+        )
 
 
 def load_fleet(path: str | Path | None = None, overrides: dict | None = None) -> FleetConfig:

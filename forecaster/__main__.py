@@ -32,16 +32,29 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"{NAME} {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--config.file", dest="config_file", default="fleet", metavar="FILE",
-                        help="a YAML file or a preset, fleet or node_exporter (default: fleet)")
+    common.add_argument(
+        "--config.file",
+        dest="config_file",
+        default="fleet",
+        metavar="FILE",
+        help="a YAML file or a preset, fleet or node_exporter (default: fleet)",
+    )
     common.add_argument("--source", choices=("prometheus", "scrape"), help="where measurements come from")
-    common.add_argument("--source.url", dest="source_url", metavar="URL",
-                        help="address of Prometheus, or of the /metrics page with --source scrape")
+    common.add_argument(
+        "--source.url",
+        dest="source_url",
+        metavar="URL",
+        help="address of Prometheus, or of the /metrics page with --source scrape",
+    )
 
     serving = commands.add_parser("serve", parents=[common], help="forecast and serve")
     serving.add_argument("--web.listen-address", dest="listen", metavar="HOST:PORT", help="address to listen on")
-    serving.add_argument("--source.bootstrap", dest="bootstrap", metavar="FILE",
-                         help="OpenMetrics file with past samples, for --source scrape")
+    serving.add_argument(
+        "--source.bootstrap",
+        dest="bootstrap",
+        metavar="FILE",
+        help="OpenMetrics file with past samples, for --source scrape",
+    )
     serving.add_argument("--storage.path", dest="storage", metavar="DIR", help="folder for snapshots of the window")
     serving.add_argument("--model", metavar="DIR", help="model folder, default, or none for the trend heuristic")
     serving.set_defaults(run=_serve)
@@ -50,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     checking.set_defaults(run=_check)
 
     from forecaster import training_cli  # light: it imports the training libraries when it runs
+
     training_cli.add_command(commands, common)
     return parser
 
@@ -58,11 +72,18 @@ def read_config(arguments: argparse.Namespace) -> ForecasterConfig:
     """The configuration with the command line's overrides; raises SettingsError."""
     scrape = arguments.source == "scrape"
     given = vars(arguments)
-    return load_config(arguments.config_file, {
-        "listen": given.get("listen"), "source.kind": arguments.source, "model": given.get("model"),
-        "source.url": None if scrape else arguments.source_url,
-        "source.targets": [arguments.source_url] if scrape and arguments.source_url else None,
-        "source.bootstrap": given.get("bootstrap"), "storage": given.get("storage")})
+    return load_config(
+        arguments.config_file,
+        {
+            "listen": given.get("listen"),
+            "source.kind": arguments.source,
+            "model": given.get("model"),
+            "source.url": None if scrape else arguments.source_url,
+            "source.targets": [arguments.source_url] if scrape and arguments.source_url else None,
+            "source.bootstrap": given.get("bootstrap"),
+            "storage": given.get("storage"),
+        },
+    )
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -82,10 +103,14 @@ def _serve(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> int:
     config = read_config(arguments)
     if config.model not in (None, "default") and not (Path(config.model) / "artifact.json").is_file():
-        raise SettingsError(f"{arguments.config_file}: model: {config.model} is no artifact folder; expected one with "
-                            "artifact.json, default, or null")
-    print(f"{arguments.config_file}: good; {len(config.signals)} signals, refresh {config.refresh:g}s, source "
-          f"{config.source.kind}")
+        raise SettingsError(
+            f"{arguments.config_file}: model: {config.model} is no artifact folder; expected one with "
+            "artifact.json, default, or null"
+        )
+    print(
+        f"{arguments.config_file}: good; {len(config.signals)} signals, refresh {config.refresh:g}s, source "
+        f"{config.source.kind}"
+    )
     return 0
 
 

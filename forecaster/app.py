@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import isnan
 from pathlib import Path
 
 from flask import Flask, Response, request
@@ -14,10 +13,11 @@ from forecaster.api import api_blueprint
 from forecaster.collector import ForecastCollector
 from forecaster.config import ForecasterConfig
 from forecaster.cycle import Cycle
+from forecaster.landing import fleet_tables, glance
 from forecaster.model import DEFAULT, Model, ModelError
 from forecaster.readings import Source, SourceError
 from forecaster.remote_read import remote_read_blueprint
-from forecaster.result import PERCENTILES, Board
+from forecaster.result import Board
 from forecaster.scrape import ScrapeSource
 from forecaster.self_metrics import SelfMetrics
 from forecaster.source import PrometheusSource
@@ -25,7 +25,7 @@ from forecaster.transport import http_session
 from forecaster.window import Window
 from serving import __version__
 from serving.exposition import metrics_response
-from serving.web import Service, Table
+from serving.web import Service
 from serving.web import create_app as create_web_app
 
 NAME = "fleet-forecaster"
@@ -38,7 +38,6 @@ _LINKS = (
     ("/-/healthy", "Whether the process answers"),
     ("/-/ready", "Whether there is a current forecast"),
 )
-_P90 = PERCENTILES.index("p90")
 
 log = logging.getLogger(__name__)
 
@@ -59,15 +58,32 @@ def make_source(config: ForecasterConfig, clock: Callable[[], float]) -> Source:
     """The configured source; not started."""
     given = config.source
     auth = (given.basic_auth.username, given.basic_auth.password_file) if given.basic_auth else None
-    session = http_session(retries=given.retries if given.kind == "prometheus" else 0, headers=given.headers,
-                           bearer_token_file=given.bearer_token_file, basic_auth=auth, ca_file=given.ca_file)
-    labels = {"server_label": given.server_label, "profile_label": given.profile_label,
-              "default_profile": given.default_profile}
+    session = http_session(
+        retries=given.retries if given.kind == "prometheus" else 0,
+        headers=given.headers,
+        bearer_token_file=given.bearer_token_file,
+        basic_auth=auth,
+        ca_file=given.ca_file,
+    )
+    labels = {
+        "server_label": given.server_label,
+        "profile_label": given.profile_label,
+        "default_profile": given.default_profile,
+    }
     if given.kind == "prometheus":
-        return PrometheusSource(given.url, config.signals, config.step, session=session, timeout=given.timeout,
-                                clock=clock, **labels)
-    return ScrapeSource(given.targets, config.signals, config.step, scrape_interval=given.scrape_interval, clock=clock,
-                        session=session, timeout=given.timeout, **labels)
+        return PrometheusSource(
+            given.url, config.signals, config.step, session=session, timeout=given.timeout, clock=clock, **labels
+        )
+    return ScrapeSource(
+        given.targets,
+        config.signals,
+        config.step,
+        scrape_interval=given.scrape_interval,
+        clock=clock,
+        session=session,
+        timeout=given.timeout,
+        **labels,
+    )
 
 
 def load_model(config: ForecasterConfig) -> Model | None:
@@ -78,11 +94,15 @@ def load_model(config: ForecasterConfig) -> Model | None:
     model = Model.load(folder, config.device)
     missing = [name for name in model.encoding.signals if name not in config.signals]
     if missing:
-        raise ModelError(f"{folder}: the model was trained on signals this configuration lacks: {', '.join(missing)}; "
-                         "add them to signals, choose another model, or set model: null")
+        raise ModelError(
+            f"{folder}: the model was trained on signals this configuration lacks: {', '.join(missing)}; "
+            "add them to signals, choose another model, or set model: null"
+        )
     if model.encoding.encoder_steps > config.encoder_steps:
-        raise ModelError(f"{folder}: the model reads {model.encoding.encoder_steps} steps of history, encoder_steps is "
-                         f"{config.encoder_steps}; raise encoder_steps")
+        raise ModelError(
+            f"{folder}: the model reads {model.encoding.encoder_steps} steps of history, encoder_steps is "
+            f"{config.encoder_steps}; raise encoder_steps"
+        )
     return model
 
 
@@ -92,9 +112,16 @@ class Forecaster:
     def __init__(self, read_config: Callable[[], ForecasterConfig], clock: Callable[[], float] = time.time):
         self._read_config, self._clock = read_config, clock
         self._metrics = SelfMetrics(CollectorRegistry(), __version__)
-        self._service = Service(name=NAME, description="Forecasts of a server fleet, from and for Prometheus.", links=_LINKS,
-                                status=self._glance, tables=self._tables, ready=self._ready, reload=self.reload,
-                                close=self.close)
+        self._service = Service(
+            name=NAME,
+            description="Forecasts of a server fleet, from and for Prometheus.",
+            links=_LINKS,
+            status=self._glance,
+            tables=lambda: fleet_tables(self.parts.board.current(self._clock()), self.parts.config.risk.roles),
+            ready=self._ready,
+            reload=self.reload,
+            close=self.close,
+        )
         self.parts = self._build(read_config())
         self.app = self._make_app(self.parts)
         self._metrics.config_read(clock(), True)
@@ -136,7 +163,11 @@ class Forecaster:
         self.close()
         old = self.parts.cycle.window
         if (old.signals, old.refresh, old.step, old.encoder_steps) == (
-                parts.cycle.window.signals, config.refresh, config.step, config.encoder_steps):
+            parts.cycle.window.signals,
+            config.refresh,
+            config.step,
+            config.encoder_steps,
+        ):
             parts.cycle.window = old
         last = self.parts.board.last
         if last is not None and last.signals == tuple(config.signals):
@@ -163,16 +194,29 @@ class Forecaster:
         described = {name: (signal.title or name, signal.unit) for name, signal in config.signals.items()}
         collector = ForecastCollector(board, config.horizons, config.windows, described, self._clock)
         source = make_source(config, self._clock)
-        window = Window(tuple(config.signals), config.refresh, config.step, config.encoder_steps,
-                        sample_interval=config.warmup.sample_interval)
+        window = Window(
+            tuple(config.signals),
+            config.refresh,
+            config.step,
+            config.encoder_steps,
+            sample_interval=config.warmup.sample_interval,
+        )
         cycle = Cycle(config, source, window, model, board, collector, self._metrics, self._clock)
-        return Parts(config, source, cycle, board, collector,
-                     {**shown, "configured": config.model, "loaded": model is not None, "problem": problem})
+        return Parts(
+            config,
+            source,
+            cycle,
+            board,
+            collector,
+            {**shown, "configured": config.model, "loaded": model is not None, "problem": problem},
+        )
 
     def _make_app(self, parts: Parts) -> Flask:
         app = create_web_app(
-            self._service, api_blueprint(parts.board, parts.config.risk.roles, self._more, self._clock),
-            remote_read_blueprint(parts.board, self._clock, parts.config.publish.max_curve_samples))
+            self._service,
+            api_blueprint(parts.board, parts.config.risk.roles, self._more, self._clock),
+            remote_read_blueprint(parts.board, self._clock, parts.config.publish.max_curve_samples),
+        )
 
         @app.get("/metrics")
         def metrics() -> Response:
@@ -195,57 +239,17 @@ class Forecaster:
         parts = self.parts
         return {"model": parts.model, "source": parts.source.describe(), "errors": parts.cycle.errors}
 
+    def _glance(self) -> dict[str, object]:
+        parts, now = self.parts, self._clock()
+        board, source = parts.board, parts.config.source.kind
+        return glance(board.last, board.current(now), parts.model, source, self._ready(), now)
+
     def _ready(self) -> str | None:
         board = self.parts.board
         if board.current(self._clock()) is not None:
             return None
         problems = "; ".join(f"{stage}: {error}" for stage, error in self.parts.cycle.errors.items() if error)
         return f"There is no current forecast. {problems or 'The first cycle is under way.'}"
-
-    def _glance(self) -> dict[str, object]:
-        parts, now = self.parts, self._clock()
-        last, current = parts.board.last, parts.board.current(now)
-        glance: dict[str, object] = {"Version": __version__, "Model": parts.model["model"],
-                                     "Method": parts.model["method"], "Source": parts.config.source.kind}
-        if parts.model["problem"]:
-            glance["Model problem"] = parts.model["problem"]
-        glance["Forecast age"] = f"{last.age(now):.0f} s" if last else "no forecast yet"
-        if current is not None:
-            glance["Fleet health"] = current.risk.health
-            for window, chance in current.risk.fleet_probability.items():
-                glance[f"Incident probability {window}"] = "unknown" if isnan(chance) else f"{chance:.0%}"
-        reason = self._ready()
-        if reason:
-            glance["Not ready"] = reason
-        return glance
-
-    def _tables(self) -> tuple[Table, ...]:
-        """The fleet, highest risk first; all there is to look at where no Grafana runs."""
-        result = self.parts.board.current(self._clock())
-        if result is None:
-            return ()
-        roles = self.parts.config.risk.roles
-        shown = [(title, result.signals.index(name)) for title, name in
-                 (("CPU %", roles.cpu), ("Memory %", roles.memory), ("Latency ms", roles.latency)) if name in result.signals]
-        columns = ["Server", "Profile", "Priority", "Risk", "Method"]
-        for title, _ in shown:
-            columns += [f"{title} now", "p90 in 30 min"]
-        rows = []
-        for s in sorted(range(len(result.servers)), key=lambda s: (-_known(result.risk.score[s], -1), result.servers[s])):
-            row = [result.servers[s], result.profiles[s], result.risk.priority[s] or "stale",
-                   _text(result.risk.score[s]), result.method[s] if not result.stale[s] else "none"]
-            for _, c in shown:
-                row += [_text(result.observed[s, c]), _text(result.forecast[s, c, 5, _P90])]
-            rows.append(row)
-        return (Table("Fleet", tuple(columns), rows),)
-
-
-def _known(value: float, otherwise: float) -> float:
-    return otherwise if isnan(value) else float(value)
-
-
-def _text(value: float) -> str:
-    return "-" if isnan(value) else f"{value:.1f}".removesuffix(".0")
 
 
 def create_app(read_config: Callable[[], ForecasterConfig], clock: Callable[[], float] = time.time) -> Flask:

@@ -43,8 +43,17 @@ class StageError(Exception):
 class Cycle:
     """Runs the stages for one configuration; start() does so in a thread, run_once() for whoever keeps time."""
 
-    def __init__(self, config: ForecasterConfig, source: Source, window: Window, model: Model | None, board: Board,
-                 collector: ForecastCollector, metrics: SelfMetrics, clock: Callable[[], float] = time.time):
+    def __init__(
+        self,
+        config: ForecasterConfig,
+        source: Source,
+        window: Window,
+        model: Model | None,
+        board: Board,
+        collector: ForecastCollector,
+        metrics: SelfMetrics,
+        clock: Callable[[], float] = time.time,
+    ):
         self._config, self._source, self._model = config, source, model
         self._board, self._collector, self._metrics, self._clock = board, collector, metrics, clock
         self.window = window
@@ -128,10 +137,22 @@ class Cycle:
             forecast, method = self._forecast(encoder, now, stale, samples)
         with self._stage("risk"):
             assessed = risk.assess(forecast, tuple(config.signals), config.risk)
-        return Result(issued=now, step=config.step, servers=window.servers, profiles=window.profiles,
-                      signals=tuple(config.signals), observed=window.latest(now), trend=heuristic.trend(encoder),
-                      forecast=forecast, method=method, risk=assessed, samples=samples.astype(np.int64),
-                      required=config.warmup.samples, last_seen=last_seen, stale=stale)
+        return Result(
+            issued=now,
+            step=config.step,
+            servers=window.servers,
+            profiles=window.profiles,
+            signals=tuple(config.signals),
+            observed=window.latest(now),
+            trend=heuristic.trend(encoder),
+            forecast=forecast,
+            method=method,
+            risk=assessed,
+            samples=samples.astype(np.int64),
+            required=config.warmup.samples,
+            last_seen=last_seen,
+            stale=stale,
+        )
 
     def _reading(self, now: float) -> Reading:
         """The newest values; a fleet that has gone silent altogether is an empty reading once servers are known."""
@@ -161,8 +182,9 @@ class Cycle:
         except StageError as error:
             log.error("history is incomplete: stage %s", error)
 
-    def _forecast(self, encoder: np.ndarray, now: float, stale: np.ndarray, samples: np.ndarray
-                  ) -> tuple[np.ndarray, tuple[str, ...]]:
+    def _forecast(
+        self, encoder: np.ndarray, now: float, stale: np.ndarray, samples: np.ndarray
+    ) -> tuple[np.ndarray, tuple[str, ...]]:
         """float32 (S, C, H, 3) and each server's method: the model where it is warm, the trend elsewhere."""
         config, window = self._config, self.window
         values = np.full((*encoder.shape[:2], HORIZON_STEPS, len(PERCENTILES)), np.nan, np.float32)
@@ -172,8 +194,9 @@ class Cycle:
         warm = np.flatnonzero(~stale & (samples >= config.warmup.samples))
         if self._model is not None and warm.size:
             servers, profiles = window.servers, window.profiles
-            made, done = self._model.forecast(encoder[warm][:, self._columns], now, tuple(servers[i] for i in warm),
-                                              tuple(profiles[i] for i in warm))
+            made, done = self._model.forecast(
+                encoder[warm][:, self._columns], now, tuple(servers[i] for i in warm), tuple(profiles[i] for i in warm)
+            )
             by_model[warm[done]] = True
             values[np.ix_(warm[done], self._columns)] = made[done]
         return values, tuple("tft" if is_model else "heuristic" for is_model in by_model)
@@ -193,8 +216,10 @@ class Cycle:
         """Takes over the last snapshot, if there is one that fits."""
         if self._snapshot is not None and self._snapshot.exists() and not self.window.servers:
             reason = self.window.restore(self._snapshot, self._clock())
-            log.info("window restored from %s" if reason is None else "window starts empty: %s",
-                     self._snapshot if reason is None else reason)
+            log.info(
+                "window restored from %s" if reason is None else "window starts empty: %s",
+                self._snapshot if reason is None else reason,
+            )
 
     def save(self) -> None:
         """Keeps the window on disk; a failure is logged and shown, forecasts go on from memory."""
@@ -205,7 +230,9 @@ class Cycle:
             self.window.snapshot(self._snapshot)
             self.errors["snapshot"] = None
         except OSError as error:
-            self.errors["snapshot"] = f"{self._snapshot}: {error.strerror or error}; free space or choose another --storage.path"
+            self.errors["snapshot"] = (
+                f"{self._snapshot}: {error.strerror or error}; free space or choose another --storage.path"
+            )
             log.error("window not saved: %s", self.errors["snapshot"])
 
     def _save_when_due(self) -> None:

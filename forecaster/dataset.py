@@ -44,11 +44,17 @@ class History:
 
     def of_servers(self, keep: np.ndarray) -> History:
         """The part that belongs to the servers at these indices."""
-        return replace(self, values=self.values[:, keep], servers=tuple(self.servers[i] for i in keep),
-                       profiles=tuple(self.profiles[i] for i in keep))
+        return replace(
+            self,
+            values=self.values[:, keep],
+            servers=tuple(self.servers[i] for i in keep),
+            profiles=tuple(self.profiles[i] for i in keep),
+        )
 
 
-def simulate(config: FleetConfig, start: float, days: float, step: float, scenario_every: float | None, seed: int) -> History:
+def simulate(
+    config: FleetConfig, start: float, days: float, step: float, scenario_every: float | None, seed: int
+) -> History:
     """History of a simulated fleet at one-minute resolution, starting on a whole minute.
 
     scenario_every: mean days between two scenarios (each 20 minutes to 4 hours long), None for none at all.
@@ -63,38 +69,60 @@ def simulate(config: FleetConfig, start: float, days: float, step: float, scenar
             fleet.set_scenario("healthy", at)
     minutes, width = int(days * 1440), max(int(step // MINUTE), 1)
     values, _ = fleet.trajectory(start - (width - 1) * MINUTE, minutes + width - 1)
-    means = sum(values[i:i + minutes] for i in range(width)) / width
+    means = sum(values[i : i + minutes] for i in range(width)) / width
     return History(start, MINUTE, METRICS, fleet.servers, fleet.profiles, means.astype(np.float32))
 
 
-def simulate_many(config: FleetConfig, fleets: int, days: float, step: float, seed: int, end: float, copies: int = 2,
-                  progress=iter) -> list[History]:
+def simulate_many(
+    config: FleetConfig, fleets: int, days: float, step: float, seed: int, end: float, copies: int = 2, progress=iter
+) -> list[History]:
     """``fleets`` simulated histories of ``days``, each of its own seed and ``copies`` x the configured servers, ending
     at ``end`` and at whole days before it, spread over a year so that every month is seen."""
     out = []
     for i in progress(range(fleets)):
         servers = {profile: min(count * copies, 999) for profile, count in config.servers.items()}
         start = (end - days * DAY - i * 365 * DAY / fleets) // DAY * DAY
-        out.append(simulate(config.model_copy(update={"seed": seed + i, "servers": servers}), start, days, step,
-                            SCENARIO_DAYS, seed + i))
+        out.append(
+            simulate(
+                config.model_copy(update={"seed": seed + i, "servers": servers}),
+                start,
+                days,
+                step,
+                SCENARIO_DAYS,
+                seed + i,
+            )
+        )
     return out
 
 
-def fit_encoding(histories: list[History], bounds: dict[str, tuple[float | None, float | None]], step: float,
-                 encoder_steps: int, horizon: int, timezone: str) -> Encoding:
+def fit_encoding(
+    histories: list[History],
+    bounds: dict[str, tuple[float | None, float | None]],
+    step: float,
+    encoder_steps: int,
+    horizon: int,
+    timezone: str,
+) -> Encoding:
     """Scalings and vocabularies of all that was seen in training."""
     signals = histories[0].signals
     sample = [np.concatenate([h.values[::17, :, i].ravel() for h in histories]) for i in range(len(signals))]
     probe = Encoding((), (), (), tuple(range(1, 13)), step, encoder_steps, horizon, timezone)
     months = set()
     for h in histories:
-        _, calendar = features._clock(probe, h.start + np.arange(0, len(h.values) * h.resolution, DAY)[:, None], np.zeros(1))
+        _, calendar = features._clock(
+            probe, h.start + np.arange(0, len(h.values) * h.resolution, DAY)[:, None], np.zeros(1)
+        )
         months |= set(calendar[..., 1].ravel().tolist())
     return Encoding(
         scalings=tuple(Scaling.fit(name, sample[i], *bounds[name]) for i, name in enumerate(signals)),
         profiles=tuple(sorted({p for h in histories for p in h.profiles})),
         servers=tuple(sorted({s for h in histories for s in h.servers})),
-        months=tuple(sorted(months)), step=step, encoder_steps=encoder_steps, horizon=horizon, timezone=timezone)
+        months=tuple(sorted(months)),
+        step=step,
+        encoder_steps=encoder_steps,
+        horizon=horizon,
+        timezone=timezone,
+    )
 
 
 class Windows:
@@ -102,17 +130,21 @@ class Windows:
 
     def __init__(self, histories: list[History], encoding: Encoding):
         self.histories, self.encoding = histories, encoding
-        self.stride = [int(round(encoding.step / h.resolution)) for h in histories]
+        self.stride = [round(encoding.step / h.resolution) for h in histories]
         self.identity = [encoding.identify(h.servers, h.profiles) for h in histories]
-        self.room = [(len(h.values) - (encoding.encoder_steps - 1 + encoding.horizon) * s)
-                     for h, s in zip(histories, self.stride, strict=True)]
+        self.room = [
+            (len(h.values) - (encoding.encoder_steps - 1 + encoding.horizon) * s)
+            for h, s in zip(histories, self.stride, strict=True)
+        ]
         for h, s, room in zip(histories, self.stride, self.room, strict=True):
             if s < 1 or abs(s * h.resolution - encoding.step) > 1e-6:
                 raise DatasetError(f"resolution {h.resolution:g} s does not divide the step of {encoding.step:g} s")
             if room < 1:
                 need = (encoding.encoder_steps + encoding.horizon) * encoding.step / 3600
-                raise DatasetError(f"history of {len(h.values) * h.resolution / 3600:.1f} h is too short to cut one window; "
-                                   f"expected at least {need:.1f} h")
+                raise DatasetError(
+                    f"history of {len(h.values) * h.resolution / 3600:.1f} h is too short to cut one window; "
+                    f"expected at least {need:.1f} h"
+                )
         self.weight = np.array([room * len(h.servers) for room, h in zip(self.room, histories, strict=True)], float)
         self._restless = self._find_restless()
 
@@ -122,14 +154,16 @@ class Windows:
         for h, s, room in zip(self.histories, self.stride, self.room, strict=True):
             first = (self.encoding.encoder_steps - 1) * s
             z = self.encoding.scale(h.values.reshape(-1, len(h.signals))).reshape(h.values.shape)
-            now = z[first:first + room]
-            moves = [np.abs(now - z[first - lag * s:first - lag * s + room]).max(-1) for lag in (1, 2)]
+            now = z[first : first + room]
+            moves = [np.abs(now - z[first - lag * s : first - lag * s + room]).max(-1) for lag in (1, 2)]
             scores.append(np.nan_to_num(np.maximum(*moves)))
         limit = np.quantile(np.concatenate([score[::7].ravel() for score in scores]), 1 - RESTLESS_ROWS)
         rows = []
         for i, score in enumerate(scores):
             now, server = np.nonzero(score > limit)
-            rows.append(np.stack([np.full_like(now, i), server, now + (self.encoding.encoder_steps - 1) * self.stride[i]], 1))
+            rows.append(
+                np.stack([np.full_like(now, i), server, now + (self.encoding.encoder_steps - 1) * self.stride[i]], 1)
+            )
         return np.concatenate(rows).astype(np.int32)
 
     def cut(self, history: int, server: np.ndarray, now: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -140,16 +174,19 @@ class Windows:
         e, h, stride = self.encoding, self.histories[history], self.stride[history]
         at = now[:, None] + np.arange(1 - e.encoder_steps, e.horizon + 1) * stride
         rows = h.values[at, server[:, None]].transpose(0, 2, 1)
-        return rows[..., :e.encoder_steps], rows[..., e.encoder_steps:], h.start + now * h.resolution
+        return rows[..., : e.encoder_steps], rows[..., e.encoder_steps :], h.start + now * h.resolution
 
-    def sample(self, rows: int, rng: np.random.Generator, restless: float = 0.0
-               ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def sample(
+        self, rows: int, rng: np.random.Generator, restless: float = 0.0
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Random rows: (past, future, instants, identity); a share of them drawn from the restless ones.
 
         Restless rows are chosen by their past alone, so drawing more of them teaches the rare beginnings of trouble
         without shifting what is learnt of the future given the past.
         """
-        some = self._restless[rng.integers(0, len(self._restless), round(rows * restless))] if len(self._restless) else []
+        some = (
+            self._restless[rng.integers(0, len(self._restless), round(rows * restless))] if len(self._restless) else []
+        )
         counts = rng.multinomial(rows - len(some), self.weight / self.weight.sum())
         parts = []
         for history, count in enumerate(counts):
@@ -164,7 +201,9 @@ class Windows:
         return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
 
 
-def training_batches(windows: Windows, rows: int, count: int, seed: int, drop: float = 0.1) -> Iterator[tuple[dict, np.ndarray]]:
+def training_batches(
+    windows: Windows, rows: int, count: int, seed: int, drop: float = 0.1
+) -> Iterator[tuple[dict, np.ndarray]]:
     """``count`` batches of (inputs as from features.batch, targets float32 (B, C, H) in model units, NaN unobserved).
 
     Every batch has a random encoder length. Servers, profiles and months are made unknown at random, servers for

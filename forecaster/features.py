@@ -85,8 +85,12 @@ class Encoding:
     @property
     def categories(self) -> dict[str, int]:
         """Size of each categorical vocabulary, in input order."""
-        return {"profile": len(self.profiles) + 1, "server": len(self.servers) + 1, "clock_day_of_week": 7,
-                "clock_month": 13}
+        return {
+            "profile": len(self.profiles) + 1,
+            "server": len(self.servers) + 1,
+            "clock_day_of_week": 7,
+            "clock_month": 13,
+        }
 
     def to_json(self) -> dict:
         return asdict(self)
@@ -103,8 +107,10 @@ class Encoding:
         """int64 (B, 2): profile and server indices; names unseen in training become UNKNOWN."""
         known_p = {name: i + 1 for i, name in enumerate(self.profiles)}
         known_s = {name: i + 1 for i, name in enumerate(self.servers)}
-        return np.array([[known_p.get(p, UNKNOWN), known_s.get(s, UNKNOWN)]
-                         for s, p in zip(servers, profiles, strict=True)], np.int64).reshape(-1, 2)
+        return np.array(
+            [[known_p.get(p, UNKNOWN), known_s.get(s, UNKNOWN)] for s, p in zip(servers, profiles, strict=True)],
+            np.int64,
+        ).reshape(-1, 2)
 
     def scale(self, values: np.ndarray) -> np.ndarray:
         """Signal units -> model units along axis 1: (B, C, ...) float32."""
@@ -112,7 +118,9 @@ class Encoding:
 
     def unscale(self, z: np.ndarray) -> np.ndarray:
         """Model units -> signal units, clipped to the signal's bounds, along axis 1: (B, C, ...) float32."""
-        return np.stack([s.inverse(z[:, i].astype(np.float64)) for i, s in enumerate(self.scalings)], 1).astype(np.float32)
+        return np.stack([s.inverse(z[:, i].astype(np.float64)) for i, s in enumerate(self.scalings)], 1).astype(
+            np.float32
+        )
 
 
 def usable(window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -129,7 +137,9 @@ def usable(window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return bridged, np.where(whole.all(-1), whole.shape[-1], np.argmin(whole[:, ::-1], -1)).astype(np.int64)
 
 
-def batch(encoding: Encoding, window: np.ndarray, length: int, instants: np.ndarray, identity: np.ndarray) -> dict[str, np.ndarray]:
+def batch(
+    encoding: Encoding, window: np.ndarray, length: int, instants: np.ndarray, identity: np.ndarray
+) -> dict[str, np.ndarray]:
     """Inputs of rows that share one encoder length.
 
     window: float32 (B, C, >= length), finite in its last ``length`` steps, newest last, in signal units.
@@ -140,8 +150,13 @@ def batch(encoding: Encoding, window: np.ndarray, length: int, instants: np.ndar
     observed = encoding.scale(window[..., -length:]).transpose(0, 2, 1)
     offsets = np.arange(1 - length, encoding.horizon + 1)
     clock, calendar = _clock(encoding, instants[:, None] + offsets * encoding.step, offsets)
-    return {"encoder_observed": observed, "clock": clock, "calendar": calendar, "static": identity,
-            "share": np.float32(length / encoding.encoder_steps)}
+    return {
+        "encoder_observed": observed,
+        "clock": clock,
+        "calendar": calendar,
+        "static": identity,
+        "share": np.float32(length / encoding.encoder_steps),
+    }
 
 
 def _clock(encoding: Encoding, instants: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

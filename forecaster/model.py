@@ -59,7 +59,7 @@ class Forecast:
 
 
 def choose_device(wanted: str) -> torch.device:
-    """"auto" is CUDA where there is one, else the CPU; "cuda" without CUDA is an error."""
+    """ "auto" is CUDA where there is one, else the CPU; "cuda" without CUDA is an error."""
     if wanted == "cuda" and not torch.cuda.is_available():
         raise ModelError("device: cuda was asked for but PyTorch sees none; install a CUDA build or set device: auto")
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
@@ -68,9 +68,22 @@ def choose_device(wanted: str) -> torch.device:
 class Model:
     """A loaded artifact. Thread-safe: holds no state between calls."""
 
-    def __init__(self, encoding: Encoding, architecture: Architecture, weights: dict[str, np.ndarray], facts: dict,
-                 report: dict, device: torch.device):
-        self.encoding, self.architecture, self.facts, self.report, self.device = encoding, architecture, facts, report, device
+    def __init__(
+        self,
+        encoding: Encoding,
+        architecture: Architecture,
+        weights: dict[str, np.ndarray],
+        facts: dict,
+        report: dict,
+        device: torch.device,
+    ):
+        self.encoding, self.architecture, self.facts, self.report, self.device = (
+            encoding,
+            architecture,
+            facts,
+            report,
+            device,
+        )
         tensors = {name: torch.as_tensor(value, device=device) for name, value in weights.items()}
         try:
             self._network = Tft(tensors, encoding, architecture.heads, len(architecture.quantiles))
@@ -83,20 +96,28 @@ class Model:
         """Read an artifact folder; raises ModelError."""
         facts = _read_json(folder / "artifact.json")
         if facts.get("format") != FORMAT:
-            raise ModelError(f"{folder / 'artifact.json'}: format {facts.get('format')!r}, expected {FORMAT}; "
-                             "train the model with this version of fleet-forecaster")
+            raise ModelError(
+                f"{folder / 'artifact.json'}: format {facts.get('format')!r}, expected {FORMAT}; "
+                "train the model with this version of fleet-forecaster"
+            )
         try:
             data = (folder / "weights.npz").read_bytes()
         except OSError as error:
-            raise ModelError(f"{folder / 'weights.npz'}: cannot be read ({error.strerror}); copy the whole folder") from error
+            raise ModelError(
+                f"{folder / 'weights.npz'}: cannot be read ({error.strerror}); copy the whole folder"
+            ) from error
         found = hashlib.sha256(data).hexdigest()
         if found != facts.get("weights_sha256"):
-            raise ModelError(f"{folder / 'weights.npz'}: checksum {found[:12]}..., expected "
-                             f"{str(facts.get('weights_sha256'))[:12]}...; the file is damaged or half-written, copy it again")
+            raise ModelError(
+                f"{folder / 'weights.npz'}: checksum {found[:12]}..., expected "
+                f"{str(facts.get('weights_sha256'))[:12]}...; the file is damaged or half-written, copy it again"
+            )
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             weights = {name: archive[name] for name in archive.files}
         try:
-            architecture = Architecture(**facts["architecture"] | {"quantiles": tuple(facts["architecture"]["quantiles"])})
+            architecture = Architecture(
+                **facts["architecture"] | {"quantiles": tuple(facts["architecture"]["quantiles"])}
+            )
             encoding = Encoding.from_json(facts["encoding"])
         except (KeyError, TypeError) as error:
             raise ModelError(f"{folder / 'artifact.json'}: incomplete ({error}); train the model anew") from error
@@ -105,18 +126,25 @@ class Model:
     @property
     def info(self) -> dict[str, str]:
         """Short facts for labels and /status."""
-        return {"model": str(self.facts.get("name", "unnamed")), "trained": str(self.facts.get("trained", "unknown")),
-                "weights": self.facts["weights_sha256"][:12], "device": self.device.type}
+        return {
+            "model": str(self.facts.get("name", "unnamed")),
+            "trained": str(self.facts.get("trained", "unknown")),
+            "weights": self.facts["weights_sha256"][:12],
+            "device": self.device.type,
+        }
 
-    def forecast(self, window: np.ndarray, instant: float, servers: tuple[str, ...], profiles: tuple[str, ...]
-                 ) -> tuple[np.ndarray, np.ndarray]:
+    def forecast(
+        self, window: np.ndarray, instant: float, servers: tuple[str, ...], profiles: tuple[str, ...]
+    ) -> tuple[np.ndarray, np.ndarray]:
         """window float32 (S, C, T) in signal units, newest step last -> (values float32 (S, C, H, 3), done bool (S,)).
 
         done marks servers with at least MIN_STEPS usable steps; the others' values are NaN. Servers with equally
         long histories share one forward pass: normally that is the whole fleet.
         """
-        window, steps = features.usable(window[..., -self.encoding.encoder_steps:])
-        values = np.full((len(window), len(self.encoding.signals), self.encoding.horizon, len(PUBLISHED)), np.nan, np.float32)
+        window, steps = features.usable(window[..., -self.encoding.encoder_steps :])
+        values = np.full(
+            (len(window), len(self.encoding.signals), self.encoding.horizon, len(PUBLISHED)), np.nan, np.float32
+        )
         identity, done = self.encoding.identify(servers, profiles), steps >= MIN_STEPS
         for length in np.unique(steps[done]).tolist():
             rows = np.flatnonzero(steps == length)
@@ -131,13 +159,24 @@ class Model:
         return np.sort(self.encoding.unscale(out), -1)  # bounds keep the order; quantiles may cross before sorting
 
 
-def write_artifact(folder: Path, weights: dict[str, np.ndarray], encoding: Encoding, architecture: Architecture, report: dict,
-                   facts: dict) -> None:
+def write_artifact(
+    folder: Path,
+    weights: dict[str, np.ndarray],
+    encoding: Encoding,
+    architecture: Architecture,
+    report: dict,
+    facts: dict,
+) -> None:
     """Write an artifact folder whole or not at all, replacing an older one."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **weights)
-    content = {"format": FORMAT, "weights_sha256": hashlib.sha256(buffer.getvalue()).hexdigest(), **facts,
-               "architecture": asdict(architecture), "encoding": encoding.to_json()}
+    content = {
+        "format": FORMAT,
+        "weights_sha256": hashlib.sha256(buffer.getvalue()).hexdigest(),
+        **facts,
+        "architecture": asdict(architecture),
+        "encoding": encoding.to_json(),
+    }
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -157,8 +196,10 @@ def _read_json(path: Path) -> dict:
     try:
         data = json.loads(path.read_text())
     except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror}); expected an artifact folder with artifact.json, "
-                         "weights.npz and report.json, as `fleet-forecaster train` writes it") from error
+        raise ModelError(
+            f"{path}: cannot be read ({error.strerror}); expected an artifact folder with artifact.json, "
+            "weights.npz and report.json, as `fleet-forecaster train` writes it"
+        ) from error
     except ValueError as error:
         raise ModelError(f"{path}: not JSON ({error}); the file is damaged or half-written, copy it again") from error
     if not isinstance(data, dict):

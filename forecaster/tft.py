@@ -33,8 +33,9 @@ class Weights:
     def __truediv__(self, name: str) -> Weights:
         return Weights(self._tensors, f"{self._prefix}{name}.")
 
-    def __contains__(self, name: str) -> bool:
-        return self._prefix + name in self._tensors
+    def get(self, name: str) -> Tensor | None:
+        """The tensor, or None where the network has none of this name."""
+        return self._tensors.get(self._prefix + name)
 
 
 def _stretch(sizes: tuple[int, int], like: Tensor) -> Tensor:
@@ -69,7 +70,7 @@ class Residual:
         glu = w / "gate_norm.glu.fc"
         self.gate, self.gate_bias = glu["weight"] @ w["fc2.weight"], glu["weight"] @ w["fc2.bias"] + glu["bias"]
         self.norm = Norm(w / "gate_norm.add_norm.norm")
-        self.context = w["context.weight"] if "context.weight" in w else None
+        self.context = w.get("context.weight")
 
     def __call__(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         hidden = F.linear(x, self.fc1, self.bias1)
@@ -84,11 +85,20 @@ class Selection:
     reals enter as scalars (..., R), categories as integer indices (..., K); context (..., D) or None.
     """
 
-    def __init__(self, w: Weights, reals: tuple[str, ...], categories: tuple[str, ...], order: tuple[str, ...],
-                 embeddings: Weights, prescalers: Weights):
+    def __init__(
+        self,
+        w: Weights,
+        reals: tuple[str, ...],
+        categories: tuple[str, ...],
+        order: tuple[str, ...],
+        embeddings: Weights,
+        prescalers: Weights,
+    ):
         first = w["flattened_grn.fc1.weight"]
         names = order
-        sizes = [prescalers[f"{n}.weight"].shape[0] if n in reals else embeddings[f"{n}.weight"].shape[1] for n in names]
+        sizes = [
+            prescalers[f"{n}.weight"].shape[0] if n in reals else embeddings[f"{n}.weight"].shape[1] for n in names
+        ]
         start = dict(zip(names, np.cumsum([0, *sizes[:-1]]).tolist(), strict=True))
         resample = _stretch((sum(sizes), len(names)), first)
         joint = torch.cat([first.T, resample], 1)  # (flat inputs, hidden + V): the weight network's two readings
@@ -99,21 +109,28 @@ class Selection:
         glu = flat / "gate_norm.glu.fc"
         self.gate, self.gate_bias = glu["weight"] @ flat["fc2.weight"], glu["weight"] @ flat["fc2.bias"] + glu["bias"]
         self.norm = Norm(flat / "gate_norm.add_norm.norm")
-        self.skip_gate, self.skip_norm = 2 * torch.sigmoid(flat["resample_norm.mask"]), Norm(flat / "resample_norm.norm")
-        self.context = flat["context.weight"] if "context.weight" in flat else None
+        self.skip_gate, self.skip_norm = (
+            2 * torch.sigmoid(flat["resample_norm.mask"]),
+            Norm(flat / "resample_norm.norm"),
+        )
+        self.context = flat.get("context.weight")
         bias = torch.cat([flat["fc1.bias"], torch.zeros_like(resample[0])])
         slopes = []
         for n in reals:
             scale, shift = prescalers[f"{n}.weight"][:, 0], prescalers[f"{n}.bias"]
-            rows = joint[start[n]:start[n] + scale.shape[0]]
+            rows = joint[start[n] : start[n] + scale.shape[0]]
             slopes.append(scale @ rows)
             bias = bias + shift @ rows
         self.joint_slope, self.joint_bias = torch.stack(slopes), bias
-        self.tables = [_table(embeddings[f"{n}.weight"], joint, start[n], w / f"single_variable_grns.{n}") for n in categories]
+        self.tables = [
+            _table(embeddings[f"{n}.weight"], joint, start[n], w / f"single_variable_grns.{n}") for n in categories
+        ]
         self._stack_reals([(w / f"single_variable_grns.{n}", prescalers / n) for n in reals])
 
     def _stack_reals(self, networks: list[tuple[Weights, Weights]]) -> None:
-        parts: dict[str, list[Tensor]] = {k: [] for k in ("a", "c", "gate", "gate_bias", "r", "s", "nw", "nb", "rw", "rb")}
+        parts: dict[str, list[Tensor]] = {
+            k: [] for k in ("a", "c", "gate", "gate_bias", "r", "s", "nw", "nb", "rw", "rb")
+        }
         for grn, pre in networks:
             scale, shift = pre["weight"][:, 0], pre["bias"]
             glu = grn / "gate_norm.glu.fc"
@@ -147,7 +164,7 @@ class Selection:
         for i, (out, part) in enumerate(self.tables):
             tables.append(out[categories[..., i]])
             joint = joint + part[categories[..., i]]
-        hidden, flat = joint[..., :self.hidden], joint[..., self.hidden:]
+        hidden, flat = joint[..., : self.hidden], joint[..., self.hidden :]
         if context is not None:
             hidden = hidden + F.linear(context, self.context)
         skip = self.skip_norm(flat * self.skip_gate)
@@ -160,7 +177,7 @@ def _table(embedding: Tensor, joint: Tensor, start: int, w: Weights) -> tuple[Te
     """A category's finished output (n, D) and its part in the weight network (n, hidden + V), per index."""
     width = w["norm.weight"].shape[0]
     out = embedding if embedding.shape[1] == width else embedding @ _stretch((embedding.shape[1], width), embedding)
-    return Norm(w / "norm")(out * 2 * torch.sigmoid(w["mask"])), embedding @ joint[start:start + embedding.shape[1]]
+    return Norm(w / "norm")(out * 2 * torch.sigmoid(w["mask"])), embedding @ joint[start : start + embedding.shape[1]]
 
 
 class Tft:
@@ -171,12 +188,21 @@ class Tft:
         self.encoding, self.quantiles = encoding, quantiles
         lookup = {"embeddings": w / "input_embeddings.embeddings", "prescalers": w / "prescalers"}
         clock = (*CATEGORIES, *CLOCK)
-        self.select_static = Selection(w / "static_variable_selection", (LENGTH,), STATICS, (*STATICS, LENGTH), **lookup)
-        self.select_encoder = Selection(w / "encoder_variable_selection", (*CLOCK, *encoding.observed), CATEGORIES,
-                                        (*clock, *encoding.observed), **lookup)
+        self.select_static = Selection(
+            w / "static_variable_selection", (LENGTH,), STATICS, (*STATICS, LENGTH), **lookup
+        )
+        self.select_encoder = Selection(
+            w / "encoder_variable_selection",
+            (*CLOCK, *encoding.observed),
+            CATEGORIES,
+            (*clock, *encoding.observed),
+            **lookup,
+        )
         self.select_decoder = Selection(w / "decoder_variable_selection", CLOCK, CATEGORIES, clock, **lookup)
-        self.contexts = [Residual(w / f"static_context_{name}") for name in
-                         ("variable_selection", "initial_hidden_lstm", "initial_cell_lstm", "enrichment")]
+        self.contexts = [
+            Residual(w / f"static_context_{name}")
+            for name in ("variable_selection", "initial_hidden_lstm", "initial_cell_lstm", "enrichment")
+        ]
         self.encoder, self.decoder = (_lstm(w / f"lstm_{name}") for name in ("encoder", "decoder"))
         self.post_lstm = Gate(w / "post_lstm_gate_encoder", w / "post_lstm_add_norm_encoder.norm")
         self.enrich = Residual(w / "static_enrichment")
@@ -210,7 +236,7 @@ class Tft:
 
     def _attend(self, x: Tensor, steps: int) -> Tensor:
         """Interpretable attention: heads share the values, so their mean is taken before values are mixed."""
-        rows, length, width = x.shape
+        length = x.shape[1]
         q = F.linear(x[:, steps:], *self.query).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         k = F.linear(x, *self.key).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
@@ -221,7 +247,8 @@ class Tft:
 
 def _lstm(w: Weights) -> torch.nn.LSTM:
     width = w["weight_hh_l0"].shape[1]
-    lstm = torch.nn.LSTM(w["weight_ih_l0"].shape[1], width, batch_first=True, device=w["bias_ih_l0"].device,
-                         dtype=w["bias_ih_l0"].dtype)
+    lstm = torch.nn.LSTM(
+        w["weight_ih_l0"].shape[1], width, batch_first=True, device=w["bias_ih_l0"].device, dtype=w["bias_ih_l0"].dtype
+    )
     lstm.load_state_dict({name: w[name] for name in lstm.state_dict()})
     return lstm.eval()

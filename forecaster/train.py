@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 class Network(TemporalFusionTransformer):
     """The library's network; its output stays in model units, since features.py alone scales."""
 
-    def transform_output(self, prediction, target_scale, loss=None):  # noqa: ARG002
+    def transform_output(self, prediction, target_scale, loss=None):
         return prediction
 
 
@@ -46,16 +46,31 @@ def build_network(encoding: Encoding, architecture: Architecture) -> Network:
         return _network(encoding, architecture, embeddings, clock)
 
 
-def _network(encoding: Encoding, architecture: Architecture, embeddings: dict[str, tuple[int, int]], clock: list[str]) -> Network:
+def _network(
+    encoding: Encoding, architecture: Architecture, embeddings: dict[str, tuple[int, int]], clock: list[str]
+) -> Network:
     return Network(
-        hidden_size=architecture.hidden, attention_head_size=architecture.heads, dropout=architecture.dropout,
-        hidden_continuous_size=architecture.continuous, lstm_layers=1,
-        output_size=len(encoding.signals) * len(architecture.quantiles), loss=QuantileLoss(list(architecture.quantiles)),
-        max_encoder_length=encoding.encoder_steps, static_categoricals=[*STATICS], static_reals=[LENGTH],
-        time_varying_categoricals_encoder=[*CATEGORIES], time_varying_categoricals_decoder=[*CATEGORIES],
-        time_varying_reals_encoder=[*clock, *encoding.observed], time_varying_reals_decoder=clock,
-        x_reals=[*encoding.reals], x_categoricals=[*encoding.categories], embedding_sizes=embeddings,
-        embedding_labels={}, learning_rate=1e-3, log_interval=-1)
+        hidden_size=architecture.hidden,
+        attention_head_size=architecture.heads,
+        dropout=architecture.dropout,
+        hidden_continuous_size=architecture.continuous,
+        lstm_layers=1,
+        output_size=len(encoding.signals) * len(architecture.quantiles),
+        loss=QuantileLoss(list(architecture.quantiles)),
+        max_encoder_length=encoding.encoder_steps,
+        static_categoricals=[*STATICS],
+        static_reals=[LENGTH],
+        time_varying_categoricals_encoder=[*CATEGORIES],
+        time_varying_categoricals_decoder=[*CATEGORIES],
+        time_varying_reals_encoder=[*clock, *encoding.observed],
+        time_varying_reals_decoder=clock,
+        x_reals=[*encoding.reals],
+        x_categoricals=[*encoding.categories],
+        embedding_sizes=embeddings,
+        embedding_labels={},
+        learning_rate=1e-3,
+        log_interval=-1,
+    )
 
 
 def library_inputs(encoding: Encoding, x: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -66,11 +81,15 @@ def library_inputs(encoding: Encoding, x: dict[str, Tensor]) -> dict[str, Tensor
     clock, calendar = x["clock"].expand(rows, -1, -1), x["calendar"].expand(rows, -1, -1)
     reals = torch.cat([x["share"].expand(rows, total)[..., None], clock, observed], -1)
     cats = torch.cat([x["static"][:, None].expand(-1, total, -1), calendar], -1)
-    return {"encoder_cont": reals[:, :steps], "decoder_cont": reals[:, steps:],
-            "encoder_cat": cats[:, :steps], "decoder_cat": cats[:, steps:],
-            "encoder_lengths": torch.full((rows,), steps, device=reals.device),
-            "decoder_lengths": torch.full((rows,), encoding.horizon, device=reals.device),
-            "target_scale": torch.ones(rows, 2, device=reals.device)}
+    return {
+        "encoder_cont": reals[:, :steps],
+        "decoder_cont": reals[:, steps:],
+        "encoder_cat": cats[:, :steps],
+        "decoder_cat": cats[:, steps:],
+        "encoder_lengths": torch.full((rows,), steps, device=reals.device),
+        "decoder_lengths": torch.full((rows,), encoding.horizon, device=reals.device),
+        "target_scale": torch.ones(rows, 2, device=reals.device),
+    }
 
 
 def pinball(prediction: Tensor, target: Tensor, quantiles: Tensor, weights: Tensor) -> Tensor:
@@ -90,7 +109,9 @@ class Training(pl.LightningModule):
         self.network = build_network(encoding, architecture)
         self.shape = (len(encoding.signals), len(architecture.quantiles))
         self.register_buffer("quantiles", torch.tensor(architecture.quantiles))
-        self.register_buffer("weights", torch.tensor([CORE_WEIGHT if s in CORE else OTHER_WEIGHT for s in encoding.signals]))
+        self.register_buffer(
+            "weights", torch.tensor([CORE_WEIGHT if s in CORE else OTHER_WEIGHT for s in encoding.signals])
+        )
 
     def loss(self, batch: tuple[dict[str, Tensor], Tensor]) -> Tensor:
         inputs, target = batch
@@ -107,7 +128,9 @@ class Training(pl.LightningModule):
 
     def configure_optimizers(self):
         optimizer = torch.optim.AdamW(self.parameters(), lr=self.learning_rate, weight_decay=1e-4)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, total_steps=self.steps, pct_start=0.15)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, self.learning_rate, total_steps=self.steps, pct_start=0.15
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
@@ -122,8 +145,22 @@ class _Batches(IterableDataset):
             yield {k: torch.as_tensor(v) for k, v in inputs.items()}, torch.as_tensor(target)
 
 
-def fit(training: Windows, validation: Windows, architecture: Architecture, folder: Path, *, epochs: int, batches: int,
-        rows: int, learning_rate: float, patience: int, seed: int, device: str, progress: bool, about: dict) -> dict:
+def fit(
+    training: Windows,
+    validation: Windows,
+    architecture: Architecture,
+    folder: Path,
+    *,
+    epochs: int,
+    batches: int,
+    rows: int,
+    learning_rate: float,
+    patience: int,
+    seed: int,
+    device: str,
+    progress: bool,
+    about: dict,
+) -> dict:
     """Train, evaluate on the validation windows and write the artifact; returns its accuracy report.
 
     epochs x batches steps of ``rows`` windows each; stops after ``patience`` epochs without a better validation loss.
@@ -137,19 +174,36 @@ def fit(training: Windows, validation: Windows, architecture: Architecture, fold
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer = pl.Trainer(
-            accelerator="gpu" if chosen.type == "cuda" else "cpu", devices=1, max_epochs=epochs, gradient_clip_val=1.0,
-            callbacks=[EarlyStopping("val_loss", patience=patience), best, *bar], enable_progress_bar=progress,
-            logger=False, enable_checkpointing=False, enable_model_summary=False, num_sanity_val_steps=0,
-            limit_train_batches=batches)
-        trainer.fit(module, DataLoader(_Batches(training, rows, batches, seed, True), batch_size=None),
-                    DataLoader(_Batches(validation, rows, 12, seed + 7, False), batch_size=None))
+            accelerator="gpu" if chosen.type == "cuda" else "cpu",
+            devices=1,
+            max_epochs=epochs,
+            gradient_clip_val=1.0,
+            callbacks=[EarlyStopping("val_loss", patience=patience), best, *bar],
+            enable_progress_bar=progress,
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            limit_train_batches=batches,
+        )
+        trainer.fit(
+            module,
+            DataLoader(_Batches(training, rows, batches, seed, True), batch_size=None),
+            DataLoader(_Batches(validation, rows, 12, seed + 7, False), batch_size=None),
+        )
     module.network.load_state_dict(best.weights)
     network = module.network.to(chosen).eval()
     report = evaluate(network, encoding, architecture, validation, seed, 4 * rows) | {
-        "val_loss": round(best.loss, 5), "epochs": trainer.current_epoch, "seconds": round(time.monotonic() - started),
-        "parameters": sum(p.numel() for p in network.parameters())}
-    tensors = {k: v.detach().cpu().numpy().astype(np.float32) for k, v in network.state_dict().items()
-               if "variable_selection.prescalers" not in k}
+        "val_loss": round(best.loss, 5),
+        "epochs": trainer.current_epoch,
+        "seconds": round(time.monotonic() - started),
+        "parameters": sum(p.numel() for p in network.parameters()),
+    }
+    tensors = {
+        k: v.detach().cpu().numpy().astype(np.float32)
+        for k, v in network.state_dict().items()
+        if "variable_selection.prescalers" not in k
+    }
     write_artifact(folder, tensors, encoding, architecture, report, about | {"seed": seed, "device": chosen.type})
     return report
 
@@ -162,14 +216,21 @@ class _KeepBest(pl.Callback):
 
     def on_validation_end(self, trainer, module):
         loss = float(trainer.callback_metrics["val_loss"])
-        log.info("epoch %d: validation loss %.4f%s", trainer.current_epoch + 1, loss, ", the best so far" * (loss < self.loss))
+        log.info(
+            "epoch %d: validation loss %.4f%s",
+            trainer.current_epoch + 1,
+            loss,
+            ", the best so far" * (loss < self.loss),
+        )
         if loss < self.loss:
             self.loss = loss
             self.weights = {k: v.detach().cpu().clone() for k, v in module.network.state_dict().items()}
 
 
 @torch.no_grad()
-def evaluate(network: Network, encoding: Encoding, architecture: Architecture, windows: Windows, seed: int, rows: int) -> dict:
+def evaluate(
+    network: Network, encoding: Encoding, architecture: Architecture, windows: Windows, seed: int, rows: int
+) -> dict:
     """Accuracy on 8 x ``rows`` random validation windows in signal units, full encoder: weighted quantile loss over p10/p50/p90,
     80 % band coverage, and CPU accuracy (100 - MAPE) at 30 minutes and over 8 hours."""
     rng, total = np.random.default_rng(seed + 11), []
@@ -194,8 +255,11 @@ def evaluate(network: Network, encoding: Encoding, architecture: Architecture, w
         report["signals"][name] = {
             f"{figure}_{label}": round(float(value), 4)
             for label, k in (("30m", 6), ("8h", encoding.horizon))
-            for figure, value in (("wql", np.nanmean(loss[:, i, :k]) / np.nanmean(np.abs(truth[:, i, :k]))),
-                                  ("coverage80", np.nanmean(inside[:, i, :k])))}
+            for figure, value in (
+                ("wql", np.nanmean(loss[:, i, :k]) / np.nanmean(np.abs(truth[:, i, :k]))),
+                ("coverage80", np.nanmean(inside[:, i, :k])),
+            )
+        }
         if name == "cpu_pct":
             for label, k in (("30m", 6), ("8h", encoding.horizon)):
                 mape = np.nanmean(np.abs(error[:, i, k - 1, 1]) / np.maximum(np.abs(truth[:, i, k - 1]), 1.0))

@@ -16,19 +16,28 @@ HOUR = 3600.0
 def add_command(commands, common: argparse.ArgumentParser) -> None:
     """Adds `train` to the command line; nothing heavy is imported before it runs."""
     parser = commands.add_parser(
-        "train", parents=[common], help="train a model and write its artifact folder",
+        "train",
+        parents=[common],
+        help="train a model and write its artifact folder",
         description="Trains a Temporal Fusion Transformer on the signals of --config.file. By default the data is the "
-        "simulated fleet's; with --source prometheus it is --days of what that server holds.")
+        "simulated fleet's; with --source prometheus it is --days of what that server holds.",
+    )
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="artifact folder to write")
     parser.add_argument("--name", default=None, help="the model's name in labels (default: the folder's)")
-    parser.add_argument("--days", type=float, default=28.0, help="days of history, per simulated fleet (default: %(default)g)")
+    parser.add_argument(
+        "--days", type=float, default=28.0, help="days of history, per simulated fleet (default: %(default)g)"
+    )
     parser.add_argument("--fleets", type=int, default=10, help="simulated fleets to learn from (default: %(default)d)")
-    parser.add_argument("--fleet.file", dest="fleet_file", default=None, metavar="FILE", help="fleet file of the simulation")
+    parser.add_argument(
+        "--fleet.file", dest="fleet_file", default=None, metavar="FILE", help="fleet file of the simulation"
+    )
     parser.add_argument("--epochs", type=int, default=22, help="at most this many epochs (default: %(default)d)")
     parser.add_argument("--batches", type=int, default=100, help="batches per epoch (default: %(default)d)")
     parser.add_argument("--rows", type=int, default=128, help="windows per batch (default: %(default)d)")
     parser.add_argument("--learning-rate", type=float, default=2e-3, help="peak learning rate (default: %(default)g)")
-    parser.add_argument("--patience", type=int, default=5, help="epochs without gain before stopping (default: %(default)d)")
+    parser.add_argument(
+        "--patience", type=int, default=5, help="epochs without gain before stopping (default: %(default)d)"
+    )
     parser.add_argument("--seed", type=int, default=7, help="seed of data, weights and batches (default: %(default)d)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.set_defaults(run=run)
@@ -43,8 +52,9 @@ def run(arguments: argparse.Namespace) -> int:
         from forecaster import dataset, train
         from forecaster.model import Architecture, ModelError
     except ImportError as error:
-        raise SettingsError(f"train: {error.name} is not installed; install the training extra: pip install "
-                            "'fleetcast[train]'") from error
+        raise SettingsError(
+            f"train: {error.name} is not installed; install the training extra: pip install 'fleetcast[train]'"
+        ) from error
     from forecaster.readings import SourceError
 
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -52,13 +62,28 @@ def run(arguments: argparse.Namespace) -> int:
         training, validation, about = (_from_prometheus if arguments.source else _from_simulator)(arguments, config)
         bounds = {name: (signal.min, signal.max) for name, signal in config.signals.items()}
         encoding = dataset.fit_encoding(training, bounds, config.step, config.encoder_steps, 96, config.timezone)
-        about |= {"name": arguments.name or arguments.output.name, "config": Path(arguments.config_file).stem,
-                  "trained": datetime.now(UTC).date().isoformat(), "signals": list(encoding.signals),
-                  "settings": {key: getattr(arguments, key) for key in ("epochs", "batches", "rows", "learning_rate")}}
-        report = train.fit(dataset.Windows(training, encoding), dataset.Windows(validation, encoding), Architecture(),
-                           arguments.output, epochs=arguments.epochs, batches=arguments.batches, rows=arguments.rows,
-                           learning_rate=arguments.learning_rate, patience=arguments.patience, seed=arguments.seed,
-                           device=arguments.device, progress=sys.stderr.isatty(), about=about)
+        about |= {
+            "name": arguments.name or arguments.output.name,
+            "config": Path(arguments.config_file).stem,
+            "trained": datetime.now(UTC).date().isoformat(),
+            "signals": list(encoding.signals),
+            "settings": {key: getattr(arguments, key) for key in ("epochs", "batches", "rows", "learning_rate")},
+        }
+        report = train.fit(
+            dataset.Windows(training, encoding),
+            dataset.Windows(validation, encoding),
+            Architecture(),
+            arguments.output,
+            epochs=arguments.epochs,
+            batches=arguments.batches,
+            rows=arguments.rows,
+            learning_rate=arguments.learning_rate,
+            patience=arguments.patience,
+            seed=arguments.seed,
+            device=arguments.device,
+            progress=sys.stderr.isatty(),
+            about=about,
+        )
     except (dataset.DatasetError, ModelError, SourceError) as error:
         raise SettingsError(f"train: {error}") from error
     _print(report, arguments.output)
@@ -71,14 +96,17 @@ def _from_simulator(arguments, config):
     from forecaster.dataset import DatasetError, simulate_many
 
     if tuple(config.signals) != METRICS:
-        raise DatasetError(f"the simulator has the signals {', '.join(METRICS)}; {arguments.config_file} has "
-                           f"{', '.join(config.signals)}: use the preset fleet, or --source prometheus")
+        raise DatasetError(
+            f"the simulator has the signals {', '.join(METRICS)}; {arguments.config_file} has "
+            f"{', '.join(config.signals)}: use the preset fleet, or --source prometheus"
+        )
     fleet = load_fleet(arguments.fleet_file)
     end = time.time() // DAY * DAY
     seed = 1000 * arguments.seed
     training = simulate_many(fleet, arguments.fleets, arguments.days, config.step, seed, end)
-    held_out = simulate_many(fleet, max(arguments.fleets // 4, 1), min(arguments.days, 12.0), config.step, seed + 500,
-                             end - 40 * DAY)
+    held_out = simulate_many(
+        fleet, max(arguments.fleets // 4, 1), min(arguments.days, 12.0), config.step, seed + 500, end - 40 * DAY
+    )
     return training, held_out, {"data": "simulator", "fleets": arguments.fleets, "days": arguments.days}
 
 
@@ -97,18 +125,26 @@ def _from_prometheus(arguments, config):
         start += 6 * HOUR
     servers = tuple(sorted({s for part in parts for s in part.servers}))
     if not servers:
-        raise DatasetError(f"the source has no series in the last {arguments.days:g} days; check its address and the queries")
+        raise DatasetError(
+            f"the source has no series in the last {arguments.days:g} days; check its address and the queries"
+        )
     profile_of = {s: p for part in parts for s, p in zip(part.servers, part.profiles, strict=True)}
     row = {s: i for i, s in enumerate(servers)}
     values = np.full((sum(len(p.instants) for p in parts), len(servers), len(config.signals)), np.nan, np.float32)
     at = 0
     for part in parts:
-        values[at:at + len(part.instants), [row[s] for s in part.servers]] = part.values
+        values[at : at + len(part.instants), [row[s] for s in part.servers]] = part.values
         at += len(part.instants)
     seen = np.isfinite(values).any((1, 2)).nonzero()[0]
     first = int(seen[0]) if seen.size else 0
-    history = History(parts[0].instants[0] + first * resolution, resolution, tuple(config.signals), servers,
-                      tuple(profile_of[s] for s in servers), values[first:])
+    history = History(
+        parts[0].instants[0] + first * resolution,
+        resolution,
+        tuple(config.signals),
+        servers,
+        tuple(profile_of[s] for s in servers),
+        values[first:],
+    )
     cut = int(len(history.values) * 0.8)
     facts = {"data": "prometheus", "days": arguments.days, "servers": len(servers)}
     return [history.between(0, cut)], [history.between(cut, len(history.values))], facts
@@ -117,7 +153,11 @@ def _from_prometheus(arguments, config):
 def _print(report: dict, output: Path) -> None:
     print(f"\n{'signal':16}{'wql 30m':>10}{'wql 8h':>10}{'cover 30m':>11}{'cover 8h':>10}")
     for name, figures in report["signals"].items():
-        print(f"{name:16}{figures['wql_30m']:10.4f}{figures['wql_8h']:10.4f}{figures['coverage80_30m']:11.3f}"
-              f"{figures['coverage80_8h']:10.3f}")
-    print(f"{report['parameters']} parameters, {report['epochs']} epochs in {report['seconds']} s, validation loss "
-          f"{report['val_loss']}; written to {output}")
+        print(
+            f"{name:16}{figures['wql_30m']:10.4f}{figures['wql_8h']:10.4f}{figures['coverage80_30m']:11.3f}"
+            f"{figures['coverage80_8h']:10.3f}"
+        )
+    print(
+        f"{report['parameters']} parameters, {report['epochs']} epochs in {report['seconds']} s, validation loss "
+        f"{report['val_loss']}; written to {output}"
+    )

@@ -32,6 +32,7 @@ def network():
     import torch
 
     from forecaster.train import build_network
+
     torch.manual_seed(3)
     return build_network(windows().encoding, TINY).eval()
 
@@ -39,5 +40,7 @@ def network():
 def write_untrained(folder: Path) -> Path:
     """An artifact of fresh weights: real in every respect but skill."""
     weights = {k: v.numpy() for k, v in network().state_dict().items() if "variable_selection.prescalers" not in k}
-    write_artifact(folder, weights, windows().encoding, TINY, {"note": "untrained"}, {"name": "tiny", "trained": "2026-03-02"})
+    write_artifact(
+        folder, weights, windows().encoding, TINY, {"note": "untrained"}, {"name": "tiny", "trained": "2026-03-02"}
+    )
     return folder

@@ -72,9 +72,16 @@ class Bench:
 
     def make(self, model) -> Cycle:
         window = Window(tuple(self.config.signals), self.config.refresh, self.config.step, self.config.encoder_steps)
-        return Cycle(self.config, self.source, window, model, self.board, self.collector,
-                     SelfMetrics(CollectorRegistry(), "test") if hasattr(self, "cycle") else SelfMetrics(self.registry, "test"),
-                     self.clock)
+        return Cycle(
+            self.config,
+            self.source,
+            window,
+            model,
+            self.board,
+            self.collector,
+            SelfMetrics(CollectorRegistry(), "test") if hasattr(self, "cycle") else SelfMetrics(self.registry, "test"),
+            self.clock,
+        )
 
     def run(self, seconds: float = 0.0):
         self.clock.now += seconds
@@ -242,7 +249,9 @@ def test_a_damaged_snapshot_is_ignored_and_history_asked_for_again(model, tmp_pa
 def test_a_full_disk_is_shown_and_forecasts_go_on(model, tmp_path, monkeypatch):
     bench = Bench(model, storage=str(tmp_path / "state"))
     bench.run()
-    monkeypatch.setattr("forecaster.window.save", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(
+        "forecaster.window.save", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
     bench.cycle.save()
     assert "No space left on device" in bench.cycle.errors["snapshot"]
     assert bench.run(15.0) is not None
@@ -250,6 +259,7 @@ def test_a_full_disk_is_shown_and_forecasts_go_on(model, tmp_path, monkeypatch):
 
 def test_the_thread_runs_a_cycle_at_once_and_ends_when_told(bench):
     import threading
+
     done = threading.Event()
     run_once = bench.cycle.run_once
     bench.cycle.run_once = lambda: (run_once(), done.set())

@@ -6,7 +6,15 @@ from models import MONDAY, history, windows
 
 from exporter.fleet import Fleet
 from exporter.profiles import METRICS, load_fleet
-from forecaster.dataset import DatasetError, History, Windows, fit_encoding, simulate, simulate_many, training_batches
+from forecaster.dataset import (
+    DatasetError,
+    History,
+    Windows,
+    fit_encoding,
+    simulate,
+    simulate_many,
+    training_batches,
+)
 from forecaster.features import UNKNOWN
 
 BOUNDS = dict.fromkeys(METRICS, (0.0, None))

@@ -13,12 +13,18 @@ NOW = datetime(2026, 3, 7, 18, 0, tzinfo=ZoneInfo("UTC")).timestamp()  # a Satur
 
 
 def encoding(timezone="UTC", months=(3,)) -> Encoding:
-    scalings = (Scaling("cpu_pct", False, 0.0, 40.0, 10.0, 0.0, 100.0), Scaling("latency_ms", True, 0.1, 2.0, 0.5, 0.0, None))
+    scalings = (
+        Scaling("cpu_pct", False, 0.0, 40.0, 10.0, 0.0, 100.0),
+        Scaling("latency_ms", True, 0.1, 2.0, 0.5, 0.0, None),
+    )
     return Encoding(scalings, ("database", "web_api"), ("ppdb001", "ppdb002"), months, 300.0, 24, 96, timezone)
 
 
 def test_scaling_and_back_returns_the_value_within_bounds():
-    for scaling, values in ((encoding().scalings[0], [0.0, 37.5, 100.0]), (encoding().scalings[1], [0.0, 12.0, 5000.0])):
+    for scaling, values in (
+        (encoding().scalings[0], [0.0, 37.5, 100.0]),
+        (encoding().scalings[1], [0.0, 12.0, 5000.0]),
+    ):
         there = scaling.forward(np.array(values))
         np.testing.assert_allclose(scaling.inverse(there), values, rtol=1e-6, atol=1e-6)
     assert encoding().scalings[0].inverse(np.array([-50.0, 50.0])).tolist() == [0.0, 100.0]
@@ -45,6 +51,7 @@ def test_a_signal_without_any_value_cannot_be_learnt():
 
 def test_the_encoding_survives_its_file_unchanged():
     import json
+
     assert Encoding.from_json(json.loads(json.dumps(encoding().to_json()))) == encoding()
 
 
@@ -64,7 +71,7 @@ def window(**gaps) -> np.ndarray:
 def test_a_short_gap_is_bridged_by_the_last_value_and_history_stays_whole():
     bridged, steps = features.usable(window(missing=range(10, 10 + CARRY_STEPS)))
     assert steps.tolist() == [24]
-    assert (bridged[0, 0, 10:10 + CARRY_STEPS] == 10).all()
+    assert (bridged[0, 0, 10 : 10 + CARRY_STEPS] == 10).all()
 
 
 def test_a_longer_gap_in_one_signal_ends_the_usable_history_of_the_server():

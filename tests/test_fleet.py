@@ -35,7 +35,15 @@ def severe(means: np.ndarray) -> np.ndarray:
 def test_the_default_fleet_is_the_20_servers_in_7_profiles_of_the_original_system():
     fleet = Fleet(load_fleet())
     counts = {profile: fleet.profiles.count(profile) for profile in set(fleet.profiles)}
-    assert counts == {"ml_compute": 3, "database": 4, "web_api": 5, "conductor": 2, "etl": 3, "risk_analytics": 2, "generic": 1}
+    assert counts == {
+        "ml_compute": 3,
+        "database": 4,
+        "web_api": 5,
+        "conductor": 2,
+        "etl": 3,
+        "risk_analytics": 2,
+        "generic": 1,
+    }
     assert fleet.servers[2] == "ppdb001" and fleet.servers == tuple(sorted(fleet.servers))
 
 
@@ -73,7 +81,9 @@ def test_walking_through_the_past_does_not_disturb_the_live_fleet():
 
 
 def test_another_seed_gives_another_fleet():
-    assert not np.allclose(Fleet(load_fleet()).at(MONDAY).values, Fleet(load_fleet(overrides={"seed": 43})).at(MONDAY).values)
+    assert not np.allclose(
+        Fleet(load_fleet()).at(MONDAY).values, Fleet(load_fleet(overrides={"seed": 43})).at(MONDAY).values
+    )
 
 
 def test_values_change_with_every_tick_of_five_seconds_and_not_between():
@@ -95,7 +105,10 @@ def test_values_stay_in_their_physical_bounds_in_any_scenario():
 
 def test_baselines_of_database_and_ml_compute_are_the_original_ones():
     profiles = load_fleet().profiles
-    expected = {"database": [(40, 15), (50, 8), (85, 35), (12, 6)], "ml_compute": [(45, 12), (55, 10), (30, 15), (8, 4)]}
+    expected = {
+        "database": [(40, 15), (50, 8), (85, 35), (12, 6)],
+        "ml_compute": [(45, 12), (55, 10), (30, 15), (8, 4)],
+    }
     for name, figures in expected.items():
         found = [(b.mean, b.std) for b in (profiles[name].baseline[metric] for metric in METRICS[:4])]
         assert found == figures
@@ -202,7 +215,9 @@ def test_forks_roll_forward_from_the_same_present_on_their_own_streams():
     fork = fleet.fork(3, stream=1)
     future = fork.at(MONDAY + 11 * HOUR).values.reshape(3, 20, 8)
     assert fork.servers == fleet.servers * 3
-    np.testing.assert_allclose(fleet.fork(2, stream=2).at(present.instant).values[20:], present.values, rtol=0.07)  # jitter
+    np.testing.assert_allclose(
+        fleet.fork(2, stream=2).at(present.instant).values[20:], present.values, rtol=0.07
+    )  # jitter
     assert not np.allclose(future[0], future[1])
     real = fleet.at(MONDAY + 11 * HOUR).values
     assert not np.allclose(future[0], real)
@@ -240,15 +255,18 @@ def test_a_response_keeps_its_shape_and_a_distressed_server_does_not_sleep():
     assert severe(troubled).all()
 
 
-@pytest.mark.parametrize(("overrides", "message"), [
-    ({"servers": {"databas": 4}}, "unknown profile 'databas'"),
-    ({"servers": {"database": -1}}, "expected 0 to 999"),
-    ({"servers": {"database": 0}}, "empty fleet"),
-    ({"scenario": "doom"}, "expected one of healthy, degrading, critical"),
-    ({"diurnal": [[0, 1], [24, 2]]}, "midnight"),
-    ({"units": {"cpu_pct": "percent"}}, "expected exactly"),
-    ({"dynamics.slow_minutes": 600}, "90"),
-])
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"servers": {"databas": 4}}, "unknown profile 'databas'"),
+        ({"servers": {"database": -1}}, "expected 0 to 999"),
+        ({"servers": {"database": 0}}, "empty fleet"),
+        ({"scenario": "doom"}, "expected one of healthy, degrading, critical"),
+        ({"diurnal": [[0, 1], [24, 2]]}, "midnight"),
+        ({"units": {"cpu_pct": "percent"}}, "expected exactly"),
+        ({"dynamics.slow_minutes": 600}, "90"),
+    ],
+)
 def test_a_fleet_file_that_makes_no_sense_is_refused_with_a_reason(overrides, message):
     with pytest.raises(ValueError, match=message):
         load_fleet(overrides=overrides)

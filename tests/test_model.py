@@ -40,7 +40,7 @@ def test_servers_with_different_histories_are_forecast_as_each_would_be_alone(mo
     together, done = model.forecast(mixed, 1.7e9, SERVERS, PROFILES)
     assert done.all()
     for i in range(4):
-        alone, _ = model.forecast(mixed[i:i + 1], 1.7e9, SERVERS[i:i + 1], PROFILES[i:i + 1])
+        alone, _ = model.forecast(mixed[i : i + 1], 1.7e9, SERVERS[i : i + 1], PROFILES[i : i + 1])
         np.testing.assert_allclose(together[i], alone[0], rtol=1e-4, atol=1e-4)
 
 
@@ -59,26 +59,30 @@ def test_a_fleet_of_no_servers_is_no_error(model):
 
 def copy_of(folder, tmp_path):
     import shutil
+
     return shutil.copytree(folder, tmp_path / "copy")
 
 
 def test_a_half_written_weights_file_is_refused_by_its_checksum(folder, tmp_path):
     broken = copy_of(folder, tmp_path)
     data = (broken / "weights.npz").read_bytes()
-    (broken / "weights.npz").write_bytes(data[:len(data) // 2])
+    (broken / "weights.npz").write_bytes(data[: len(data) // 2])
     with pytest.raises(ModelError, match=r"weights\.npz: checksum .* expected .* half-written"):
         Model.load(broken)
 
 
-@pytest.mark.parametrize(("break_it", "message"), [
-    (lambda d: (d / "artifact.json").unlink(), r"artifact\.json: cannot be read .*expected an artifact folder"),
-    (lambda d: (d / "artifact.json").write_text('{"format": 1'), "not JSON"),
-    (lambda d: (d / "artifact.json").write_text("[]"), "expected a JSON object, found list"),
-    (lambda d: (d / "weights.npz").unlink(), r"weights\.npz: cannot be read"),
-    (lambda d: edit(d, format=99), "format 99, expected 1"),
-    (lambda d: edit(d, encoding={}), "incomplete"),
-    (lambda d: edit(d, architecture={"hidden": 16, "quantiles": [0.1, 0.5, 0.9], "surprise": 1}), "incomplete"),
-])
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (lambda d: (d / "artifact.json").unlink(), r"artifact\.json: cannot be read .*expected an artifact folder"),
+        (lambda d: (d / "artifact.json").write_text('{"format": 1'), "not JSON"),
+        (lambda d: (d / "artifact.json").write_text("[]"), "expected a JSON object, found list"),
+        (lambda d: (d / "weights.npz").unlink(), r"weights\.npz: cannot be read"),
+        (lambda d: edit(d, format=99), "format 99, expected 1"),
+        (lambda d: edit(d, encoding={}), "incomplete"),
+        (lambda d: edit(d, architecture={"hidden": 16, "quantiles": [0.1, 0.5, 0.9], "surprise": 1}), "incomplete"),
+    ],
+)
 def test_a_damaged_artifact_says_what_is_wrong_with_which_file(folder, tmp_path, break_it, message):
     broken = copy_of(folder, tmp_path)
     break_it(broken)
@@ -93,7 +97,9 @@ def edit(folder, **changes):
 
 def test_a_failed_write_leaves_the_old_artifact_whole(folder, tmp_path, model, monkeypatch):
     kept = copy_of(folder, tmp_path)
-    monkeypatch.setattr("pathlib.Path.write_bytes", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(
+        "pathlib.Path.write_bytes", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
     with pytest.raises(OSError, match="No space left"):
         write_artifact(kept, {"a": np.zeros(1)}, model.encoding, model.architecture, {}, {})
     assert Model.load(kept, "cpu").info == model.info

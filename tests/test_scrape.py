@@ -237,11 +237,22 @@ def test_a_slow_target_does_not_hold_up_the_others(rig):
         released.set()
 
 
+def test_targets_are_read_at_the_same_time(rig):
+    asked = threading.Event()
+    bodies = page(db1=0.5), page(app1=0.1)
+    rig.one.respond = lambda request: (asked.wait(20), request.answer(200, bodies[0]))
+    rig.two.respond = lambda request: (asked.set(), request.answer(200, bodies[1]))
+    source = rig.source()
+    source.scrape()
+    assert source.latest(T0).servers == ("app1", "db1"), "the first answers only once the second was asked"
+
+
 def test_the_thread_scrapes_until_closed(rig):
     rig.clock = time.time
     source = rig.source(scrape_interval=0.05, step=1.0, timeout=2.0)
     source.start()
     source.start()
+    assert [thread.name for thread in threading.enumerate()].count("scrape") == 1
     until = time.monotonic() + 20
     while len(rig.one.seen) < 4 and time.monotonic() < until:
         time.sleep(0.01)

@@ -357,6 +357,17 @@ def test_a_wedged_prometheus_stalls_no_cycle_and_no_query_is_repeated(server, so
         released.set()
 
 
+def test_repeated_attempts_end_at_the_deadline_too(server, source):
+    released = threading.Event()
+    server.respond = lambda request: (released.wait(0.4), request.answer(503, "starting"))
+    asked = source(server.url, quick() | {"timeout": 0.6}, cpu="cpu")
+    try:
+        with pytest.raises(SourceUnreachable, match="no answer within 0.6s"):
+            asked.latest(T0)
+    finally:
+        released.set()
+
+
 def test_an_answer_that_trickles_is_cut_off_at_the_deadline(server, source):
     released = threading.Event()
 

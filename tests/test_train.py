@@ -14,8 +14,21 @@ from forecaster.train import Training, fit, pinball
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained") / "tiny"
-    report = fit(windows(), windows(), TINY, folder, epochs=3, batches=40, rows=64, learning_rate=2e-2, patience=2, seed=1,
-                 device="cpu", progress=False, about={"name": "tiny"})
+    report = fit(
+        windows(),
+        windows(),
+        TINY,
+        folder,
+        epochs=3,
+        batches=40,
+        rows=64,
+        learning_rate=2e-2,
+        patience=2,
+        seed=1,
+        device="cpu",
+        progress=False,
+        about={"name": "tiny"},
+    )
     return folder, report
 
 
@@ -49,15 +62,43 @@ def test_a_trained_artifact_is_served_with_forecasts_near_the_present(trained):
 
 def test_the_same_seed_trains_the_same_weights(tmp_path):
     for name in ("one", "two"):
-        fit(windows(), windows(), TINY, tmp_path / name, epochs=1, batches=3, rows=8, learning_rate=1e-2, patience=1, seed=5,
-            device="cpu", progress=False, about={"name": "same"})
+        fit(
+            windows(),
+            windows(),
+            TINY,
+            tmp_path / name,
+            epochs=1,
+            batches=3,
+            rows=8,
+            learning_rate=1e-2,
+            patience=1,
+            seed=5,
+            device="cpu",
+            progress=False,
+            about={"name": "same"},
+        )
     one, two = (np.load(tmp_path / name / "weights.npz") for name in ("one", "two"))
     assert all(np.array_equal(one[key], two[key]) for key in one.files)
 
 
 def test_the_command_line_trains_from_the_simulator(tmp_path, capsys):
-    code = main(["train", "--output", str(tmp_path / "m"), "--fleets", "1", "--days", "1", "--epochs", "1", "--batches", "2",
-                 "--rows", "8"])
+    code = main(
+        [
+            "train",
+            "--output",
+            str(tmp_path / "m"),
+            "--fleets",
+            "1",
+            "--days",
+            "1",
+            "--epochs",
+            "1",
+            "--batches",
+            "2",
+            "--rows",
+            "8",
+        ]
+    )
     printed = capsys.readouterr().out
     assert code == 0 and "cpu_pct" in printed and "parameters" in printed
     assert Model.load(tmp_path / "m", "cpu").facts["data"] == "simulator"
@@ -70,8 +111,19 @@ def test_training_on_signals_the_simulator_lacks_says_which(tmp_path, capsys):
 
 
 def test_training_from_a_prometheus_that_is_not_there_says_so_and_writes_nothing(tmp_path, capsys, free_port):
-    code = main(["train", "--source", "prometheus", "--source.url", f"http://127.0.0.1:{free_port}", "--output",
-                 str(tmp_path / "m"), "--days", "0.2"])
+    code = main(
+        [
+            "train",
+            "--source",
+            "prometheus",
+            "--source.url",
+            f"http://127.0.0.1:{free_port}",
+            "--output",
+            str(tmp_path / "m"),
+            "--days",
+            "0.2",
+        ]
+    )
     assert code == 1 and "check that Prometheus runs" in capsys.readouterr().err
     assert not (tmp_path / "m").exists()
 
@@ -81,6 +133,7 @@ def test_validation_windows_come_from_elsewhere_than_training(monkeypatch):
 
     from forecaster.config import load_config
     from forecaster.training_cli import _from_simulator
+
     monkeypatch.setattr("time.time", lambda: MONDAY + 60 * 86400)
     arguments = Namespace(fleet_file=None, fleets=1, days=0.5, seed=2, config_file="fleet")
     training, held_out, _ = _from_simulator(arguments, load_config("fleet"))

@@ -1,0 +1,36 @@
+"""When a fleet is busy and when servers change state, as arrays: the calendar and the chances of ``fleet.yml``."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from exporter.profiles import STATES, FleetConfig, Transition
+
+HOUR, DAY = 60, 1440  # minutes
+MONDAY = 4 * DAY  # minute 0 of the Unix era was a Thursday
+
+
+def weekend(minute: int) -> bool:
+    """Whether a minute of the Unix era lies on a Saturday or Sunday, UTC."""
+    return (minute - MONDAY) // DAY % 7 >= 5
+
+
+def daily_multipliers(config: FleetConfig) -> list[float]:
+    """The diurnal multiplier at each minute of the week from Monday 00:00 UTC, weekends included."""
+    minute = np.arange(7 * DAY)
+    hours, multipliers = zip(*config.diurnal, strict=True)
+    today, yesterday = minute // DAY >= 5, (minute // DAY - 1) % 7 >= 5
+    ramp = np.minimum(minute % DAY / config.weekend_ramp_minutes, 1.0)
+    weekend = ramp * today + (1 - ramp) * yesterday
+    return (
+        np.interp(minute % DAY / HOUR, hours, multipliers) * (1 - weekend * (1 - config.weekend_multiplier))
+    ).tolist()
+
+
+def transition_rates(table: dict[str, dict[str, Transition]]) -> np.ndarray:
+    """Chances per minute, float64 (from state, to state, kind): kind 0 always, 1 mornings only, 2 scaled by load."""
+    rates = np.zeros((len(STATES), len(STATES), 3))
+    for source, targets in table.items():
+        for target, t in targets.items():
+            rates[STATES.index(source), STATES.index(target), ("always", "morning", "load").index(t.during)] = t.rate
+    return rates

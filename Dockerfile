@@ -1,0 +1,33 @@
+# One image for the exporter, the forecaster, the pager and the loading of history.
+
+FROM prom/prometheus:v2.42.0 AS prometheus
+
+FROM python:3.11-slim-bookworm
+
+# PyTorch for CPUs by default: a third of the size, and the model is small. For PyTorch's standard build, with CUDA:
+#   docker compose build --build-arg TORCH_INDEX=
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+
+ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+WORKDIR /app
+
+# First what rarely changes: the pinned packages.
+COPY constraints.txt ./
+RUN pip install --constraint constraints.txt ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} torch
+
+COPY pyproject.toml README.md LICENSE ./
+COPY serving/ serving/
+COPY exporter/ exporter/
+COPY forecaster/ forecaster/
+COPY stack/ stack/
+RUN pip install --constraint constraints.txt --editable .
+
+COPY --from=prometheus /bin/promtool /usr/local/bin/promtool
+
+# 65534 is the user of the Prometheus image, which shares /prometheus with the loading of history.
+RUN useradd --system --uid 10001 --no-create-home fleetcast \
+ && install -d -o 10001 -g 10001 /data && install -d -o 65534 -g 65534 /prometheus
+USER 10001
+
+EXPOSE 8000 8001
+CMD ["fleet-exporter", "serve", "--web.listen-address", "0.0.0.0:8001"]

@@ -1,0 +1,62 @@
+# Fleetcast: `make up` runs everything on this machine, `make test` checks everything. See `make help`.
+
+SHELL := /bin/bash
+PYTHON ?= python3
+PART ?=
+VENV := .venv
+STAMP := $(VENV)/.installed
+SUPERVISORCTL := $(VENV)/bin/supervisorctl -c .data/supervisord.conf
+
+.DEFAULT_GOAL := help
+.PHONY: help up test lint train venv tools status stop start clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
+
+up: venv tools ## run everything on this machine until Ctrl-C
+	@exec $(VENV)/bin/python -m stack.up
+
+test: venv tools ## run all tests
+	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile
+
+lint: venv ## check style and shell scripts' syntax
+	@$(VENV)/bin/ruff check .
+	@bash -n stack/fetch_tools.sh .ci/run
+
+train: venv ## train the default model anew from the simulator (forecaster/models/default)
+	@$(VENV)/bin/fleet-forecaster train --output forecaster/models/default
+
+status: ## what `make up` runs right now
+	@$(SUPERVISORCTL) status || test $$? -eq 3  # 3: a part is stopped
+
+stop: ## stop one part, the rest keeps running: make stop PART=prometheus
+	@test -n "$(PART)" || { echo "which part? make stop PART=prometheus (make status lists them)" >&2; exit 2; }
+	@$(SUPERVISORCTL) stop $(PART)
+
+start: ## start a stopped part again: make start PART=prometheus
+	@test -n "$(PART)" || { echo "which part? make start PART=prometheus (make status lists them)" >&2; exit 2; }
+	@$(SUPERVISORCTL) start $(PART)
+
+venv: $(STAMP) ## make or update the virtual environment .venv
+
+# The stamp is written last: an interrupted installation is completed by the next run.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "$(PYTHON) is $$($(PYTHON) --version 2>&1 || true): Python 3.11 or newer is needed." \
+	       "Install it and run: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@test -x $(VENV)/bin/python && $(VENV)/bin/python -m pip --version >/dev/null 2>&1 || \
+	  $(PYTHON) -m venv --clear $(VENV) || { echo "no virtual environment could be made with $(PYTHON);" \
+	  "on Debian and Ubuntu install python3-venv" >&2; exit 1; }
+	@echo "installing the pinned packages into $(VENV) (the first time takes minutes)"
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	  --editable '.[dev,stack,train]'
+	@touch $(STAMP)
+
+# Exit code 3 says that a program is missing: what can run without it still runs.
+tools: ## find or fetch prometheus, alertmanager and node_exporter into .tools/bin
+	@stack/fetch_tools.sh .tools || test $$? -eq 3
+
+clean: ## remove the state in .data (history, snapshots, logs); stop `make up` first
+	@if test -S .data/supervisor.sock && $(SUPERVISORCTL) pid >/dev/null 2>&1; then \
+	  echo "the stack is running: stop it first (Ctrl-C where make up runs)" >&2; exit 1; fi
+	rm -rf .data

@@ -1,0 +1,180 @@
+#!/usr/bin/env bash
+# Puts prometheus, promtool, alertmanager, amtool and node_exporter into DIRECTORY/bin (default .tools/bin).
+#
+#   usage: stack/fetch_tools.sh [DIRECTORY]
+#
+# What is on PATH is used as it is. The rest is unpacked from the distribution's packages: nothing is installed,
+# no service is started, no right beyond writing DIRECTORY is needed. What is there already is left alone, so a
+# second run needs no network.
+#
+# Exit code: 0 all programs are there, 3 some are missing (each is named, with the remedy), 2 wrong usage.
+set -euo pipefail
+
+[[ $# -le 1 && ${1:-} != -* ]] || { echo "usage: $0 [DIRECTORY]" >&2; exit 2; }
+mkdir -p "${1:-.tools}/bin" "${1:-.tools}/packages" "${1:-.tools}/apt"
+tools=$(cd "${1:-.tools}" && pwd)
+oldest_prometheus=2.42.0  # the first with keep_firing_for, which the alert rules use
+
+# program | Debian package | names it goes by
+programs="
+prometheus|prometheus|prometheus
+promtool|prometheus|promtool
+alertmanager|prometheus-alertmanager|alertmanager prometheus-alertmanager
+amtool|prometheus-alertmanager|amtool
+node_exporter|prometheus-node-exporter|node_exporter prometheus-node-exporter"
+
+say() { printf 'tools: %s\n' "$*"; }
+
+# Runs a program and says in $why what is wrong with it, if anything.
+works() {  # program path
+    local version
+    why="it does not run"
+    version=$(timeout 20 "$2" --version 2>&1) || return 1
+    case $1 in prometheus | promtool)
+        version=$(sed -n 's/.*version \([0-9][0-9.]*\).*/\1/p;T;q' <<<"$version")
+        why="it is version ${version:-unknown}, the alert rules need $oldest_prometheus or newer"
+        [[ $(printf '%s\n' "$oldest_prometheus" "${version:-0}" | sort -V | head -n 1) == "$oldest_prometheus" ]] ;;
+    esac
+}
+
+# Prints where PATH has a working program, ignoring our own folder.
+on_path() {  # program names...
+    local program=$1 name path
+    shift
+    for name in "$@"; do
+        while read -r path; do
+            [[ ${path%/*} == "$tools/bin" ]] && continue
+            if works "$program" "$path"; then printf '%s\n' "$path"; return 0; fi
+            say "$path is left aside: $why" >&2
+        done < <(type -ap "$name" || true)
+    done
+    return 1
+}
+
+# Links or writes DIRECTORY/bin/PROGRAM in one step.
+put() {  # program; the new file is at $tools/bin/.PROGRAM.new
+    mv -fT "$tools/bin/.$1.new" "$tools/bin/$1"
+}
+
+# apt-get and apt-cache with the machine's package lists, or with lists of our own under DIRECTORY/apt.
+own_lists=()
+apt() {
+    local command=$1
+    shift
+    "$command" -qq -o APT::Sandbox::User="$(id -un)" -o Dir::Cache::pkgcache="$tools/apt/pkgcache.bin" \
+        -o Dir::Cache::srcpkgcache="" "${own_lists[@]}" "$@"
+}
+
+update_own_lists() {
+    [[ ${#own_lists[@]} -eq 0 ]] || return 1
+    say "fetching package lists"
+    mkdir -p "$tools/apt/lists/partial" "$tools/apt/archives/partial"
+    rm -f "$tools/apt/pkgcache.bin"
+    own_lists=(-o Dir::State::lists="$tools/apt/lists" -o Dir::Cache::archives="$tools/apt/archives" -o Debug::NoLocking=true)
+    apt apt-get update
+}
+
+# The style and script packages that Prometheus' own pages are made of.
+page_packages() {
+    apt apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces \
+        --no-enhances prometheus | sed -n 's/^\(\(libjs\|fonts\)-[^ <>:]*\)$/\1/p' | sort -u
+}
+
+# Debian's Alertmanager reads its templates from a fixed folder outside the package's own tree. The path is
+# replaced by one of the same length, which the start script opens on file descriptor 9.
+relocate_alertmanager() {  # root
+    local fixed=/usr/share/prometheus/alertmanager ours=/proc/self/fd/9
+    while [[ ${#ours} -lt ${#fixed} ]]; do ours+=/; done
+    [[ -d $1$fixed ]] || return 0
+    LC_ALL=C sed -i "s|$fixed|$ours|g" "$1/usr/bin/prometheus-alertmanager" "$1/usr/bin/amtool"
+}
+
+# Downloads and unpacks one package into DIRECTORY/packages/PACKAGE, complete or not at all.
+fetch() {  # package
+    local status=0
+    stage=$(mktemp -d "$tools/packages/.$1.XXXXXX")
+    say "fetching the package $1"
+    unpack "$1" || status=1
+    rm -rf "$stage"
+    return "$status"
+}
+
+unpack() {  # package
+    local package=$1 deb pages
+    if ! (cd "$stage" && apt apt-get download "$package" 2>errors); then
+        update_own_lists || { say "$package: $(tail -n 1 "$stage/errors")" >&2; return 1; }
+        (cd "$stage" && apt apt-get download "$package") || return 1
+    fi
+    if [[ $package == prometheus ]]; then  # without them it works all the same, only its pages do not
+        pages=$(page_packages)
+        [[ -z $pages ]] || (cd "$stage" && apt apt-get download $pages) ||
+            say "the pages of Prometheus could not be fetched" >&2
+    fi
+    for deb in "$stage"/*.deb; do dpkg-deb -x "$deb" "$stage/root" || return 1; done
+    [[ $package != prometheus-alertmanager ]] || relocate_alertmanager "$stage/root"
+    rm -rf "${tools:?}/packages/$package"
+    mv -T "$stage/root" "$tools/packages/$package"
+}
+
+# Writes the start script of an unpacked program; it follows DIRECTORY wherever that is moved.
+wrap() {  # program package names...
+    local program=$1 package=$2 name root=$tools/packages/$2 before="" flags=""
+    shift 2
+    for name in "$@"; do [[ -x $root/usr/bin/$name ]] && break; done
+    [[ -x $root/usr/bin/$name ]] || return 1
+    case $program in
+        prometheus)
+            if [[ -d $root/usr/share/prometheus/web && -z $(find "$root/usr/share/prometheus/web/" -xtype l) ]]; then
+                flags='--web.local-assets="$root/usr/share/prometheus/web/"'
+            fi ;;
+        alertmanager | amtool)
+            if [[ -d $root/usr/share/prometheus/alertmanager ]]; then
+                before='exec 9< "$root/usr/share/prometheus/alertmanager"'
+            fi ;;
+    esac
+    cat >"$tools/bin/.$program.new" <<SCRIPT
+#!/bin/sh
+root=\$(dirname "\$(readlink -f "\$0")")/../packages/$package
+$before
+exec "\$root/usr/bin/$name" $flags "\$@"
+SCRIPT
+    chmod +x "$tools/bin/.$program.new"
+    works "$program" "$tools/bin/.$program.new" && put "$program"
+}
+
+trap 'rm -rf "${stage:-}" "$tools/apt"' EXIT
+if command -v flock >/dev/null; then exec 8>"$tools/.lock"; flock 8; fi  # two runs at once take turns
+
+missing=0 wanted=0
+declare -A tried=()
+while IFS='|' read -r program package names; do
+    [[ -n $program ]] || continue
+    works "$program" "$tools/bin/$program" && continue
+    wanted=1
+    if path=$(on_path "$program" $names); then
+        ln -sf "$path" "$tools/bin/.$program.new"
+        put "$program"
+        say "$program is $path"
+        continue
+    fi
+    remedy="install the package $package, or put $program on PATH"
+    if ! { command -v apt-get && command -v dpkg-deb; } >/dev/null; then
+        say "$program is missing, and this machine has no apt-get to fetch it with: $remedy" >&2
+        missing=1
+        continue
+    fi
+    if [[ -z ${tried[$package]:-} ]]; then
+        tried[$package]=failed
+        if wrap "$program" "$package" $names; then tried[$package]=there
+        elif fetch "$package"; then tried[$package]=there; fi
+    fi
+    if [[ ${tried[$package]} == there ]] && wrap "$program" "$package" $names; then
+        say "$program is unpacked from the package $package"
+    else
+        [[ ${tried[$package]} == there ]] || why="the package could not be fetched"
+        say "$program is missing ($why): $remedy, then run $0 again" >&2
+        missing=1
+    fi
+done <<<"$programs"
+[[ $wanted -eq 1 || $missing -eq 1 ]] || say "all programs are there"
+[[ $missing -eq 0 ]] || exit 3

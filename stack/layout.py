@@ -1,0 +1,104 @@
+"""Where one running stack has its files and ports.
+
+The default layout is the repository itself. `elsewhere` gives a second stack its own ports, its own data
+and its own copy of the configuration, so that it can run beside the first.
+"""
+
+import re
+import shutil
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+HOST = "127.0.0.1"
+PORTS: Mapping[str, int] = {
+    "exporter": 8001,
+    "forecaster": 8000,
+    "forecaster-node": 8002,
+    "pager": 8003,
+    "prometheus": 9090,
+    "alertmanager": 9093,
+    "node-exporter": 9100,
+    "grafana": 3000,
+}
+# What a layout elsewhere gets its own copy of; everything else is read from the repository.
+CONFIGURATION = ("prometheus", "exporter/fleet.yml", "forecaster/presets", "grafana/provisioning")
+_ADDRESS = re.compile(r"(127\.0\.0\.1|localhost):(\d+)")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Folders and ports of one stack.
+
+    root: the repository; data: state; config: the folder with prometheus/, exporter/fleet.yml and
+    forecaster/presets/; tools: the folder with prometheus, promtool, alertmanager, amtool, node_exporter;
+    ports: port by part.
+    """
+
+    root: Path
+    data: Path
+    config: Path
+    tools: Path
+    ports: Mapping[str, int]
+
+    @classmethod
+    def here(cls, root: Path = ROOT) -> "Layout":
+        """The layout of `make up`."""
+        return cls(root, root / ".data", root, root / ".tools" / "bin", dict(PORTS))
+
+    @classmethod
+    def elsewhere(cls, data: Path, ports: Mapping[str, int] | None = None, root: Path = ROOT) -> "Layout":
+        """A stack with its state and a copy of the configuration in `data`, on free ports unless given.
+
+        The copy names the layout's ports; change it before the parts start.
+        """
+        layout = cls(root, data, data / "config", root / ".tools" / "bin", {**free_ports(), **(ports or {})})
+        for name in CONFIGURATION:
+            source, target = root / name, layout.config / name
+            files = [source] if source.is_file() else [path for path in source.rglob("*") if path.is_file()]
+            for path in files:
+                copy = target / path.relative_to(source) if source.is_dir() else target
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, copy)
+                if path.suffix in (".yml", ".yaml"):
+                    copy.write_text(layout.localise(copy.read_text()))
+        return layout
+
+    def url(self, part: str, path: str = "") -> str:
+        """The address of a part, e.g. http://127.0.0.1:8001 followed by `path`."""
+        return f"http://{HOST}:{self.ports[part]}{path}"
+
+    def localise(self, text: str) -> str:
+        """`text` with every standard address of a part replaced by the one of this layout."""
+        moved = {PORTS[name]: port for name, port in self.ports.items()}
+
+        def replace(found: re.Match[str]) -> str:
+            return f"{found[1]}:{moved.get(int(found[2]), found[2])}"
+
+        return _ADDRESS.sub(replace, text)
+
+    def place(self, word: str) -> str:
+        """A word of a Procfile command with its addresses and paths made those of this layout."""
+        option, equals, value = self.localise(word).rpartition("=")
+        if value == ".data" or value.startswith(".data/"):
+            value = str(self.data / value.removeprefix(".data").lstrip("/"))
+        elif value.startswith(CONFIGURATION):
+            value = str(self.config / value)
+        if option.endswith("http_port"):
+            value = str(self.ports["grafana"])
+        return option + equals + value
+
+
+def free_ports() -> dict[str, int]:
+    """A free port for every part; all are held while choosing, so that no two are the same."""
+    held = []
+    try:
+        for _ in PORTS:
+            held.append(socket.socket())
+            held[-1].bind((HOST, 0))
+        return {name: port.getsockname()[1] for name, port in zip(PORTS, held, strict=True)}
+    finally:
+        for port in held:
+            port.close()

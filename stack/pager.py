@@ -1,0 +1,177 @@
+"""A pager for the demo: takes Alertmanager's webhooks, prints one line per alert and remembers the last 100.
+
+    POST /page, POST /ticket   Alertmanager's webhook body (version 4)
+    GET /received              {"received": [...]}, oldest first
+
+Put your on-call service's address into prometheus/alertmanager.yml to replace it.
+"""
+
+import argparse
+import json
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+KINDS = {"/page": "PAGE", "/ticket": "TICKET"}
+KEPT = 100
+_LARGEST_BODY = 8 << 20  # bytes; Alertmanager groups hundreds of alerts into far less
+
+
+class BadWebhook(ValueError):
+    """A body that is not Alertmanager's; the message names what was expected."""
+
+
+class Pager:
+    """What was received, newest last. Safe to use from several threads."""
+
+    def __init__(self, emit: Callable[[str], None], clock: Callable[[], datetime]):
+        self._emit = emit
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._received: deque[dict[str, Any]] = deque(maxlen=KEPT)
+
+    def receive(self, kind: str, body: bytes) -> int:
+        """Takes one webhook; the number of its alerts. BadWebhook if it is none."""
+        entries = [self._entry(kind, alert) for alert in parse(body)]
+        with self._lock:
+            for entry in entries:
+                self._received.append(entry)
+                self._emit(line(entry))
+        return len(entries)
+
+    def received(self) -> list[dict[str, Any]]:
+        with self._lock:
+            return list(self._received)
+
+    def _entry(self, kind: str, alert: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "received": self._clock().isoformat(timespec="seconds"),
+            "kind": kind,
+            "status": alert["status"],
+            "labels": alert["labels"],
+            "annotations": alert.get("annotations") or {},
+            "starts_at": alert.get("startsAt"),
+            "ends_at": alert.get("endsAt"),
+        }
+
+
+def parse(body: bytes) -> list[dict[str, Any]]:
+    """The alerts of a webhook body; BadWebhook names the field that is wrong."""
+    try:
+        message = json.loads(body)
+    except ValueError as error:
+        raise BadWebhook(
+            f"body: expected Alertmanager's webhook as JSON, found something else ({error})"
+        ) from error
+    alerts = message.get("alerts") if isinstance(message, dict) else None
+    if not isinstance(alerts, list) or not alerts:
+        raise BadWebhook("alerts: expected a list with at least one alert")
+    for index, alert in enumerate(alerts):
+        if not isinstance(alert, dict) or alert.get("status") not in ("firing", "resolved"):
+            raise BadWebhook(f"alerts[{index}].status: expected firing or resolved")
+        for name in ("labels", "annotations"):
+            if not isinstance(alert.get(name, {}), dict) or (name == "labels" and "labels" not in alert):
+                raise BadWebhook(f"alerts[{index}].{name}: expected an object of names and values")
+    return alerts
+
+
+def line(entry: dict[str, Any]) -> str:
+    """One line for a person: kind, time, status, what, where, and the summary."""
+    labels, annotations = entry["labels"], entry["annotations"]
+    where = labels.get("server") or labels.get("instance") or "the fleet"
+    words = annotations.get("summary") or annotations.get("description") or ""
+    text = (
+        f"{entry['kind']} {entry['received'][11:19]} {entry['status']} {labels.get('alertname', '?')} {where}"
+    )
+    return " ".join((f"{text}: {words}" if words else text).split())
+
+
+class Handler(BaseHTTPRequestHandler):
+    """HTTP in front of the server's `pager`."""
+
+    def do_POST(self) -> None:
+        kind = KINDS.get(self.path)
+        if kind is None:
+            self._answer(404, {"error": f"{self.path}: expected POST {' or '.join(KINDS)}"})
+            return
+        length = self.headers.get("Content-Length", "")
+        if not length.isdigit() or int(length) > _LARGEST_BODY:
+            self.close_connection = True
+            self._answer(
+                400, {"error": f"Content-Length: expected a number up to {_LARGEST_BODY}, found {length!r}"}
+            )
+            return
+        try:
+            self._answer(200, {"alerts": self.server.pager.receive(kind, self.rfile.read(int(length)))})
+        except BadWebhook as error:
+            self._answer(400, {"error": str(error)})
+
+    def do_GET(self) -> None:
+        if self.path == "/received":
+            self._answer(200, {"received": self.server.pager.received()})
+        elif self.path in ("/-/ready", "/-/healthy"):
+            self._answer(200, {"status": "ready"})
+        else:
+            self._answer(404, {"error": f"{self.path}: expected GET /received, /-/ready or /-/healthy"})
+
+    def _answer(self, status: int, body: dict[str, Any]) -> None:
+        text = json.dumps(body, indent=2).encode() + b"\n"
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *words: object) -> None:
+        """Only pages are printed."""
+
+
+class PagerServer(ThreadingHTTPServer):
+    """The pager on an address; `port` is the one it got."""
+
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], pager: Pager):
+        super().__init__(address, Handler)
+        self.pager = pager
+
+    @property
+    def port(self) -> int:
+        return self.server_address[1]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serves until SIGTERM or Ctrl-C."""
+    parser = argparse.ArgumentParser(
+        prog="python -m stack.pager", description="Print what Alertmanager sends."
+    )
+    parser.add_argument("--web.listen-address", dest="listen", default="127.0.0.1:8003", metavar="HOST:PORT")
+    host, _, port = parser.parse_args(arguments).listen.rpartition(":")
+    if not (host and port.isdigit() and int(port) < 65536):
+        parser.error("--web.listen-address: expected HOST:PORT, e.g. 127.0.0.1:8003")
+    pager = Pager(lambda text: print(text, flush=True), lambda: datetime.now(UTC).astimezone())
+    try:
+        server = PagerServer((host, int(port)), pager)
+    except OSError as error:
+        print(
+            f"pager: cannot listen on {host}:{port}: {error.strerror}; choose another --web.listen-address",
+            file=sys.stderr,
+        )
+        return 1
+    # shutdown() waits for serve_forever, which runs in this very thread
+    signal.signal(signal.SIGTERM, lambda number, frame: threading.Thread(target=server.shutdown).start())
+    with server:
+        try:
+            server.serve_forever(poll_interval=0.2)
+        except KeyboardInterrupt:
+            pass
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""Waits until every part answers, finds out which pages work, and says where to look."""
+
+import json
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from stack import PartFailed
+from stack.layout import Layout
+from stack.parts import Part, Plan
+from stack.runner import Runner, log_file
+
+DEADLINE = 120.0  # seconds; loading the model on a slow machine takes most of it
+_GIVEN_UP = ("FATAL", "EXITED")
+_FORECASTS = 'forecast_cpu_pct{percentile="p90",horizon="30m"}'
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: what, where, and what to do there."""
+
+    what: str
+    address: str
+    use: str
+
+
+def fetch(url: str, timeout: float = 3.0) -> tuple[str, str] | None:
+    """(address after redirects, body) of a page that answers 200; None for anything else."""
+    try:
+        with urllib.request.urlopen(url, timeout=timeout) as response:
+            return (
+                (response.url, response.read().decode(errors="replace")) if response.status == 200 else None
+            )
+    except (OSError, ValueError):  # refused, timed out, or an HTTP error
+        return None
+
+
+def wait_ready(
+    runner: Runner,
+    deadline: float = DEADLINE,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Returns once every part is ready; PartFailed names those that are not, with the end of their logs."""
+    layout, waiting, end = runner.layout, list(runner.parts), clock() + deadline
+    while waiting:
+        waiting = [part for part in waiting if fetch(layout.url(part.name, part.ready)) is None]
+        states = runner.states() if runner.alive else {}
+        dead = [part for part in waiting if part.name not in states or states[part.name].state in _GIVEN_UP]
+        if dead:
+            raise PartFailed(_explain(runner, dead, "cannot be started"))
+        if waiting and clock() >= end:
+            raise PartFailed(_explain(runner, waiting, f"is not ready after {deadline:.0f} s"))
+        if waiting:
+            sleep(0.3)
+
+
+def _explain(runner: Runner, parts: Iterable[Part], problem: str) -> str:
+    return "\n".join(
+        f"{part.name} {problem}; the end of {log_file(runner.layout, part.name)}:\n"
+        f"{runner.last_lines(part.name)}"
+        for part in parts
+    )
+
+
+def first_page(layout: Layout, part: str, pages: Iterable[str], otherwise: str) -> str:
+    """The address of the first page that renders, with its first script; else `otherwise`.
+
+    Distributions ship Prometheus and Alertmanager with other pages than upstream, or with none.
+    """
+    for page in pages:
+        address, body = fetch(layout.url(part, page)) or ("", "")
+        script = body.partition("<script")[2].partition('src="')[2].partition('"')[0]
+        if script and fetch(urllib.parse.urljoin(address, script)) is not None:
+            return address
+    return layout.url(part, otherwise)
+
+
+def table(layout: Layout, plan: Plan) -> list[Row]:
+    """What to look at; only addresses that answer."""
+    names = plan.names()
+    rows = [Row("Forecasts", layout.url("forecaster", "/"), "the fleet, its risk and its alerts at a glance")]
+    if "prometheus" in names:
+        rows.append(
+            Row(
+                "Prometheus",
+                first_page(layout, "prometheus", ("/graph", "/classic/graph"), "/api/v1/targets"),
+                f"query it, e.g. {_FORECASTS}",
+            )
+        )
+        rows.append(
+            Row(
+                "Alert rules",
+                first_page(layout, "prometheus", ("/alerts", "/classic/alerts"), "/api/v1/alerts"),
+                "what is pending and firing",
+            )
+        )
+    if "alertmanager" in names:
+        rows.append(
+            Row(
+                "Alertmanager",
+                first_page(layout, "alertmanager", ("/",), "/api/v2/alerts"),
+                "what is active, grouped and inhibited",
+            )
+        )
+    if "pager" in names:
+        rows.append(
+            Row("Pages", layout.url("pager", "/received"), "what reached the on-call person; shown here, too")
+        )
+    if "forecaster-node" in names:
+        rows.append(
+            Row(
+                "This machine",
+                layout.url("forecaster-node", "/"),
+                "the same forecasts for the host you are on",
+            )
+        )
+    if "grafana" in names:
+        rows.append(Row("Grafana", layout.url("grafana", "/"), "data sources are set up"))
+    rows.append(Row("Fleet", layout.url("exporter", "/"), "the simulated servers and their scenario"))
+    return rows
+
+
+def render(layout: Layout, plan: Plan, rows: Iterable[Row], summary: str) -> str:
+    """The text that is printed once all is ready."""
+    rows = tuple(rows)
+    what, address = max(len(row.what) for row in rows), max(len(row.address) for row in rows)
+    lines = [f"Fleetcast is ready: {summary}", ""]
+    lines += [f"  {row.what:<{what}}  {row.address:<{address}}  {row.use}" for row in rows]
+    lines += ["", "Make the fleet critical, and well again:"]
+    lines += [
+        f"  curl -X POST {layout.url('exporter', '/scenario/set')} -H 'Content-Type: application/json' "
+        f'-d \'{{"scenario":"{scenario}"}}\''
+        for scenario in ("critical", "healthy")
+    ]
+    if "prometheus" in plan.names():
+        lines += ["", "Worth a query:", "  topk(5, forecast_risk_score)", f"  {_FORECASTS}"]
+    if layout == Layout.here(layout.root):
+        part = "prometheus" if "prometheus" in plan.names() else "forecaster"
+        lines += [
+            "",
+            "Stop one part and start it again:",
+            f"  make stop PART={part}",
+            f"  make start PART={part}",
+        ]
+    lines += ["", *plan.notes, f"Logs are in {_short(layout.data / 'logs')}. Ctrl-C stops everything."]
+    return "\n".join(lines)
+
+
+def summary(layout: Layout) -> str:
+    """How many servers are forecast and how far their warm-up is, as the forecaster tells it."""
+    try:
+        status = json.loads((fetch(layout.url("forecaster", "/status")) or ("", ""))[1])
+        return f"{status['servers']['total']} servers. {status['warmup']['message']}."
+    except (ValueError, KeyError, TypeError):
+        return "the first forecast is on its way."
+
+
+def _short(path: Path) -> str:
+    """A path relative to the current folder where it is below it."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,0 +1,222 @@
+"""Runs the parts under supervisor: one that ends is restarted alone, all end together.
+
+supervisord is started as a child that ends with this process, however this process ends. Every part writes
+to its own log file; `state` and the like go over supervisor's socket, as `supervisorctl` does.
+"""
+
+import ctypes
+import hashlib
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import xmlrpc.client
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from supervisor.supervisord import main as supervisord
+from supervisor.xmlrpc import SupervisorTransport
+
+from stack import PartFailed
+from stack.layout import Layout
+from stack.parts import Part, environment
+
+STOP_SECONDS = 7  # what a part gets to end by itself; twice that is the limit for the whole stack
+_SOCKET_LENGTH = 90  # the system allows about 107 bytes, and supervisor adds a suffix while it binds
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class State:
+    """What supervisor says of a part; state is RUNNING, STARTING, BACKOFF, STOPPED, EXITED, FATAL …"""
+
+    state: str
+    pid: int
+    description: str
+
+
+def config_file(layout: Layout) -> Path:
+    """Where supervisor's configuration is; `supervisorctl -c` takes it."""
+    return layout.data / "supervisord.conf"
+
+
+def log_file(layout: Layout, part: str) -> Path:
+    return layout.data / "logs" / f"{part}.log"
+
+
+def socket_path(layout: Layout) -> Path:
+    """supervisor's socket: in the data folder, or elsewhere where that path is too long for a socket."""
+    path = layout.data / "supervisor.sock"
+    if len(os.fsencode(path)) <= _SOCKET_LENGTH:
+        return path
+    return Path(tempfile.gettempdir(), f"fleetcast-{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.sock")
+
+
+def render_config(layout: Layout, parts: Iterable[Part]) -> str:
+    """supervisor's configuration for the parts."""
+    sections = [
+        (
+            "supervisord",
+            {
+                "nodaemon": "true",
+                "silent": "true",
+                "logfile": log_file(layout, "supervisord"),
+                "logfile_maxbytes": "1MB",
+                "logfile_backups": 1,
+                "pidfile": layout.data / "supervisord.pid",
+                "childlogdir": layout.data / "logs",
+            },
+        ),
+        ("unix_http_server", {"file": socket_path(layout), "chmod": "0700"}),
+        (
+            "rpcinterface:supervisor",
+            {
+                "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface",
+            },
+        ),
+        ("supervisorctl", {"serverurl": f"unix://{socket_path(layout)}"}),
+    ]
+    sections += [
+        (
+            f"program:{part.name}",
+            {
+                "command": shlex.join(part.command),
+                "directory": layout.root,
+                "autorestart": "true",
+                "startsecs": 2,
+                "startretries": 3,
+                "stopwaitsecs": STOP_SECONDS,
+                "killasgroup": "true",
+                "redirect_stderr": "true",
+                "stdout_logfile": log_file(layout, part.name),
+                "stdout_logfile_maxbytes": "5MB",
+                "stdout_logfile_backups": 1,
+            },
+        )
+        for part in parts
+    ]
+    return "\n".join(
+        f"[{name}]\n" + "".join(f"{key}={_escaped(key, value)}\n" for key, value in values.items())
+        for name, values in sections
+    )
+
+
+def _escaped(key: str, value: Any) -> str:
+    return str(value).replace("%", "%%")  # supervisor expands %(name)s everywhere
+
+
+class Runner:
+    """The running parts. A context manager: leaving it stops them."""
+
+    def __init__(self, layout: Layout, parts: Iterable[Part]):
+        self.layout = layout
+        self.parts = tuple(parts)
+        self._process: subprocess.Popen | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Starts supervisord with all parts; returns once it answers. PartFailed if it does not."""
+        (self.layout.data / "logs").mkdir(parents=True, exist_ok=True)
+        config_file(self.layout).write_text(render_config(self.layout, self.parts))
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "stack.runner", str(os.getpid()), "-c", str(config_file(self.layout))],
+            cwd=self.layout.root,
+            env=environment(self.layout),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            text=True,
+        )
+        deadline = time.monotonic() + 15
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                if self._ask("getPID") == self._process.pid:
+                    return
+            except OSError:  # it does not listen yet
+                pass
+            time.sleep(0.05)
+        said = "" if self._process.poll() is None else self._process.stderr.read().strip()
+        self.stop()
+        raise PartFailed(f"supervisord does not answer; see {log_file(self.layout, 'supervisord')}. {said}")
+
+    def running_elsewhere(self) -> int | None:
+        """The pid of a supervisord that another process started for this layout; None where there is none."""
+        try:
+            pid = self._ask("getPID")
+        except OSError:
+            return None
+        return None if self._process is not None and self._process.pid == pid else pid
+
+    def states(self) -> dict[str, State]:
+        """State by part; OSError where supervisord does not answer."""
+        return {
+            info["name"]: State(info["statename"], info["pid"], info["description"])
+            for info in self._ask("getAllProcessInfo")
+        }
+
+    def stop_part(self, name: str) -> None:
+        """Stops one part and waits for its end; it stays stopped until `start_part`."""
+        self._ask("stopProcess", name)
+
+    def start_part(self, name: str) -> None:
+        """Starts one part again."""
+        self._ask("startProcess", name)
+
+    def last_lines(self, name: str, count: int = 12) -> str:
+        """The end of a part's log, indented."""
+        try:
+            lines = log_file(self.layout, name).read_text(errors="replace").splitlines()[-count:]
+        except OSError:
+            lines = []
+        return "\n".join(f"    {line[:300]}" for line in lines) or "    (it wrote nothing)"
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self) -> None:
+        """Ends all parts: politely, and after STOP_SECONDS by force. Returns when they are gone."""
+        if self._process is None:
+            return
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(2 * STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stderr.close()
+        socket_path(self.layout).unlink(missing_ok=True)
+
+    def _ask(self, method: str, *arguments: str) -> Any:
+        """One call of supervisor's API, each on its own connection: one that failed cannot be used again."""
+        transport = SupervisorTransport(None, None, f"unix://{socket_path(self.layout)}")
+        try:
+            server = xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
+            return getattr(server.supervisor, method)(*arguments)
+        finally:
+            transport.close()
+
+
+def main(arguments: list[str]) -> None:
+    """supervisord, which gets SIGTERM when the process `arguments[0]` that started it is gone."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() == int(arguments[0]):  # otherwise it is gone already
+        supervisord(arguments[1:])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

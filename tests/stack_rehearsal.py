@@ -1,0 +1,145 @@
+"""The whole stack with its real programs and its own configuration files, in fast motion on free ports.
+
+Time runs 20 times faster: a model step is 15 s instead of 5 minutes, the fleet lives 20 seconds in each, and every
+waiting time of the rules and routes is divided by 20. Nothing else differs from `make up`.
+"""
+
+import json
+import re
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stack.layout import Layout
+from stack.parts import plan
+from stack.up import Stack
+
+SPEED = 20
+STEP = 300 // SPEED
+HISTORY_DAYS = (24 * STEP + 60) / 86400  # what the longest encoder reads, and a little more
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def faster(duration: str) -> str:
+    """A duration of Prometheus or Alertmanager, divided by the speed, at least one second."""
+    number, unit = re.fullmatch(r"(\d+)(ms|s|m|h|d)", duration).groups()
+    return f"{max(1, round(int(number) * _UNITS[unit] / SPEED))}s"
+
+
+def _edit(path: Path, change: Callable[[Any], None]) -> None:
+    content = yaml.safe_load(path.read_text())
+    change(content)
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def _forecaster(config: dict) -> None:
+    config |= {
+        "step": f"{STEP}s",
+        "refresh": "1s",
+        "warmup": {"samples": 37, "sample_interval": "1s"},
+        "forecast_ttl": "6s",
+        "stale_after": faster(config["stale_after"]),
+    }
+    config["source"]["scrape_interval"] = "1s"
+
+
+def _prometheus(config: dict) -> None:
+    config["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
+    for job in config["scrape_configs"]:
+        for files in job.get("file_sd_configs", ()):
+            files["refresh_interval"] = "1s"
+
+
+def _rules(content: dict) -> None:
+    for group in content["groups"]:
+        for rule in group["rules"]:
+            rule |= {key: faster(rule[key]) for key in ("for", "keep_firing_for") if key in rule}
+
+
+def _routes(content: dict) -> None:
+    for route in (content["route"], *content["route"]["routes"]):
+        route |= {key: faster(route[key]) for key in ("group_wait", "group_interval") if key in route}
+
+
+def rehearsal(folder: Path) -> Stack:
+    """A stack in `folder`, prepared to be started."""
+    layout = Layout.elsewhere(folder)
+    config = layout.config
+    _edit(config / "exporter" / "fleet.yml", lambda fleet: fleet.update(time_scale=SPEED))
+    for preset in ("fleet.yml", "node_exporter.yml"):
+        _edit(config / "forecaster" / "presets" / preset, _forecaster)
+    _edit(config / "prometheus" / "prometheus.yml", _prometheus)
+    _edit(config / "prometheus" / "alertmanager.yml", _routes)
+    for rules in (config / "prometheus" / "rules").glob("*.yml"):
+        _edit(rules, _rules)
+    return Stack(layout, plan(layout, without=("grafana",)), HISTORY_DAYS)
+
+
+class Observer:
+    """What an SRE sees of a running stack."""
+
+    def __init__(self, layout: Layout):
+        self.layout = layout
+
+    def get(self, part: str, path: str, timeout: float = 10.0) -> Any:
+        with urllib.request.urlopen(self.layout.url(part, path), timeout=timeout) as response:
+            body = response.read().decode()
+        return json.loads(body) if body[:1] in "{[" else body
+
+    def query(self, promql: str) -> list[dict]:
+        """The result of an instant query: [{"metric": {...}, "value": [t, "v"]}]."""
+        return self.get("prometheus", "/api/v1/query?" + urllib.parse.urlencode({"query": promql}))["data"]["result"]
+
+    def value(self, promql: str) -> float | None:
+        """The value of a query with one series, None without."""
+        result = self.query(promql)
+        return float(result[0]["value"][1]) if result else None
+
+    def range(self, promql: str, start: float, end: float, step: float) -> list[dict]:
+        form = urllib.parse.urlencode({"query": promql, "start": start, "end": end, "step": step})
+        return self.get("prometheus", f"/api/v1/query_range?{form}")["data"]["result"]
+
+    def set_scenario(self, name: str) -> dict:
+        request = urllib.request.Request(
+            self.layout.url("exporter", "/scenario/set"),
+            json.dumps({"scenario": name}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return json.loads(response.read())
+
+    def active(self, alert: str) -> set[str]:
+        """Servers for which an alert is active in Alertmanager."""
+        return {
+            one["labels"].get("server", "")
+            for one in self.get("alertmanager", "/api/v2/alerts")
+            if one["labels"]["alertname"] == alert
+        }
+
+    def paged(self, status: str) -> set[str]:
+        """Servers whose P1 page reached the pager as firing or resolved."""
+        return {
+            one["labels"]["server"]
+            for one in self.get("pager", "/received")["received"]
+            if one["status"] == status and one["labels"].get("alertname") == "FleetcastServerP1"
+        }
+
+
+def await_true(condition: Callable[[], Any], seconds: float, what: str) -> Any:
+    """The first true value of `condition`, asked again until then; fails after `seconds` naming what was awaited."""
+    end, last = time.monotonic() + seconds, None
+    while time.monotonic() < end:
+        try:
+            last = condition()
+        except (OSError, ValueError) as error:  # a part that starts or restarts does not answer yet
+            last = error
+        else:
+            if last:
+                return last
+        time.sleep(0.2)  # between two looks
+    raise AssertionError(f"waited {seconds:g} s in vain until {what}; last seen: {last!r}")

@@ -43,7 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=NAME, description="A simulated fleet of servers for Prometheus.")
+    parser = argparse.ArgumentParser(
+        prog=NAME, description="A simulated fleet of servers for Prometheus.", allow_abbrev=False
+    )
     parser.add_argument("--version", action="version", version=f"{NAME} {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     common = argparse.ArgumentParser(add_help=False)
@@ -57,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         "--seed", type=int, metavar="N", help="seed of the simulation (default: the fleet file's)"
     )
 
-    serving = commands.add_parser("serve", parents=[common], help="serve the fleet's metrics over HTTP")
+    serving = commands.add_parser("serve", allow_abbrev=False, parents=[common], help="serve the fleet's metrics over HTTP")
     serving.add_argument(
         "--web.listen-address",
         dest="listen",
@@ -68,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     serving.set_defaults(run=_serve)
 
     history = commands.add_parser(
-        "history",
+        "history", allow_abbrev=False,
         parents=[common],
         help="write past days as OpenMetrics",
         description="Writes [start, end) as OpenMetrics with timestamps, to be loaded with "

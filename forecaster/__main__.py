@@ -28,7 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=NAME, description="Forecasts of a server fleet, from and for Prometheus.")
+    parser = argparse.ArgumentParser(
+        prog=NAME, description="Forecasts of a server fleet, from and for Prometheus.", allow_abbrev=False
+    )
     parser.add_argument("--version", action="version", version=f"{NAME} {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     common = argparse.ArgumentParser(add_help=False)
@@ -47,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         help="address of Prometheus, or of the /metrics page with --source scrape",
     )
 
-    serving = commands.add_parser("serve", parents=[common], help="forecast and serve")
+    serving = commands.add_parser("serve", allow_abbrev=False, parents=[common], help="forecast and serve")
     serving.add_argument("--web.listen-address", dest="listen", metavar="HOST:PORT", help="address to listen on")
     serving.add_argument(
         "--source.bootstrap",
@@ -59,7 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     serving.add_argument("--model", metavar="DIR", help="model folder, default, or none for the trend heuristic")
     serving.set_defaults(run=_serve)
 
-    checking = commands.add_parser("check-config", parents=[common], help="check a configuration and say what is wrong")
+    checking = commands.add_parser(
+        "check-config", allow_abbrev=False, parents=[common], help="check a configuration and say what is wrong"
+    )
     checking.set_defaults(run=_check)
 
     from forecaster import training_cli  # light: it imports the training libraries when it runs

@@ -192,7 +192,7 @@ def warmup(result: Result | None) -> dict[str, Any]:
         message = (f"Model warming up: {size}/{required} samples, "
                    f"{waiting} of {samples.size} servers not ready")
     elif trending:
-        message = f"Enough samples, but the trend heuristic forecasts {trending} of {samples.size} servers"
+        message = f"Warm; the trend heuristic forecasts {trending} of {samples.size} servers"
     else:
         message = "Model ready for predictions"
     return {"is_warmed_up": not waiting, "progress_percent": 100 * size // required if required else 100,

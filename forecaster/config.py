@@ -139,7 +139,6 @@ class ForecasterConfig(Settings):
     timezone: Timezone = Field("UTC", description="clock the hours and weekdays are read from")
     model: NonEmpty | None = Field("default", description="model folder, default, or null: heuristic only")
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    seed: int = Field(0, ge=0)
     storage: Path | None = Field(None, description="folder for snapshots of the window, null for none")
     horizons: StepsByLabel = Field(("5m", "30m", "1h", "4h", "8h"), description="horizons shown as gauges")
     windows: StepsByLabel = Field(("30m", "8h"), description="windows whose worst value is shown")

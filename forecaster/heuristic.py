@@ -5,7 +5,7 @@ Letters: S servers, C signals, T encoder steps, H horizon steps, Q quantiles.
 A straight line is fitted to the last 12 steps and drawn on from the last value observed. Around it lies a
 band of 10 percentage points, blurred by noise of 2 points that grows with the square root of the distance:
 
-    p50(t)      = current + trend * t                                t = 0 .. H-1: the first step is `current`
+    p50(t)      = current + trend * t, kept inside the bounds        t = 0 .. H-1: the first step is `current`
     quantile(t) = p50(t) + unit * z * (10 / z90 + 2 * sqrt(t + 1))   z = normal quantile, z90 = 1.2816
 
 At p10 and p90 that is -/+ (10 + 1.2816 * 2 * sqrt(t + 1)) points. Drawing the noise at random would give each
@@ -47,6 +47,7 @@ def forecast(encoder: np.ndarray, signals: Mapping[str, Signal] | Sequence[Signa
     z = np.array([_NORMAL.inv_cdf(quantile) for quantile in quantiles])
     points = z * (BAND_POINTS / _NORMAL.inv_cdf(0.9) + NOISE_POINTS * np.sqrt(steps + 1)[:, None])  # (H, Q)
     low, high = _bounds(described)
+    center = np.clip(center, low[:, None], high[:, None])  # before the band: a steep line must not look certain
     values = center[..., None] + _unit(encoder, current, low, high)[..., None, None] * points
     low, high = (np.nan_to_num(bound, posinf=_FLOAT32_MAX, neginf=-_FLOAT32_MAX) for bound in (low, high))
     return np.clip(values, low[:, None, None], high[:, None, None]).astype(np.float32)

@@ -11,12 +11,14 @@ from serving.settings import SettingsError
 
 DAY = 86400.0
 HOUR = 3600.0
+WINDOW_HOURS = 10.0  # 24 steps of encoder and 96 of horizon
 
 
 def add_command(commands, common: argparse.ArgumentParser) -> None:
     """Adds `train` to the command line; nothing heavy is imported before it runs."""
     parser = commands.add_parser(
         "train",
+        allow_abbrev=False,
         parents=[common],
         help="train a model and write its artifact folder",
         description="Trains a Temporal Fusion Transformer on the signals of --config.file. By default the data is the "
@@ -59,6 +61,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     try:
+        if arguments.source == "scrape":
+            raise dataset.DatasetError(
+                "--source scrape keeps three hours, too few to learn from; use --source prometheus"
+            )
         training, validation, about = (_from_prometheus if arguments.source else _from_simulator)(arguments, config)
         bounds = {name: (signal.min, signal.max) for name, signal in config.signals.items()}
         encoding = dataset.fit_encoding(training, bounds, config.step, config.encoder_steps, 96, config.timezone)
@@ -145,7 +151,12 @@ def _from_prometheus(arguments, config):
         tuple(profile_of[s] for s in servers),
         values[first:],
     )
-    cut = int(len(history.values) * 0.8)
+    cut, held = int(len(history.values) * 0.8), len(history.values) * resolution / HOUR
+    if held < 5 * WINDOW_HOURS:
+        raise DatasetError(
+            f"the source holds {held:.1f} h; expected at least {5 * WINDOW_HOURS:g} h: one window is {WINDOW_HOURS:g} h "
+            "and the last fifth is held out to judge the model"
+        )
     facts = {"data": "prometheus", "days": arguments.days, "servers": len(servers)}
     return [history.between(0, cut)], [history.between(cut, len(history.values))], facts
 

@@ -34,6 +34,7 @@ class Pager:
         self._clock = clock
         self._lock = threading.Lock()
         self._received: deque[dict[str, Any]] = deque(maxlen=KEPT)
+        self._last: dict[str, str] = {}  # labels -> status, of every alert ever received
 
     def receive(self, kind: str, body: bytes) -> int:
         """Takes one webhook; the number of its alerts. BadWebhook if it is none."""
@@ -41,7 +42,10 @@ class Pager:
         with self._lock:
             for entry in entries:
                 self._received.append(entry)
-                self._emit(line(entry))
+                known = json.dumps(entry["labels"], sort_keys=True)
+                if self._last.get(known) != entry["status"]:  # a group is sent whole whenever one of its alerts changes
+                    self._emit(line(entry))
+                self._last[known] = entry["status"]
         return len(entries)
 
     def received(self) -> list[dict[str, Any]]:
@@ -85,6 +89,8 @@ def line(entry: dict[str, Any]) -> str:
     labels, annotations = entry["labels"], entry["annotations"]
     where = labels.get("server") or labels.get("instance") or "the fleet"
     words = annotations.get("summary") or annotations.get("description") or ""
+    if entry["status"] == "resolved":  # the summary speaks of what was
+        words = "over"
     text = (
         f"{entry['kind']} {entry['received'][11:19]} {entry['status']} {labels.get('alertname', '?')} {where}"
     )

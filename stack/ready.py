@@ -82,7 +82,7 @@ def first_page(layout: Layout, part: str, pages: Iterable[str], otherwise: str) 
 def table(layout: Layout, plan: Plan) -> list[Row]:
     """What to look at; only addresses that answer."""
     names = plan.names()
-    rows = [Row("Forecasts", layout.url("forecaster", "/"), "the fleet, its risk and its alerts at a glance")]
+    rows = [Row("Forecasts", layout.url("forecaster", "/"), "the fleet and its risk at a glance")]
     if "prometheus" in names:
         rows.append(
             Row(

@@ -235,7 +235,7 @@ def test_warm_up_is_as_far_as_its_least_warm_live_server():
 def test_a_warm_fleet_on_the_heuristic_is_not_called_ready():
     warmup = get(client_of(make_result(method=["heuristic"] * 3)), "/status")["warmup"]
     assert warmup["is_warmed_up"] is True
-    assert warmup["message"] == "Enough samples, but the trend heuristic forecasts 3 of 3 servers"
+    assert warmup["message"] == "Warm; the trend heuristic forecasts 3 of 3 servers"
 
 
 def test_status_answers_before_the_first_forecast():

@@ -74,14 +74,18 @@ def test_unbounded_signal_is_scaled_by_twice_its_largest_recent_magnitude():
 
 def test_curves_stop_at_the_bounds_of_the_signal():
     rising, falling = one(np.linspace(60, 95, 12)), one(np.linspace(40, 5, 12))
-    assert rising.max() == 100
-    assert rising[-1].tolist() == [100, 100, 100]
-    assert falling.min() == 0
-    assert falling[-1].tolist() == [0, 0, 0]
+    assert rising.max() == 100 and rising[-1, 1] == 100
+    assert falling.min() == 0 and falling[-1, 1] == 0
+
+
+def test_a_line_that_runs_into_a_bound_keeps_its_band_and_never_looks_certain():
+    rising, falling = one(np.linspace(60, 95, 12)), one(np.linspace(40, 5, 12))
+    assert 100 - rising[-1, 0] == pytest.approx(band(95), rel=1e-5)
+    assert falling[-1, 2] - 0 == pytest.approx(band(95), rel=1e-5)
 
 
 def test_values_outside_the_bounds_are_brought_inside():
-    assert one([130.0] * 12)[0].tolist() == [100, 100, 100]
+    assert one([130.0] * 12)[0].tolist() == pytest.approx([100 - band(0), 100, 100])
 
 
 def test_one_observation_is_drawn_on_level():

@@ -103,6 +103,19 @@ def test_tickets_and_resolved_alerts_say_so(pager: Served):
     ]
 
 
+def test_a_group_that_is_sent_again_prints_only_what_is_new(pager: Served):
+    other = {**ALERT, "labels": {**ALERT["labels"], "server": "ppdb002"}}
+    pager.post("/page", {"alerts": [ALERT]})
+    pager.post("/page", {"alerts": [ALERT, other]})
+    pager.post("/page", {"alerts": [{**ALERT, "status": "resolved"}, other]})
+    assert [line.split()[2:5:2] for line in pager.lines] == [
+        ["firing", "ppdb001:"],
+        ["firing", "ppdb002:"],
+        ["resolved", "ppdb001:"],
+    ]
+    assert pager.lines[-1].endswith(": over") and len(pager.received()) == 5
+
+
 def test_an_alert_without_server_or_summary_is_still_one_line(pager: Served):
     pager.post("/page", {"alerts": [{"status": "firing", "labels": {"alertname": "Watchdog"}}]})
     pager.post("/page", {"alerts": [{**ALERT, "annotations": {"summary": "two\nlines"}}]})

@@ -16,10 +16,12 @@ from exporter.app import NAME, create_app
 from exporter.fleet import Fleet
 from exporter.history import HistoryError, parse_labels, write_history
 from exporter.profiles import FleetConfig, load_fleet
+from exporter.scenario_log import ScenarioLog
 from serving.settings import SettingsError, parse_duration
 from serving.web import serve
 
 DAY = 86400
+EARLIEST = 3 * DAY  # the fleet needs two days to forget how it began
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument(
         "--scenario", metavar="NAME", help="scenario at the start (default: the fleet file's)"
     )
+    common.add_argument("--storage.path", dest="storage", metavar="DIR", help="folder that keeps the scenarios set")
     common.add_argument(
         "--seed", type=int, metavar="N", help="seed of the simulation (default: the fleet file's)"
     )
@@ -114,7 +117,7 @@ def _read_config(arguments: argparse.Namespace) -> FleetConfig:
 
 def _serve(arguments: argparse.Namespace) -> int:
     config = _read_config(arguments)  # before the fork, so that a bad file is one clear message
-    serve(lambda: create_app(config, time.time, lambda: _read_config(arguments)), arguments.listen, NAME)
+    serve(lambda: create_app(config, time.time, lambda: _read_config(arguments), arguments.storage), arguments.listen, NAME)
     return 0
 
 
@@ -123,7 +126,11 @@ def _history(arguments: argparse.Namespace) -> int:
     resolution = arguments.resolution
     end = arguments.end if arguments.end is not None else math.floor(time.time() / resolution) * resolution
     start = arguments.start if arguments.start is not None else end - arguments.days * DAY
-    fleet = Fleet(_read_config(arguments))
+    if start < EARLIEST and end > start:  # an empty stretch has its own message
+        raise HistoryError(f"--start {start:.0f}: the simulation begins at {EARLIEST} (1970-01-04); choose a later start")
+    config = _read_config(arguments)
+    fleet = Fleet(config)
+    fleet.events = ScenarioLog(arguments.storage).load(config)
 
     def write(out: BinaryIO) -> int:
         return write_history(fleet, start, end, resolution, out, labels, arguments.states)

@@ -10,6 +10,7 @@ from exporter.collector import FleetCollector, SelfCollector, build_registry
 from exporter.control import control_pages, fleet_status
 from exporter.live import LiveFleet
 from exporter.profiles import FleetConfig
+from exporter.scenario_log import ScenarioLog
 from serving.exposition import metrics_response
 from serving.web import Service
 from serving.web import create_app as create_web_app
@@ -27,9 +28,13 @@ class Exporter:
     """One exporter's state: its fleet, whether it runs, and how the last reload went."""
 
     def __init__(
-        self, config: FleetConfig, clock: Callable[[], float], read_config: Callable[[], FleetConfig] | None
+        self,
+        config: FleetConfig,
+        clock: Callable[[], float],
+        read_config: Callable[[], FleetConfig] | None,
+        storage: str | None,
     ):
-        self.live = LiveFleet(config, clock)
+        self.live = LiveFleet(config, clock, ScenarioLog(storage))
         self.running = True
         self._clock = clock
         self._read_config = read_config
@@ -80,9 +85,11 @@ def create_app(
     config: FleetConfig,
     clock: Callable[[], float] = time.time,
     read_config: Callable[[], FleetConfig] | None = None,
+    storage: str | None = None,
 ) -> Flask:
-    """The exporter's application; `read_config` gives the configuration anew for a reload."""
-    exporter = Exporter(config, clock, read_config)
+    """The exporter's application; `read_config` gives the configuration anew for a reload, `storage` is the folder
+    that keeps the scenarios set."""
+    exporter = Exporter(config, clock, read_config, storage)
     collector = FleetCollector(exporter.live)
     registry = build_registry(SelfCollector(exporter.live, __version__, exporter.last_reload))
     app = create_web_app(exporter.service(), control_pages(exporter.live, lambda: exporter.running))

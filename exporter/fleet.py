@@ -77,7 +77,7 @@ class Fleet:
         self.servers, self.profiles = config.names()
         self.size = len(self.servers)  # servers of the configuration; a fork simulates a multiple of it
         self._scenarios = tuple(config.scenarios)
-        self._events: list[tuple[int, str, int]] = []  # (holds from minute, scenario, minute `healthy` was left)
+        self.events: list[tuple[int, str, int]] = []  # (holds from minute, scenario, minute `healthy` was left)
         mean, std = config.baselines(self.profiles)
         lasting = np.random.default_rng([config.seed, 1]).standard_normal((self.size, 1))
         individual = np.exp(config.dynamics.individual_std * lasting)
@@ -95,22 +95,24 @@ class Fleet:
     @property
     def scenario(self) -> str:
         """The scenario in force after the last change."""
-        return self._events[-1][1] if self._events else self.config.scenario
+        return self.events[-1][1] if self.events else self.config.scenario
 
     @property
     def affected(self) -> np.ndarray:
         """bool (S,): the servers the scenario in force affects."""
-        return self._affected(self._events[-1] if self._events else (0, self.config.scenario, 0))
+        return self._affected(self.events[-1] if self.events else (0, self.config.scenario, 0))
 
     def set_scenario(self, name: str, instant: float) -> None:
-        """Let a scenario hold from the minute after ``instant`` on; raises UnknownScenario and changes nothing."""
+        """Let a scenario hold from the first minute nobody has seen yet; raises UnknownScenario and changes nothing.
+
+        What a clock that has since been set back had put into the future is forgotten.
+        """
         if name not in self.config.scenarios:
             raise UnknownScenario(f"unknown scenario {name!r}; valid scenarios: {', '.join(self.config.scenarios)}")
         minute = int(self._simulated(instant) // MINUTE) + 2
-        if self._events and minute < self._events[-1][0]:
-            minute = self._events[-1][0]
-        since = self._events[-1][2] if self._events and self.scenario != "healthy" else minute
-        self._events = [e for e in self._events if e[0] < minute] + [(minute, name, since)]
+        _, before = self._event(minute - 1)
+        since = before[2] if before[1] != "healthy" else minute
+        self.events = [event for event in self.events if event[0] < minute] + [(minute, name, since)]
         if self._latent is not None and self._latent.minute >= minute:
             self._latent = None
 
@@ -286,7 +288,7 @@ class Fleet:
 
     def _event(self, minute: int) -> tuple[int, tuple[int, str, int]]:
         """Index of the scenario in force at a minute, and the event that put it there."""
-        for event in reversed(self._events):
+        for event in reversed(self.events):
             if event[0] <= minute:
                 return self._scenarios.index(event[1]), event
         return self._scenarios.index(self.config.scenario), (0, self.config.scenario, 0)

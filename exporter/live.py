@@ -8,6 +8,7 @@ import numpy as np
 
 from exporter.fleet import Fleet, Snapshot
 from exporter.profiles import FleetConfig, Scenario
+from exporter.scenario_log import ScenarioLog
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,12 @@ class View:
 class LiveFleet:
     """A fleet followed in wall time; every method may be called from any thread."""
 
-    def __init__(self, config: FleetConfig, clock: Callable[[], float]):
-        self._clock = clock
+    def __init__(self, config: FleetConfig, clock: Callable[[], float], log: ScenarioLog | None = None):
+        self._clock, self._log = clock, log or ScenarioLog(None)
         self._lock = threading.Lock()
         self._config = config
         self._fleet = Fleet(config)
+        self._fleet.events = self._log.load(config)
         self._started = clock()
         self._ticks = 0
         self.view()  # the first look is the dear one; have it before anyone waits for it
@@ -64,18 +66,19 @@ class LiveFleet:
         """Lets a scenario hold from now on; raises UnknownScenario and changes nothing."""
         with self._lock:
             self._fleet.set_scenario(name, self._clock())
+            self._log.save(self._fleet.events, self._config)
 
     def replace(self, config: FleetConfig) -> None:
         """Goes on with another configuration; an equal one changes nothing.
 
-        A scenario that was set by hand outlives the change unless the configuration names another
-        than before or no longer knows it.
+        The scenarios that were set by hand go along, so that the same servers stay in the same trouble,
+        unless the configuration names another scenario than before or no longer knows one of them.
         """
         with self._lock:
             if config == self._config:
                 return
             fleet = Fleet(config)
-            kept = self._fleet.scenario
-            if config.scenario == self._config.scenario != kept and kept in config.scenarios:
-                fleet.set_scenario(kept, self._clock())
+            events = [event for event in self._fleet.events if event[1] in config.scenarios]
+            if config.scenario == self._config.scenario and config.time_scale == self._config.time_scale:
+                fleet.events = events
             self._config, self._fleet = config, fleet

@@ -171,7 +171,7 @@ def test_degrading_raises_affected_servers_mildly_and_healthy_lets_them_recover(
     fleet, start = Fleet(load_fleet()), MONDAY + 3 * DAY + 10 * HOUR
     fleet.set_scenario("degrading", start)
     fleet.set_scenario("healthy", start + 2 * HOUR)
-    affected = fleet._affected(fleet._events[0])
+    affected = fleet._affected(fleet.events[0])
     values, states = fleet.trajectory(start, 240)
     during, after = values[30:120, affected, CPU].mean(), values[150:, affected, CPU].mean()
     assert during > 1.2 * after

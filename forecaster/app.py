@@ -1,6 +1,8 @@
 """Puts the forecaster together: source, window, model, cycle and pages; and puts it together anew on reload."""
 
+import hashlib
 import logging
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from forecaster.api import api_blueprint
 from forecaster.collector import ForecastCollector
-from forecaster.config import ForecasterConfig
+from forecaster.config import MODEL_STEP, ForecasterConfig
 from forecaster.cycle import Cycle
 from forecaster.landing import fleet_tables, glance
 from forecaster.model import DEFAULT, Model, ModelError
@@ -98,12 +100,34 @@ def load_model(config: ForecasterConfig) -> Model | None:
             f"{folder}: the model was trained on signals this configuration lacks: {', '.join(missing)}; "
             "add them to signals, choose another model, or set model: null"
         )
+    if model.encoding.timezone != config.timezone:
+        raise ModelError(
+            f"{folder}: the model was trained on the clock of {model.encoding.timezone}, timezone is {config.timezone}; "
+            "train one with this configuration, or set timezone to the model's"
+        )
+    if model.encoding.step != config.step and not (model.encoding.step == MODEL_STEP > config.step):  # fast motion
+        raise ModelError(
+            f"{folder}: the model was trained on steps of {model.encoding.step:g} s, step is {config.step:g} s; "
+            "choose another model or set step to the model's"
+        )
     if model.encoding.encoder_steps > config.encoder_steps:
         raise ModelError(
             f"{folder}: the model reads {model.encoding.encoder_steps} steps of history, encoder_steps is "
             f"{config.encoder_steps}; raise encoder_steps"
         )
     return model
+
+
+def fingerprint(config: ForecasterConfig) -> str:
+    """Where values come from, in short: values of another source or query must not mix with these."""
+    source = config.source
+    origin = [source.kind, source.url, source.targets, source.server_label, source.profile_label]
+    queries = [(name, signal.query, signal.metric, signal.scale) for name, signal in config.signals.items()]
+    return hashlib.sha256(repr((origin, queries)).encode()).hexdigest()[:16]
+
+
+def _shape(window: Window) -> tuple[object, ...]:
+    return window.origin, window.signals, window.refresh, window.step, window.encoder_steps
 
 
 class Forecaster:
@@ -122,7 +146,9 @@ class Forecaster:
             reload=self.reload,
             close=self.close,
         )
+        self._reloading = threading.Lock()
         self.parts = self._build(read_config())
+        self._announce(self.parts)
         self.app = self._make_app(self.parts)
         self._metrics.config_read(clock(), True)
 
@@ -130,15 +156,16 @@ class Forecaster:
         """Begins to read and to forecast, in threads."""
         source, storage = self.parts.source, self.parts.config.storage
         if isinstance(source, ScrapeSource):
-            if storage is None or not (storage / SCRAPE_FILE).exists() or not source.restore(storage / SCRAPE_FILE):
-                self._bootstrap(source)
+            if storage is not None and (storage / SCRAPE_FILE).exists():
+                source.restore(storage / SCRAPE_FILE)
+            self._bootstrap(source)  # fills only what the snapshot lacks
             source.start()
         self.parts.cycle.start()
 
-    def close(self) -> None:
-        """Ends the threads and keeps on disk what the next start can use."""
+    def close(self) -> bool:
+        """Ends the threads and keeps on disk what the next start can use; whether the cycle's thread has ended."""
         source, storage = self.parts.source, self.parts.config.storage
-        self.parts.cycle.close()
+        ended = self.parts.cycle.close()
         if isinstance(source, ScrapeSource):
             source.close()
             if storage is not None:
@@ -147,35 +174,39 @@ class Forecaster:
                     source.snapshot(storage / SCRAPE_FILE)
                 except OSError as error:
                     log.error("scraped samples not saved: %s", error)
+        return ended
 
     def reload(self) -> None:
         """Reads configuration and model anew; raises and changes nothing where they cannot be used.
 
-        The window stays where signals and time steps are the same. A new listen address needs a restart.
+        The window and the shown forecast stay where values come from the same place at the same times. A new listen
+        address needs a restart.
         """
-        try:
-            config = self._read_config()
-            load_model(config)  # at start a broken model means heuristics; on reload it means: keep what works
-            parts = self._build(config)
-        except (ModelError, ValueError, OSError) as error:
-            self._metrics.config_read(self._clock(), False)
-            raise ValueError(str(error)) from error
-        self.close()
-        old = self.parts.cycle.window
-        if (old.signals, old.refresh, old.step, old.encoder_steps) == (
-            parts.cycle.window.signals,
-            config.refresh,
-            config.step,
-            config.encoder_steps,
-        ):
-            parts.cycle.window = old
-        last = self.parts.board.last
-        if last is not None and last.signals == tuple(config.signals):
-            parts.board.publish(last)
-        self.parts = parts
-        self.app.wsgi_app = self._make_app(parts).wsgi_app
-        self.start()
-        self._metrics.config_read(self._clock(), True)
+        with self._reloading:
+            try:
+                parts = self._build(self._read_config())
+                if parts.model["problem"]:  # at start that means heuristics; now it means: keep what works
+                    raise ValueError(parts.model["problem"])
+            except (ValueError, OSError) as error:
+                self._metrics.config_read(self._clock(), False)
+                raise ValueError(str(error)) from error
+            ended, old = self.close(), self.parts
+            if _shape(old.cycle.window) == _shape(parts.cycle.window):
+                if ended:  # a thread that still hangs keeps its window to itself
+                    parts.cycle.window = old.cycle.window
+                if old.board.last is not None:
+                    parts.board.publish(old.board.last)
+            self.parts = parts
+            self._announce(parts)
+            self.app.wsgi_app = self._make_app(parts).wsgi_app
+            self.start()
+            self._metrics.config_read(self._clock(), True)
+
+    def _announce(self, parts: Parts) -> None:
+        """Says in the self-metrics what is in use."""
+        shown = {key: str(value) for key, value in parts.model.items() if key not in ("configured", "loaded", "problem")}
+        self._metrics.model(parts.config.model is not None, bool(parts.model["loaded"]), shown)
+        self._metrics.settings(parts.config.refresh, parts.config.forecast_ttl)
 
     # -- putting together -------------------------------------------------------------------------------------------
 
@@ -188,8 +219,6 @@ class Forecaster:
             model, problem = None, str(error)
         info = model.info if model else {"model": "none" if config.model is None else config.model}
         shown = {**info, "method": "tft" if model else "heuristic"}
-        self._metrics.model(configured=config.model is not None, loaded=model is not None, info=shown)
-        self._metrics.settings(config.refresh, config.forecast_ttl)
         board = Board(config.forecast_ttl)
         described = {name: (signal.title or name, signal.unit) for name, signal in config.signals.items()}
         collector = ForecastCollector(board, config.horizons, config.windows, described, self._clock)
@@ -200,6 +229,7 @@ class Forecaster:
             config.step,
             config.encoder_steps,
             sample_interval=config.warmup.sample_interval,
+            origin=fingerprint(config),
         )
         cycle = Cycle(config, source, window, model, board, collector, self._metrics, self._clock)
         return Parts(

@@ -63,7 +63,7 @@ class Family:
 def _worst(result: Result, layout: Layout, signal: int) -> np.ndarray:
     """float32 (S, 3 * windows): the largest value of each percentile in each window, NaN steps left out."""
     windows = [np.fmax.reduce(result.forecast[:, signal, :steps], axis=1) for _, steps in layout.windows]
-    return np.stack(windows, axis=2).reshape(len(result.servers), -1)
+    return np.stack(windows, axis=2).reshape(len(result.servers), len(PERCENTILES) * len(windows))
 
 
 def _is(values: Iterable[str], names: tuple[str, ...]) -> np.ndarray:
@@ -79,7 +79,7 @@ FAMILIES = (
            "Forecast of {title} at the horizon, in {unit}.",
            lambda at: ((p, label) for p in PERCENTILES for label, _ in at.horizons),
            lambda of, at, c: of.forecast[:, c][:, [steps - 1 for _, steps in at.horizons]]
-           .transpose(0, 2, 1).reshape(len(of.servers), -1)),
+           .transpose(0, 2, 1).reshape(len(of.servers), len(PERCENTILES) * len(at.horizons))),
     Family("forecast_<signal>_max", (*_SERVER, "percentile", "window"), "signal",
            "Largest forecast of {title} inside the window, in {unit}.",
            lambda at: ((p, label) for p in PERCENTILES for label, _ in at.windows), _worst),

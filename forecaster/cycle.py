@@ -40,6 +40,10 @@ class StageError(Exception):
         self.stage = stage
 
 
+class Stopped(Exception):
+    """The cycle was told to end before it touched the window."""
+
+
 class Cycle:
     """Runs the stages for one configuration; start() does so in a thread, run_once() for whoever keeps time."""
 
@@ -59,6 +63,7 @@ class Cycle:
         self.window = window
         self.errors: dict[str, str | None] = {}  # stage -> what it failed with when it last ran
         self._columns = [list(config.signals).index(name) for name in model.encoding.signals] if model else []
+        self._running: str | None = None  # the stage under way
         self._snapshot_due = 0.0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -71,18 +76,29 @@ class Cycle:
         self._thread = threading.Thread(target=self._loop, name="cycle", daemon=True)
         self._thread.start()
 
-    def close(self, timeout: float = 2.0) -> None:
-        """Ends the thread and keeps the window for the next start; gives up on a stage that hangs."""
+    def stop(self) -> None:
+        """Tells the thread to end; close() waits for it."""
+        self._stop.set()
+
+    def close(self, timeout: float = 1.0) -> bool:
+        """Ends the thread and keeps the window for the next start; whether the thread has ended.
+
+        One that hangs in a query is left alone: it returns without touching the window again, which can be saved.
+        """
         self._stop.set()
         if self._thread is not None:
             self._thread.join(timeout)
-            if self._thread.is_alive():
-                return
-        self.save()
+        ended = self._thread is None or not self._thread.is_alive()
+        if ended or self._running == "query":
+            self.save()
+        return ended
 
     def _loop(self) -> None:
         while not self._stop.is_set():
-            self.run_once()
+            try:
+                self.run_once()
+            except Exception:  # nothing may end the thread while the process looks healthy
+                log.exception("cycle failed outside its stages")
             refresh = self._config.refresh
             self._stop.wait(refresh - self._clock() % refresh)
 
@@ -92,6 +108,8 @@ class Cycle:
         try:
             self._publish(self._result(self._present()))
             success = True
+        except Stopped:
+            return False
         except StageError as error:
             log.error("cycle failed at stage %s", error)
         self._metrics.cycle(time.perf_counter() - started, self._clock(), success)
@@ -104,7 +122,7 @@ class Cycle:
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
-        started = time.perf_counter()
+        started, self._running = time.perf_counter(), name
         try:
             yield
         except Exception as error:  # whatever it is: counted, shown, and the next cycle tries anew
@@ -113,6 +131,8 @@ class Cycle:
             self.errors[name] = str(error) or type(error).__name__
             self._metrics.stage(name, time.perf_counter() - started, False)
             raise StageError(name, error) from error
+        finally:
+            self._running = None
         self.errors[name] = None
         self._metrics.stage(name, time.perf_counter() - started, True)
 
@@ -122,6 +142,8 @@ class Cycle:
         config, window = self._config, self.window
         with self._stage("query"):
             reading = self._reading(now)
+        if self._stop.is_set():  # told to end while the source kept it waiting: the window has another owner now
+            raise Stopped
         with self._stage("window"):
             reason = window.append(reading)
             if reason:
@@ -133,33 +155,35 @@ class Cycle:
             samples = np.minimum(window.samples(now), config.warmup.samples)
             last_seen = window.last_seen
             stale = ~(now - last_seen <= config.stale_after)
-        with self._stage("model"):
-            forecast, method = self._forecast(encoder, now, stale, samples)
+            observed, trend = window.latest(now), heuristic.trend(encoder)
+            forecast = np.full((*encoder.shape[:2], HORIZON_STEPS, len(PERCENTILES)), np.nan, np.float32)
+            forecast[~stale] = heuristic.forecast(encoder[~stale], config.signals)
+        by_model = self._by_model(forecast, encoder, now, ~stale & (samples >= config.warmup.samples))
         with self._stage("risk"):
             assessed = risk.assess(forecast, tuple(config.signals), config.risk)
-        return Result(
-            issued=now,
-            step=config.step,
-            servers=window.servers,
-            profiles=window.profiles,
-            signals=tuple(config.signals),
-            observed=window.latest(now),
-            trend=heuristic.trend(encoder),
-            forecast=forecast,
-            method=method,
-            risk=assessed,
-            samples=samples.astype(np.int64),
-            required=config.warmup.samples,
-            last_seen=last_seen,
-            stale=stale,
-        )
+            return Result(
+                issued=now,
+                step=config.step,
+                servers=window.servers,
+                profiles=window.profiles,
+                signals=tuple(config.signals),
+                observed=observed,
+                trend=trend,
+                forecast=forecast,
+                method=tuple("tft" if is_model else "heuristic" for is_model in by_model),
+                risk=assessed,
+                samples=samples.astype(np.int64),
+                required=config.warmup.samples,
+                last_seen=last_seen,
+                stale=stale,
+            )
 
     def _reading(self, now: float) -> Reading:
         """The newest values; a fleet that has gone silent altogether is an empty reading once servers are known."""
         try:
             return self._source.latest(now)
         except NoData:
-            if not self.window.servers:
+            if not self.window.servers and self._board.last is None:
                 raise
             return Reading(now, (), (), np.empty((0, len(self._config.signals)), np.float32))
 
@@ -173,33 +197,39 @@ class Cycle:
     def _fill_gaps(self, now: float) -> None:
         """Asks the source for what the window lacks; a failure is shown and retried, but the present goes on."""
         gaps = self.window.gaps(now)
-        if not gaps:
+        if not gaps or self._stop.is_set():
             return
         try:
+            with self._stage("query"):
+                parts = [self._source.range(start, end, self._config.refresh) for start, end in gaps]
+            if self._stop.is_set():
+                raise Stopped
             with self._stage("window"):
-                for start, end in gaps:
-                    self.window.fill(self._source.range(start, end, self._config.refresh))
+                for part in parts:
+                    self.window.fill(part)
         except StageError as error:
             log.error("history is incomplete: stage %s", error)
 
-    def _forecast(
-        self, encoder: np.ndarray, now: float, stale: np.ndarray, samples: np.ndarray
-    ) -> tuple[np.ndarray, tuple[str, ...]]:
-        """float32 (S, C, H, 3) and each server's method: the model where it is warm, the trend elsewhere."""
-        config, window = self._config, self.window
-        values = np.full((*encoder.shape[:2], HORIZON_STEPS, len(PERCENTILES)), np.nan, np.float32)
-        live = np.flatnonzero(~stale)
-        values[live] = heuristic.forecast(encoder[live], config.signals)
-        by_model = np.zeros(len(stale), bool)
-        warm = np.flatnonzero(~stale & (samples >= config.warmup.samples))
-        if self._model is not None and warm.size:
-            servers, profiles = window.servers, window.profiles
-            made, done = self._model.forecast(
-                encoder[warm][:, self._columns], now, tuple(servers[i] for i in warm), tuple(profiles[i] for i in warm)
-            )
-            by_model[warm[done]] = True
-            values[np.ix_(warm[done], self._columns)] = made[done]
-        return values, tuple("tft" if is_model else "heuristic" for is_model in by_model)
+    def _by_model(self, forecast: np.ndarray, encoder: np.ndarray, now: float, warm: np.ndarray) -> np.ndarray:
+        """Puts the model's forecasts in place of the trend's; bool (S,) where it has one.
+
+        forecast: float32 (S, C, H, 3), changed in place. A model that fails leaves the trend, and is shown.
+        """
+        done = np.zeros(len(warm), bool)
+        rows = np.flatnonzero(warm)
+        if self._model is None or not rows.size:
+            return done
+        servers, profiles = self.window.servers, self.window.profiles
+        try:
+            with self._stage("model"):
+                names = tuple(servers[i] for i in rows), tuple(profiles[i] for i in rows)
+                made, finished = self._model.forecast(encoder[rows][:, self._columns], now, *names)
+        except StageError as error:
+            log.error("the trend heuristic stands in: stage %s", error)
+            return done
+        forecast[np.ix_(rows[finished], self._columns)] = made[finished]
+        done[rows[finished]] = True
+        return done
 
     def _publish(self, result: Result) -> None:
         with self._stage("publish"):

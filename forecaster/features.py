@@ -47,6 +47,7 @@ class Scaling:
         return cls(name, log, offset, float(g.mean()), max(float(g.std()), 1e-6), low, high)
 
     def forward(self, x: np.ndarray) -> np.ndarray:
+        x = np.clip(x, self.low, self.high)  # a sensor's nonsense must not reach the network
         g = np.log(np.maximum(x, 0) + self.offset) if self.log else x
         return (g - self.center) / self.scale
 

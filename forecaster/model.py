@@ -44,20 +44,6 @@ class Architecture:
     quantiles: tuple[float, ...] = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
 
 
-@dataclass(frozen=True)
-class Forecast:
-    """values: float32 (S, C, H, 3), p10/p50/p90 in signal units, sorted and inside the signals' bounds; NaN for a
-    server without one. issued: Unix seconds of now; step k (1-based) lies at issued + k * step. method: per server
-    "tft", "heuristic" or "none"."""
-
-    issued: float
-    signals: tuple[str, ...]
-    servers: tuple[str, ...]
-    profiles: tuple[str, ...]
-    values: np.ndarray
-    method: tuple[str, ...]
-
-
 def choose_device(wanted: str) -> torch.device:
     """ "auto" is CUDA where there is one, else the CPU; "cuda" without CUDA is an error."""
     if wanted == "cuda" and not torch.cuda.is_available():
@@ -77,19 +63,21 @@ class Model:
         report: dict,
         device: torch.device,
     ):
-        self.encoding, self.architecture, self.facts, self.report, self.device = (
-            encoding,
-            architecture,
-            facts,
-            report,
-            device,
-        )
+        self.encoding, self.architecture, self.device = encoding, architecture, device
+        self.facts, self.report = facts, report
         tensors = {name: torch.as_tensor(value, device=device) for name, value in weights.items()}
         try:
             self._network = Tft(tensors, encoding, architecture.heads, len(architecture.quantiles))
-        except (KeyError, RuntimeError) as error:
-            raise ModelError(f"weights do not fit the architecture: {error}; train the model anew") from error
-        self._published = [architecture.quantiles.index(q) for q in PUBLISHED]
+            self._published = [architecture.quantiles.index(q) for q in PUBLISHED]
+            self._rehearse()
+        except (LookupError, RuntimeError, ValueError, TypeError) as error:
+            raise ModelError(f"weights, architecture and encoding do not fit: {error}; train the model anew") from error
+
+    def _rehearse(self) -> None:
+        """One forecast of the last name of each vocabulary: what does not fit fails here and not every 15 seconds."""
+        window = np.ones((1, len(self.encoding.signals), self.encoding.encoder_steps), np.float32)
+        servers, profiles = (names[-1:] or ("",) for names in (self.encoding.servers, self.encoding.profiles))
+        self.forecast(window, 0.0, servers, profiles)
 
     @classmethod
     def load(cls, folder: Path, device: str = "auto") -> Model:
@@ -119,7 +107,7 @@ class Model:
                 **facts["architecture"] | {"quantiles": tuple(facts["architecture"]["quantiles"])}
             )
             encoding = Encoding.from_json(facts["encoding"])
-        except (KeyError, TypeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise ModelError(f"{folder / 'artifact.json'}: incomplete ({error}); train the model anew") from error
         return cls(encoding, architecture, weights, facts, _read_json(folder / "report.json"), choose_device(device))
 
@@ -150,6 +138,7 @@ class Model:
             rows = np.flatnonzero(steps == length)
             inputs = features.batch(self.encoding, window[rows], length, np.array([instant]), identity[rows])
             values[rows] = self._run(inputs)
+        done &= np.isfinite(values).all((1, 2, 3))  # numbers a network cannot make sense of: the caller has a fallback
         return values, done
 
     def _run(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
@@ -184,9 +173,14 @@ def write_artifact(
         (fresh / "weights.npz").write_bytes(buffer.getvalue())
         (fresh / "artifact.json").write_text(json.dumps(content, indent=1) + "\n")
         (fresh / "report.json").write_text(json.dumps(report, indent=1) + "\n")
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(fresh, folder)
+        if folder.exists():  # a folder cannot be replaced at once: for a moment the old one has another name
+            old = folder.with_name(f".{folder.name}-old")
+            shutil.rmtree(old, ignore_errors=True)
+            os.replace(folder, old)
+            os.replace(fresh, folder)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.replace(fresh, folder)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise

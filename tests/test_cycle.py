@@ -155,7 +155,7 @@ def test_history_that_cannot_be_read_is_shown_and_retried_while_the_present_goes
     bench.source.range_error = SourceUnreachable("too slow")
     result = bench.run()
     assert set(result.method) == {"heuristic"}, "one sample is no warm-up"
-    assert bench.cycle.errors["window"] == "too slow"
+    assert bench.cycle.errors["query"] == "too slow"
     bench.source.range_error = None
     assert set(bench.run(15.0).method) == {"tft"}
 
@@ -267,3 +267,57 @@ def test_the_thread_runs_a_cycle_at_once_and_ends_when_told(bench):
     assert done.wait(30)
     bench.cycle.close(timeout=10)
     assert not bench.cycle._thread.is_alive() and bench.board.last is not None
+
+
+def test_a_model_that_fails_is_shown_and_the_trend_stands_in(bench, monkeypatch):
+    monkeypatch.setattr(bench.cycle._model, "forecast", lambda *_: 1 / 0)
+    result = bench.run()
+    assert set(result.method) == {"heuristic"} and np.isfinite(result.forecast).all()
+    assert bench.metric("forecaster_cycle_failures_total", stage="model") == 1
+    assert bench.cycle.errors["model"] == "division by zero"
+
+
+def test_a_sensors_nonsense_does_not_reach_the_forecast(bench):
+    real = bench.source._at
+
+    def broken(instant):
+        values = real(instant)
+        values[2, 0] = 1e30
+        return values
+
+    bench.source._at = broken
+    result = bench.run()
+    assert np.isfinite(result.forecast[2]).all() and result.risk.priority[2] is not None
+
+
+def test_told_to_end_while_the_source_keeps_it_waiting_it_leaves_the_window_alone(bench):
+    bench.run()
+    newest, latest = bench.cycle.window.newest, bench.source.latest
+
+    def slow(instant):
+        bench.cycle.stop()
+        return latest(instant)
+
+    bench.source.latest = slow
+    bench.run(15.0)
+    assert bench.cycle.window.newest == newest
+
+
+def test_the_thread_outlives_an_error_outside_the_stages(bench, monkeypatch):
+    import threading
+
+    tried = threading.Event()
+    monkeypatch.setattr(bench.cycle, "run_once", lambda: (tried.set(), 1 / 0))
+    monkeypatch.setattr(bench.config.__class__, "refresh", 0.01, raising=False)
+    bench.cycle.start()
+    assert tried.wait(30) and bench.cycle._thread.is_alive()
+    bench.cycle.close(timeout=10)
+
+
+def test_a_fleet_that_was_retired_is_published_as_empty_instead_of_failing(model):
+    bench = Bench(model, drop_after="1h")
+    bench.run()
+    bench.source.silent.update(history().servers)
+    result = bench.run(3700.0)
+    assert result.servers == () and bench.collector.exposition() == b""
+    assert bench.run(15.0).servers == ()

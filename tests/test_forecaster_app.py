@@ -208,3 +208,34 @@ def test_the_thread_of_a_started_forecaster_forecasts_by_itself(bench):
     while bench.forecaster.parts.board.last is None and time.monotonic() < end:
         time.sleep(0.01)
     assert bench.client.get("/-/ready").status_code == 200
+
+
+def test_reloads_at_the_same_time_leave_one_cycle_running(bench):
+    import threading
+
+    bench.forecaster.start()
+    threads = [threading.Thread(target=bench.forecaster.reload) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sum(thread.name == "cycle" for thread in threading.enumerate()) == 1
+
+
+def test_values_of_another_query_never_mix_with_these(bench, tmp_path):
+    bench.run()
+    before = bench.forecaster.parts.cycle.window
+    bench.overrides = bench.overrides | {"signals.cpu_pct.query": "server_cpu_utilization_ratio * 42"}
+    assert bench.client.post("/-/reload").status_code == 200
+    assert bench.forecaster.parts.cycle.window is not before
+    assert not bench.forecaster.parts.cycle.window.servers
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [({"timezone": "Asia/Tokyo"}, "clock of UTC, timezone is Asia/Tokyo"), ({"encoder_steps": 12}, "reads 24 steps")],
+)
+def test_a_model_trained_for_another_clock_or_history_is_refused(folder, override, message):
+    overrides = {"model": str(folder), "warmup.samples": 100} | override
+    with pytest.raises(composition.ModelError, match=message):
+        composition.load_model(load_config("fleet", overrides))

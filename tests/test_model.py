@@ -80,6 +80,9 @@ def test_a_half_written_weights_file_is_refused_by_its_checksum(folder, tmp_path
         (lambda d: (d / "weights.npz").unlink(), r"weights\.npz: cannot be read"),
         (lambda d: edit(d, format=99), "format 99, expected 1"),
         (lambda d: edit(d, encoding={}), "incomplete"),
+        (lambda d: edit(d, architecture=architecture(d) | {"quantiles": [0.1, 0.9]}), "do not fit"),
+        (lambda d: edit(d, architecture=architecture(d) | {"heads": 5}), "do not fit"),
+        (lambda d: edit(d, encoding=encoding(d) | {"profiles": [f"p{i}" for i in range(99)]}), "do not fit"),
         (lambda d: edit(d, architecture={"hidden": 16, "quantiles": [0.1, 0.5, 0.9], "surprise": 1}), "incomplete"),
     ],
 )
@@ -111,3 +114,19 @@ def test_cuda_asked_for_where_there_is_none_is_an_error_and_auto_takes_what_is_t
     assert choose_device("auto").type == "cpu"
     with pytest.raises(ModelError, match="install a CUDA build or set device: auto"):
         choose_device("cuda")
+
+
+def architecture(folder):
+    return json.loads((folder / "artifact.json").read_text())["architecture"]
+
+
+def encoding(folder):
+    return json.loads((folder / "artifact.json").read_text())["encoding"]
+
+
+def test_numbers_beyond_the_bounds_are_read_as_the_bounds(model):
+    wild, tame = window(1), window(1)
+    wild[0, 0, 5], tame[0, 0, 5] = 1e30, 100.0
+    found, done = model.forecast(wild, 1.7e9, SERVERS[:1], PROFILES[:1])
+    np.testing.assert_array_equal(found, model.forecast(tame, 1.7e9, SERVERS[:1], PROFILES[:1])[0])
+    assert done.all()

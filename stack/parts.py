@@ -62,13 +62,15 @@ def search_path(layout: Layout) -> str:
 
 
 def environment(layout: Layout) -> dict[str, str]:
-    """The environment of the parts. Grafana gets an administrator only where the caller chose a password."""
+    """The environment of the parts. Grafana opens with the fleet, and gets an administrator only where the caller
+    chose a password."""
     given = "GF_SECURITY_ADMIN_PASSWORD" in os.environ
     return {
         **os.environ,
         "PATH": search_path(layout),
         "PYTHONUNBUFFERED": "1",
         "FLEETCAST_DASHBOARDS": str(layout.root / "grafana" / "dashboards"),
+        "GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH": str(layout.root / "grafana" / "dashboards" / "overview.json"),
         "GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION": "false" if given else "true",
     }
 
@@ -78,22 +80,39 @@ def find_program(layout: Layout, program: str) -> str | None:
     return shutil.which(program, path=search_path(layout))
 
 
+def find_command(layout: Layout, words: tuple[str, ...]) -> tuple[str, ...] | None:
+    """The words of a Procfile command with the program's full path, or None where this machine does not have it.
+
+    Grafana comes as `grafana-server` or as `grafana server`, and outside of /usr/share with its files beside bin/.
+    """
+    program = find_program(layout, words[0])
+    if words[0] != "grafana-server":
+        return (program, *words[1:]) if program else None
+    start = (program,) if program else (find_program(layout, "grafana"), "server")
+    if start[0] is None:
+        return None
+    beside = Path(start[0]).resolve().parent.parent
+    if (beside / "conf" / "defaults.ini").is_file():
+        words = tuple(f"--homepath={beside}" if word.startswith("--homepath=") else word for word in words)
+    return *start, *words[1:]
+
+
 def plan(layout: Layout, embedded: bool = False, without: Iterable[str] = ()) -> Plan:
     """The parts this machine can run. `embedded` leaves Prometheus and what depends on it out on purpose."""
     commands = read_procfile((layout.root / "Procfile").read_text())
     parts, notes = {}, []
     for name, words in commands.items():
-        program = find_program(layout, words[0])
+        found = find_command(layout, words)
         if name in without:
             continue
-        if program is None:
+        if found is None:
             if name != "grafana":  # optional on a bare machine, and never fetched
                 notes.append(
                     f"{name} does not run: there is no {words[0]} on this machine "
                     "(`make tools` says how to get it)."
                 )
             continue
-        command = (program, *(layout.place(word) for word in words[1:]))
+        command = (found[0], *(layout.place(word) for word in found[1:]))
         parts[name] = Part(name, command, layout.ports[name], _READY.get(name, "/-/ready"))
     embedded = embedded or "prometheus" not in parts
     if embedded:

@@ -133,7 +133,7 @@ def test_severity_stands_beside_its_priority(name):
 @pytest.mark.parametrize("name", ALERTS)
 def test_every_alert_is_annotated_and_leads_to_its_runbook_entry(name):
     annotations = ALERTS[name]["annotations"]
-    assert set(annotations) == {"summary", "description", "runbook_url"}
+    assert set(annotations) == {"summary", "description", "dashboard_url", "runbook_url"}
     bases = {rule["annotations"]["runbook_url"].partition("#")[0] for rule in ALERTS.values()}
     assert len(bases) == 1, "one base for all, so that one command can set it"
     assert bases.pop().endswith("/prometheus/runbook.md")

@@ -79,9 +79,11 @@ def test_every_series_of_the_exporter_is_listed_with_its_labels_and_unit():
 def test_the_series_and_labels_of_every_query_exist():
     labels_of = {name.replace("<signal>", signal): {*labels} for name, labels, _, _ in METRICS
                  for signal in load_config("fleet").signals}
-    [queries] = blocks("promql")
-    asked = re.findall(r"\b((?:forecast|observed|forecaster)_\w+)(?:\{(.*?)\})?", queries)
-    assert len(asked) >= len(queries.splitlines())
+    queries = "\n".join(blocks("promql"))
+    asked = re.findall(r"(?<![:\w])((?:forecast|observed|forecaster)_\w+)(?:\{(.*?)\})?", queries)
+    recorded = set(re.findall(r"\w+:\w+:\w+", queries))
+    rules = "".join(path.read_text() for path in (ROOT / "prometheus" / "rules").glob("*.yml"))
+    assert len(asked) >= 10 and all(f"record: {name}\n" in rules for name in recorded)
     for name, matchers in asked:
         names = set(re.findall(r"(\w+)=", matchers))
         curve = {"server", "profile", "percentile", "source"} if "source" in names else set()
@@ -145,6 +147,9 @@ def test_every_command_shown_is_one_that_its_program_takes():
                 assert json.loads(words[words.index("-d") + 1])["scenario"] in load_fleet().scenarios
         elif "docker" in words:
             assert f"${{{words[0].partition('=')[0]}:?" in (ROOT / "docker-compose.yml").read_text(), text
+        elif program == "sed":
+            assert list(ROOT.glob(words[-1])), text
+            assert any(words[2].split("#")[1] in path.read_text() for path in ROOT.glob(words[-1])), text
         elif program == "tail":
             assert Path(words[-1]).stem in PORTS, text
         else:

@@ -1,0 +1,22 @@
+"""Measured lines with a band of forecasts, and the limits of the risk drawn across them."""
+
+from grafana import panels
+
+_LIMIT_COLOURS = {2: (panels.ORANGE, panels.VERMILLION), 3: (panels.SKY, panels.ORANGE, panels.VERMILLION)}
+
+
+def limits(panel: panels.timeseries.Panel, signal: str) -> panels.timeseries.Panel:
+    """Draws the signal's risk limits as lines, and keeps the lowest one in view."""
+    values = panels.RISK_LIMITS[signal]
+    panel.thresholds(panels.thresholds([(None, "transparent"), *zip(values, _LIMIT_COLOURS[len(values)], strict=True)]))
+    style = panels.common.GraphThresholdsStyleConfig().mode(panels.looks.GraphThresholdsStyleMode.LINE)
+    return panel.thresholds_style(style).axis_soft_max(values[0] * 1.05)
+
+
+def band(panel: panels.timeseries.Panel, low: str, middle: str, high: str, colour: str) -> panels.timeseries.Panel:
+    """Fills between two series and draws a third one between them."""
+    edge = [panels.fixed(colour), panels.prop("custom.lineWidth", 1)]
+    panel.override_by_name(high, [*edge, panels.prop("custom.fillBelowTo", low), panels.prop("custom.fillOpacity", 25)])
+    panel.override_by_name(low, [*edge, panels.prop("custom.fillOpacity", 0)])
+    dash = panels.prop("custom.lineStyle", {"fill": "dash", "dash": [10, 6]})
+    return panel.override_by_name(middle, [panels.fixed(colour), panels.prop("custom.lineWidth", 2), dash])

@@ -1,0 +1,107 @@
+"""PromQL about the forecaster itself: how good its forecasts are, how it runs, and what it depends on.
+
+The variables are those of `queries`.
+"""
+
+from grafana import queries
+
+# the quality of forecasts; the sums are recorded in prometheus/rules/quality.yml
+
+_QUALITY = "instance_profile_signal:forecast_%s"
+
+
+def _ratio(numerator: str, labels: str, window: str, by: str) -> str:
+    total = "sum_over_time(" + _QUALITY % "compared:count" + f"{{{labels}}}[{window}])"
+    return f"sum by ({by}) (sum_over_time({_QUALITY % numerator}{{{labels}}}[{window}])) / sum by ({by}) ({total})"
+
+
+def coverage(horizon: str, window: str = "1h") -> str:
+    """Share of outcomes of the last `window` between p10 and p90, by signal; 0.8 is what the band promises."""
+    return _ratio("covered:sum", f'{queries.SOME},horizon="{horizon}"', window, "signal")
+
+
+def loss(horizon: str, window: str = "1h") -> str:
+    """Mean pinball loss over p10, p50 and p90, by signal, in the signal's own unit."""
+    return _ratio("pinball_loss:sum", f'{queries.SOME},horizon="{horizon}"', window, "signal")
+
+
+COVERAGE_COURSE = _ratio("covered:sum", f'{queries.SOME},horizon="$horizon"', "15m", "signal")
+LOSS_COURSE = _ratio("pinball_loss:sum", f'{queries.SOME},signal="$signal"', "15m", "horizon")
+BAND_WIDTH = (
+    f'avg by (horizon) (forecast_${{signal}}{{{queries.SOME},percentile="p90"}} '
+    f'- on (server, horizon) forecast_${{signal}}{{{queries.SOME},percentile="p10"}})'
+)
+HEURISTIC_SHARE = f'avg(forecast_method{{{queries.SOME},method="heuristic"}})'
+METHOD_COUNT = f"sum by (method) (forecast_method{{{queries.SOME}}})"
+MODEL = f"max by (model, method, weights, trained, device) (forecaster_model_info{{{queries.FLEET}}})"
+MODEL_LOADED = (
+    f"max(forecaster_model_loaded{{{queries.FLEET}}}) - (max(forecaster_model_configured{{{queries.FLEET}}}) == bool 0)"
+)
+MODEL_IN_USE = f"time() - max(forecaster_config_last_reload_success_timestamp_seconds{{{queries.FLEET}}})"
+OUTCOME = f"max by (server) (observed_${{signal}}{{{queries.ONE}}})"
+
+
+def outcome_forecast(percentile: str) -> str:
+    """What was forecast for the instant it is drawn at, $horizon earlier."""
+    return f'max by (server) (forecast_${{signal}}{{{queries.ONE},percentile="{percentile}",horizon="$horizon"}} offset $horizon)'
+
+
+# the forecaster and what it depends on
+
+UP = f'max(up{{job="forecaster",{queries.FLEET}}})'
+EXPORTER_UP = 'max(up{job=~"fleet-exporter|node"})'
+CYCLE_MEAN = (
+    f"sum(rate(forecaster_cycle_duration_seconds_sum{{{queries.FLEET}}}[5m])) "
+    f"/ sum(rate(forecaster_cycle_duration_seconds_count{{{queries.FLEET}}}[5m]))"
+)
+REFRESH = f"max(forecaster_refresh_interval_seconds{{{queries.FLEET}}})"
+
+
+def cycle_quantile(quantile: float) -> str:
+    """Seconds, over 5 minutes."""
+    return f"histogram_quantile({quantile}, sum by (le) (rate(forecaster_cycle_duration_seconds_bucket{{{queries.FLEET}}}[5m])))"
+
+
+CYCLE_BUCKETS = f"sum by (le) (increase(forecaster_cycle_duration_seconds_bucket{{{queries.FLEET}}}[5m]))"
+STAGES = f"max by (stage) (forecaster_stage_duration_seconds{{{queries.FLEET}}})"
+STAGE_SUCCESS = f"min by (stage) (forecaster_stage_success{{{queries.FLEET}}})"
+FAILURES = f"sum by (stage) (increase(forecaster_cycle_failures_total{{{queries.FLEET}}}[5m]))"
+FAILURES_TODAY = f"sum(increase(forecaster_cycle_failures_total{{{queries.FLEET}}}[24h])) or vector(0)"
+CYCLES = f"sum(rate(forecaster_cycles_total{{{queries.FLEET}}}[5m])) * 60"
+QUERY_STAGE = f'max(forecaster_stage_duration_seconds{{{queries.FLEET},stage="query"}})'
+ENGINE_QUERY = 'max by (slice) (prometheus_engine_query_duration_seconds{quantile="0.9"})'
+CURVE_READ = (
+    "sum by (remote_name) (rate(prometheus_remote_storage_read_request_duration_seconds_sum[15m])) / "
+    "sum by (remote_name) (rate(prometheus_remote_storage_read_request_duration_seconds_count[15m]) > 0) "
+    "or sum by (remote_name) (prometheus_remote_storage_read_queries_total) * 0 "
+    f"{queries.none('remote_name', 'no curve was read')}"
+)
+CURVE_READ_ERRORS = 'sum(increase(prometheus_remote_storage_read_queries_total{code!~"2.."}[15m])) or vector(0)'
+SCRAPE_SAMPLES = "max by (job, instance) (scrape_samples_post_metric_relabeling)"
+SCRAPE_SECONDS = "max by (job, instance) (scrape_duration_seconds)"
+SCRAPES_LOST = "sum by (job, instance) (count_over_time(up[5m]) - sum_over_time(up[5m]))"
+MEMORY = "max by (job, instance) (process_resident_memory_bytes)"
+CPU = "sum by (job, instance) (rate(process_cpu_seconds_total[5m]))"
+HEAD_SERIES = "max(prometheus_tsdb_head_series)"
+FORECAST_SERIES = f'max(scrape_samples_post_metric_relabeling{{job="forecaster",{queries.FLEET}}})'
+RELOAD_OK = 'min by (job, instance) ({__name__=~"(forecaster|fleet_exporter|prometheus|alertmanager)_config_last_reload_successful"})'
+RELOAD_AGE = (
+    "time() - max by (job, instance) "
+    '({__name__=~"(forecaster|fleet_exporter|prometheus|alertmanager)_config_last_reload_success_timestamp_seconds"})'
+)
+TARGETS_DOWN = "count(up == 0) or vector(0)"
+TICKS = "sum(rate(fleet_ticks_total[5m])) or vector(0)"
+EXPORTER_SERVERS = "count(server_cpu_utilization_ratio) or vector(0)"
+EXPORTER_SCRAPE = 'max(scrape_duration_seconds{job="fleet-exporter"}) or vector(0)'
+SERVER_STATES = (
+    f"sum by (state) (server_state) and on () {queries.HAS_SIMULATION} {queries.none('state', 'real servers')}"
+)
+NOTIFICATIONS = "sum(increase(prometheus_notifications_sent_total[5m])) or vector(0)"
+NOTIFICATION_ERRORS = "sum(increase(prometheus_notifications_errors_total[5m])) or vector(0)"
+PAGES = 'sum(increase(alertmanager_notifications_total{integration="webhook"}[5m])) or vector(0)'
+RULE_SECONDS = "sum(prometheus_rule_group_last_duration_seconds)"
+RULE_FAILURES = "sum(increase(prometheus_rule_evaluation_failures_total[15m])) or vector(0)"
+VERSIONS = (
+    'max by (job, instance, version) ({__name__=~"(forecaster|fleet_exporter|prometheus|alertmanager|node_exporter)'
+    '_build_info"})'
+)

@@ -1,0 +1,283 @@
+"""Every PromQL expression of the dashboards, by name.
+
+Two forecasters can live in one Prometheus. Each expression therefore keeps to the forecaster `$instance`, so that
+figures of two fleets never mix. Curves (`source="curve"`) lie in the future and carry no `instance`: they are held
+against the servers that the forecaster knows.
+
+Grafana's variables: $instance one forecaster, $profile one or more profiles, $server one server, $signal one signal,
+$horizon one horizon.
+"""
+
+CORE = ("cpu_pct", "mem_pct", "disk_io_mb_s", "latency_ms")
+OTHER = ("net_in_mb_s", "net_out_mb_s", "error_rate", "gc_pause_ms")
+SIGNALS = CORE + OTHER
+HORIZONS = ("5m", "30m", "1h", "4h", "8h")
+
+# From which value on a signal means trouble: the middle band of the risk points (forecaster/presets/fleet.yml).
+TROUBLE = {"cpu_pct": 95, "mem_pct": 95, "latency_ms": 200}
+
+# The risk points of a component: what p90 is above, and the points (likewise).
+RISK_SIGNALS = {"cpu": "cpu_pct", "memory": "mem_pct", "latency": "latency_ms"}
+RISK_POINTS = {
+    "cpu": ((90, 15), (95, 30), (98, 40)),
+    "memory": ((90, 12), (95, 25), (98, 35)),
+    "latency": ((100, 8), (200, 15), (500, 25)),
+}
+
+# What the exporter measures, as an expression in the signal's own unit: it reaches back further than observed_*,
+# which begins with the first start of the forecaster.
+_MEASURED = {
+    "cpu_pct": "server_cpu_utilization_ratio{%s}[5m]) * 100",
+    "mem_pct": "server_memory_utilization_ratio{%s}[5m]) * 100",
+    "disk_io_mb_s": "server_disk_io_bytes_per_second{%s}[5m]) / 1e6",
+    "latency_ms": "server_request_latency_seconds{%s}[5m]) * 1000",
+    "net_in_mb_s": "server_network_receive_bytes_per_second{%s}[5m]) / 1e6",
+    "net_out_mb_s": "server_network_transmit_bytes_per_second{%s}[5m]) / 1e6",
+    "error_rate": "server_error_ratio{%s}[5m])",
+    "gc_pause_ms": "server_gc_pause_seconds{%s}[5m]) * 1000",
+}
+# seconds; a look-back of 5 minutes would otherwise draw what was measured 5 minutes into the future. Loaded history
+# has a sample a minute.
+_FRESH = 90
+
+FLEET = 'instance="$instance"'
+SOME = f'{FLEET},profile=~"$profile"'
+ONE = f'{FLEET},server="$server"'
+
+# variables
+INSTANCES = "label_values(forecaster_build_info, instance)"
+PROFILES = f"label_values(forecast_last_seen_timestamp_seconds{{{FLEET}}}, profile)"
+SERVERS = f"label_values(forecast_last_seen_timestamp_seconds{{{SOME}}}, server)"
+
+
+def known(labels: str = FLEET) -> str:
+    """The forecaster's servers, also those it has no current forecast for."""
+    return f"forecast_last_seen_timestamp_seconds{{{labels}}}"
+
+
+def none(label: str, text: str, zero: str = "vector(0)") -> str:
+    """A row that says `text` in place of an empty answer: zero, and shown as such.
+
+    `zero` has no sample where nothing is known, for then nothing may be said.
+    """
+    return f'or on () label_replace({zero}, "{label}", "{text}", "", "")'
+
+
+# annotations
+
+HAS_SIMULATION = f"(count({known()} and on (server) server_cpu_utilization_ratio) > 0)"
+SCENARIO_CHANGED = f"(fleet_scenario == 1 and fleet_scenario offset 1m == 0) and on () {HAS_SIMULATION}"
+CONFIG_READ = f"time() - forecaster_config_last_reload_success_timestamp_seconds{{{FLEET}}} < 60"
+MODEL_CHANGED = (
+    f"max by (instance, model, method, weights) (forecaster_model_info{{{FLEET}}}) "
+    f"unless max by (instance, model, method, weights) (forecaster_model_info{{{FLEET}}} offset 2m) "
+    f"and on (instance) max by (instance) (forecaster_model_info{{{FLEET}}} offset 2m)"
+)
+# True for the 5 minutes after the last scrape and nowhere else: a thin band that marks "now".
+NOW = (
+    f'max(timestamp(up{{job="forecaster",{FLEET}}})) < time() - 10 '
+    f'unless on () max(count_over_time(up{{job="forecaster",{FLEET}}}[1h] offset -1h))'
+)
+
+
+# the fleet
+
+HEALTH = f'sum(forecast_fleet_health{{{FLEET},state="warning"}}) + 2 * sum(forecast_fleet_health{{{FLEET},state="critical"}})'
+SERVER_COUNT = f"sum(forecast_fleet_servers{{{FLEET}}})"
+HIGH_RISK = f"sum(forecast_fleet_high_risk_servers{{{FLEET}}})"
+
+
+def fleet_probability(window: str) -> str:
+    """0-1, over the whole fleet."""
+    return f'max(forecast_fleet_incident_probability{{{FLEET},window="{window}"}})'
+
+
+def trouble(percentile: str, window: str, labels: str) -> str:
+    """The servers of which a core signal's forecast passes its TROUBLE limit inside the window."""
+    where = f'{labels},percentile="{percentile}",window="{window}"'
+    return " or ".join(f"forecast_{signal}_max{{{where}}} > {limit}" for signal, limit in TROUBLE.items())
+
+
+def verdict(labels: str, no_forecast: str) -> str:
+    """3 a server is P1, 2 its median passes a limit within 8 h, 1 its p90 does, 0 none of it.
+
+    `no_forecast` has no sample where there is no forecast: then there is no verdict either.
+    """
+    return (
+        f'(count(forecast_priority{{{labels},priority="P1"}} == 1) > 0) * 0 + 3 '
+        f"or (count({trouble('p50', '8h', labels)}) > 0) * 0 + 2 "
+        f"or (count({trouble('p90', '8h', labels)}) > 0) * 0 + 1 "
+        f"or {no_forecast} * 0"
+    )
+
+
+FLEET_VERDICT = verdict(FLEET, SERVER_COUNT)
+
+
+def first_trouble(labels: str) -> str:
+    """Seconds until the p90 curve of a core signal first passes its limit, for each server where it does.
+
+    0 where what was measured is past it already.
+    """
+    already = " or ".join(f"observed_{signal}{{{labels}}} > {limit}" for signal, limit in TROUBLE.items())
+    crossings = " or ".join(
+        f'label_replace(forecast_{signal}{{source="curve",percentile="p90"}}, "signal", "{signal}", "", "") > {limit}'
+        for signal, limit in TROUBLE.items()
+    )
+    return (
+        f"max by (server, profile) ({already}) * 0 "
+        f"or min by (server, profile) (min_over_time(timestamp({crossings})[8h:5m] offset -8h)) - time() "
+        f"and on (server) {known(labels)}"
+    )
+
+
+FLEET_FIRST_TROUBLE = f"min({first_trouble(FLEET)}) or {SERVER_COUNT} * 0 - 1"
+RISKIEST = f"topk(3, max by (server) (forecast_risk_score{{{SOME}}}) > 0) {none('server', 'no server at risk', f'{SERVER_COUNT} * 0')}"
+RISK_MAP = f"sort_desc(max by (server, profile) (forecast_risk_score{{{SOME}}}))"
+RISK_DRIVERS = f"count by (component) (forecast_risk_points{{{SOME}}} > 0) or max by (component) (forecast_risk_points{{{SOME}}}) * 0"
+
+_OURS_AHEAD = f"and on (server) last_over_time({known(SOME)}[$__range] @ end())"
+
+
+def _points(component: str) -> str:
+    """The risk points of a component at each instant of the p90 curves that lie ahead."""
+    ahead = f'forecast_{RISK_SIGNALS[component]}{{source="curve",percentile="p90",profile=~"$profile"}}'
+    terms, before = [], 0
+    for limit, points in RISK_POINTS[component]:
+        terms.append(f"({ahead} > bool {limit}) * {points - before}")
+        before = points
+    return f'label_replace({" + ".join(terms)}, "component", "{component}", "", "")'
+
+
+# The risk that each later instant would have by the same points. The score of now looks at the next 30 minutes.
+_RISK_AHEAD = f"sum by (server, profile) ({' or '.join(map(_points, RISK_POINTS))}) {_OURS_AHEAD}"
+RISK_BY_PROFILE = f"max by (profile) ({_RISK_AHEAD}) or max by (profile) (forecast_risk_score{{{SOME}}})"
+RISK_COURSE = (
+    f"topk(8, max by (server) ({_RISK_AHEAD}) > 0) or max by (server) (forecast_risk_score{{{SOME}}}) "
+    f"and on (server) (topk(8, max by (server) (max_over_time(forecast_risk_score{{{SOME}}}[$__range] @ end()))) > 0) "
+    f"{none('server', 'no server at risk', f'{SERVER_COUNT} * 0')}"
+)
+# Servers by priority, as P1 = 2, P2 = 1, P3 = 0: (risk - 10) / 30 passes 1 at 40 and 2 at 70.
+PRIORITY_COURSE = (
+    'count_values("priority", clamp(floor((('
+    f"{_RISK_AHEAD} or max by (server, profile) (forecast_risk_score{{{SOME}}})) - 10) / 30), 0, 2))"
+)
+
+
+def priority_count(priority: str) -> str:
+    """How many servers have it."""
+    return f'sum(forecast_priority{{{SOME},priority="{priority}"}})'
+
+
+def past_limit(signal: str) -> str:
+    """How many servers are past the signal's TROUBLE limit: by measurement up to now, from then on by the p90 curve.
+
+    0 for all times where the forecaster is there and does not know the signal.
+    """
+    limit = TROUBLE[signal]
+    ahead = f'forecast_{signal}{{source="curve",percentile="p90",profile=~"$profile"}}'
+    return (
+        f"sum(({ahead} > bool {limit}) {_OURS_AHEAD}) or sum(observed_{signal}{{{SOME}}} > bool {limit}) "
+        f"or {SERVER_COUNT} * 0"
+    )
+
+
+SCENARIO = f"(fleet_scenario == 1) and on () {HAS_SIMULATION} {none('scenario', 'real servers')}"
+AFFECTED = f"sum(fleet_affected_servers) and on () {HAS_SIMULATION} or vector(0)"
+# -1 the heuristic by choice, -2 the model did not load, else how many servers the model does not forecast yet
+WARMUP = (
+    f"(max(forecaster_model_configured{{{FLEET}}}) == 0) - 1 "
+    f"or (max(forecaster_model_loaded{{{FLEET}}}) == 0) - 2 "
+    f'or sum(forecast_method{{{FLEET},method="heuristic"}})'
+)
+STALE = f"sum(forecast_server_stale{{{FLEET}}})"
+FORECAST_AGE = f"max(job_instance:forecaster_forecast_age_seconds:max{{{FLEET}}})"
+
+_OURS = f'ALERTS{{alertstate="firing",job="forecaster",{FLEET}}} or ALERTS{{alertstate="firing",job!="forecaster",severity!="none"}}'
+FIRING = f"max by (alertname, priority, server, instance) ({_OURS}) {none('alertname', 'no alert is firing')}"
+FIRING_COUNT = f"count({_OURS}) or vector(0)"
+WATCHDOG = 'count(ALERTS{alertname="FleetcastWatchdog",alertstate="firing"}) or vector(0)'
+ALERTMANAGER_ALERTS = 'sum by (state) (alertmanager_alerts{state=~"active|suppressed"})'
+ALERTMANAGER_SILENCES = 'sum(alertmanager_silences{state="active"}) or vector(0)'
+
+# the table of active alerts: one query for each column, all over the servers with a risk above 0
+
+_AT_RISK = f"and on (server) max by (server) (forecast_risk_score{{{SOME}}} > 0)"
+
+
+def _column(expression: str) -> str:
+    return f"max by (server, profile) ({expression}) {_AT_RISK}"
+
+
+ACTIVE_RISK = f"sort_desc(max by (server, profile) (forecast_risk_score{{{SOME}}} > 0)) {none('server', 'no server at risk', f'{SERVER_COUNT} * 0')}"
+ACTIVE_PRIORITY = (
+    f'max by (server, profile) (forecast_priority{{{SOME},priority="P1"}} == 1 or '
+    f'(forecast_priority{{{SOME},priority="P2"}} == 1) * 2 or (forecast_priority{{{SOME},priority="P3"}} == 1) * 3) {_AT_RISK}'
+)
+ACTIVE_DRIVER = (
+    f"max by (server, profile, component) (topk by (server) (1, forecast_risk_points{{{SOME}}} > 0)) {_AT_RISK}"
+)
+ACTIVE_FIRST_TROUBLE = f"({first_trouble(SOME)}) {_AT_RISK}"
+ACTIVE_PROBABILITY = _column(f'forecast_incident_probability{{{SOME},window="8h"}}')
+
+
+def active_now(signal: str) -> str:
+    """The value the forecast started from."""
+    return _column(f"observed_{signal}{{{SOME}}}")
+
+
+def active_30m(signal: str) -> str:
+    """The p90 forecast in 30 minutes."""
+    return _column(f'forecast_{signal}{{{SOME},percentile="p90",horizon="30m"}}')
+
+
+def active_delta(signal: str) -> str:
+    """How much p90 in 30 minutes is above now."""
+    forecast = f'forecast_{signal}{{{SOME},percentile="p90",horizon="30m"}}'
+    return _column(f"{forecast} - on (server, profile) observed_{signal}{{{SOME}}}")
+
+
+# one server
+
+SERVER_VERDICT = verdict(ONE, f"max(forecast_risk_score{{{ONE}}})")
+SERVER_RISK = f"max(forecast_risk_score{{{ONE}}})"
+SERVER_POINTS = f"max by (component) (forecast_risk_points{{{ONE}}})"
+SERVER_PRIORITY = (
+    f'max(forecast_priority{{{ONE},priority="P1"}} == 1 or (forecast_priority{{{ONE},priority="P2"}} == 1) * 2 '
+    f'or (forecast_priority{{{ONE},priority="P3"}} == 1) * 3)'
+)
+SERVER_FIRST_TROUBLE = f"min({first_trouble(ONE)}) or max(forecast_risk_score{{{ONE}}}) * 0 - 1"
+SERVER_PROBABILITY = f"max by (window) (forecast_incident_probability{{{ONE}}})"
+SERVER_METHOD = f'max(forecast_method{{{ONE},method="heuristic"}})'
+SERVER_WARMUP = f"max(clamp_max(forecast_warmup_samples{{{ONE}}} / forecast_warmup_required_samples{{{ONE}}}, 1))"
+SERVER_LAST_SEEN = f"time() - max({known(ONE)})"
+SERVER_STALE = f"max(forecast_server_stale{{{ONE}}})"
+
+
+def server_probability(window: str) -> str:
+    """0-1."""
+    return f'max(forecast_incident_probability{{{ONE},window="{window}"}})'
+
+
+def measured(signal: str) -> str:
+    """What was measured, up to now: the mean over 5 minutes, as the forecaster sees it."""
+    observed = f"observed_{signal}{{{ONE}}}"
+    exported = _MEASURED[signal] % 'server="$server"'
+    sample = exported.split("[", 1)[0]
+    return (
+        f"max by (server) ({observed}) and on (server) max by (server) (timestamp({observed})) > time() - {_FRESH} "
+        f"or max by (server) (avg_over_time({exported}) "
+        f"and on (server) max by (server) (timestamp({sample})) > time() - {_FRESH}"
+    )
+
+
+def curve(signal: str, percentile: str) -> str:
+    """The forecast from now to now + 8 h."""
+    return f'max by (server) (forecast_{signal}{{source="curve",server="$server",percentile="{percentile}"}})'
+
+
+def predicted(signal: str, percentile: str, horizon: str = "30m") -> str:
+    """What was forecast `horizon` ago for the instant it is drawn at."""
+    return (
+        f'max by (server) (forecast_{signal}{{{ONE},percentile="{percentile}",horizon="{horizon}"}} offset {horizon})'
+    )

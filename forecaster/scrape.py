@@ -6,6 +6,8 @@ resolution. What the source answers are means over the trailing step of what the
 S servers, C signals, N instants. Memory: S x C x retention / scrape_interval float32.
 """
 
+import hashlib
+import json
 import os
 import threading
 import time
@@ -36,6 +38,7 @@ from forecaster.transport import fetch, gather, http_session
 from forecaster.window import Window
 
 _WORKERS = 16
+_RECENT = 2  # scrape intervals: who was not observed within them is not there; one round may fail
 _ACCEPT = {"Accept": "text/plain; version=0.0.4"}
 
 
@@ -85,7 +88,8 @@ class ScrapeSource:
         self._interval, self._step, self._retention = scrape_interval, step, retention
         self._reach = -(-milliseconds("step", step) // milliseconds("scrape_interval", scrape_interval))
         self._window = Window(list(found), refresh=scrape_interval, step=scrape_interval, encoder_steps=1,
-                              span=retention + step, sample_interval=scrape_interval)
+                              span=retention + step, sample_interval=scrape_interval,
+                              origin=_origin(targets, self._metrics, self._labels))
         self._session = session or http_session(retries=0)  # the next round is the next attempt
         self._clock, self._timeout = clock, min(timeout or scrape_interval, scrape_interval)
         self._max_body, self._max_servers = max_body, max_servers
@@ -157,23 +161,30 @@ class ScrapeSource:
     # -- answering ----------------------------------------------------------------------------------
 
     def latest(self, instant: float) -> Reading:
-        """Means over the step up to `instant`, float32 (S, C), of servers on the targets' last good pages."""
+        """Means over the step up to `instant`, float32 (S, C), of servers observed within two scrape intervals.
+
+        A server that a good page no longer lists is gone at once. Before the first round there is only what
+        bootstrap and snapshot brought: then every server with a value in the step counts.
+        """
         with self._lock:
             errors = [target.error for target in self._targets if target.error]
             answered = [target.good_since for target in self._targets]
             if len(errors) == len(self._targets) and instant - max(answered) > self._step:
                 raise SourceUnreachable(f"no target answered for {self._step:g}s: {'; '.join(errors)}")
-            pages = [target.servers for target in self._targets]
-            held = self._window.readings(instant - (self._reach - 1) * self._interval, instant)
+            present = frozenset().union(*(target.servers or () for target in self._targets))
+            back = max(self._reach - 1, _RECENT) * self._interval
+            held = self._window.readings(instant - back, instant)
         values = _means(held.values, np.array([len(held.instants)]), self._reach)[0]
-        observed = np.isfinite(values).any(axis=1)
-        unread = None in pages  # until every target was read once, what the window holds has to do
-        present = frozenset().union(*filter(None, pages))
-        rows = [row for row, server in enumerate(held.servers)
-                if server in present or (unread and observed[row])]
-        if not observed[rows].any():
-            raise NoData(f"nothing was read in the {self._step:g}s up to {instant:.3f}: "
-                         + ("; ".join(errors) or "no target was asked yet"))
+        if answered.count(None) == len(answered):  # no round was made yet
+            what, rows = f"{self._step:g}s", np.flatnonzero(np.isfinite(values).any(axis=1))
+        else:
+            what = f"{_RECENT} scrape intervals"
+            recent = np.isfinite(held.values[-_RECENT - 1:]).any(axis=(0, 2))
+            rows = [row for row in np.flatnonzero(recent) if held.servers[row] in present]
+        if not len(rows):
+            raise NoData(f"nothing was read in the {what} up to {instant:.3f}: "
+                         + ("; ".join(errors) or ("the targets were not asked then" if any(answered)
+                                                  else "no target was asked yet")))
         return Reading(instant, tuple(held.servers[row] for row in rows),
                        tuple(held.profiles[row] for row in rows), values[rows])
 
@@ -234,6 +245,12 @@ class ScrapeSource:
             reason = self._window.restore(path, self._clock())
             self._events["snapshot"] = reason or f"restored from {path}"
         return reason is None
+
+
+def _origin(targets: Sequence[str], metrics: Sequence[tuple[str, float]], labels: Labels) -> str:
+    """A fingerprint of where values come from; addresses stay out of it, because it is kept on disk."""
+    parts = [sorted(set(targets)), metrics, [labels.server, labels.profile]]
+    return "scrape " + hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 def _means(values: np.ndarray, ends: np.ndarray, reach: int) -> np.ndarray:

@@ -41,6 +41,7 @@ _WORKERS = 8  # queries at once; Prometheus runs 20 by default and has other use
 _MAX_BYTES = 1 << 28
 _RANGE_PATIENCE = 3  # a range query reads hours where an instant query reads one step
 _GRID_ERROR = 0.002  # s; timestamps come with three decimals
+_MAX_WARNINGS = 10  # shown for a signal
 _FIRST_GUESS = 1000  # series a signal may have, before the first answer has told
 
 
@@ -55,7 +56,8 @@ class PrometheusSource:
 
     `url` may carry a path prefix. `signals` (by name, or objects with .name) have .query, where $step stands
     for `step`. An instant query is given `timeout` seconds including retries, a range query three times that.
-    `session` comes from `http_session` (login, headers, TLS, retries). More than `max_servers` series for one
+    `session` comes from `http_session` (login, headers, TLS, retries). A server with several series at once has
+    no value in that signal, and describe() warns; SourceNonsense if it leaves the signal nothing. More than `max_servers` series for one
     signal are an error; an answer holds about `max_samples` samples, longer ranges are asked for in pieces.
     """
 
@@ -74,6 +76,7 @@ class PrometheusSource:
         self._max_servers, self._max_samples = max_servers, max_samples
         self._series = dict.fromkeys(self._queries, 0)
         self._warnings: dict[str, list[str]] = {name: [] for name in self._queries}
+        self._ambiguous: dict[str, list[str]] = {name: [] for name in self._queries}
         self._last_success: float | None = None
         self._last_error: str | None = None
 
@@ -84,13 +87,18 @@ class PrometheusSource:
         with self._recorded():
             for name, series in self._ask("query", "vector", self._timeout, time=f"{instant:.3f}"):
                 found: dict[str, tuple[dict, float]] = {}
+                doubled: dict[str, SourceNonsense] = {}
                 for labels, value in series:
                     server = self._labels.server_of(self._what(name), labels)
                     if server in found:
-                        raise self._labels.ambiguous(self._what(name), server, found[server][0], labels)
+                        first, value = found[server][0], np.nan
+                        doubled.setdefault(server, self._labels.ambiguous(self._what(name), server, first, labels))
                     found[server] = labels, value
                     if profile := self._labels.profile_of(labels):
                         profiles.setdefault(server, profile)
+                if doubled and len(doubled) == len(found):
+                    raise next(iter(doubled.values()))
+                self._ambiguous[name] = _told(doubled)
                 columns.append(found)
             servers = tuple(sorted(set().union(*columns)))
             if not servers:
@@ -123,7 +131,8 @@ class PrometheusSource:
 
     def describe(self) -> dict[str, Any]:
         """Address, queries as sent, series and warnings of the last answers, last success and error."""
-        signals = {name: {"query": query, "series": self._series[name], "warnings": self._warnings[name]}
+        signals = {name: {"query": query, "series": self._series[name],
+                          "warnings": self._ambiguous[name] + self._warnings[name]}
                    for name, query in self._queries.items()}
         return {"kind": "prometheus", "url": self._url, "last_success": self._last_success,
                 "last_error": self._last_error, "signals": signals}
@@ -190,7 +199,7 @@ class PrometheusSource:
             raise SourceNonsense(f"{what}: {len(pairs)} series, allowed are {self._max_servers}: narrow the "
                                  "query or raise max_servers")
         self._series[name] = len(pairs)
-        self._warnings[name] = [str(text)[:300] for text in told.get("warnings") or ()][:10]
+        self._warnings[name] = [str(text)[:300] for text in told.get("warnings") or ()][:_MAX_WARNINGS]
         return pairs
 
     def _placed(self, name: str, samples: list, piece: np.ndarray,
@@ -213,23 +222,40 @@ class PrometheusSource:
                 parts: list[tuple[str, int, dict, np.ndarray, np.ndarray]]) -> Readings:
         """One array of (server, signal, labels, places, values) parts.
 
-        Series of one server may follow each other in time, as when a label changed, but not overlap.
+        Series of one server may follow each other in time, as when a label changed; where they overlap the
+        server has no value.
         """
         servers = tuple(sorted({part[0] for part in parts}))
         row = {server: number for number, server in enumerate(servers)}
         values = np.full((len(instants), len(servers), len(self._queries)), np.nan, np.float32)
+        given = np.zeros(values.shape, bool)
         owner: dict[tuple[str, int], dict] = {}
+        doubled: dict[int, dict[str, SourceNonsense]] = {}
         profiles: dict[str, tuple[int, str]] = {}  # the newest one counts
-        for server, c, labels, places, given in parts:
+        for server, c, labels, places, numbers in parts:
             first = owner.setdefault((server, c), labels)
-            if first != labels and np.isfinite(values[places, row[server], c]).any():
-                raise self._labels.ambiguous(self._what(list(self._queries)[c]), server, first, labels)
-            values[places, row[server], c] = given
+            twice = given[places, row[server], c]
+            if twice.any():
+                what = self._what(list(self._queries)[c])
+                doubled.setdefault(c, {}).setdefault(server, self._labels.ambiguous(what, server, first, labels))
+            values[places, row[server], c] = np.where(twice, np.nan, numbers)
+            given[places, row[server], c] = True
             profile = self._labels.profile_of(labels)
             if profile and places[-1] > profiles.get(server, (-1,))[0]:
                 profiles[server] = int(places[-1]), profile
+        for c, errors in doubled.items():
+            if not np.isfinite(values[:, :, c]).any():
+                raise next(iter(errors.values()))
+            self._ambiguous[list(self._queries)[c]] = _told(errors)
         newest = {server: profile for server, (_, profile) in profiles.items()}
         return Readings(instants, servers, self._labels.profiles(servers, newest), values)
 
     def _what(self, name: str) -> str:
         return f"Prometheus at {self._url}, signal {name}"
+
+
+def _told(doubled: Mapping[str, SourceNonsense]) -> list[str]:
+    """Warnings about servers with several series: the first few in full, the rest as a count."""
+    texts = [f"{error}; until then it has no value here" for error in list(doubled.values())[:_MAX_WARNINGS]]
+    more = len(doubled) - len(texts)
+    return [*texts, f"and {more} more servers with several series"] if more else texts

@@ -6,6 +6,8 @@ k x refresh on and stands for that instant. NaN means "nothing observed". The ru
 - a number is never replaced by nothing: NaN overwrites no value, neither in append() nor in fill()
 - append() (the live reading) overwrites older numbers of its column; fill() (history) only fills empty cells
 - a column that was appended or filled counts as asked for, even if nothing was in it, and is no gap any more
+- latest() is exactly one column; encoder() reads a step as its newest observed value, so that one missed reading
+  costs no step
 - a reading from before the newest column means that the clock was set back: the columns ahead of it carry
   wrong times and are dropped, and append() returns the reason for the log; no error, so nothing gets stuck
 - a server is known once one value of it was observed, and stays known (with its last-seen time) until drop()
@@ -21,7 +23,7 @@ import numpy as np
 from forecaster.readings import Reading, Readings, milliseconds
 from forecaster.snapshot import SnapshotError, load, save
 
-SNAPSHOT_VERSION = 1
+SNAPSHOT_VERSION = 2
 _EMPTY = np.iinfo(np.int64).min
 
 
@@ -30,11 +32,12 @@ class Window:
 
     `step` is the model's step and a multiple of `refresh`; `encoder_steps` steps must fit into `span` seconds
     (default: exactly those). `sample_interval` converts columns into warm-up samples (one scrape each).
+    `origin` is a fingerprint of where the values come from; a snapshot of another origin is not taken over.
     """
 
     def __init__(self, signals: Sequence[str], refresh: float, step: float, encoder_steps: int,
-                 span: float | None = None, sample_interval: float = 5.0):
-        self.signals = tuple(signals)
+                 span: float | None = None, sample_interval: float = 5.0, origin: str = ""):
+        self.signals, self.origin = tuple(signals), origin
         self.refresh, self.step, self.encoder_steps = float(refresh), float(step), int(encoder_steps)
         self._refresh_ms = milliseconds("refresh", refresh)
         self._sample_ms = milliseconds("sample_interval", sample_interval)
@@ -88,9 +91,28 @@ class Window:
         return self._last[self._order]
 
     def encoder(self, now: float) -> np.ndarray:
-        """float32 (S, C, encoder_steps), oldest first, the last one at now's column; NaN where unobserved."""
-        columns = self._column(now) - self._stride * np.arange(self.encoder_steps - 1, -1, -1)
-        return np.ascontiguousarray(self._take(columns).transpose(1, 2, 0))
+        """float32 (S, C, encoder_steps), oldest first, the last step ending at now's column.
+
+        Each server's and signal's newest value within each step, its end included and its beginning, which is
+        the end of the step before, excluded; NaN where the whole step holds none.
+        """
+        ends = self._column(now) - self._stride * np.arange(self.encoder_steps - 1, -1, -1)
+        taken = self._take(ends)
+        missing = np.isnan(taken)
+        if missing.any():  # what was never observed is not looked for
+            missing &= np.isfinite(self._values).any(axis=0)[self._order]
+        signals = np.flatnonzero(missing.any(axis=(0, 1)))
+        missing = missing.any(axis=2)  # (encoder_steps, S): looked for further back only where needed
+        for back in range(1, self._stride if signals.size else 1):
+            slots = (ends - back) % self._length
+            for step in np.flatnonzero((self._tags[slots] == ends - back) & missing.any(axis=1)):
+                server = np.flatnonzero(missing[step] & self._seen[slots[step], self._order])
+                cells = taken[step, server[:, None], signals]
+                older = self._values[slots[step], self._order[server][:, None], signals]
+                cells = np.where(np.isnan(cells), older, cells)
+                taken[step, server[:, None], signals] = cells
+                missing[step, server] = np.isnan(cells).any(axis=1)
+        return np.ascontiguousarray(taken.transpose(1, 2, 0))
 
     def latest(self, now: float) -> np.ndarray:
         """float32 (S, C): now's column."""
@@ -167,21 +189,26 @@ class Window:
         """Writes everything to `path`, atomically; OSError if that fails."""
         columns = np.sort(self._tags[self._tags != _EMPTY])
         save(path, version=SNAPSHOT_VERSION, signals=np.array(self.signals), refresh_ms=self._refresh_ms,
-             columns=columns, values=self._take(columns), last=self.last_seen,
-             servers=np.array(self.servers, np.str_), profiles=np.array(self.profiles, np.str_))
+             origin=np.array(self.origin, np.str_), columns=columns, values=self._take(columns),
+             last=self.last_seen, servers=np.array(self.servers, np.str_), profiles=np.array(self.profiles, np.str_))
 
     def restore(self, path: str | os.PathLike, now: float) -> str | None:
         """Takes over a snapshot; None, or the reason why it was ignored and the window left as it was."""
         try:
-            held = load(path, ("version", "signals", "refresh_ms", "columns", "values", "last", "servers",
+            if (version := load(path, ("version",))["version"].tolist()) != SNAPSHOT_VERSION:
+                return f"snapshot {path} has version {version}, expected {SNAPSHOT_VERSION}"
+            held = load(path, ("signals", "refresh_ms", "origin", "columns", "values", "last", "servers",
                                "profiles"))
         except SnapshotError as error:
             return str(error)
-        mine = SNAPSHOT_VERSION, list(self.signals), self._refresh_ms
-        found = held["version"].tolist(), held["signals"].tolist(), held["refresh_ms"].tolist()
+        mine = list(self.signals), self._refresh_ms
+        found = held["signals"].tolist(), held["refresh_ms"].tolist()
         if found != mine:
-            return (f"snapshot {path} has version {found[0]}, signals {found[1]}, refresh {found[2]} ms; "
-                    f"expected {mine[0]}, {mine[1]}, {mine[2]} ms")
+            return (f"snapshot {path} has signals {found[0]}, refresh {found[1]} ms; "
+                    f"expected {mine[0]}, {mine[1]} ms")
+        if (origin := held["origin"].tolist()) != self.origin:
+            return (f"snapshot {path} holds values of another origin (source, queries or scales were "
+                    f"changed): {origin!r}, expected {self.origin!r}")
         columns, last, values = held["columns"], held["last"], held["values"]
         servers, profiles = tuple(held["servers"].tolist()), tuple(held["profiles"].tolist())
         if (values.shape != (len(columns), len(servers), len(self.signals))

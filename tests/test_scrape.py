@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from forecaster.scrape import ScrapeSource
 from forecaster.source import NoData, SourceNonsense, SourceUnreachable
+from forecaster.window import Window
 from tests.local_server import LocalServer, local_server
 from tests.tools import tool
 
@@ -98,10 +99,12 @@ def test_latest_is_the_mean_over_the_trailing_step(rig):
         rig.clock.now = T0 + 5 * n
         source.scrape()
     reading = source.latest(T0 + 95)
-    np.testing.assert_allclose(reading.values[0, 0], np.mean(range(8, 20)), rtol=1e-6)  # 12 samples a minute
+    np.testing.assert_allclose(reading.values[:, 0], [np.mean(range(8, 20))], rtol=1e-6)  # 12 samples a minute
+    assert reading.servers == ("db1",), "what a page lists without a number was not observed"
+    reading = source.latest(T0 + 65)
+    assert reading.servers == ("db1", "web2")
     np.testing.assert_allclose(reading.values[1, 0], 30, rtol=1e-6)
     assert np.isnan(reading.values[1, 1])
-    assert np.isnan(source.latest(T0 + 95 + 30).values[1, 0]) and source.latest(T0 + 125).values[0, 0] > 15
 
 
 def test_a_server_that_left_the_page_is_not_returned(rig):
@@ -126,7 +129,9 @@ def test_a_range_is_the_instant_answers_in_one_array(rig):
     assert np.isnan(readings.values[:6]).all()
     for n in range(6, 23):
         latest = source.latest(readings.instants[n])
-        np.testing.assert_allclose(readings.values[n], latest.values, rtol=1e-5)
+        rows = [readings.servers.index(server) for server in latest.servers]
+        np.testing.assert_allclose(readings.values[n, rows], latest.values, rtol=1e-5)
+        assert np.isnan(np.delete(readings.values[n], rows, axis=0)).all()
 
 
 def test_a_range_of_nothing_has_no_servers(rig):
@@ -142,7 +147,7 @@ def test_nothing_read_yet_is_no_data(rig):
     with pytest.raises(NoData, match="no target was asked yet"):
         source.latest(T0)
     source.scrape()
-    with pytest.raises(NoData, match="nothing was read in the 60s up to"):
+    with pytest.raises(NoData, match="nothing was read in the 2 scrape intervals up to .*not asked then"):
         source.latest(T0 + 600)
 
 
@@ -164,13 +169,54 @@ def test_only_when_all_targets_fail_for_longer_than_a_step_the_source_is_unreach
     for server in (rig.one, rig.two):
         server.respond = lambda request: request.answer(500, "broken")
     rig.rounds(source, 12)
-    assert source.latest(T0 + 55).servers == ("app1", "db1", "web1"), "a step is forgiven"
+    with pytest.raises(NoData, match="nothing was read in the 2 scrape intervals up to .*HTTP 500.*HTTP 500"):
+        source.latest(T0 + 55)
     rig.rounds(source, 3)
     with pytest.raises(SourceUnreachable, match="no target answered for 60s: .*HTTP 500.*HTTP 500"):
         source.latest(T0 + 65)
     rig.pages(two=page(app1=0.1))
     source.scrape()
     assert np.isfinite(source.latest(T0 + 65).values[0]).all()
+
+
+def test_servers_of_a_dead_target_are_answered_for_two_scrape_intervals_and_no_longer(rig):
+    source = rig.source()
+    rig.rounds(source, 6)
+    rig.one.respond = lambda request: request.answer(500, "broken")
+    died, everyone = rig.clock.now, ("app1", "db1", "web1")
+    for after, servers in ((5, everyone), (10, everyone), (15, ("app1",)), (20, ("app1",))):
+        rig.clock.now = died + after
+        source.scrape()
+        assert source.latest(died + after).servers == servers, f"{after}s after"
+    rig.two.respond = rig.one.respond
+    rig.clock.now += 15
+    source.scrape()
+    with pytest.raises(NoData, match="2 scrape intervals"):
+        source.latest(rig.clock.now)
+
+
+def test_what_a_window_says_was_seen_last_is_true_to_two_scrape_intervals(rig):
+    source, window = rig.source(rig.one.url), Window(tuple(SIGNALS), 15.0, STEP, 3)
+    rig.rounds(source, 6)
+    rig.one.respond = lambda request: request.answer(500, "broken")
+    died = rig.clock.now
+    for after in range(0, 75, 5):
+        rig.clock.now = died + after
+        source.scrape()
+        try:
+            window.append(source.latest(died + after))
+        except (NoData, SourceUnreachable):
+            assert after > 10
+    assert died - 15 < window.last_seen.max() <= died + 10
+
+
+def test_a_scrape_interval_as_long_as_the_step_forgives_a_missed_round_too(rig):
+    source = rig.source(rig.one.url, scrape_interval=5.0, step=5.0)
+    source.scrape()
+    rig.clock.now = T0 + 10
+    assert source.latest(T0).servers == ("db1", "web1")
+    with pytest.raises(NoData):
+        source.latest(T0 + 15)
 
 
 def test_targets_that_never_answered_are_unreachable_after_a_step(rig, free_port):
@@ -249,14 +295,17 @@ def test_targets_are_read_at_the_same_time(rig):
 
 def test_the_thread_scrapes_until_closed(rig):
     rig.clock = time.time
-    source = rig.source(scrape_interval=0.05, step=1.0, timeout=2.0)
+    source = rig.source(scrape_interval=0.5, step=5.0, timeout=2.0)
     source.start()
     source.start()
     assert [thread.name for thread in threading.enumerate()].count("scrape") == 1
     until = time.monotonic() + 20
     while len(rig.one.seen) < 4 and time.monotonic() < until:
         time.sleep(0.01)
-    assert source.latest(time.time()).servers == ("app1", "db1", "web1")
+    while source.describe()["servers"] < 3 and time.monotonic() < until:
+        time.sleep(0.01)
+    now = min(target["last_success"] for target in source.describe()["targets"])
+    assert source.latest(now).servers == ("app1", "db1", "web1")
     source.close()
     count = len(rig.one.seen)
     assert count >= 4 and not [thread for thread in threading.enumerate() if thread.name == "scrape"]
@@ -324,6 +373,19 @@ def test_history_is_there_before_the_first_scrape_and_promtool_takes_the_same_fi
     assert source.latest(T0).servers == ("db1", "web1"), "from now on the page says who is there"
 
 
+def test_history_stands_in_for_the_first_scrape_only_until_that_was_tried(rig, tmp_path):
+    path = tmp_path / "history.om"
+    path.write_text(history(120))
+    source = rig.source(rig.one.url)
+    rig.one.respond = lambda request: request.answer(503, "starting")
+    rig.clock.now = T0 + 40
+    source.bootstrap(path)
+    assert source.latest(T0 + 40).servers == ("db0", "db1")
+    source.scrape()
+    with pytest.raises(NoData, match="2 scrape intervals up to .*HTTP 503"):
+        source.latest(T0 + 40)
+
+
 def test_only_the_retention_is_taken_over_and_nothing_from_the_future(rig, tmp_path):
     path = tmp_path / "history.om"
     path.write_text(history(120))
@@ -369,6 +431,23 @@ def test_a_snapshot_brings_back_what_was_held(rig, tmp_path):
     assert fresh.restore(path) and fresh.describe()["snapshot"] == f"restored from {path}"
     np.testing.assert_array_equal(fresh.latest(T0 + 45).values, source.latest(T0 + 45).values)
     np.testing.assert_array_equal(fresh.range(T0, T0 + 45, 15).values, source.range(T0, T0 + 45, 15).values)
+
+
+@pytest.mark.parametrize("changes", [
+    {"targets": ("http://127.0.0.1:1/metrics",)}, {"server_label": "instance"},
+    {"signals": SIGNALS | {"cpu_pct": SimpleNamespace(metric="server_cpu_ratio", scale=1.0)}},
+    {"signals": SIGNALS | {"cpu_pct": SimpleNamespace(metric="server_cpu_ratio_limit", scale=100.0)}},
+])
+def test_a_snapshot_of_other_targets_metrics_or_scales_is_ignored_and_told(rig, tmp_path, changes):
+    path, source = tmp_path / "scrape.npz", rig.source()
+    source.scrape()
+    source.snapshot(path)
+    changes = dict(changes)
+    other = rig.source(*changes.pop("targets", ()), **changes)
+    assert not other.restore(path) and "another origin" in other.describe()["snapshot"]
+    assert other.describe()["servers"] == 0
+    again = rig.source(rig.two.url + "/metrics", rig.one.url + "/metrics")
+    assert again.restore(path), "the order of targets does not matter"
 
 
 def test_a_snapshot_that_is_damaged_old_or_missing_is_ignored_and_told(rig, tmp_path):

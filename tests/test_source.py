@@ -137,13 +137,60 @@ def test_a_missing_profile_label_is_the_default_profile(prometheus, source):
     assert reading.servers == ("db", "web") and reading.profiles == ("db1", "web1")
 
 
-def test_two_series_of_one_server_are_an_error_that_names_them_and_the_remedy(prometheus, source):
+def test_two_series_of_every_server_are_an_error_that_names_them_and_the_remedy(prometheus, source):
     twice = 'mem or label_replace(mem, "disk", "sda", "", "")'
     words = r"signal io: server 'db1' has more than one .*'disk': 'sda'.*avg by \(server"
     with pytest.raises(SourceNonsense, match=words):
         source(prometheus, cpu=CPU, io=twice).latest(T0)
     with pytest.raises(SourceNonsense, match=words):
         source(prometheus, cpu=CPU, io=twice).range(T0, T0 + 600, 15)
+
+
+TWICE = 'cpu or label_replace(cpu{server="db1"}, "disk", "sda", "", "")'
+
+
+@pytest.mark.parametrize("ask", [lambda s: s.latest(T0 + 600).values[None],
+                                 lambda s: s.range(T0 + 300, T0 + 600, 15).values])
+def test_a_server_with_two_series_loses_that_signal_alone_and_a_warning_says_why(prometheus, source, ask):
+    asked = source(prometheus, cpu=CPU, io=TWICE)
+    values = ask(asked)
+    assert np.isnan(values[:, 0, 1]).all(), "nobody can tell which of the two is meant"
+    assert np.isfinite(values[:, 0, 0]).all() and np.isfinite(values[:, 1]).all()
+    told = asked.describe()
+    (warning,) = told["signals"]["io"]["warnings"]
+    for words in ("signal io", "server 'db1' has more than one series", "'disk': 'sda'", "avg by (server, profile)"):
+        assert words in warning
+    assert told["signals"]["cpu"]["warnings"] == [] and told["last_error"] is None
+
+
+def test_the_warning_goes_once_the_series_are_one_again(server, source):
+    rows = [{"metric": {"server": name, "disk": disk}, "value": [T0, "1"]}
+            for name, disk in [(f"db{n}", disk) for n in range(12) for disk in "abc"] + [("web1", "a")]]
+    body = json.dumps({"status": "success", "data": {"resultType": "vector", "result": rows}})
+    server.respond = lambda request: request.answer(200, body)
+    asked = source(server.url, quick(), cpu="cpu")
+    reading = asked.latest(T0)
+    assert np.flatnonzero(np.isfinite(reading.values)).tolist() == [reading.servers.index("web1")]
+    warnings = asked.describe()["signals"]["cpu"]["warnings"]
+    assert len(warnings) == 11 and warnings[-1] == "and 2 more servers with several series"
+    server.respond = good
+    asked.latest(T0)
+    assert asked.describe()["signals"]["cpu"]["warnings"] == []
+
+
+def test_where_series_of_one_server_overlap_in_a_range_only_the_overlap_is_lost(server, source):
+    series = [("db1", "a", range(4)), ("db1", "b", range(2, 6)), ("db1", "c", range(3, 7)),
+              ("web1", "a", range(8))]
+    rows = [{"metric": {"server": name, "disk": disk}, "values": [[T0 + 15 * n, f"{n}"] for n in places]}
+            for name, disk, places in series]
+    body = json.dumps({"status": "success", "data": {"resultType": "matrix", "result": rows}})
+    server.respond = lambda request: request.answer(200, body)
+    asked = source(server.url, quick(), cpu="cpu")
+    values = asked.range(T0, T0 + 105, 15).values[:, :, 0]
+    nan = float("nan")
+    np.testing.assert_array_equal(values[:, 0], [0, 1, nan, nan, nan, nan, 6, nan])
+    np.testing.assert_array_equal(values[:, 1], range(8))
+    assert len(asked.describe()["signals"]["cpu"]["warnings"]) == 1
 
 
 @pytest.mark.parametrize("ask", [lambda s: s.latest(T0), lambda s: s.range(T0, T0 + 60, 15)])

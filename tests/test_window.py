@@ -1,6 +1,7 @@
 """The ring against a dictionary that does the same the slow way, and its rules one by one."""
 
 import dataclasses
+import time
 
 import numpy as np
 import pytest
@@ -83,6 +84,15 @@ class Naive:
         cells = [self.cells.get((column, server), [NAN, NAN]) for server in servers]
         return np.array(cells, np.float32).reshape(len(servers), 2)
 
+    def encoder(self, column: int, servers: tuple[str, ...]) -> np.ndarray:
+        """(S, 2, steps): the first number met from the end of each step back to its beginning."""
+        found = np.full((len(servers), 2, self.steps), NAN, np.float32)
+        for s, c, n in np.ndindex(found.shape):
+            end = column - (self.steps - 1 - n) * self.stride
+            past = [self.cells.get((k, servers[s]), [NAN, NAN])[c] for k in range(end, end - self.stride, -1)]
+            found[s, c, n] = next((value for value in past if np.isfinite(value)), NAN)
+        return found
+
 
 cell = st.lists(st.one_of(st.integers(0, 99).map(float), st.just(NAN), st.just(float("inf"))),
                 min_size=2, max_size=2)
@@ -116,8 +126,8 @@ def test_the_ring_holds_what_a_dictionary_would(moves):
         assert ring.servers == servers
         np.testing.assert_array_equal(ring.last_seen, [naive.last[server] * 15.0 for server in servers])
         for at in {now, naive.head or now, now + 2}:
-            expected = [naive.at(at - back, servers) for back in (8, 4, 0)]
-            np.testing.assert_array_equal(ring.encoder(at * 15.0), np.stack(expected, axis=2))
+            np.testing.assert_array_equal(ring.encoder(at * 15.0), naive.encoder(at, servers))
+            np.testing.assert_array_equal(ring.latest(at * 15.0), naive.at(at, servers))
             columns = range(at - 11, at + 1)
             counts = [sum((k, server) in naive.cells for k in columns) * 3 for server in servers]
             np.testing.assert_array_equal(ring.samples(at * 15.0 + 14), counts)
@@ -136,6 +146,44 @@ def test_the_encoder_reads_every_step_backwards_from_now_as_float32():
     assert encoder[0].tolist() == [[3, 7, 11], [103, 107, 111]]
     assert ring.latest(now).tolist() == [[11, 111]]
     assert ring.newest == START + 15 * 11
+
+
+def test_one_missed_reading_costs_no_step_of_the_encoder_and_invents_nothing_for_the_present():
+    ring, now = window(), START + 15 * 11
+    for k in range(11):
+        ring.append(reading(START + 15 * k, web=(k, 100 + k), db=(k, NAN if k == 10 else -k)))
+    ring.append(reading(now))
+    assert ring.encoder(now)[1].tolist() == [[3, 7, 10], [103, 107, 110]]
+    assert ring.encoder(now)[0].tolist() == [[3, 7, 10], [-3, -7, -9]], "each signal on its own"
+    assert np.isnan(ring.latest(now)).all() and ring.last_seen.tolist() == [START + 150, START + 150]
+    ring.append(reading(now, web=(50, NAN)))
+    assert ring.encoder(now)[1].tolist() == [[3, 7, 50], [103, 107, 110]]
+
+
+def test_a_step_of_the_encoder_reaches_back_to_the_step_before_and_no_further():
+    ring, now = window(), START + 15 * 11
+    ring.append(reading(now - 45, web=(1, NAN)))
+    ring.append(reading(now - 30, web=(2, NAN)))
+    ring.append(reading(now, db=(3, 3)))
+    nothing = [NAN, NAN]
+    np.testing.assert_array_equal(ring.encoder(now)[1, 0], [*nothing, 2])
+    np.testing.assert_array_equal(ring.encoder(now + 15)[1, 0], [NAN, 1, 2])
+    np.testing.assert_array_equal(ring.encoder(now + 30)[1, 0], [NAN, 2, NAN])
+    np.testing.assert_array_equal(ring.encoder(now + 30)[0, 0], [*nothing, 3])
+
+
+def test_the_encoder_of_a_thousand_servers_takes_milliseconds_whatever_is_missing():
+    ring = window(step=300.0, encoder_steps=24)
+    values = np.ones((480, 1000, 2), np.float32)
+    values[:, ::2, 1] = NAN
+    values[-1] = NAN
+    instants = START + 15.0 * np.arange(480)
+    ring.fill(Readings(instants, tuple(f"s{n:04}" for n in range(1000)), ("p",) * 1000, values))
+    began = time.process_time()
+    encoder = ring.encoder(instants[-1])
+    assert time.process_time() - began < 0.5
+    assert np.isfinite(encoder[:, 0]).all() and np.isfinite(encoder[1::2, 1]).all()
+    assert np.isnan(encoder[::2, 1]).all()
 
 
 def test_servers_come_sorted_and_keep_their_tuple_until_one_comes_or_goes():
@@ -291,7 +339,7 @@ def test_a_snapshot_that_does_not_fit_is_ignored_with_the_reason(tmp_path):
     ring.append(reading(START, web=(1, 1)))
     ring.snapshot(path)
     assert "no snapshot at" in window().restore(tmp_path / "none", START)
-    assert "expected 1, ['cpu', 'disk']" in window(signals=("cpu", "disk")).restore(path, START)
+    assert "expected ['cpu', 'disk']" in window(signals=("cpu", "disk")).restore(path, START)
     assert "refresh 15000 ms" in window(refresh=30.0).restore(path, START)
     assert "nothing from the last 180s" in window().restore(path, START + 3600)
     assert "nothing from the last 180s" in window().restore(path, START - 60), "it is from the future"
@@ -304,6 +352,31 @@ def test_a_snapshot_that_does_not_fit_is_ignored_with_the_reason(tmp_path):
         kept.append(reading(START, mine=(2, 2)))
         assert f"snapshot {path} cannot be read" in kept.restore(path, START), name
         assert kept.servers == ("mine",), name
+
+
+def test_a_snapshot_of_another_origin_is_ignored_with_the_reason(tmp_path):
+    ring, path = window(origin="prometheus 1f"), tmp_path / "window.npz"
+    assert ring.origin == "prometheus 1f" and window().origin == ""
+    ring.append(reading(START, web=(0.5, 1)))
+    ring.snapshot(path)
+    for other in ("prometheus 2e", ""):
+        fresh = window(origin=other)
+        reason = fresh.restore(path, START)
+        assert "another origin" in reason and f"'prometheus 1f', expected {other!r}" in reason
+        assert fresh.servers == () and fresh.newest is None
+    same = window(origin="prometheus 1f")
+    assert same.restore(path, START) is None and same.servers == ("web",)
+
+
+def test_a_snapshot_from_before_origins_were_kept_is_ignored_with_the_reason(tmp_path):
+    ring, path = window(), tmp_path / "window.npz"
+    ring.append(reading(START, web=(1, 1)))
+    ring.snapshot(path)
+    with np.load(path) as file:
+        held = {name: file[name] for name in file if name != "origin"}
+    np.savez(path, **held | {"version": 1})
+    fresh = window()
+    assert "has version 1, expected 2" in fresh.restore(path, START) and fresh.servers == ()
 
 
 def test_a_snapshot_that_cannot_be_written_leaves_the_old_one(tmp_path):

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from stack import HistoryFailed
 from stack.layout import HOST, PORTS
+from stack.remedies import explain
 
 DAYS = 8
 DAY = 86400.0
@@ -89,6 +90,8 @@ class History:
                 "history",
                 "--config.file",
                 str(self.config),
+                "--storage.path",
+                str(self.storage.parent / "exporter"),  # the scenarios set meanwhile
                 "--start",
                 f"{gap.start:.0f}",
                 "--end",
@@ -209,6 +212,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print("history is complete")
     except HistoryFailed as error:
         print(f"stack: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"stack: {explain(error, options.storage)}", file=sys.stderr)
         return 1
     return os.EX_OK
 

@@ -1,6 +1,6 @@
 """A pager for the demo: takes Alertmanager's webhooks, prints one line per alert and remembers the last 100.
 
-    POST /page, POST /ticket   Alertmanager's webhook body (version 4)
+    POST /page, POST /ticket   Alertmanager's webhook body (version 4), as application/json
     GET /received              {"received": [...]}, oldest first
 
 Put your on-call service's address into prometheus/alertmanager.yml to replace it.
@@ -112,8 +112,14 @@ class Handler(BaseHTTPRequestHandler):
                 400, {"error": f"Content-Length: expected a number up to {_LARGEST_BODY}, found {length!r}"}
             )
             return
+        body = self.rfile.read(int(length))
+        # A page of another site can make a browser send anything but this type without asking first.
+        if self.headers.get_content_type() != "application/json":
+            given = self.headers.get("Content-Type", "none")
+            self._answer(415, {"error": f"Content-Type: expected application/json, found {given}"})
+            return
         try:
-            self._answer(200, {"alerts": self.server.pager.receive(kind, self.rfile.read(int(length)))})
+            self._answer(200, {"alerts": self.server.pager.receive(kind, body)})
         except BadWebhook as error:
             self._answer(400, {"error": str(error)})
 

@@ -1,7 +1,8 @@
 """Runs the parts under supervisor: one that ends is restarted alone, all end together.
 
-supervisord is started as a child that ends with this process, however this process ends. Every part writes
-to its own log file; `state` and the like go over supervisor's socket, as `supervisorctl` does.
+supervisord is started as a child that ends with this process, however this process ends, and so are the parts
+as children of supervisord. Every part writes to its own log file; `state` and the like go over supervisor's
+socket, as `supervisorctl` does.
 """
 
 import ctypes
@@ -22,11 +23,11 @@ from typing import Any, Self
 from supervisor.supervisord import main as supervisord
 from supervisor.xmlrpc import SupervisorTransport
 
-from stack import PartFailed
+from stack import PartFailed, leftovers
 from stack.layout import Layout
 from stack.parts import Part, environment
 
-STOP_SECONDS = 7  # what a part gets to end by itself; twice that is the limit for the whole stack
+STOP_SECONDS = 7  # what a part gets to end by itself; the stack gets three times that at most
 _SOCKET_LENGTH = 90  # the system allows about 107 bytes, and supervisor adds a suffix while it binds
 _PR_SET_PDEATHSIG = 1
 
@@ -187,7 +188,8 @@ class Runner:
         return self._process is not None and self._process.poll() is None
 
     def stop(self) -> None:
-        """Ends all parts: politely, and after STOP_SECONDS by force. Returns when they are gone."""
+        """Ends all parts: politely, and after STOP_SECONDS by force. Returns when they are gone, also where
+        supervisord was killed and left them behind."""
         if self._process is None:
             return
         if self._process.poll() is None:
@@ -198,6 +200,7 @@ class Runner:
             self._process.kill()
             self._process.wait()
         self._process.stderr.close()
+        leftovers.end(socket_path(self.layout), STOP_SECONDS)
         socket_path(self.layout).unlink(missing_ok=True)
 
     def _ask(self, method: str, *arguments: str) -> Any:
@@ -211,10 +214,19 @@ class Runner:
 
 
 def main(arguments: list[str]) -> None:
-    """supervisord, which gets SIGTERM when the process `arguments[0]` that started it is gone."""
+    """supervisord, which gets SIGTERM when the process `arguments[0]` that started it is gone; so do the parts when
+    supervisord is."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() == int(arguments[0]):  # otherwise it is gone already
+        prctl, own = ctypes.CDLL(None).prctl, os.getpid()
+
+        def end_with(parent: int) -> None:
+            prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+            if os.getppid() != parent:  # it is gone already, and its end sends no signal any more
+                os._exit(1)
+
+        end_with(int(arguments[0]))
+        os.register_at_fork(after_in_child=lambda: end_with(own))  # a fork takes it back, an exec does not
+    if os.getppid() == int(arguments[0]):
         supervisord(arguments[1:])
 
 

@@ -14,6 +14,7 @@ from stack.layout import HOST, Layout
 from stack.parts import BOOTSTRAP, Plan, find_program, plan, write_targets
 from stack.preflight import check_ports
 from stack.ready import DEADLINE, render, summary, table, wait_ready
+from stack.remedies import explain
 from stack.runner import Runner, State, log_file
 
 _FOLDERS = ("logs", "prometheus", "alertmanager", "forecaster", "forecaster-node")
@@ -96,7 +97,10 @@ class Watch:
         return [*self._changes(), *self._new_pages()]
 
     def _changes(self) -> Iterable[str]:
-        before, self._last = self._last, self._runner.states()
+        try:
+            before, self._last = self._last, self._runner.states()
+        except OSError:  # supervisord does not answer: if it ended, the watch ends with it
+            return
         for name, now in self._last.items():
             was = before[name]
             if now.state == was.state and now.pid == was.pid:
@@ -149,27 +153,39 @@ def run(stack: Stack, deadline: float) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
     try:
-        stack.prepare()
-        say(f"starting {', '.join(part.name for part in stack.plan.parts)}")
-        stack.start(deadline)
-        say("\n" + render(stack.layout, stack.plan, table(stack.layout, stack.plan), summary(stack.layout)))
-        watch = Watch(stack.runner)
-        while stack.runner.alive:
-            for line in watch.news():
-                say(line)
-            stopping.wait(0.5)
-        say("stack: supervisord ended; stopping")
-        return 1
+        return _run(stack, deadline, stopping)
     except KeyboardInterrupt:
         say("\nstopping")
         return 0
     except StackError as error:
         print(f"stack: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"stack: {explain(error, stack.layout.data)}", file=sys.stderr)
+        return 1
     finally:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)  # it ends anyway, and must not leave anything behind
-        stack.stop()
+        try:
+            stack.stop()
+        except OSError as error:
+            print(f"stack: while stopping: {explain(error, stack.layout.data)}", file=sys.stderr)
+
+
+def _run(stack: Stack, deadline: float, stopping: threading.Event) -> int:
+    """Starts and watches; ends by itself only when supervisord does."""
+    stack.prepare()
+    say(f"starting {', '.join(part.name for part in stack.plan.parts)}")
+    stack.start(deadline)
+    say("\n" + render(stack.layout, stack.plan, table(stack.layout, stack.plan), summary(stack.layout)))
+    watch = Watch(stack.runner)
+    while stack.runner.alive:
+        for line in watch.news():
+            say(line)
+        stopping.wait(0.5)
+    print("stack: supervisord ended; stopping", file=sys.stderr)
+    return 1
+
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -185,6 +201,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen = plan(layout, options.embedded)
     except StackError as error:
         print(f"stack: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"stack: {explain(error, layout.root)}", file=sys.stderr)
         return 1
     return run(Stack(layout, chosen), options.deadline)
 

@@ -1,7 +1,16 @@
 """The whole stack with its real programs and its own configuration files, in fast motion on free ports.
 
-Time runs 20 times faster: a model step is 15 s instead of 5 minutes, the fleet lives 20 seconds in each, and every
-waiting time of the rules and routes is divided by 20. Nothing else differs from `make up`.
+Time runs 20 times faster: a model step is 15 s instead of 5 minutes, and the fleet lives 20 seconds in each. Divided
+by 20 are also `for` and `keep_firing_for` of the rules, the intervals of groups that have their own, `group_wait` and
+`group_interval` of the routes, and the forecaster's `stale_after`; scrapes, other evaluations and refreshes come
+every second.
+
+Not divided are the windows inside expressions ([5m], [15m], `offset`) and Prometheus' look-back of 5 minutes: here
+they cover 20 times as much of the fleet's life, so a condition on such a window comes true and passes later than its
+`for` suggests. Neither is `repeat_interval`, which is longer than the rehearsal.
+
+The fleet falls into no trouble by itself: its natural transitions have the rate 0, so every server stays healthy until
+a scenario is set, and whatever is paged before that is a false alarm. Nothing else differs from `make up`.
 """
 
 import json
@@ -37,6 +46,13 @@ def _edit(path: Path, change: Callable[[Any], None]) -> None:
     path.write_text(yaml.safe_dump(content, sort_keys=False))
 
 
+def _fleet(config: dict) -> None:
+    config["time_scale"] = SPEED
+    for targets in config["transitions"]["natural"].values():
+        for transition in targets.values():
+            transition["rate"] = 0
+
+
 def _forecaster(config: dict) -> None:
     config |= {
         "step": f"{STEP}s",
@@ -57,6 +73,8 @@ def _prometheus(config: dict) -> None:
 
 def _rules(content: dict) -> None:
     for group in content["groups"]:
+        if "interval" in group:
+            group["interval"] = faster(group["interval"])
         for rule in group["rules"]:
             rule |= {key: faster(rule[key]) for key in ("for", "keep_firing_for") if key in rule}
 
@@ -70,7 +88,7 @@ def rehearsal(folder: Path) -> Stack:
     """A stack in `folder`, prepared to be started."""
     layout = Layout.elsewhere(folder)
     config = layout.config
-    _edit(config / "exporter" / "fleet.yml", lambda fleet: fleet.update(time_scale=SPEED))
+    _edit(config / "exporter" / "fleet.yml", _fleet)
     for preset in ("fleet.yml", "node_exporter.yml"):
         _edit(config / "forecaster" / "presets" / preset, _forecaster)
     _edit(config / "prometheus" / "prometheus.yml", _prometheus)
@@ -91,9 +109,11 @@ class Observer:
             body = response.read().decode()
         return json.loads(body) if body[:1] in "{[" else body
 
-    def query(self, promql: str) -> list[dict]:
-        """The result of an instant query: [{"metric": {...}, "value": [t, "v"]}]."""
-        return self.get("prometheus", "/api/v1/query?" + urllib.parse.urlencode({"query": promql}))["data"]["result"]
+    def query(self, promql: str, instant: float | None = None) -> list[dict]:
+        """The result of a query at an instant, now by default: [{"metric": {...}, "value": [t, "v"]}], and for
+        `series[range]` [{"metric": {...}, "values": [[t, "v"], ...]}] with every sample as it is stored."""
+        form = {"query": promql} if instant is None else {"query": promql, "time": instant}
+        return self.get("prometheus", "/api/v1/query?" + urllib.parse.urlencode(form))["data"]["result"]
 
     def value(self, promql: str) -> float | None:
         """The value of a query with one series, None without."""

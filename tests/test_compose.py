@@ -127,6 +127,11 @@ def test_containers_and_native_stack_share_flags_and_configuration():
         ), service
 
 
+def test_nobody_can_stop_or_reload_prometheus_over_the_network():
+    assert not any("lifecycle" in str(word) for word in SERVICES["prometheus"]["command"])
+    assert "lifecycle" not in (ROOT / "Procfile").read_text()
+
+
 def test_prometheus_accepts_its_configuration_as_it_is_mounted(tmp_path: Path):
     for target, (source, _) in mounts("prometheus").items():
         if isinstance(source, Path):

@@ -1,12 +1,17 @@
 """What an SRE gets from `make up`, with every real program, in fast motion (see stack_rehearsal)."""
 
+import math
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 from stack_rehearsal import STEP, Observer, await_true, rehearsal
 
 from stack.up import Stack
+
+CURVE = 'forecast_cpu_pct{source="curve",server="ppdb001"}'
+FRESHER = 8  # seconds: how much newer than the one in /status the forecast is that answers, at most
 
 
 @pytest.fixture(scope="module")
@@ -40,15 +45,38 @@ def test_prometheus_answers_forecasts_for_20_servers_soon_after_the_start(seen):
     assert seen.value(f"forecast_fleet_servers{{{fleet(seen)}}}") == 20
 
 
-def test_the_curve_of_a_server_is_three_series_of_96_points_in_the_future(seen):
+def by_percentile(result: list[dict]) -> dict[str, list]:
+    assert len(result) == 3
+    return {one["metric"]["percentile"]: one["values"] for one in result}
+
+
+def test_the_curve_of_a_server_is_three_series_of_96_samples_one_step_apart_in_the_future(seen):
+    """Asked for as stored: neither look-back nor the query's grid can make 96 points out of fewer samples."""
     now = time.time()
-    result = seen.range('forecast_cpu_pct{source="curve",server="ppdb001"}', now, now + 96 * STEP, STEP)
-    assert [one["metric"]["percentile"] for one in result] == ["p10", "p50", "p90"]
-    for one in result:
-        assert len(one["values"]) >= 96
-        assert all(t >= now for t, _ in one["values"])
-    highs = [[float(v) for _, v in one["values"]] for one in result]
-    assert all(low <= mid <= high for low, mid, high in zip(*highs, strict=True))
+    curve = by_percentile(seen.query(f"{CURVE}[{98 * STEP}s]", now + 97 * STEP + 2))
+    assert set(curve) == {"p10", "p50", "p90"}
+    for samples in curve.values():
+        instants = [round(t, 3) for t, _ in samples]
+        assert len(set(instants)) == len(samples) == 96
+        assert instants[0] > now
+        assert {round(later - sooner, 3) for sooner, later in pairwise(instants)} == {STEP}
+    assert len({tuple(t for t, _ in samples) for samples in curve.values()}) == 1
+    low, mid, high = ([float(v) for _, v in curve[name]] for name in ("p10", "p50", "p90"))
+    assert all(a <= b <= c for a, b, c in zip(low, mid, high, strict=True))
+    assert any(a < c for a, c in zip(low, high, strict=True))
+
+
+def test_a_range_query_from_the_first_step_to_the_last_returns_96_points_of_each_percentile(seen):
+    issued = seen.get("forecaster", "/status")["forecast"]["issued_unix"]
+    first = math.ceil(issued + STEP + FRESHER)  # the next forecasts' first samples are there by then
+    assert first > time.time()
+    points = by_percentile(seen.range(CURVE, first, first + 95 * STEP, STEP))
+    # The samples behind the points: with look-back alone, fewer samples would be repeated.
+    behind = by_percentile(seen.range(f"timestamp({CURVE})", first, first + 95 * STEP, STEP))
+    for name in ("p10", "p50", "p90"):
+        assert [t for t, _ in points[name]] == [first + k * STEP for k in range(96)]
+        assert len({float(instant) for _, instant in behind[name]}) == 96
+        assert all(0 <= t - float(instant) <= STEP for t, instant in behind[name])
 
 
 def test_a_rule_can_look_at_the_whole_curve_without_anything_being_stored(seen):
@@ -76,7 +104,17 @@ def test_this_machine_is_forecast_through_node_exporter(seen):
 
 
 def test_a_healthy_fleet_pages_nobody(seen):
-    assert seen.active("FleetcastServerP1") == set()
+    """Watched for longer than the alert's `for` and the route's waiting time, which are 3 s and 1 s here."""
+    evaluations = 'prometheus_rule_group_iterations_total{rule_group=~".*;fleetcast-servers"}'
+    enough = seen.value(evaluations) + 10
+    false_alarms: set[str] = set()
+
+    def watched() -> bool:
+        false_alarms.update(seen.active("FleetcastServerP1"), seen.paged("firing"))
+        return seen.value(evaluations) >= enough
+
+    await_true(watched, 60, "the rules about servers were evaluated ten times more")
+    assert not false_alarms
 
 
 def test_critical_pages_the_affected_servers_and_only_those_and_healthy_resolves_them(seen):

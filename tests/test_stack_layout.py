@@ -56,4 +56,4 @@ def test_words_of_a_command_are_placed_in_the_layout():
     assert layout.place("--web.listen-address=127.0.0.1:9090") == "--web.listen-address=127.0.0.1:7"
     assert layout.place("cfg:server.http_port=3000") == "cfg:server.http_port=8"
     assert layout.place("--cluster.listen-address=") == "--cluster.listen-address="
-    assert layout.place("--web.enable-lifecycle") == "--web.enable-lifecycle"
+    assert layout.place("--no-collector.systemd") == "--no-collector.systemd"

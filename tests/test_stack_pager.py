@@ -29,9 +29,9 @@ class Served:
         self.server = PagerServer(("127.0.0.1", 0), Pager(self.lines.append, lambda: NOW))
         self.url = f"http://127.0.0.1:{self.server.port}"
 
-    def post(self, path: str, body) -> requests.Response:
+    def post(self, path: str, body, content_type: str | None = "application/json") -> requests.Response:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return requests.post(self.url + path, data=data, timeout=5)
+        return requests.post(self.url + path, data=data, headers={"Content-Type": content_type}, timeout=5)
 
     def received(self) -> list[dict]:
         return requests.get(self.url + "/received", timeout=5).json()["received"]
@@ -147,6 +147,18 @@ def test_a_body_that_is_no_webhook_is_refused_with_the_field_and_nothing_is_kept
     assert answer.status_code == 400
     assert answer.json()["error"].startswith(message)
     assert pager.received() == []
+
+
+@pytest.mark.parametrize("given", ["text/plain", "application/x-www-form-urlencoded", None])
+def test_another_content_type_is_refused_by_name_and_nothing_is_kept(pager: Served, given: str | None):
+    answer = pager.post("/page", {"alerts": [ALERT]}, given)
+    assert answer.status_code == 415
+    assert answer.json()["error"] == f"Content-Type: expected application/json, found {given or 'none'}"
+    assert (pager.received(), pager.lines) == ([], [])
+
+
+def test_a_content_type_with_a_character_set_is_taken(pager: Served):
+    assert pager.post("/page", {"alerts": [ALERT]}, "Application/JSON; charset=utf-8").status_code == 200
 
 
 def test_an_unknown_address_names_the_known_ones(pager: Served):

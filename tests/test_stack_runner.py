@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from stack import AlreadyRunning, PartFailed
+from stack import AlreadyRunning, PartFailed, leftovers
 from stack.layout import PORTS, ROOT, Layout
 from stack.parts import Part, Plan
+from stack.preflight import is_free
 from stack.ready import wait_ready
 from stack.runner import Runner, render_config, socket_path
 from stack.up import Stack, Watch
@@ -124,6 +125,47 @@ def test_nothing_is_left_when_the_starting_process_is_killed(layout: Layout):
         pid = int(process.stdout.readline())
         process.kill()
     until(lambda: not alive(pid), "the part's end")
+
+
+def killed(runner: Runner) -> list[int]:
+    """The pids of the parts of a supervisord that was just killed."""
+    pids = [state.pid for state in runner.states().values()]
+    assert all(map(alive, pids))
+    os.kill(runner._ask("getPID"), signal.SIGKILL)
+    return pids
+
+
+def test_the_parts_end_by_themselves_when_supervisord_is_killed(runner: Runner, layout: Layout):
+    until(lambda: all(state.state == "RUNNING" for state in runner.states().values()), "running")
+    watch = Watch(runner)
+    pids = killed(runner)
+    until(lambda: not any(map(alive, pids)), "the parts' end", 10)
+    assert is_free(layout.ports["pager"])
+    until(lambda: not runner.alive, "supervisord's end")
+    assert watch.news() == []
+
+
+def test_stopping_ends_what_a_killed_supervisord_left_and_only_that(layout: Layout):
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    child = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])"
+    stubborn = f"{deaf}; {child}; print('deaf', flush=True); time.sleep(600)"
+    parts = [serving(layout), Part("stubborn", (sys.executable, "-c", stubborn), 1, "/")]
+    other = {**os.environ, "SUPERVISOR_SERVER_URL": f"unix://{socket_path(layout)}.other"}
+    with (
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], env=other) as stranger,
+        Runner(layout, parts) as running,
+    ):
+        try:
+            until(lambda: "deaf" in running.last_lines("stubborn"), "the part's first line")
+            until(lambda: len(leftovers.find(socket_path(layout))) == 3, "the child of a part")
+            pids = leftovers.find(socket_path(layout))
+            assert set(killed(running)) < set(pids)
+            running.stop()
+            assert not any(map(alive, pids))
+            assert is_free(layout.ports["pager"])
+            assert alive(stranger.pid)
+        finally:
+            stranger.kill()
 
 
 def test_a_stack_that_runs_already_is_not_started_twice(runner: Runner, layout: Layout):

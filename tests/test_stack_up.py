@@ -1,6 +1,8 @@
 """`make up` from its first line to its last, with small parts."""
 
+import errno
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -9,6 +11,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -17,6 +20,7 @@ import pytest
 from stack.layout import PORTS, ROOT, Layout
 from stack.parts import Part, Plan, write_targets
 from stack.ready import first_page, render, summary, table
+from stack.remedies import explain
 from stack.up import Stack, run
 
 PAGES: dict[str, str] = {}
@@ -109,22 +113,71 @@ def test_the_summary_says_how_many_servers_are_forecast_and_how(site: Layout):
     assert summary(site) == "20 servers. Model is ready."
 
 
+@contextmanager
+def handlers_kept() -> Iterator[None]:
+    """Gives this process its signal handlers back."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    handlers = [signal.getsignal(number) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, handlers, strict=True):
+            signal.signal(number, handler)
+
+
 def test_a_taken_port_ends_the_start_and_leaves_what_is_there_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ):
-    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
-    try:
-        with socket.create_server(("127.0.0.1", 0)) as holder:
-            port = holder.getsockname()[1]
-            layout = Layout(ROOT, tmp_path / "data", tmp_path / "config", ROOT, PORTS)
-            write_targets(layout, ["node-exporter"])  # by whoever holds the port
-            assert run(Stack(layout, Plan((Part("exporter", ("true",), port, "/"),), (), False)), 5) == 1
-    finally:
-        for number, handler in zip((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), handlers, strict=True):
-            signal.signal(number, handler)
+    with handlers_kept(), socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        layout = Layout(ROOT, tmp_path / "data", tmp_path / "config", ROOT, PORTS)
+        write_targets(layout, ["node-exporter"])  # by whoever holds the port
+        assert run(Stack(layout, Plan((Part("exporter", ("true",), port, "/"),), (), False)), 5) == 1
     assert f"stack: port {port} is taken, exporter needs it" in capsys.readouterr().err
     assert not (tmp_path / "data").exists()
     assert (tmp_path / "config" / "prometheus" / "targets" / "node.yml").exists()
+
+
+def test_a_data_folder_under_a_file_ends_the_start_with_one_line(
+    tmp_path: Path, free_port: int, capsys: pytest.CaptureFixture
+):
+    (tmp_path / "file").write_text("mine")
+    layout = Layout(ROOT, tmp_path / "file" / "data", tmp_path / "config", ROOT, PORTS)
+    with handlers_kept():
+        assert run(Stack(layout, Plan((Part("exporter", ("true",), free_port, "/"),), (), False)), 5) == 1
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said == (
+        f"stack: {tmp_path}/file/data/logs: Not a directory; a file is where a folder is needed: move it away, "
+        "then start again"
+    )
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_full_disk_is_named_even_where_the_system_names_no_path(
+    tmp_path: Path, free_port: int, capsys: pytest.CaptureFixture
+):
+    """/dev/full is a disk that is always full."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "supervisord.conf").symlink_to("/dev/full")
+    layout = Layout(ROOT, tmp_path / "data", tmp_path / "config", ROOT, PORTS)
+    stack = Stack(layout, Plan((Part("exporter", ("true",), free_port, "/"),), (), False))
+    stack.prepare = lambda: None
+    with handlers_kept():
+        assert run(stack, 5) == 1
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said == (
+        f"stack: {tmp_path}/data: No space left on device; free some space on that disk, then start again"
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [(errno.EACCES, "chown"), (errno.EROFS, "writable"), (errno.EDQUOT, "quota"), (errno.EIO, "repair that")],
+)
+def test_every_other_error_of_the_system_has_path_problem_and_remedy_too(number: int, remedy: str):
+    text = explain(OSError(number, os.strerror(number), "/some/where"), Path("/else"))
+    assert text.startswith(f"/some/where: {os.strerror(number)}; ")
+    assert remedy in text and text.endswith(", then start again") and "\n" not in text
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -16,8 +16,8 @@ from forecaster import features
 from forecaster.features import MIN_STEPS, UNKNOWN, Encoding, Scaling
 
 MINUTE, DAY = 60.0, 86400.0
-SCENARIO_DAYS = 1.5  # mean days between scenarios in training: rare enough that p90 does not expect one within 8 hours
-RESTLESS_ROWS, RESTLESS_SHARE = 0.03, 0.3  # the 3 % of windows that moved most make 30 % of a training batch
+SCENARIO_DAYS = 2.0  # mean days between scenarios in training: rare enough that p90 does not expect one within 8 hours
+RESTLESS_ROWS, RESTLESS_SHARE = 0.03, 0.3  # the 3 % of windows in most motion or furthest out make 30 % of a batch
 
 
 class DatasetError(ValueError):
@@ -149,14 +149,14 @@ class Windows:
         self._restless = self._find_restless()
 
     def _find_restless(self) -> np.ndarray:
-        """int32 (rows, 3): history, server, now of the windows whose last two steps moved the most."""
+        """int32 (rows, 3): history, server, now of the windows that moved the most or stand far out."""
         scores = []
         for h, s, room in zip(self.histories, self.stride, self.room, strict=True):
             first = (self.encoding.encoder_steps - 1) * s
             z = self.encoding.scale(h.values.reshape(-1, len(h.signals))).reshape(h.values.shape)
             now = z[first : first + room]
             moves = [np.abs(now - z[first - lag * s : first - lag * s + room]).max(-1) for lag in (1, 2)]
-            scores.append(np.nan_to_num(np.maximum(*moves)))
+            scores.append(np.nan_to_num(np.maximum.reduce([*moves, np.abs(now).max(-1) / 2])))
         limit = np.quantile(np.concatenate([score[::7].ravel() for score in scores]), 1 - RESTLESS_ROWS)
         rows = []
         for i, score in enumerate(scores):

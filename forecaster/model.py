@@ -64,7 +64,7 @@ class Model:
         device: torch.device,
     ):
         self.encoding, self.architecture, self.device = encoding, architecture, device
-        self.facts, self.report = facts, report
+        self.facts, self.report, self.weights = facts, report, weights
         tensors = {name: torch.as_tensor(value, device=device) for name, value in weights.items()}
         try:
             self._network = Tft(tensors, encoding, architecture.heads, len(architecture.quantiles))

@@ -160,14 +160,18 @@ def fit(
     device: str,
     progress: bool,
     about: dict,
+    start: dict[str, np.ndarray] | None = None,
 ) -> dict:
     """Train, evaluate on the validation windows and write the artifact; returns its accuracy report.
 
     epochs x batches steps of ``rows`` windows each; stops after ``patience`` epochs without a better validation loss.
+    start: weights of an earlier artifact with the same encoding to go on from.
     """
     pl.seed_everything(seed, workers=True, verbose=False)
     encoding, chosen = training.encoding, choose_device(device)
     module = Training(encoding, architecture, learning_rate, epochs * batches)
+    if start is not None:
+        module.network.load_state_dict({k: torch.as_tensor(v) for k, v in start.items()}, strict=False)
     best = _KeepBest()
     bar = [TQDMProgressBar(refresh_rate=10)] if progress else []
     started = time.monotonic()

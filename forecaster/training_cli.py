@@ -33,6 +33,7 @@ def add_command(commands, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fleet.file", dest="fleet_file", default=None, metavar="FILE", help="fleet file of the simulation"
     )
+    parser.add_argument("--start-from", type=Path, default=None, metavar="DIR", help="artifact folder to go on from")
     parser.add_argument("--epochs", type=int, default=22, help="at most this many epochs (default: %(default)d)")
     parser.add_argument("--batches", type=int, default=100, help="batches per epoch (default: %(default)d)")
     parser.add_argument("--rows", type=int, default=128, help="windows per batch (default: %(default)d)")
@@ -52,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     config = read_config(arguments)
     try:
         from forecaster import dataset, train
-        from forecaster.model import Architecture, ModelError
+        from forecaster.model import Architecture, Model, ModelError
     except ImportError as error:
         raise SettingsError(
             f"train: {error.name} is not installed; install the training extra: pip install 'fleetcast[train]'"
@@ -67,18 +68,29 @@ def run(arguments: argparse.Namespace) -> int:
             )
         training, validation, about = (_from_prometheus if arguments.source else _from_simulator)(arguments, config)
         bounds = {name: (signal.min, signal.max) for name, signal in config.signals.items()}
-        encoding = dataset.fit_encoding(training, bounds, config.step, config.encoder_steps, 96, config.timezone)
+        begun = Model.load(arguments.start_from, "cpu") if arguments.start_from else None
+        if begun is not None and begun.encoding.signals != tuple(config.signals):
+            raise ModelError(
+                f"{arguments.start_from} has the signals {', '.join(begun.encoding.signals)}; expected those of "
+                f"{arguments.config_file}: {', '.join(config.signals)}"
+            )
+        encoding = (
+            begun.encoding
+            if begun
+            else dataset.fit_encoding(training, bounds, config.step, config.encoder_steps, 96, config.timezone)
+        )
         about |= {
             "name": arguments.name or arguments.output.name,
             "config": Path(arguments.config_file).stem,
             "trained": datetime.now(UTC).date().isoformat(),
             "signals": list(encoding.signals),
+            "started_from": begun.facts["weights_sha256"][:12] if begun else None,
             "settings": {key: getattr(arguments, key) for key in ("epochs", "batches", "rows", "learning_rate")},
         }
         report = train.fit(
             dataset.Windows(training, encoding),
             dataset.Windows(validation, encoding),
-            Architecture(),
+            begun.architecture if begun else Architecture(),
             arguments.output,
             epochs=arguments.epochs,
             batches=arguments.batches,
@@ -89,6 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
             device=arguments.device,
             progress=sys.stderr.isatty(),
             about=about,
+            start=begun.weights if begun else None,
         )
     except (dataset.DatasetError, ModelError, SourceError) as error:
         raise SettingsError(f"train: {error}") from error

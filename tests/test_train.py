@@ -104,6 +104,17 @@ def test_the_command_line_trains_from_the_simulator(tmp_path, capsys):
     assert Model.load(tmp_path / "m", "cpu").facts["data"] == "simulator"
 
 
+def test_training_goes_on_from_an_earlier_model(trained, tmp_path, capsys):
+    folder, _ = trained
+    settings = ["--fleets", "1", "--days", "1", "--epochs", "1", "--batches", "1", "--rows", "4", "--learning-rate", "1e-9"]
+    assert main(["train", "--output", str(tmp_path / "m"), "--start-from", str(folder), *settings]) == 0
+    before, after = Model.load(folder, "cpu"), Model.load(tmp_path / "m", "cpu")
+    assert after.encoding == before.encoding
+    assert after.facts["started_from"] == before.facts["weights_sha256"][:12]
+    name = "output_layer.weight"
+    np.testing.assert_allclose(after.weights[name], before.weights[name], atol=1e-6)
+
+
 def test_training_on_signals_the_simulator_lacks_says_which(tmp_path, capsys):
     assert main(["train", "--config.file", "node_exporter", "--output", str(tmp_path / "m")]) == 1
     assert "the simulator has the signals cpu_pct" in capsys.readouterr().err

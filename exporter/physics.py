@@ -13,7 +13,8 @@ from exporter.profiles import Dynamics
 
 LOAD_DRIVEN = np.array([1, 0, 1, 0, 1, 1, 0, 0], bool)  # cpu, disk, network in and out share the load noise
 CEILING = np.array([100, 100, np.inf, np.inf, np.inf, np.inf, 1, np.inf])  # physical bounds; all are >= 0
-MEMORY_DAILY, MEMORY_TROUBLE = 0.15, 0.7  # memory's response to the daily curve and to a state's multiplier
+MEMORY_DAILY = 0.15  # memory's response to the daily curve
+MEMORY_BUSY, MEMORY_DISTRESS = 0.4, 0.7  # its response to a multiplier: sessions and buffers; leaks and queues
 CALM = 0.7  # a server in distress is pinned by its trouble: this share of its noise is gone
 
 
@@ -49,13 +50,13 @@ def respond(
     share = np.where(LOAD_DRIVEN, dynamics.shared_share, 0.0)
     noise = np.sqrt(share) * shared[..., None] + np.sqrt(1 - share) * own
     noise = np.clip(noise, -2.5, 2.5) * (dynamics.noise_share * (1 - CALM * distress))[..., None]
-    base = np.maximum(mean + std * noise, 0.1 * mean)
-    out = base * np.where(LOAD_DRIVEN, (daily * multiplier)[..., None], 1.0)
+    level = mean * np.where(LOAD_DRIVEN, multiplier[..., None], 1.0)  # noise does not grow with a state's multiplier
+    out = np.maximum(level + std * noise, 0.1 * mean) * np.where(LOAD_DRIVEN, daily[..., None], 1.0)
+    response = MEMORY_BUSY + distress * (MEMORY_DISTRESS - MEMORY_BUSY)
     cpu = out[..., 0] / 100
-    memory = out[..., 1] * (1 + MEMORY_DAILY * (daily - 1)) * (1 + MEMORY_TROUBLE * (multiplier - 1)) / 100
+    memory = out[..., 1] * (1 + MEMORY_DAILY * (daily - 1)) * (1 + response * (multiplier - 1)) / 100
     traffic = 0.8 + 0.2 * daily
-    out[..., 0] = saturate(100 * cpu)
-    out[..., 1] = saturate(100 * memory)
+    out[..., 0], out[..., 1] = saturate(100 * cpu), saturate(100 * memory)
     out[..., 3] *= traffic * (1 + 90 * knee(cpu, 0.7) ** 2)
     out[..., 6] = np.minimum(out[..., 6] * (1 + 150 * knee(cpu, 0.8) ** 2), 1.0)
     out[..., 7] *= traffic * (1 + 40 * knee(memory, 0.8) ** 2)

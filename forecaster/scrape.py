@@ -109,10 +109,10 @@ class ScrapeSource:
             self._thread.start()
 
     def close(self) -> None:
-        """Ends the thread and closes the connections; returns within the time one round takes."""
+        """Ends the thread and closes the connections; a target that hangs only loses its last sample."""
         self._stop.set()
         if self._thread is not None:
-            self._thread.join(self._timeout + 1.0)
+            self._thread.join(0.5)
             self._thread = None
         self._session.close()
 

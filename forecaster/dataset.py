@@ -109,7 +109,7 @@ def fit_encoding(
     probe = Encoding((), (), (), tuple(range(1, 13)), step, encoder_steps, horizon, timezone)
     months = set()
     for h in histories:
-        _, calendar = features._clock(
+        _, calendar = features.clock_inputs(
             probe, h.start + np.arange(0, len(h.values) * h.resolution, DAY)[:, None], np.zeros(1)
         )
         months |= set(calendar[..., 1].ravel().tolist())

@@ -150,7 +150,7 @@ def batch(
     """
     observed = encoding.scale(window[..., -length:]).transpose(0, 2, 1)
     offsets = np.arange(1 - length, encoding.horizon + 1)
-    clock, calendar = _clock(encoding, instants[:, None] + offsets * encoding.step, offsets)
+    clock, calendar = clock_inputs(encoding, instants[:, None] + offsets * encoding.step, offsets)
     return {
         "encoder_observed": observed,
         "clock": clock,
@@ -160,7 +160,8 @@ def batch(
     }
 
 
-def _clock(encoding: Encoding, instants: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def clock_inputs(encoding: Encoding, instants: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Clock float32 (B, steps, 4) and calendar int64 (B, steps, 2) of instants (B, steps), Unix seconds."""
     hours = np.floor(instants / 3600).astype(np.int64)
     unique, place = np.unique(hours, return_inverse=True)
     zone = UTC if encoding.timezone == "UTC" else ZoneInfo(encoding.timezone)

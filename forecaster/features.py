@@ -16,9 +16,26 @@ MIN_STEPS = 3  # the shortest encoder trained: the trailing means at now, -5 min
 UNKNOWN = 0  # index of "never seen in training" in every vocabulary
 
 CLOCK = ("clock_hour_sin", "clock_hour_cos", "clock_is_weekend", "clock_step")
-CATEGORIES = ("clock_day_of_week", "clock_month")
-STATICS = ("profile", "server")
 LENGTH = "encoder_share"
+
+
+@dataclass(frozen=True)
+class Variables:
+    """The network's inputs by name and kind, in the order they are passed in."""
+
+    static_categories: dict[str, int]  # with the size of each vocabulary
+    static_reals: tuple[str, ...]
+    known_categories: dict[str, int]
+    known_reals: tuple[str, ...]
+    observed: tuple[str, ...]  # reals of the encoder alone
+
+    @property
+    def reals(self) -> tuple[str, ...]:
+        return (*self.static_reals, *self.known_reals, *self.observed)
+
+    @property
+    def categories(self) -> dict[str, int]:
+        return self.static_categories | self.known_categories
 
 
 @dataclass(frozen=True)
@@ -74,24 +91,15 @@ class Encoding:
         return tuple(s.name for s in self.scalings)
 
     @property
-    def observed(self) -> tuple[str, ...]:
-        """Names of the encoder's observed reals; prefixed, for some bare names collide with torch attributes."""
-        return tuple(f"signal_{s}" for s in self.signals)
-
-    @property
-    def reals(self) -> tuple[str, ...]:
-        """Order of the continuous inputs."""
-        return (LENGTH, *CLOCK, *self.observed)
-
-    @property
-    def categories(self) -> dict[str, int]:
-        """Size of each categorical vocabulary, in input order."""
-        return {
-            "profile": len(self.profiles) + 1,
-            "server": len(self.servers) + 1,
-            "clock_day_of_week": 7,
-            "clock_month": 13,
-        }
+    def variables(self) -> Variables:
+        """Names are prefixed, for some bare ones collide with torch attributes."""
+        return Variables(
+            {"profile": len(self.profiles) + 1, "server": len(self.servers) + 1},
+            (LENGTH,),
+            {"clock_day_of_week": 7, "clock_month": 13},
+            CLOCK,
+            tuple(f"signal_{s}" for s in self.signals),
+        )
 
     def to_json(self) -> dict:
         return asdict(self)
@@ -145,18 +153,18 @@ def batch(
 
     window: float32 (B, C, >= length), finite in its last ``length`` steps, newest last, in signal units.
     instants: float64 (B,), Unix seconds of each row's now, or (1,) when all rows share it. identity: int64 (B, 2).
-    Returns encoder_observed float32 (B, length, C), clock float32 (B or 1, length + H, 4), calendar int64
-    (B or 1, length + H, 2), static int64 (B, 2), share float32 (): the encoder's share of its full length.
+    Returns observed float32 (B, length, C), known float32 (B or 1, length + H, 4), calendar int64 (B or 1, length + H,
+    2), static int64 (B, 2), static_reals float32 (B, 1): the encoder's share of its full length.
     """
     observed = encoding.scale(window[..., -length:]).transpose(0, 2, 1)
     offsets = np.arange(1 - length, encoding.horizon + 1)
     clock, calendar = clock_inputs(encoding, instants[:, None] + offsets * encoding.step, offsets)
     return {
-        "encoder_observed": observed,
-        "clock": clock,
+        "observed": observed,
+        "known": clock,
         "calendar": calendar,
         "static": identity,
-        "share": np.float32(length / encoding.encoder_steps),
+        "static_reals": np.full((len(observed), 1), length / encoding.encoder_steps, np.float32),
     }
 
 

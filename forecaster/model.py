@@ -67,7 +67,7 @@ class Model:
         self.facts, self.report, self.weights = facts, report, weights
         tensors = {name: torch.as_tensor(value, device=device) for name, value in weights.items()}
         try:
-            self._network = Tft(tensors, encoding, architecture.heads, len(architecture.quantiles))
+            self._network = Tft(tensors, encoding.variables, architecture.heads)
             self._published = [architecture.quantiles.index(q) for q in PUBLISHED]
             self._rehearse()
         except (LookupError, RuntimeError, ValueError, TypeError) as error:
@@ -144,6 +144,7 @@ class Model:
     def _run(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
         with torch.inference_mode():
             out = self._network({k: torch.as_tensor(v, device=self.device) for k, v in inputs.items()})
+            out = out.unflatten(-1, (len(self.encoding.signals), -1)).transpose(1, 2)
             out = out[..., self._published].float().cpu().numpy()
         return np.sort(self.encoding.unscale(out), -1)  # bounds keep the order; quantiles may cross before sorting
 

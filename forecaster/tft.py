@@ -5,7 +5,9 @@ the same function (Lim et al., arXiv 1912.09363, in that library's variant) with
 scalar input is folded into one multiply when the weights are read, all variables go through one stacked operation
 instead of one small network each, and clock inputs shared by all servers are processed once.
 
-Letters: B rows, T encoder steps, H horizon steps, D hidden size, V variables, E continuous embedding size.
+Built from a module's own parameters it is differentiable, so that training runs through this very pass.
+
+Letters: B rows, T encoder steps, P decoder positions, D hidden size, V variables, E continuous embedding size.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from forecaster.features import CATEGORIES, CLOCK, LENGTH, STATICS, Encoding
+from forecaster.features import Variables
 
 
 class Weights:
@@ -183,27 +185,24 @@ def _table(embedding: Tensor, joint: Tensor, start: int, w: Weights) -> tuple[Te
 class Tft:
     """The network. Built from tensors on one device and of one dtype; calling it needs no gradients."""
 
-    def __init__(self, tensors: Mapping[str, Tensor], encoding: Encoding, heads: int, quantiles: int):
+    def __init__(self, tensors: Mapping[str, Tensor], names: Variables, heads: int):
         w = Weights(tensors)
-        self.encoding, self.quantiles = encoding, quantiles
         lookup = {"embeddings": w / "input_embeddings.embeddings", "prescalers": w / "prescalers"}
-        clock = (*CATEGORIES, *CLOCK)
-        self.select_static = Selection(
-            w / "static_variable_selection", (LENGTH,), STATICS, (*STATICS, LENGTH), **lookup
-        )
-        self.select_encoder = Selection(
-            w / "encoder_variable_selection",
-            (*CLOCK, *encoding.observed),
-            CATEGORIES,
-            (*clock, *encoding.observed),
-            **lookup,
-        )
-        self.select_decoder = Selection(w / "decoder_variable_selection", CLOCK, CATEGORIES, clock, **lookup)
+
+        def selection(kind: str, reals: tuple[str, ...], categories: tuple[str, ...]) -> Selection:
+            return Selection(w / f"{kind}_variable_selection", reals, categories, (*categories, *reals), **lookup)
+
+        self.select_static = selection("static", names.static_reals, names.static_categories)
+        self.select_encoder = selection("encoder", (*names.known_reals, *names.observed), names.known_categories)
+        self.select_decoder = selection("decoder", names.known_reals, names.known_categories)
         self.contexts = [
             Residual(w / f"static_context_{name}")
             for name in ("variable_selection", "initial_hidden_lstm", "initial_cell_lstm", "enrichment")
         ]
-        self.encoder, self.decoder = (_lstm(w / f"lstm_{name}") for name in ("encoder", "decoder"))
+        self.encoder, self.decoder = (
+            [w[f"lstm_{name}.{part}_l0"] for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+            for name in ("encoder", "decoder")
+        )
         self.post_lstm = Gate(w / "post_lstm_gate_encoder", w / "post_lstm_add_norm_encoder.norm")
         self.enrich = Residual(w / "static_enrichment")
         a = w / "multihead_attn"
@@ -216,23 +215,26 @@ class Tft:
         self.pre_output = Gate(w / "pre_output_gate_norm.glu", w / "pre_output_gate_norm.add_norm.norm")
         self.output = [w["output_layer.weight"], w["output_layer.bias"]]
 
-    def __call__(self, x: dict[str, Tensor]) -> Tensor:
-        """Inputs as from ``features.batch`` -> (B, C, H, Q) in model units."""
-        rows, steps = x["encoder_observed"].shape[:2]
-        static = self.select_static(x["share"].expand(rows)[:, None], x["static"])
+    def __call__(self, x: Mapping[str, Tensor]) -> Tensor:
+        """Inputs as from ``features`` -> (B, P, outputs of one position) in model units.
+
+        observed (B, T, observed reals); known (B or 1, T + P, known reals) and calendar (B or 1, T + P, categories),
+        one row where all share it; static int64 (B, categories) and static_reals (B, static reals).
+        """
+        rows, steps = x["observed"].shape[:2]
+        static = self.select_static(x["static_reals"], x["static"])
         selection, hidden, cell, enrichment = (grn(static) for grn in self.contexts)
-        clock, calendar = x["clock"], x["calendar"]
-        past = torch.cat([clock[:, :steps].expand(rows, -1, -1), x["encoder_observed"]], -1)
+        known, calendar = x["known"], x["calendar"]
+        past = torch.cat([known[:, :steps].expand(rows, -1, -1), x["observed"]], -1)
         past = self.select_encoder(past, calendar[:, :steps].expand(rows, -1, -1), selection[:, None])
-        future = self.select_decoder(clock[:, steps:], calendar[:, steps:], selection[:, None])
-        encoded, state = self.encoder(past, (hidden[None], cell[None]))
-        decoded, _ = self.decoder(future, state)
+        future = self.select_decoder(known[:, steps:], calendar[:, steps:], selection[:, None])
+        encoded, state = _lstm(self.encoder, past, (hidden[None], cell[None]))
+        decoded, _ = _lstm(self.decoder, future, state)
         local = self.post_lstm(torch.cat([encoded, decoded], 1), torch.cat([past, future], 1))
         enriched = self.enrich(local, enrichment[:, None])
         attended = self.post_attention(self._attend(enriched, steps), enriched[:, steps:])
         out = self.pre_output(self.feed_forward(attended), local[:, steps:])
-        out = F.linear(out, *self.output)
-        return out.unflatten(-1, (len(self.encoding.signals), self.quantiles)).transpose(1, 2)
+        return F.linear(out, *self.output)
 
     def _attend(self, x: Tensor, steps: int) -> Tensor:
         """Interpretable attention: heads share the values, so their mean is taken before values are mixed."""
@@ -245,10 +247,10 @@ class Tft:
         return attention @ F.linear(x, *self.value)
 
 
-def _lstm(w: Weights) -> torch.nn.LSTM:
-    width = w["weight_hh_l0"].shape[1]
-    lstm = torch.nn.LSTM(
-        w["weight_ih_l0"].shape[1], width, batch_first=True, device=w["bias_ih_l0"].device, dtype=w["bias_ih_l0"].dtype
-    )
-    lstm.load_state_dict({name: w[name] for name in lstm.state_dict()})
-    return lstm.eval()
+def _lstm(
+    weights: list[Tensor], x: Tensor, state: tuple[Tensor, Tensor]
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """One batch-first layer from weights that may belong to another module."""
+    grad = torch.is_grad_enabled()
+    out, hidden, cell = torch.lstm(x, state, weights, True, 1, 0.0, grad, False, True)
+    return out, (hidden, cell)

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from forecaster import features
 from forecaster.dataset import Windows, training_batches
-from forecaster.features import CATEGORIES, CLOCK, LENGTH, STATICS, Encoding
+from forecaster.features import Encoding, Variables
 from forecaster.model import Architecture, choose_device, write_artifact
 
 QUANTILES = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
@@ -37,49 +37,41 @@ class Network(TemporalFusionTransformer):
         return prediction
 
 
-def build_network(encoding: Encoding, architecture: Architecture) -> Network:
-    """A fresh network for these inputs: one output of C x Q values per horizon step."""
-    embeddings = {name: (size, min(round(1.6 * size**0.56), 12)) for name, size in encoding.categories.items()}
-    clock = [*CLOCK]
+def build_network(names: Variables, architecture: Architecture, encoder_steps: int, outputs: int) -> Network:
+    """A fresh network for these inputs, with ``outputs`` values per decoder position."""
     with warnings.catch_warnings():  # the library warns about its own way of saving its loss
         warnings.filterwarnings("ignore", "Attribute '(loss|logging_metrics)' is an instance of", UserWarning)
-        return _network(encoding, architecture, embeddings, clock)
+        return Network(
+            hidden_size=architecture.hidden,
+            attention_head_size=architecture.heads,
+            dropout=architecture.dropout,
+            hidden_continuous_size=architecture.continuous,
+            lstm_layers=1,
+            output_size=outputs,
+            loss=QuantileLoss(list(architecture.quantiles)),
+            max_encoder_length=encoder_steps,
+            static_categoricals=[*names.static_categories],
+            static_reals=[*names.static_reals],
+            time_varying_categoricals_encoder=[*names.known_categories],
+            time_varying_categoricals_decoder=[*names.known_categories],
+            time_varying_reals_encoder=[*names.known_reals, *names.observed],
+            time_varying_reals_decoder=[*names.known_reals],
+            x_reals=[*names.reals],
+            x_categoricals=[*names.categories],
+            embedding_sizes={n: (size, min(round(1.6 * size**0.56), 12)) for n, size in names.categories.items()},
+            embedding_labels={},
+            learning_rate=1e-3,
+            log_interval=-1,
+        )
 
 
-def _network(
-    encoding: Encoding, architecture: Architecture, embeddings: dict[str, tuple[int, int]], clock: list[str]
-) -> Network:
-    return Network(
-        hidden_size=architecture.hidden,
-        attention_head_size=architecture.heads,
-        dropout=architecture.dropout,
-        hidden_continuous_size=architecture.continuous,
-        lstm_layers=1,
-        output_size=len(encoding.signals) * len(architecture.quantiles),
-        loss=QuantileLoss(list(architecture.quantiles)),
-        max_encoder_length=encoding.encoder_steps,
-        static_categoricals=[*STATICS],
-        static_reals=[LENGTH],
-        time_varying_categoricals_encoder=[*CATEGORIES],
-        time_varying_categoricals_decoder=[*CATEGORIES],
-        time_varying_reals_encoder=[*clock, *encoding.observed],
-        time_varying_reals_decoder=clock,
-        x_reals=[*encoding.reals],
-        x_categoricals=[*encoding.categories],
-        embedding_sizes=embeddings,
-        embedding_labels={},
-        learning_rate=1e-3,
-        log_interval=-1,
-    )
-
-
-def library_inputs(encoding: Encoding, x: dict[str, Tensor]) -> dict[str, Tensor]:
-    """features.batch's tensors in the layout of pytorch-forecasting's forward()."""
-    rows, steps, _ = x["encoder_observed"].shape
-    total = steps + encoding.horizon
-    observed = torch.nn.functional.pad(x["encoder_observed"], (0, 0, 0, encoding.horizon))
-    clock, calendar = x["clock"].expand(rows, -1, -1), x["calendar"].expand(rows, -1, -1)
-    reals = torch.cat([x["share"].expand(rows, total)[..., None], clock, observed], -1)
+def library_inputs(x: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of features.py in the layout of pytorch-forecasting's forward()."""
+    rows, steps, _ = x["observed"].shape
+    total = x["known"].shape[1]
+    observed = torch.nn.functional.pad(x["observed"], (0, 0, 0, total - steps))
+    known, calendar = x["known"].expand(rows, -1, -1), x["calendar"].expand(rows, -1, -1)
+    reals = torch.cat([x["static_reals"][:, None].expand(-1, total, -1), known, observed], -1)
     cats = torch.cat([x["static"][:, None].expand(-1, total, -1), calendar], -1)
     return {
         "encoder_cont": reals[:, :steps],
@@ -87,7 +79,7 @@ def library_inputs(encoding: Encoding, x: dict[str, Tensor]) -> dict[str, Tensor
         "encoder_cat": cats[:, :steps],
         "decoder_cat": cats[:, steps:],
         "encoder_lengths": torch.full((rows,), steps, device=reals.device),
-        "decoder_lengths": torch.full((rows,), encoding.horizon, device=reals.device),
+        "decoder_lengths": torch.full((rows,), total - steps, device=reals.device),
         "target_scale": torch.ones(rows, 2, device=reals.device),
     }
 
@@ -106,7 +98,9 @@ class Training(pl.LightningModule):
     def __init__(self, encoding: Encoding, architecture: Architecture, learning_rate: float, steps: int):
         super().__init__()
         self.encoding, self.learning_rate, self.steps = encoding, learning_rate, steps
-        self.network = build_network(encoding, architecture)
+        self.network = build_network(
+            encoding.variables, architecture, encoding.encoder_steps, len(encoding.signals) * len(architecture.quantiles)
+        )
         self.shape = (len(encoding.signals), len(architecture.quantiles))
         self.register_buffer("quantiles", torch.tensor(architecture.quantiles))
         self.register_buffer(
@@ -115,7 +109,7 @@ class Training(pl.LightningModule):
 
     def loss(self, batch: tuple[dict[str, Tensor], Tensor]) -> Tensor:
         inputs, target = batch
-        out = self.network(library_inputs(self.encoding, inputs))["prediction"]
+        out = self.network(library_inputs(inputs))["prediction"]
         return pinball(out.unflatten(-1, self.shape).transpose(1, 2), target, self.quantiles, self.weights)
 
     def training_step(self, batch, _):
@@ -245,7 +239,7 @@ def evaluate(
         past, steps = features.usable(past)
         keep = steps >= encoding.encoder_steps
         inputs = features.batch(encoding, past[keep], encoding.encoder_steps, instants[keep], identity[keep])
-        tensors = library_inputs(encoding, {k: torch.as_tensor(v, device=device) for k, v in inputs.items()})
+        tensors = library_inputs({k: torch.as_tensor(v, device=device) for k, v in inputs.items()})
         out = network(tensors)["prediction"].unflatten(-1, (len(encoding.signals), -1)).transpose(1, 2)
         values = np.stack([encoding.unscale(out[..., q].cpu().numpy()) for q in at], -1)
         total.append((np.sort(values, -1), future[keep]))

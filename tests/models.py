@@ -34,7 +34,7 @@ def network():
     from forecaster.train import build_network
 
     torch.manual_seed(3)
-    return build_network(windows().encoding, TINY).eval()
+    return build_network(windows().encoding.variables, TINY, 24, 8 * len(TINY.quantiles)).eval()
 
 
 def write_untrained(folder: Path) -> Path:

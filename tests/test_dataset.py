@@ -80,7 +80,7 @@ def test_restless_windows_are_chosen_by_their_past_alone():
 
 def test_training_batches_are_reproducible_and_train_the_unknown():
     first, again = (list(training_batches(windows(), 64, 6, seed=3)) for _ in range(2))
-    lengths = {inputs["encoder_observed"].shape[1] for inputs, _ in first}
+    lengths = {inputs["observed"].shape[1] for inputs, _ in first}
     assert len(lengths) > 1 and max(lengths) <= 24 and min(lengths) >= 3
     for (a, target_a), (b, target_b) in zip(first, again, strict=True):
         np.testing.assert_array_equal(target_a, target_b)
@@ -97,7 +97,7 @@ def test_unobserved_targets_stay_nan_and_rows_without_history_are_left_out():
     holed = History(MONDAY, 60.0, METRICS, history().servers, history().profiles, holey)
     batch = list(training_batches(Windows([holed], windows().encoding), 256, 4, seed=0))
     assert any(len(target) < 256 for _, target in batch)
-    assert all(np.isfinite(inputs["encoder_observed"]).all() for inputs, _ in batch)
+    assert all(np.isfinite(inputs["observed"]).all() for inputs, _ in batch)
 
 
 def test_a_history_too_short_for_one_window_says_how_much_is_needed():

@@ -95,26 +95,26 @@ def test_a_new_server_has_as_many_usable_steps_as_it_has_history():
 
 def test_a_batch_has_the_documented_shapes_and_types():
     inputs = features.batch(encoding(), window(), 12, np.array([NOW]), np.zeros((1, 2), np.int64))
-    assert inputs["encoder_observed"].shape == (1, 12, 2) and inputs["encoder_observed"].dtype == np.float32
-    assert inputs["clock"].shape == (1, 108, 4) and inputs["clock"].dtype == np.float32
+    assert inputs["observed"].shape == (1, 12, 2) and inputs["observed"].dtype == np.float32
+    assert inputs["known"].shape == (1, 108, 4) and inputs["known"].dtype == np.float32
     assert inputs["calendar"].shape == (1, 108, 2) and inputs["calendar"].dtype == np.int64
-    assert inputs["share"] == np.float32(0.5)
-    np.testing.assert_allclose(inputs["encoder_observed"][0, -1], encoding().scale(window())[0, :, -1])
+    assert inputs["static_reals"].tolist() == [[0.5]]
+    np.testing.assert_allclose(inputs["observed"][0, -1], encoding().scale(window())[0, :, -1])
 
 
 def test_the_clock_tells_hour_weekday_and_month_of_every_step():
     inputs = features.batch(encoding(), window(), 24, np.array([NOW]), np.zeros((1, 2), np.int64))
-    sin, cos, weekend, step = inputs["clock"][0, 23]
+    sin, cos, weekend, step = inputs["known"][0, 23]
     assert (round(float(sin), 6), round(float(cos), 6), weekend, step) == (-1.0, 0.0, 1.0, 0.0)
     assert inputs["calendar"][0, 23].tolist() == [5, 3]
     assert inputs["calendar"][0, 23 + 73].tolist() == [6, 3], "six hours and a step later it is Sunday"
-    assert inputs["clock"][0, -1, 3] == 1.0
+    assert inputs["known"][0, -1, 3] == 1.0
 
 
 def test_the_clock_follows_the_time_zone_of_the_users():
     berlin = features.batch(encoding("Europe/Berlin"), window(), 3, np.array([NOW - 3600]), np.zeros((1, 2), np.int64))
     utc = features.batch(encoding(), window(), 3, np.array([NOW]), np.zeros((1, 2), np.int64))
-    np.testing.assert_allclose(berlin["clock"], utc["clock"], atol=1e-6)
+    np.testing.assert_allclose(berlin["known"], utc["known"], atol=1e-6)
 
 
 def test_a_month_unseen_in_training_is_unknown():

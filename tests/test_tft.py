@@ -23,19 +23,19 @@ def inputs(rows: int, length: int, shared_clock: bool) -> dict[str, torch.Tensor
 def test_the_served_network_agrees_with_the_library_on_the_same_weights(rows, length, shared_clock):
     encoding = windows().encoding
     x = inputs(rows, length, shared_clock)
-    served = Tft(network().state_dict(), encoding, TINY.heads, len(TINY.quantiles))
+    served = Tft(network().state_dict(), encoding.variables, TINY.heads)
     with torch.inference_mode():
-        expected = network()(library_inputs(encoding, x))["prediction"].unflatten(-1, (8, 3)).transpose(1, 2)
+        expected = network()(library_inputs(x))["prediction"]
         found = served(x)
-    assert found.shape == (rows, 8, 96, 3)
+    assert found.shape == (rows, 96, 8 * 3)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_the_forecast_of_a_server_does_not_depend_on_who_shares_its_batch():
-    served = Tft(network().state_dict(), windows().encoding, TINY.heads, len(TINY.quantiles))
+    served = Tft(network().state_dict(), windows().encoding.variables, TINY.heads)
     together = inputs(6, 24, True)
     with torch.inference_mode():
-        alone = served({k: v[2:3] if k in ("encoder_observed", "static") else v for k, v in together.items()})
+        alone = served({k: v[2:3] if k in ("observed", "static", "static_reals") else v for k, v in together.items()})
         torch.testing.assert_close(served(together)[2:3], alone, atol=1e-5, rtol=1e-5)
 
 
@@ -43,4 +43,4 @@ def test_a_missing_tensor_is_named():
     weights = dict(network().state_dict())
     del weights["static_enrichment.fc1.weight"]
     with pytest.raises(KeyError, match=r"static_enrichment\.fc1\.weight"):
-        Tft(weights, windows().encoding, TINY.heads, len(TINY.quantiles))
+        Tft(weights, windows().encoding.variables, TINY.heads)

@@ -66,9 +66,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     checking.set_defaults(run=_check)
 
-    from forecaster import training_cli  # light: it imports the training libraries when it runs
+    from forecaster import backtest_cli, training_cli  # light: they import heavy libraries when they run
 
     training_cli.add_command(commands, common)
+    backtest_cli.add_command(commands, common)
     return parser
 
 

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from flask import Flask, Response, request
 from prometheus_client import CollectorRegistry
@@ -16,7 +15,7 @@ from forecaster.collector import ForecastCollector
 from forecaster.config import MODEL_STEP, ForecasterConfig
 from forecaster.cycle import Cycle
 from forecaster.landing import fleet_tables, glance
-from forecaster.model import DEFAULT, Model, ModelError
+from forecaster.model import Model, ModelError, folder_of
 from forecaster.readings import Source, SourceError
 from forecaster.remote_read import remote_read_blueprint
 from forecaster.result import Board
@@ -92,7 +91,7 @@ def load_model(config: ForecasterConfig) -> Model | None:
     """The configured model, None for the heuristic by choice; raises ModelError."""
     if config.model is None:
         return None
-    folder = DEFAULT if config.model == "default" else Path(config.model)
+    folder = folder_of(config.model)
     model = Model.load(folder, config.device)
     missing = [name for name in model.encoding.signals if name not in config.signals]
     if missing:

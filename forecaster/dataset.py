@@ -17,6 +17,7 @@ from forecaster.features import MIN_STEPS, UNKNOWN, Encoding, Scaling
 
 MINUTE, DAY = 60.0, 86400.0
 SCENARIO_DAYS = 2.0  # mean days between scenarios in training: rare enough that p90 does not expect one within 8 hours
+SCENARIO_MINUTES = (20.0, 240.0)  # shortest and longest
 RESTLESS_ROWS, RESTLESS_SHARE = 0.03, 0.3  # the 3 % of windows in most motion or furthest out make 30 % of a batch
 
 
@@ -59,14 +60,33 @@ def simulate(
 
     scenario_every: mean days between two scenarios (each 20 minutes to 4 hours long), None for none at all.
     """
+    return simulate_fleet(scheduled(config, start, days, scenario_every, seed), start, days, step)
+
+
+def scheduled(config: FleetConfig, start: float, days: float, scenario_every: float | None, seed: int) -> Fleet:
+    """A fleet with all scenario changes of those days."""
     fleet = Fleet(config)
     if scenario_every is not None:
-        rng, at = np.random.default_rng([seed, 5]), start
-        troubled = [name for name in config.scenarios if name != "healthy"]
-        while (at := at + rng.exponential(scenario_every) * DAY) < start + days * DAY:
-            fleet.set_scenario(str(rng.choice(troubled)), at)
-            at += rng.uniform(20, 240) * MINUTE
-            fleet.set_scenario("healthy", at)
+        rng = np.random.default_rng([seed, 5])
+        for at, name in schedule(tuple(config.scenarios), start, start + days * DAY, scenario_every, rng):
+            fleet.set_scenario(name, at)
+    return fleet
+
+
+def schedule(
+    scenarios: tuple[str, ...], start: float, end: float, every: float, rng: np.random.Generator
+) -> Iterator[tuple[float, str]]:
+    """(instant, scenario) of every change from start on: troubles begin on average ``every`` days apart before ``end``, and
+    end in `healthy` after SCENARIO_MINUTES."""
+    troubled, at = [name for name in scenarios if name != "healthy"], start
+    while (at := at + rng.exponential(every) * DAY) < end:
+        yield at, str(rng.choice(troubled))
+        at += rng.uniform(*SCENARIO_MINUTES) * MINUTE
+        yield at, "healthy"
+
+
+def simulate_fleet(fleet: Fleet, start: float, days: float, step: float) -> History:
+    """Trailing means of ``step`` seconds of that fleet, at one-minute resolution."""
     minutes, width = int(days * 1440), max(int(step // MINUTE), 1)
     values, _ = fleet.trajectory(start - (width - 1) * MINUTE, minutes + width - 1)
     means = sum(values[i : i + minutes] for i in range(width)) / width

@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import tempfile
 from dataclasses import asdict, dataclass
@@ -25,8 +26,14 @@ from forecaster.features import MIN_STEPS, Encoding
 from forecaster.tft import Tft
 
 FORMAT = 1
-DEFAULT = Path(__file__).with_name("models") / "default"
+MODELS = Path(__file__).with_name("models")  # those that ship, by name
+DEFAULT = MODELS / "default"
 PUBLISHED = (0.1, 0.5, 0.9)
+
+
+def folder_of(name: str) -> Path:
+    """The folder of a model that ships, or the path given."""
+    return MODELS / name if re.fullmatch(r"[a-z]+", name) and (MODELS / name).is_dir() else Path(name)
 
 
 class ModelError(Exception):
@@ -122,9 +129,11 @@ class Model:
         }
 
     def forecast(
-        self, window: np.ndarray, instant: float, servers: tuple[str, ...], profiles: tuple[str, ...]
+        self, window: np.ndarray, instant: float | np.ndarray, servers: tuple[str, ...], profiles: tuple[str, ...]
     ) -> tuple[np.ndarray, np.ndarray]:
         """window float32 (S, C, T) in signal units, newest step last -> (values float32 (S, C, H, 3), done bool (S,)).
+
+        instant: Unix seconds of the newest step, one for all or float64 (S,).
 
         done marks servers with at least MIN_STEPS usable steps; the others' values are NaN. Servers with equally
         long histories share one forward pass: normally that is the whole fleet.
@@ -133,10 +142,11 @@ class Model:
         values = np.full(
             (len(window), len(self.encoding.signals), self.encoding.horizon, len(PUBLISHED)), np.nan, np.float32
         )
+        instants = np.atleast_1d(np.asarray(instant, np.float64))
         identity, done = self.encoding.identify(servers, profiles), steps >= MIN_STEPS
         for length in np.unique(steps[done]).tolist():
             rows = np.flatnonzero(steps == length)
-            inputs = features.batch(self.encoding, window[rows], length, np.array([instant]), identity[rows])
+            inputs = features.batch(self.encoding, window[rows], length, instants[rows] if len(instants) > 1 else instants, identity[rows])
             values[rows] = self._run(inputs)
         done &= np.isfinite(values).all((1, 2, 3))  # numbers a network cannot make sense of: the caller has a fallback
         return values, done

@@ -131,46 +131,18 @@ def _from_simulator(arguments, config):
 
 def _from_prometheus(arguments, config):
     """One history from the configured source, its last fifth held out: (training, validation, facts)."""
-    import numpy as np
+    from forecaster.dataset import DatasetError
+    from forecaster.histories import from_prometheus
 
-    from forecaster.app import make_source
-    from forecaster.dataset import DatasetError, History
-
-    source = make_source(config, time.time)
     resolution, end = min(60.0, config.step), time.time() // 60 * 60
-    start, parts = end - arguments.days * DAY, []
-    while start < end:
-        parts.append(source.range(start, min(start + 6 * HOUR, end) - resolution, resolution))
-        start += 6 * HOUR
-    servers = tuple(sorted({s for part in parts for s in part.servers}))
-    if not servers:
-        raise DatasetError(
-            f"the source has no series in the last {arguments.days:g} days; check its address and the queries"
-        )
-    profile_of = {s: p for part in parts for s, p in zip(part.servers, part.profiles, strict=True)}
-    row = {s: i for i, s in enumerate(servers)}
-    values = np.full((sum(len(p.instants) for p in parts), len(servers), len(config.signals)), np.nan, np.float32)
-    at = 0
-    for part in parts:
-        values[at : at + len(part.instants), [row[s] for s in part.servers]] = part.values
-        at += len(part.instants)
-    seen = np.isfinite(values).any((1, 2)).nonzero()[0]
-    first = int(seen[0]) if seen.size else 0
-    history = History(
-        parts[0].instants[0] + first * resolution,
-        resolution,
-        tuple(config.signals),
-        servers,
-        tuple(profile_of[s] for s in servers),
-        values[first:],
-    )
+    history = from_prometheus(config, end - arguments.days * DAY, end, resolution)
     cut, held = int(len(history.values) * 0.8), len(history.values) * resolution / HOUR
     if held < 5 * WINDOW_HOURS:
         raise DatasetError(
             f"the source holds {held:.1f} h; expected at least {5 * WINDOW_HOURS:g} h: one window is {WINDOW_HOURS:g} h "
             "and the last fifth is held out to judge the model"
         )
-    facts = {"data": "prometheus", "days": arguments.days, "servers": len(servers)}
+    facts = {"data": "prometheus", "days": arguments.days, "servers": len(history.servers)}
     return [history.between(0, cut)], [history.between(cut, len(history.values))], facts
 
 

@@ -186,20 +186,33 @@ class Windows:
             )
         return np.concatenate(rows).astype(np.int32)
 
-    def cut(self, history: int, server: np.ndarray, now: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rows (server[i], now[i]) of one history -> (past (B, C, T), future (B, C, H), instants (B,)).
+    def cut(self, history: int, server: np.ndarray, now: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Rows (server[i], now[i]) of one history -> (past (B, C, T), future (B, C, H), instants (B,), earlier (B, C, T)).
 
-        now indexes the history's grid; the past ends at now, the future begins one step later.
+        now indexes the history's grid; the past ends at now, the future begins one step later, and earlier is the past
+        MOTION_SHARE of a step before, NaN where the grid is too coarse for it.
         """
         e, h, stride = self.encoding, self.histories[history], self.stride[history]
         at = now[:, None] + np.arange(1 - e.encoder_steps, e.horizon + 1) * stride
         rows = h.values[at, server[:, None]].transpose(0, 2, 1)
-        return rows[..., : e.encoder_steps], rows[..., e.encoder_steps :], h.start + now * h.resolution
+        past, future = rows[..., : e.encoder_steps], rows[..., e.encoder_steps :]
+        back = features.MOTION_SHARE * stride
+        if back == int(back):
+            before = at[:, : e.encoder_steps] - int(back)
+            earlier = h.values[np.maximum(before, 0), server[:, None]].transpose(0, 2, 1)
+        else:
+            earlier = np.full_like(past, np.nan)
+        return past, future, h.start + now * h.resolution, earlier
+
+    def names(self, identity: np.ndarray) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Servers and profiles behind indices (B, 2); empty names for the unknown."""
+        profiles, servers = ("", *self.encoding.profiles), ("", *self.encoding.servers)
+        return tuple(servers[s] for s in identity[:, 1]), tuple(profiles[p] for p in identity[:, 0])
 
     def sample(
         self, rows: int, rng: np.random.Generator, restless: float = 0.0
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Random rows: (past, future, instants, identity); a share of them drawn from the restless ones.
+    ) -> tuple[np.ndarray, ...]:
+        """Random rows: (past, future, instants, earlier, identity); a share of them drawn from the restless ones.
 
         Restless rows are chosen by their past alone, so drawing more of them teaches the rare beginnings of trouble
         without shifting what is learnt of the future given the past.
@@ -222,17 +235,17 @@ class Windows:
 
 
 def training_batches(
-    windows: Windows, rows: int, count: int, seed: int, drop: float = 0.1
+    windows: Windows, rows: int, count: int, seed: int, drop: float = 0.1, shorten: bool = True
 ) -> Iterator[tuple[dict, np.ndarray]]:
     """``count`` batches of (inputs as from features.batch, targets float32 (B, C, H) in model units, NaN unobserved).
 
-    Every batch has a random encoder length. Servers, profiles and months are made unknown at random, servers for
+    Every batch has a random encoder length, unless ``shorten`` is off. Servers, profiles and months are made unknown at random, servers for
     half of the rows, so that the embeddings of the unknown are trained.
     """
     rng, encoding = np.random.default_rng(seed), windows.encoding
     for _ in range(count):
-        past, future, instants, identity = windows.sample(rows, rng, RESTLESS_SHARE)
-        full = rng.random() < 0.4
+        past, future, instants, earlier, identity = windows.sample(rows, rng, RESTLESS_SHARE)
+        full = rng.random() < 0.4 or not shorten
         length = encoding.encoder_steps if full else int(rng.integers(MIN_STEPS, encoding.encoder_steps + 1))
         past, steps = features.usable(past)
         keep = (steps >= length) & np.isfinite(future).any((1, 2))
@@ -241,6 +254,7 @@ def training_batches(
         identity = identity[keep]
         identity[rng.random(len(identity)) < 0.5, 1] = UNKNOWN
         identity[rng.random(len(identity)) < drop, 0] = UNKNOWN
-        inputs = features.batch(encoding, past[keep], length, instants[keep], identity)
+        earlier[rng.random(len(earlier)) < drop] = np.nan
+        inputs = features.batch(encoding, past[keep], length, instants[keep], identity, earlier[keep])
         inputs["calendar"][rng.random(len(identity)) < drop, :, 1] = UNKNOWN
         yield inputs, encoding.scale(future[keep])

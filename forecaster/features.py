@@ -17,6 +17,7 @@ UNKNOWN = 0  # index of "never seen in training" in every vocabulary
 
 CLOCK = ("clock_hour_sin", "clock_hour_cos", "clock_is_weekend", "clock_step")
 LENGTH = "encoder_share"
+MOTION_SHARE = 0.2  # of a step: how far back the newest motion is taken; refreshes that do not divide it go without
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class Encoding:
             (LENGTH,),
             {"clock_day_of_week": 7, "clock_month": 13},
             CLOCK,
-            tuple(f"signal_{s}" for s in self.signals),
+            (*(f"signal_{s}" for s in self.signals), *(f"motion_{s}" for s in self.signals)),
         )
 
     def to_json(self) -> dict:
@@ -147,16 +148,27 @@ def usable(window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def batch(
-    encoding: Encoding, window: np.ndarray, length: int, instants: np.ndarray, identity: np.ndarray
+    encoding: Encoding,
+    window: np.ndarray,
+    length: int,
+    instants: np.ndarray,
+    identity: np.ndarray,
+    earlier: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Inputs of rows that share one encoder length.
 
     window: float32 (B, C, >= length), finite in its last ``length`` steps, newest last, in signal units.
+    earlier: the same MOTION_SHARE of a step before, NaN where unknown; None where nothing is known of it. A step's value
+    is a trailing mean, so its change within a fifth of a step tells what entered and left it: where the signal is now.
     instants: float64 (B,), Unix seconds of each row's now, or (1,) when all rows share it. identity: int64 (B, 2).
-    Returns observed float32 (B, length, C), known float32 (B or 1, length + H, 4), calendar int64 (B or 1, length + H,
+    Returns observed float32 (B, length, 2 C): values, then motions per step (0 where unknown); known float32 (B or 1, length + H, 4), calendar int64 (B or 1, length + H,
     2), static int64 (B, 2), static_reals float32 (B, 1): the encoder's share of its full length.
     """
-    observed = encoding.scale(window[..., -length:]).transpose(0, 2, 1)
+    observed = encoding.scale(window[..., -length:])
+    motion = np.zeros_like(observed)
+    if earlier is not None:
+        motion = np.nan_to_num((observed - encoding.scale(earlier[..., -length:])) / MOTION_SHARE, posinf=0.0, neginf=0.0)
+    observed = np.concatenate([observed, motion], 1).transpose(0, 2, 1)
     offsets = np.arange(1 - length, encoding.horizon + 1)
     clock, calendar = clock_inputs(encoding, instants[:, None] + offsets * encoding.step, offsets)
     return {

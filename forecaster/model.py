@@ -21,11 +21,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from forecaster import features
+from forecaster import features, series
 from forecaster.features import MIN_STEPS, Encoding
-from forecaster.tft import Tft
+from forecaster.network import ANCHORS, between_anchors, build
+from forecaster.series import SeriesEncoding
 
-FORMAT = 1
+FORMAT = 2
 MODELS = Path(__file__).with_name("models")  # those that ship, by name
 DEFAULT = MODELS / "default"
 PUBLISHED = (0.1, 0.5, 0.9)
@@ -63,7 +64,7 @@ class Model:
 
     def __init__(
         self,
-        encoding: Encoding,
+        encoding: Encoding | SeriesEncoding,
         architecture: Architecture,
         weights: dict[str, np.ndarray],
         facts: dict,
@@ -74,7 +75,8 @@ class Model:
         self.facts, self.report, self.weights = facts, report, weights
         tensors = {name: torch.as_tensor(value, device=device) for name, value in weights.items()}
         try:
-            self._network = Tft(tensors, encoding.variables, architecture.heads)
+            self._network = build(tensors, encoding, architecture.heads)
+            self._widening = _widening(facts, encoding)
             self._published = [architecture.quantiles.index(q) for q in PUBLISHED]
             self._rehearse()
         except (LookupError, RuntimeError, ValueError, TypeError) as error:
@@ -83,7 +85,9 @@ class Model:
     def _rehearse(self) -> None:
         """One forecast of the last name of each vocabulary: what does not fit fails here and not every 15 seconds."""
         window = np.ones((1, len(self.encoding.signals), self.encoding.encoder_steps), np.float32)
-        servers, profiles = (names[-1:] or ("",) for names in (self.encoding.servers, self.encoding.profiles))
+        series_model = isinstance(self.encoding, SeriesEncoding)
+        known = ((), ()) if series_model else (self.encoding.servers, self.encoding.profiles)
+        servers, profiles = (names[-1:] or ("",) for names in known)
         self.forecast(window, 0.0, servers, profiles)
 
     @classmethod
@@ -113,7 +117,8 @@ class Model:
             architecture = Architecture(
                 **facts["architecture"] | {"quantiles": tuple(facts["architecture"]["quantiles"])}
             )
-            encoding = Encoding.from_json(facts["encoding"])
+            kind = SeriesEncoding if facts["encoding"].get("kind") == "series" else Encoding
+            encoding = kind.from_json(facts["encoding"])
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise ModelError(f"{folder / 'artifact.json'}: incomplete ({error}); train the model anew") from error
         return cls(encoding, architecture, weights, facts, _read_json(folder / "report.json"), choose_device(device))
@@ -129,15 +134,22 @@ class Model:
         }
 
     def forecast(
-        self, window: np.ndarray, instant: float | np.ndarray, servers: tuple[str, ...], profiles: tuple[str, ...]
+        self,
+        window: np.ndarray,
+        instant: float | np.ndarray,
+        servers: tuple[str, ...],
+        profiles: tuple[str, ...],
+        earlier: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """window float32 (S, C, T) in signal units, newest step last -> (values float32 (S, C, H, 3), done bool (S,)).
 
-        instant: Unix seconds of the newest step, one for all or float64 (S,).
+        instant: Unix seconds of the newest step, one for all or float64 (S,). earlier: as in ``features.batch``, (S, C, T).
 
         done marks servers with at least MIN_STEPS usable steps; the others' values are NaN. Servers with equally
         long histories share one forward pass: normally that is the whole fleet.
         """
+        if isinstance(self.encoding, SeriesEncoding):
+            return self._forecast_series(window, instant)
         window, steps = features.usable(window[..., -self.encoding.encoder_steps :])
         values = np.full(
             (len(window), len(self.encoding.signals), self.encoding.horizon, len(PUBLISHED)), np.nan, np.float32
@@ -146,17 +158,63 @@ class Model:
         identity, done = self.encoding.identify(servers, profiles), steps >= MIN_STEPS
         for length in np.unique(steps[done]).tolist():
             rows = np.flatnonzero(steps == length)
-            inputs = features.batch(self.encoding, window[rows], length, instants[rows] if len(instants) > 1 else instants, identity[rows])
+            inputs = features.batch(self.encoding, window[rows], length, instants[rows] if len(instants) > 1 else instants, identity[rows],
+                                    None if earlier is None else earlier[rows])
             values[rows] = self._run(inputs)
         done &= np.isfinite(values).all((1, 2, 3))  # numbers a network cannot make sense of: the caller has a fallback
         return values, done
 
+    def _forecast_series(self, window: np.ndarray, instant: float | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As ``forecast``, one row per server and signal; a server is done when all of its signals are."""
+        servers, signals = window.shape[:2]
+        filled, known = series.fill(window.reshape(-1, window.shape[-1]))
+        values = np.full((servers * signals, self.encoding.horizon, len(PUBLISHED)), np.nan, np.float32)
+        instants = np.repeat(np.broadcast_to(np.asarray(instant, np.float64), servers), signals)
+        column = np.tile(np.arange(signals), servers)
+        usable = np.flatnonzero(known >= MIN_STEPS)
+        for begin in range(0, len(usable), series.ROWS):
+            rows = usable[begin : begin + series.ROWS]
+            inputs = series.batch(self.encoding, filled[rows], known[rows], column[rows], instants[rows])
+            values[rows] = self._quantiles(inputs)
+        values = values.reshape(servers, signals, -1, len(PUBLISHED))
+        low, high = (
+            np.array([np.nan if bound is None else bound for bound in bounds], np.float32)[:, None, None]
+            for bounds in (self.encoding.low, self.encoding.high)
+        )
+        values = np.fmin(np.fmax(self._widened(np.sort(values, -1)), low), high) + 0 * values  # keeps NaN
+        return values, np.isfinite(values).all((1, 2, 3))
+
     def _run(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
+        values = np.sort(self.encoding.unscale(self._quantiles(inputs)), -1)  # quantiles may cross before sorting
+        if self._widening is None:
+            return values
+        wide = self._widened(values)
+        for column, scaling in enumerate(self.encoding.scalings):
+            wide[:, column] = np.clip(wide[:, column], scaling.low, scaling.high)
+        return wide
+
+    def _quantiles(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
         with torch.inference_mode():
             out = self._network({k: torch.as_tensor(v, device=self.device) for k, v in inputs.items()})
-            out = out.unflatten(-1, (len(self.encoding.signals), -1)).transpose(1, 2)
-            out = out[..., self._published].float().cpu().numpy()
-        return np.sort(self.encoding.unscale(out), -1)  # bounds keep the order; quantiles may cross before sorting
+            return out[..., self._published].float().cpu().numpy()
+
+    def _widened(self, values: np.ndarray) -> np.ndarray:
+        """Half-bands times the factors calibrated after training; values (S, C, H, 3)."""
+        if self._widening is None:
+            return values
+        middle = values[..., 1:2]
+        return middle + (values - middle) * self._widening[..., None]
+
+
+def _widening(facts: dict, encoding: Encoding | SeriesEncoding) -> np.ndarray | None:
+    """float32 (C, H) factors on the half-bands, from those stored at ANCHORS; None for none."""
+    stored = facts.get("widening")
+    if stored is None:
+        return None
+    factors = np.array(stored, np.float32)
+    if factors.shape != (len(encoding.signals), len(ANCHORS)) or not (np.isfinite(factors) & (factors > 0)).all():
+        raise ValueError(f"widening is {factors.shape}, expected positive ({len(encoding.signals)}, {len(ANCHORS)})")
+    return factors @ between_anchors(encoding.horizon)
 
 
 def write_artifact(

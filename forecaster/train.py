@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -19,29 +20,33 @@ from pytorch_forecasting.metrics import QuantileLoss
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from forecaster import features
 from forecaster.dataset import Windows, training_batches
 from forecaster.features import Encoding, Variables
-from forecaster.model import Architecture, choose_device, write_artifact
+from forecaster.model import Architecture, Model, choose_device, write_artifact
+from forecaster.network import ANCHORS, LAGS, SKIP_BIAS, SKIP_WEIGHT, Network, lags
+from forecaster.scoring import figures
 
 QUANTILES = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
 CORE_WEIGHT, OTHER_WEIGHT = 1.0, 0.5  # the four signals that drive risk weigh twice in the loss
+NEAR_WEIGHT, NEAR_STEPS = 5.0, 6.0  # the next half hour weighs up to six times a far step: it decides priorities
+AVERAGE = 0.995  # weights are averaged exponentially over about the last 200 steps (Polyak and Juditsky, 1992)
+RIDGE = 1e-4
 CORE = ("cpu_pct", "mem_pct", "disk_io_mb_s", "latency_ms")
 log = logging.getLogger(__name__)
 
 
-class Network(TemporalFusionTransformer):
+class LibraryNetwork(TemporalFusionTransformer):
     """The library's network; its output stays in model units, since features.py alone scales."""
 
     def transform_output(self, prediction, target_scale, loss=None):
         return prediction
 
 
-def build_network(names: Variables, architecture: Architecture, encoder_steps: int, outputs: int) -> Network:
+def build_network(names: Variables, architecture: Architecture, encoder_steps: int, outputs: int) -> LibraryNetwork:
     """A fresh network for these inputs, with ``outputs`` values per decoder position."""
     with warnings.catch_warnings():  # the library warns about its own way of saving its loss
         warnings.filterwarnings("ignore", "Attribute '(loss|logging_metrics)' is an instance of", UserWarning)
-        return Network(
+        return LibraryNetwork(
             hidden_size=architecture.hidden,
             attention_head_size=architecture.heads,
             dropout=architecture.dropout,
@@ -85,40 +90,79 @@ def library_inputs(x: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def pinball(prediction: Tensor, target: Tensor, quantiles: Tensor, weights: Tensor) -> Tensor:
-    """Mean pinball loss x 2 in model units. prediction (B, C, H, Q), target (B, C, H) with NaN unobserved."""
+    """Mean pinball loss x 2 in model units. prediction (B, C, H, Q), target (B, C, H) with NaN unobserved, weights
+    (C, H)."""
     error = target.nan_to_num()[..., None] - prediction
     loss = 2 * torch.maximum(quantiles * error, (quantiles - 1) * error).mean(-1)
-    weight = weights[:, None] * target.isfinite()
+    weight = weights * target.isfinite()
     return (loss * weight).sum() / weight.sum()
 
 
+def fresh_weights(encoding: Encoding, architecture: Architecture) -> dict[str, Tensor]:
+    """The library's initial weights and an autoregression that says nothing yet, by the names they are stored under."""
+    signals = len(encoding.signals)
+    library = build_network(
+        encoding.variables, architecture, encoding.encoder_steps, signals * len(architecture.quantiles)
+    )
+    weights = {k: v.detach().clone() for k, v in library.state_dict().items() if "variable_selection.prescalers" not in k}
+    weights[SKIP_WEIGHT] = torch.zeros(LAGS * len(encoding.variables.observed), signals * len(ANCHORS))
+    weights[SKIP_BIAS] = torch.zeros(signals * len(ANCHORS))
+    return weights
+
+
+def autoregression(encoding: Encoding, batches: Iterable[tuple[dict, np.ndarray]]) -> tuple[Tensor, Tensor]:
+    """Least squares with a little ridge for the linear part: (weight, bias), from batches of full-length encoders."""
+    left, right = [], []
+    for inputs, target in batches:
+        wanted = target[:, :, np.array(ANCHORS) - 1]
+        known = np.isfinite(wanted).all((1, 2))
+        left.append(lags(torch.as_tensor(inputs["observed"]))[known].double())
+        right.append(torch.as_tensor(wanted[known]).flatten(1).double())
+    x = torch.cat(left)
+    x, y = torch.cat([x, torch.ones(len(x), 1)], 1), torch.cat(right)
+    gram = x.T @ x + RIDGE * len(x) * torch.eye(x.shape[1], dtype=x.dtype)
+    solved = torch.linalg.solve(gram, x.T @ y).float()
+    return solved[:-1], solved[-1]
+
+
 class Training(pl.LightningModule):
-    """Loss, optimizer and learning rate schedule (one cycle) around the library's network."""
+    """Loss, optimizer, learning rate schedule (one cycle) and averaged weights around the served network."""
 
-    def __init__(self, encoding: Encoding, architecture: Architecture, learning_rate: float, steps: int):
+    def __init__(
+        self, encoding: Encoding, architecture: Architecture, weights: dict[str, Tensor], learning_rate: float, steps: int
+    ):
         super().__init__()
-        self.encoding, self.learning_rate, self.steps = encoding, learning_rate, steps
-        self.network = build_network(
-            encoding.variables, architecture, encoding.encoder_steps, len(encoding.signals) * len(architecture.quantiles)
-        )
-        self.shape = (len(encoding.signals), len(architecture.quantiles))
+        self.encoding, self.heads, self.learning_rate, self.steps = encoding, architecture.heads, learning_rate, steps
+        self.names = list(weights)
+        self.values = torch.nn.ParameterList([torch.nn.Parameter(w) for w in weights.values()])
+        self.averaged = [w.detach().clone() for w in weights.values()]
         self.register_buffer("quantiles", torch.tensor(architecture.quantiles))
-        self.register_buffer(
-            "weights", torch.tensor([CORE_WEIGHT if s in CORE else OTHER_WEIGHT for s in encoding.signals])
-        )
+        by_signal = torch.tensor([CORE_WEIGHT if s in CORE else OTHER_WEIGHT for s in encoding.signals])
+        near = 1 + NEAR_WEIGHT * torch.exp(-torch.arange(encoding.horizon) / NEAR_STEPS)
+        self.register_buffer("weights", by_signal[:, None] * near)
 
-    def loss(self, batch: tuple[dict[str, Tensor], Tensor]) -> Tensor:
+    def forward(self, inputs: dict[str, Tensor], averaged: bool = False) -> Tensor:
+        """The served pass on the present or the averaged weights: (B, C, H, Q) in model units."""
+        values = [w.to(self.device) for w in self.averaged] if averaged else self.values
+        return Network(dict(zip(self.names, values, strict=True)), self.encoding, self.heads)(inputs)
+
+    def loss(self, batch: tuple[dict[str, Tensor], Tensor], averaged: bool = False) -> Tensor:
         inputs, target = batch
-        out = self.network(library_inputs(inputs))["prediction"]
-        return pinball(out.unflatten(-1, self.shape).transpose(1, 2), target, self.quantiles, self.weights)
+        return pinball(self(inputs, averaged), target, self.quantiles, self.weights)
 
     def training_step(self, batch, _):
         loss = self.loss(batch)
         self.log("train_loss", loss, prog_bar=True)
         return loss
 
+    def on_train_batch_end(self, *_):
+        keep = min(AVERAGE, (1 + self.global_step) / (10 + self.global_step))
+        with torch.no_grad():
+            for mean, value in zip(self.averaged, self.values, strict=True):
+                mean.lerp_(value.detach().cpu(), 1 - keep)
+
     def validation_step(self, batch, _):
-        self.log("val_loss", self.loss(batch), prog_bar=True, on_epoch=True, batch_size=len(batch[1]))
+        self.log("val_loss", self.loss(batch, averaged=True), prog_bar=True, on_epoch=True, batch_size=len(batch[1]))
 
     def configure_optimizers(self):
         optimizer = torch.optim.AdamW(self.parameters(), lr=self.learning_rate, weight_decay=1e-4)
@@ -163,9 +207,13 @@ def fit(
     """
     pl.seed_everything(seed, workers=True, verbose=False)
     encoding, chosen = training.encoding, choose_device(device)
-    module = Training(encoding, architecture, learning_rate, epochs * batches)
+    weights = fresh_weights(encoding, architecture)
     if start is not None:
-        module.network.load_state_dict({k: torch.as_tensor(v) for k, v in start.items()}, strict=False)
+        weights |= {k: torch.as_tensor(v) for k, v in start.items()}
+    else:
+        sample = training_batches(training, 4 * rows, 24, seed + 3, shorten=False)
+        weights[SKIP_WEIGHT], weights[SKIP_BIAS] = autoregression(encoding, sample)
+    module = Training(encoding, architecture, weights, learning_rate, epochs * batches)
     best = _KeepBest()
     bar = [TQDMProgressBar(refresh_rate=10)] if progress else []
     started = time.monotonic()
@@ -189,28 +237,24 @@ def fit(
             DataLoader(_Batches(training, rows, batches, seed, True), batch_size=None),
             DataLoader(_Batches(validation, rows, 12, seed + 7, False), batch_size=None),
         )
-    module.network.load_state_dict(best.weights)
-    network = module.network.to(chosen).eval()
-    report = evaluate(network, encoding, architecture, validation, seed, 4 * rows) | {
+    facts = about | {"seed": seed, "device": chosen.type}
+    found = {
         "val_loss": round(best.loss, 5),
         "epochs": trainer.current_epoch,
         "seconds": round(time.monotonic() - started),
-        "parameters": sum(p.numel() for p in network.parameters()),
+        "parameters": sum(w.size for w in best.weights.values()),
     }
-    tensors = {
-        k: v.detach().cpu().numpy().astype(np.float32)
-        for k, v in network.state_dict().items()
-        if "variable_selection.prescalers" not in k
-    }
-    write_artifact(folder, tensors, encoding, architecture, report, about | {"seed": seed, "device": chosen.type})
+    served = Model(encoding, architecture, best.weights, facts | {"weights_sha256": ""}, {}, chosen)
+    report = evaluate(served, validation, seed, 4 * rows) | found
+    write_artifact(folder, best.weights, encoding, architecture, report, facts)
     return report
 
 
 class _KeepBest(pl.Callback):
-    """Holds the weights of the epoch with the lowest validation loss."""
+    """Holds the averaged weights of the epoch with the lowest validation loss."""
 
     def __init__(self):
-        self.loss, self.weights = float("inf"), None
+        self.loss, self.weights = float("inf"), {}
 
     def on_validation_end(self, trainer, module):
         loss = float(trainer.callback_metrics["val_loss"])
@@ -222,44 +266,32 @@ class _KeepBest(pl.Callback):
         )
         if loss < self.loss:
             self.loss = loss
-            self.weights = {k: v.detach().cpu().clone() for k, v in module.network.state_dict().items()}
+            self.weights = {
+                k: v.detach().cpu().numpy().astype(np.float32).copy()
+                for k, v in zip(module.names, module.averaged, strict=True)
+            }
 
 
-@torch.no_grad()
-def evaluate(
-    network: Network, encoding: Encoding, architecture: Architecture, windows: Windows, seed: int, rows: int
-) -> dict:
-    """Accuracy on 8 x ``rows`` random validation windows in signal units, full encoder: weighted quantile loss over p10/p50/p90,
-    80 % band coverage, and CPU accuracy (100 - MAPE) at 30 minutes and over 8 hours."""
-    rng, total = np.random.default_rng(seed + 11), []
-    at = [architecture.quantiles.index(q) for q in (0.1, 0.5, 0.9)]
-    device = next(network.parameters()).device
+def evaluate(model: Model, windows: Windows, seed: int, rows: int) -> dict:
+    """Accuracy of the served model on 8 x ``rows`` random validation windows in signal units, full encoder: weighted
+    quantile loss over p10/p50/p90, 80 % band coverage, and CPU accuracy (100 - MAPE) at 30 minutes and over 8 hours."""
+    rng, parts = np.random.default_rng(seed + 11), []
     for _ in range(8):
-        past, future, instants, identity = windows.sample(rows, rng)
-        past, steps = features.usable(past)
-        keep = steps >= encoding.encoder_steps
-        inputs = features.batch(encoding, past[keep], encoding.encoder_steps, instants[keep], identity[keep])
-        tensors = library_inputs({k: torch.as_tensor(v, device=device) for k, v in inputs.items()})
-        out = network(tensors)["prediction"].unflatten(-1, (len(encoding.signals), -1)).transpose(1, 2)
-        values = np.stack([encoding.unscale(out[..., q].cpu().numpy()) for q in at], -1)
-        total.append((np.sort(values, -1), future[keep]))
-    forecast, truth = (np.concatenate(part) for part in zip(*total, strict=True))
-    error = truth[..., None] - forecast
-    levels = np.array([0.1, 0.5, 0.9])
-    loss = 2 * np.maximum(levels * error, (levels - 1) * error)
-    inside = (forecast[..., 0] <= truth) & (truth <= forecast[..., 2])
-    report: dict = {"windows": len(truth), "signals": {}}
-    for i, name in enumerate(encoding.signals):
+        past, future, instants, earlier, identity = windows.sample(rows, rng)
+        servers, profiles = windows.names(identity)
+        values, done = model.forecast(past, instants, servers, profiles, earlier)
+        parts.append((values[done], future[done]))
+    forecast, truth = (np.concatenate(part) for part in zip(*parts, strict=True))
+    signals = model.encoding.signals
+    found = figures(forecast, truth, None, signals)
+    report: dict = {"windows": found["windows"], "signals": {}}
+    for name in signals:
+        row = found["signals"][name]
         report["signals"][name] = {
-            f"{figure}_{label}": round(float(value), 4)
-            for label, k in (("30m", 6), ("8h", encoding.horizon))
-            for figure, value in (
-                ("wql", np.nanmean(loss[:, i, :k]) / np.nanmean(np.abs(truth[:, i, :k]))),
-                ("coverage80", np.nanmean(inside[:, i, :k])),
-            )
+            f"{figure}_{label}": round(row[f"{figure}_{label}"], 4)
+            for label in ("30m", "8h")
+            for figure in ("wql", "coverage80")
         }
-        if name == "cpu_pct":
-            for label, k in (("30m", 6), ("8h", encoding.horizon)):
-                mape = np.nanmean(np.abs(error[:, i, k - 1, 1]) / np.maximum(np.abs(truth[:, i, k - 1]), 1.0))
-                report[f"cpu_accuracy_{label}"] = round(100 * (1 - float(mape)), 2)
+        if "accuracy_8h" in row:
+            report |= {f"cpu_accuracy_{label}": round(row[f"accuracy_{label}"], 2) for label in ("30m", "8h")}
     return report

@@ -66,10 +66,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     checking.set_defaults(run=_check)
 
-    from forecaster import backtest_cli, training_cli  # light: they import heavy libraries when they run
+    from forecaster import backtest_cli, calibration, training_cli  # light: they import heavy libraries when they run
 
     training_cli.add_command(commands, common)
     backtest_cli.add_command(commands, common)
+    calibration.add_command(commands, common)
     return parser
 
 

@@ -16,6 +16,8 @@ from forecaster.config import MODEL_STEP, ForecasterConfig
 from forecaster.cycle import Cycle
 from forecaster.landing import fleet_tables, glance
 from forecaster.model import Model, ModelError, folder_of
+from forecaster.past import Past
+from forecaster.proof import Record
 from forecaster.readings import Source, SourceError
 from forecaster.remote_read import remote_read_blueprint
 from forecaster.result import Board
@@ -109,6 +111,13 @@ def load_model(config: ForecasterConfig) -> Model | None:
             f"{folder}: the model was trained on steps of {model.encoding.step:g} s, step is {config.step:g} s; "
             "choose another model or set step to the model's"
         )
+    if config.risk.method == "calibrated":
+        known = model.calibration.server if model.calibration else {}
+        if lacking := [window for window in config.risk.incident if window not in known]:
+            raise ModelError(
+                f"{folder}: risk.method is calibrated, but the model has no calibration for {', '.join(lacking)}; run "
+                f"fleet-forecaster calibrate --model {folder}, or set risk.method: weighted"
+            )
     if model.encoding.encoder_steps > config.encoder_steps:
         raise ModelError(
             f"{folder}: the model reads {model.encoding.encoder_steps} steps of history, encoder_steps is "
@@ -193,6 +202,11 @@ class Forecaster:
             if _shape(old.cycle.window) == _shape(parts.cycle.window):
                 if ended:  # a thread that still hangs keeps its window to itself
                     parts.cycle.window = old.cycle.window
+                    old_record, record = old.cycle.record, parts.cycle.record
+                    if record is not None and old_record is not None and record.same(old_record):
+                        parts.cycle.record = old_record
+                    if parts.cycle.past is not None and old.cycle.past is not None:
+                        parts.cycle.past = old.cycle.past
                 if old.board.last is not None:
                     parts.board.publish(old.board.last)
             self.parts = parts
@@ -230,7 +244,17 @@ class Forecaster:
             sample_interval=config.warmup.sample_interval,
             origin=fingerprint(config),
         )
-        cycle = Cycle(config, source, window, model, board, collector, self._metrics, self._clock)
+        past = None
+        if model is not None and model.context_steps > config.encoder_steps:
+            past = Past(tuple(config.signals), config.step, config.refresh, model.context_steps, fingerprint(config))
+        record = None
+        if config.live.enabled and model is not None:
+            identity = f"{fingerprint(config)} {model.info['weights']}"
+            given = config.live
+            record = Record(
+                tuple(config.signals), config.horizons, config.step, given.window, given.minimum, given.max_widening, identity
+            )
+        cycle = Cycle(config, source, window, model, board, collector, self._metrics, self._clock, past, record)
         return Parts(
             config,
             source,

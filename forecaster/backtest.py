@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 
-from forecaster import risk, scoring
+from forecaster import chance, risk, scoring
 from forecaster.dataset import DatasetError, History
+from forecaster.features import MOTION_SHARE
 from forecaster.model import Model
 from forecaster.signals import HORIZON_STEPS, STEP_MINUTES, Signal
 from forecaster.yardsticks import by_heuristic, named
@@ -20,7 +22,6 @@ from forecaster.yardsticks import by_heuristic, named
 CONTEXT_STEPS = 7 * scoring.DAY  # a week: what a forecaster holds at most
 RECENT_STEPS = 24  # a window is drawn only where its newest steps are observed
 BATCH = 256
-SEVERE = {"cpu": 95.0, "memory": 95.0, "latency": 200.0}  # percent, percent, ms; as 5-minute means
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,11 @@ class Windows:
         """float32 (n, C, CONTEXT_STEPS), newest last, NaN before the history begins."""
         return self._cut(rows, np.arange(1 - CONTEXT_STEPS, 1))
 
+    def earlier(self, rows: slice) -> np.ndarray | None:
+        """The newest RECENT_STEPS of the context MOTION_SHARE of a step before; None on a grid too coarse for it."""
+        back = MOTION_SHARE * self.stride
+        return self._cut(rows, np.arange(1 - RECENT_STEPS, 1), int(back)) if back == int(back) else None
+
     def truth(self, rows: slice = slice(None)) -> np.ndarray:
         """float32 (n, C, H)."""
         return self._cut(rows, np.arange(1, HORIZON_STEPS + 1))
@@ -51,10 +57,10 @@ class Windows:
         h, servers = self.history, self.place[rows, 0].tolist()
         return tuple(h.servers[i] for i in servers), tuple(h.profiles[i] for i in servers)
 
-    def _cut(self, rows: slice, steps: np.ndarray) -> np.ndarray:
+    def _cut(self, rows: slice, steps: np.ndarray, back: int = 0) -> np.ndarray:
         values = self.history.values
         server, now = self.place[rows, 0], self.place[rows, 1]
-        at = now[:, None] + steps * self.stride
+        at = now[:, None] + steps * self.stride - back
         held = (at >= 0) & (at < len(values))
         cut = values[np.clip(at, 0, len(values) - 1), server[:, None]].astype(np.float32)
         return np.where(held[..., None], cut, np.float32(np.nan)).transpose(0, 2, 1)
@@ -126,8 +132,12 @@ def at_origins(history: History, step: float, pairs: np.ndarray) -> Windows:
 class Forecaster:
     """A model or yardstick under a name, asked in batches; counts the rows it had to leave to the heuristic."""
 
-    def __init__(self, name: str, signals: Mapping[str, Signal], source: Model | str):
-        self.name, self.left_to_heuristic = name, 0
+    def __init__(
+        self, name: str, signals: Mapping[str, Signal], source: Model | str, settings: risk.RiskConfig | None = None
+    ):
+        """source: a model, or a yardstick's name."""
+        self.name, self.left_to_heuristic, self.settings = name, 0, settings or risk.RiskConfig()
+        self._chances: list[dict[str, np.ndarray]] = []
         self.signals, self._model = dict(signals), source if isinstance(source, Model) else None
         self._heuristic = by_heuristic(self.signals)
         self._yardstick = None if self._model else named(self.signals)[str(source)]
@@ -143,19 +153,43 @@ class Forecaster:
         """Signals of the data that this forecaster says nothing of."""
         return [s for s in self.signals if self._model and s not in self._model.encoding.signals]
 
+    @property
+    def chances(self) -> dict[str, np.ndarray]:
+        """Calibrated chances of an incident of all rows forecast so far, float64 (N,) by window; NaN where the heuristic
+        stood in, and nothing at all without a calibrated model."""
+        return {label: np.concatenate([part[label] for part in self._chances]) for label in dict(*self._chances[:1])}
+
     def forecast(
-        self, context: np.ndarray, instants: np.ndarray, servers: Sequence[str], profiles: Sequence[str]
+        self,
+        context: np.ndarray,
+        instants: np.ndarray,
+        servers: Sequence[str],
+        profiles: Sequence[str],
+        earlier: np.ndarray | None = None,
     ) -> np.ndarray:
-        """float32 (n, C, H, 3) for contexts (n, C, T); NaN for unknown signals."""
+        """float32 (n, C, H, 3) for contexts (n, C, T), and earlier as in Model.forecast; NaN for unknown signals."""
         if self._yardstick:
             return self._yardstick(context)
         values = np.full((*context.shape[:2], HORIZON_STEPS, 3), np.nan, np.float32)
-        made, done = self._model.forecast(context[:, self._columns], instants, tuple(servers), tuple(profiles))
+        if earlier is not None:
+            earlier = earlier[:, self._columns]
+        names = tuple(servers), tuple(profiles)
+        quantiles, done = self._model.quantiles(context[:, self._columns], instants, *names, earlier)
+        made = self._model.published(quantiles)
+        if self._model.calibration:
+            self._chances.append(self._assess(quantiles[done], done))
         if not done.all():  # as in a cycle: the heuristic stands in
             self.left_to_heuristic += int((~done).sum())
             made[~done] = self._heuristic(context[~done])[:, self._columns]
         values[:, self._columns] = made
         return values
+
+    def _assess(self, quantiles: np.ndarray, done: np.ndarray) -> dict[str, np.ndarray]:
+        """Chances (n,) by window, as a cycle has them, of the quantiles of the rows that are ``done`` (n,)."""
+        signals, levels = self._model.encoding.signals, self._model.architecture.quantiles
+        columns = {role: signals.index(name) for role, name in self.settings.roles if name in signals}
+        above = chance.exceedances(quantiles, levels, columns, dict(self.settings.severe))
+        return self._model.calibration.assess(above, done, scoring.SPANS)[0]
 
 
 def run(
@@ -165,7 +199,8 @@ def run(
     parts = []
     for begin in progress(range(0, len(windows), BATCH)):
         rows = slice(begin, min(begin + BATCH, len(windows)))
-        parts.append(forecaster.forecast(windows.context(rows), windows.instants(rows), *windows.names(rows)))
+        parts.append(forecaster.forecast(windows.context(rows), windows.instants(rows), *windows.names(rows),
+                                         windows.earlier(rows)))
     return np.concatenate(parts)
 
 
@@ -175,28 +210,69 @@ def scale(windows: Windows) -> np.ndarray:
     return np.concatenate([scoring.day_ago_error(part) for part in parts])
 
 
+class Joined:
+    """The windows of several histories under one index."""
+
+    def __init__(self, parts: Sequence[Windows]):
+        self._parts, self._ends = tuple(parts), np.cumsum([len(part) for part in parts])
+
+    def context(self, index: int) -> np.ndarray:
+        """float32 (C, CONTEXT_STEPS) of one window."""
+        part, rows = self._find(index)
+        return part.context(rows)[0]
+
+    def title(self, index: int) -> str:
+        """Server and time of one window's now."""
+        part, rows = self._find(index)
+        when = datetime.fromtimestamp(part.instants(rows)[0], UTC)
+        return f"{part.names(rows)[0][0]}, {when:%Y-%m-%d %H:%M} UTC"
+
+    def _find(self, index: int) -> tuple[Windows, slice]:
+        place = int(np.searchsorted(self._ends, index, side="right"))
+        row = index - int(self._ends[place]) + len(self._parts[place])
+        return self._parts[place], slice(row, row + 1)
+
+
+def evaluate(forecaster: Forecaster, forecast: np.ndarray, truth: np.ndarray, scale: np.ndarray) -> dict[str, object]:
+    """All figures of what a forecaster made of all windows, (N, C, H, 3); signals it does not know have no part in them."""
+    signals = list(forecaster.signals)
+    known = [i for i, name in enumerate(signals) if name not in forecaster.unknown]
+    found = scoring.figures(forecast[:, known], truth[:, known], scale[:, known], [signals[i] for i in known])
+    return found | {
+        "left_to_heuristic": forecaster.left_to_heuristic,
+        "incidents": incidents(forecast, truth, signals, forecaster.settings, forecaster.chances),
+    }
+
+
 def incidents(
-    forecast: np.ndarray, truth: np.ndarray, signals: Sequence[str], config: risk.RiskConfig
+    forecast: np.ndarray,
+    truth: np.ndarray,
+    signals: Sequence[str],
+    config: risk.RiskConfig,
+    chances: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, object]:
     """Incident figures of both windows and alarm figures of P1 and P2; empty where no signal plays a role.
 
+    {"thresholds": .., "weighted_30m": figures and reliability, "calibrated_30m": the same for ``chances`` (window -> (N,)),
+    .., "P1_30m": alarms, "P2_30m": alarms of P1 or P2, ..}. A priority is what the score at the origin would have been.
     An incident is a severe threshold crossed by what came. A server already beyond it at the origin counts: it is in
     trouble within the window, and a forecaster that says so is right.
     """
     columns = {role: list(signals).index(name) for role, name in config.roles if name in signals}
-    severe = {role: limit for role, limit in SEVERE.items() if role in columns}
+    severe = {role: limit for role, limit in config.severe if role in columns}
     if not severe:
         return {}
-    assessed = risk.assess(forecast, signals, config)
+    assessed = risk.assess(forecast, signals, config.model_copy(update={"method": "weighted"}))
     out: dict[str, object] = {"thresholds": severe}
-    for label in config.incident:
-        steps = scoring.SPANS.get(label)
-        if steps:
-            first = scoring.crossing(truth, columns, severe, steps)
-            known = ~np.isnan(first)
-            out[f"probability_{label}"] = scoring.probability_figures(
-                assessed.probability[label][known], np.isfinite(first[known])
-            )
+    for method, said in (("weighted", assessed.probability), ("calibrated", chances or {})):
+        for label, steps in scoring.SPANS.items():
+            if label in said:
+                first = scoring.crossing(truth, columns, severe, steps)
+                known = ~np.isnan(first) & np.isfinite(said[label])
+                p, came = said[label][known], np.isfinite(first[known])
+                out[f"{method}_{label}"] = scoring.probability_figures(p, came) | {
+                    "reliability": scoring.reliability(p, came)
+                }
     for priority, names in (("P1", ("P1",)), ("P2", ("P1", "P2"))):
         raised = np.array([p in names for p in assessed.priority])
         for label, steps in scoring.SPANS.items():

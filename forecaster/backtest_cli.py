@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import json
+import os
+import shutil
 import sys
-from datetime import UTC, datetime
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from serving.settings import SettingsError
 
-DAY = 86400.0
-SIMULATED_END = 1_790_000_000 // DAY * DAY  # a fixed day, so that the same seed is the same history on any day
 YARDSTICKS = ("heuristic", "persistence", "seasonal-naive", "last-day", "predict-linear")
+SPARE_BYTES = 20_000_000  # for the report and the plots
 
 
 def add_command(commands, common: argparse.ArgumentParser) -> None:
@@ -32,8 +34,8 @@ def add_command(commands, common: argparse.ArgumentParser) -> None:
         dest="models",
         action="append",
         metavar="NAME",
-        help=f"default, servers, a model folder, or {', '.join(YARDSTICKS)}; repeat to compare (default: the "
-        "configuration's model and the heuristic)",
+        help=f"default, servers, a model folder, or {', '.join(YARDSTICKS)}; repeat it or separate by commas to compare "
+        "(default: the configuration's model and the heuristic)",
     )
     parser.add_argument("--data", type=Path, metavar="FILE", help="recorded history (.npz)")
     parser.add_argument("--start", metavar="TIME", help="RFC 3339 or Unix seconds, with --source prometheus")
@@ -48,210 +50,152 @@ def add_command(commands, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--windows", type=Path, metavar="FILE", help="int array (N, 2): server index, origin step (.npy)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the first model's forecasts (.npz)")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write all figures (.json)")
-    parser.add_argument("--plots", type=Path, metavar="DIR", help="write fan charts, reliability, error by horizon")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="write fan charts, reliability, loss by horizon (.png)")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measures and prints; the exit code."""
+    """Measures, prints and writes; the exit code."""
     from forecaster.__main__ import read_config
 
     models, arguments.model = arguments.models, None
     config = read_config(arguments)
-    from forecaster import backtest, scoring
+    from forecaster import backtest, backtest_data, backtest_table, scoring
     from forecaster.dataset import DatasetError
+    from forecaster.histories import select
     from forecaster.model import ModelError
     from forecaster.readings import SourceError
 
-    for path in (arguments.out, arguments.report):
-        _writable(path)
+    try:
+        backtest_data.check(arguments)
+        plots = _check_outputs(arguments)
+        loaded = [(name, _load(name, config)) for name in _names(models, config)]
+        histories = backtest_data.read(arguments, config, progress)
+        signals = select(histories[0], config.signals, str(arguments.data or "the source"))
+        forecasters = [backtest.Forecaster(name, signals, source, config.risk) for name, source in loaded]
+        parts = [backtest_data.cut(arguments, config, history) for history in histories]
+        truth = np.concatenate([part.truth() for part in parts])
+        _check_space(arguments, 4 * truth.size * len(scoring.LEVELS))
+        scale = np.concatenate([backtest.scale(part) for part in parts])
+        made, figures = {}, {}
+        for forecaster in forecasters:
+            bar = progress(forecaster.name)
+            forecast = np.concatenate([backtest.run(forecaster, part, bar) for part in parts])
+            made[forecaster.name] = forecast
+            figures[forecaster.name] = backtest.evaluate(forecaster, forecast, truth, scale)
+            if forecaster.unknown:
+                told = ", ".join(forecaster.unknown)
+                print(f"{forecaster.name} does not know {told}: NaN, and no part in its figures", file=sys.stderr)
+    except (DatasetError, ModelError, SourceError) as error:
+        raise SettingsError(f"backtest: {error}") from error
+    report = {
+        "data": backtest_data.described(arguments),
+        "windows": len(truth),
+        "context_steps": backtest.CONTEXT_STEPS,
+        "seed": arguments.seed,
+        "models": figures,
+    }
+    print(backtest_table.table(report))
+    first = made[forecasters[0].name]
+    if arguments.out:
+        _write(arguments.out, lambda file: np.savez_compressed(file, forecast=first))
+    if arguments.report:
+        _write(arguments.report, lambda file: file.write(backtest_table.to_json(report).encode()))
+    if plots:
+        contexts = backtest.Joined(parts)
+        found = {name: row["incidents"] for name, row in figures.items()}
+        plots.write(arguments.plots, made, truth, scale, list(signals), contexts.context, contexts.title, found)
+    return 0
+
+
+def progress(label: str) -> Callable:
+    """Wraps what is worked through in a bar on a terminal, and leaves it alone elsewhere."""
+    if not sys.stderr.isatty():
+        return iter
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return iter
+    return lambda items: tqdm(items, desc=label, leave=False)
+
+
+def _names(models: list[str] | None, config) -> list[str]:
+    """Each model once, in the order given."""
+    given = [name.strip() for one in models or () for name in one.split(",")]
+    return [*dict.fromkeys(given or [config.model or "heuristic", "heuristic"])]
+
+
+def _load(name: str, config):
+    """A Model as serving loads it, or the yardstick's name; raises ModelError."""
+    from forecaster.app import load_model
+    from forecaster.model import ModelError, folder_of
+
+    if name in YARDSTICKS:
+        return name
+    if not name or not folder_of(name).is_dir():
+        raise ModelError(
+            f"--model {name}: neither a model that ships nor a folder nor a yardstick; expected default, servers, a model "
+            f"folder, or one of {', '.join(YARDSTICKS)}"
+        )
+    return load_model(config.model_copy(update={"model": name}))
+
+
+def _check_outputs(arguments: argparse.Namespace):
+    """Refuses outputs before the work rather than after it; the module that plots, None where nothing is plotted."""
+    plots = None
     if arguments.plots:
         try:
             from forecaster import plots
         except ImportError as error:
-            raise SettingsError(f"--plots: {error.name} is not installed; pip install 'fleetcast[train]'") from error
-        arguments.plots.mkdir(parents=True, exist_ok=True)
-    try:
-        histories = _histories(arguments, config)
-        signals = _signals(arguments, config, histories[0])
-        names = models or [config.model or "heuristic", *(["heuristic"] if config.model else [])]
-        forecasters = [backtest.Forecaster(n, signals, _load(n, config)) for n in dict.fromkeys(names)]
-        parts = [_windows(arguments, config, history) for history in histories]
-        truth = np.concatenate([part.truth() for part in parts])
-        scale = np.concatenate([backtest.scale(part) for part in parts])
-        report: dict[str, object] = {
-            "data": _described(arguments),
-            "windows": len(truth),
-            "context_steps": backtest.CONTEXT_STEPS,
-            "seed": arguments.seed,
-            "models": {},
-        }
-        made = {}
-        for forecaster in forecasters:
-            bar = _progress(forecaster.name)
-            forecast = np.concatenate([backtest.run(forecaster, part, bar) for part in parts])
-            made[forecaster.name] = forecast
-            known = [i for i, s in enumerate(signals) if s not in forecaster.unknown]
-            if forecaster.unknown:
-                print(f"{forecaster.name} knows nothing of {', '.join(forecaster.unknown)}: NaN", file=sys.stderr)
-            report["models"][forecaster.name] = (
-                scoring.figures(forecast[:, known], truth[:, known], scale[:, known], [list(signals)[i] for i in known])
-                | {"left_to_heuristic": forecaster.left_to_heuristic}
-                | {"incidents": backtest.incidents(forecast, truth, list(signals), config.risk)}
+            raise SettingsError(
+                f"backtest: --plots: {error.name} is not installed; pip install 'fleetcast[backtest]'"
+            ) from error
+    inputs = [path.resolve() for path in (arguments.data, arguments.windows) if path]
+    for flag in ("out", "report"):
+        path = getattr(arguments, flag)
+        if path and path.resolve() in inputs:
+            raise SettingsError(f"backtest: --{flag} {path} is an input of this run; name another file")
+        if path and path.is_dir():
+            raise SettingsError(f"backtest: --{flag} {path} is a folder; expected a file to write")
+    if arguments.out and arguments.report and arguments.out.resolve() == arguments.report.resolve():
+        raise SettingsError(f"backtest: --out and --report both name {arguments.out}; expected two files")
+    for flag, folder in _folders(arguments):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise SettingsError(
+                f"backtest: --{flag} {getattr(arguments, flag)}: cannot be written ({error.strerror}); name another place"
+            ) from error
+    return plots
+
+
+def _check_space(arguments: argparse.Namespace, forecast_bytes: int) -> None:
+    for flag, folder in _folders(arguments):
+        need = SPARE_BYTES + forecast_bytes * (flag == "out")
+        free = shutil.disk_usage(folder).free
+        if free < need:
+            raise SettingsError(
+                f"backtest: --{flag} {getattr(arguments, flag)}: {free / 1e6:.0f} MB are free, up to {need / 1e6:.0f} MB are "
+                "needed; free space or name another place"
             )
-    except (DatasetError, ModelError, SourceError) as error:
-        raise SettingsError(f"backtest: {error}") from error
-    _print(report)
-    first = forecasters[0].name
-    if arguments.out:
-        np.savez_compressed(arguments.out, forecast=made[first].astype(np.float32))
-    if arguments.report:
-        arguments.report.write_text(json.dumps(report, indent=1) + "\n")
-    if arguments.plots:
-        context = np.concatenate([part.context(slice(None)) for part in parts]) if len(truth) < 20_000 else None
-        plots.write(arguments.plots, made, truth, context, scale, list(signals), config.risk)
-    return 0
 
 
-def _histories(arguments, config) -> list:
-    """The data, one history per fleet; raises DatasetError or SourceError."""
-    from forecaster import histories
-    from forecaster.dataset import SCENARIO_DAYS, DatasetError, simulate
-
-    given = [
-        name
-        for name, value in (("--data", arguments.data), ("--source", arguments.source), ("--windows", arguments.windows))
-        if value
-    ]
-    if "--data" in given and "--source" in given:
-        raise DatasetError("--data and --source are two sources of history; give one")
-    if "--windows" in given and "--data" not in given:
-        raise DatasetError("--windows names servers and steps of a file; give it with --data")
-    if arguments.data:
-        return [histories.from_file(arguments.data)]
-    if arguments.source == "scrape":
-        raise DatasetError("--source scrape keeps three hours, too few to look back; use --source prometheus")
-    if arguments.source:
-        if not arguments.start or not arguments.end:
-            raise DatasetError("--source prometheus needs --start and --end, RFC 3339 or Unix seconds")
-        start, end = (_instant(flag, getattr(arguments, flag)) for flag in ("start", "end"))
-        if end <= start:
-            raise DatasetError(f"--end {arguments.end} is not after --start {arguments.start}")
-        return [histories.from_prometheus(config, start // config.step * config.step, end, config.step)]
-    from exporter.profiles import METRICS, load_fleet
-
-    if tuple(config.signals) != METRICS:
-        raise DatasetError(
-            f"the simulator has the signals {', '.join(METRICS)}, {arguments.config_file} others: use --data or --source"
-        )
-    fleet = load_fleet(arguments.fleet_file)
-    if arguments.fleets < 1:
-        raise DatasetError(f"--fleets {arguments.fleets}; expected at least 1")
-    out = []
-    for i in _progress("simulating")(range(arguments.fleets)):
-        seeded = fleet.model_copy(update={"seed": arguments.seed + i})
-        start = SIMULATED_END - arguments.days * DAY - i * 41 * DAY
-        out.append(simulate(seeded, start, arguments.days, config.step, SCENARIO_DAYS, arguments.seed + i))
-    return out
+def _folders(arguments: argparse.Namespace) -> list[tuple[str, Path]]:
+    """The flags that write, and the folder each writes into."""
+    given = [(flag, getattr(arguments, flag)) for flag in ("out", "report", "plots")]
+    return [(flag, path if flag == "plots" else path.parent) for flag, path in given if path]
 
 
-def _signals(arguments, config, history) -> dict:
-    """Name -> Signal in the history's order."""
-    from forecaster.histories import select
-
-    return select(history, config.signals, str(arguments.data or "the source"))
-
-
-def _windows(arguments, config, history):
-    from forecaster import backtest
-    from forecaster.dataset import DatasetError
-
-    if arguments.windows is None:
-        return backtest.draw(history, config.step, arguments.per_server, arguments.seed)
+def _write(path: Path, save: Callable[[BinaryIO], object]) -> None:
+    """Writes a file whole or not at all."""
+    fresh = path.with_name(f".{path.name}.new")
     try:
-        pairs = np.load(arguments.windows, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"--windows {arguments.windows}: cannot be read as .npy ({error})") from error
-    return backtest.at_origins(history, config.step, pairs)
-
-
-def _load(name: str, config):
-    """A Model, or the yardstick's name; raises ModelError."""
-    from forecaster.model import Model, ModelError, folder_of
-
-    if name in YARDSTICKS:
-        return name
-    folder = folder_of(name)
-    if not folder.is_dir():
-        raise ModelError(f"--model {name}: expected default, servers, a model folder, or one of {', '.join(YARDSTICKS)}")
-    return Model.load(folder, config.device)
-
-
-def _instant(flag: str, text: str) -> float:
-    from forecaster.dataset import DatasetError
-
-    try:
-        return float(text)
-    except ValueError:
-        pass
-    try:
-        when = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise DatasetError(f"--{flag} {text}: expected RFC 3339 (2026-03-01T00:00:00Z) or Unix seconds") from error
-    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
-
-
-def _writable(path: Path | None) -> None:
-    """Refuses an output before the work rather than after it."""
-    if path is None:
-        return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab"):
-            pass
+        with fresh.open("wb") as file:
+            save(file)
+        os.replace(fresh, path)
     except OSError as error:
-        raise SettingsError(f"{path}: cannot be written ({error.strerror}); name another file") from error
-
-
-def _progress(label: str):
-    if not sys.stderr.isatty():
-        return iter
-    from tqdm import tqdm
-
-    return lambda items: tqdm(items, desc=label, leave=False)
-
-
-def _described(arguments) -> str:
-    if arguments.data:
-        return str(arguments.data)
-    return f"prometheus {arguments.start}..{arguments.end}" if arguments.source else f"{arguments.fleets} simulated fleets"
-
-
-def _print(report: dict) -> None:
-    """The table people read."""
-    print(f"{report['data']}: {report['windows']} windows of one server, 8 h each\n")
-    for name, figures in report["models"].items():
-        print(f"{name}  (left to the heuristic: {figures['left_to_heuristic']})")
-        print(f"  {'signal':14}{'wql 30m':>9}{'wql 8h':>9}{'sql':>9}{'cover 30m':>11}{'cover 8h':>10}{'acc 30m':>9}{'acc 8h':>8}")
-        for signal, row in figures["signals"].items():
-            print(
-                f"  {signal:14}{row['wql_30m']:9.4f}{row['wql_8h']:9.4f}{row['sql']:9.4f}{row['coverage80_30m']:11.3f}"
-                f"{row['coverage80_8h']:10.3f}"
-                + (f"{row['accuracy_30m']:9.2f}{row['accuracy_8h']:8.2f}" if "accuracy_8h" in row else "")
-            )
-        print(
-            f"  {'all':14}{figures['wql_mean_30m']:9.4f}{figures['wql_mean_8h']:9.4f}{figures['sql_geo']:9.4f}"
-            f"{'inside80':>15} {figures['inside80']:.3f}"
-        )
-        for key, row in figures["incidents"].items():
-            if key.startswith("probability"):
-                print(
-                    f"  incident {key[12:]}: base rate {row['base_rate']:.4f}, Brier {row['brier']:.4f}, skill "
-                    f"{row['skill']:.3f}, AUROC {row['auroc']:.3f}, calibration error {row['ece']:.4f}"
-                )
-            elif key != "thresholds":
-                print(
-                    f"  {key}: {row['alarms']} alarms, {row['incidents']} incidents, precision {row['precision']:.3f}, recall "
-                    f"{row['recall']:.3f}, lead {row['lead_minutes']:.0f} min"
-                )
-        print()
+        raise SettingsError(f"backtest: {path}: cannot be written ({error.strerror}); free space there") from error
+    finally:
+        fresh.unlink(missing_ok=True)

@@ -13,11 +13,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
 from forecaster.result import PERCENTILES, Board, Result
-from forecaster.risk import COMPONENTS
+from forecaster.risk import COMPONENTS, mean_known
 from forecaster.self_metrics import SELF_METRICS
 from serving.exposition import render_family, series_prefixes
 
@@ -66,6 +67,13 @@ def _worst(result: Result, layout: Layout, signal: int) -> np.ndarray:
     return np.stack(windows, axis=2).reshape(len(result.servers), len(PERCENTILES) * len(windows))
 
 
+def _proven(result: Result, layout: Layout, figure: str) -> np.ndarray:
+    """float64 (signals * horizons,): a figure of the record; NaN without one."""
+    if result.proof is None:
+        return np.full(len(layout.signals) * len(layout.horizons), np.nan)
+    return getattr(result.proof, figure).ravel()
+
+
 def _is(values: Iterable[str], names: tuple[str, ...]) -> np.ndarray:
     """float64 (values, names): 1 where the value is the name, else 0; NaN where it is none of them."""
     rows = np.array([[value == name for name in names] for value in values], dtype=np.float64)
@@ -97,13 +105,25 @@ FAMILIES = (
            lambda at: ((priority,) for priority in _PRIORITIES),
            lambda of, at, _: _is(of.risk.priority, _PRIORITIES)),
     Family("forecast_incident_probability", (*_SERVER, "window"), "ratio",
-           "Weight of the incident thresholds the forecast crosses inside the window, 0 to 1.",
+           "How much the forecast speaks for an incident inside the window, 0 to 1, by risk.method.",
            lambda at: ((window,) for window in at.incident),
            lambda of, at, _: np.stack([of.risk.probability[window] for window in at.incident], axis=1)),
     Family("forecast_fleet_incident_probability", ("window",), "ratio",
            "Mean of the servers' incident probabilities, 0 to 1.",
            lambda at: ((window,) for window in at.incident),
            lambda of, at, _: np.array([of.risk.fleet_probability[window] for window in at.incident])),
+    Family("forecast_severe_probability", (*_SERVER, "window"), "ratio",
+           "Calibrated chance that the server crosses a severe threshold inside the window.",
+           lambda at: ((window,) for window in at.incident),
+           lambda of, at, _: np.stack([of.risk.severe[window] for window in at.incident], axis=1)),
+    Family("forecast_fleet_severe_share", ("window",), "ratio",
+           "Expected share of servers that cross a severe threshold inside the window.",
+           lambda at: ((window,) for window in at.incident),
+           lambda of, at, _: np.array([mean_known(of.risk.severe[window]) for window in at.incident])),
+    Family("forecast_fleet_severe_any_probability", ("window",), "ratio",
+           "Calibrated chance that at least one server crosses a severe threshold inside the window.",
+           lambda at: ((window,) for window in at.incident),
+           lambda of, at, _: np.array([of.risk.severe_any[window] for window in at.incident])),
     Family("forecast_fleet_health", ("state",), "0 or 1",
            "1 for the health the 30 minute incident probability gives the fleet, 0 for the others.",
            lambda at: ((state,) for state in _HEALTH), lambda of, at, _: _is([of.risk.health], _HEALTH)),
@@ -111,6 +131,18 @@ FAMILIES = (
            lambda at: _ONE, lambda of, at, _: np.array([of.live.sum()])),
     Family("forecast_fleet_high_risk_servers", (), "servers", "Servers of priority P1.",
            lambda at: _ONE, lambda of, at, _: np.array([of.risk.high_risk])),
+    Family("forecast_live_coverage_ratio", ("signal", "horizon"), "ratio",
+           "Share of recent outcomes between p10 and p90 of the forecasts made for them.",
+           lambda at: product(at.signals, (label for label, _ in at.horizons)), lambda of, at, _: _proven(of, at, "coverage")),
+    Family("forecast_live_loss_ratio", ("signal", "horizon"), "ratio",
+           "Pinball loss of recent forecasts over that of the trend heuristic; below 1 is better than it.",
+           lambda at: product(at.signals, (label for label, _ in at.horizons)), lambda of, at, _: _proven(of, at, "loss")),
+    Family("forecast_live_outcomes", ("signal", "horizon"), "outcomes",
+           "Outcomes inside live.window that forecasts were held against.",
+           lambda at: product(at.signals, (label for label, _ in at.horizons)), lambda of, at, _: _proven(of, at, "outcomes")),
+    Family("forecast_live_widening_ratio", ("signal", "horizon"), "ratio",
+           "Factor on the model's half-bands because outcomes fell outside too often; 1 where they are untouched.",
+           lambda at: product(at.signals, (label for label, _ in at.horizons)), lambda of, at, _: _proven(of, at, "widening")),
     Family("forecast_method", (*_SERVER, "method"), "0 or 1",
            "1 for what makes the server's forecast, the model or the trend heuristic.",
            lambda at: ((method,) for method in _METHODS), lambda of, at, _: _is(of.method, _METHODS)),

@@ -124,6 +124,16 @@ class Publish(Settings):
     max_curve_samples: int = Field(1_000_000, ge=HORIZON_STEPS, description="samples in one remote read")
 
 
+class Live(Settings):
+    """The forecaster's own record: past forecasts held against what came."""
+
+    enabled: bool = Field(True, description="score past forecasts and show the figures")
+    window: Duration = Field(86400.0, description="time the figures look back")
+    minimum: int = Field(500, ge=1, description="outcomes from which on figures are shown and used")
+    correction: bool = Field(True, description="widen bands that proved too narrow")
+    max_widening: float = Field(3.0, ge=1, description="largest factor on a half-band")
+
+
 class ForecasterConfig(Settings):
     """Everything the forecaster is told. Durations in seconds; paths relative to the working directory."""
 
@@ -144,6 +154,7 @@ class ForecasterConfig(Settings):
     windows: StepsByLabel = Field(("30m", "8h"), description="windows whose worst value is shown")
     signals: dict[str, Signal] = Field(min_length=1, description="name: query, unit, bounds")
     risk: RiskConfig = Field(default_factory=dict, description="thresholds of points, priorities, incidents")
+    live: Live = Live()
     publish: Publish = Publish()
 
     @field_validator("step")

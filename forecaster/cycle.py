@@ -12,24 +12,26 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 
-from forecaster import heuristic, risk
+from forecaster import chance, heuristic, risk
 from forecaster.collector import ForecastCollector
 from forecaster.config import ForecasterConfig
+from forecaster.features import MOTION_SHARE
 from forecaster.model import Model
+from forecaster.past import Past
+from forecaster.proof import Proof, Record, widen
 from forecaster.readings import NoData, Reading, Source, SourceError
 from forecaster.result import PERCENTILES, Board, Result
 from forecaster.self_metrics import SelfMetrics
-from forecaster.signals import HORIZON_STEPS
+from forecaster.signals import HORIZON_STEPS, steps_of
 from forecaster.window import Window
 
 log = logging.getLogger(__name__)
 
 SNAPSHOT_SECONDS = 300.0  # what a killed process loses of its window; the source fills it again anyway
-SNAPSHOT_FILE = "window.npz"
+SNAPSHOT_FILE, PAST_FILE, RECORD_FILE = "window.npz", "past.npz", "record.npz"
 
 
 class StageError(Exception):
@@ -57,10 +59,12 @@ class Cycle:
         collector: ForecastCollector,
         metrics: SelfMetrics,
         clock: Callable[[], float] = time.time,
+        past: Past | None = None,
+        record: Record | None = None,
     ):
         self._config, self._source, self._model = config, source, model
         self._board, self._collector, self._metrics, self._clock = board, collector, metrics, clock
-        self.window = window
+        self.window, self.past, self.record = window, past, record
         self.errors: dict[str, str | None] = {}  # stage -> what it failed with when it last ran
         self._columns = [list(config.signals).index(name) for name in model.encoding.signals] if model else []
         self._running: str | None = None  # the stage under way
@@ -106,8 +110,10 @@ class Cycle:
         """One cycle; True if it published a Result."""
         started, success = time.perf_counter(), False
         try:
-            self._publish(self._result(self._present()))
+            now = self._present()
+            self._publish(self._result(now))
             success = True
+            self._fill_past(now)
         except Stopped:
             return False
         except StageError as error:
@@ -148,6 +154,8 @@ class Cycle:
             reason = window.append(reading)
             if reason:
                 log.warning(reason)
+            if self.past is not None:
+                self.past.append(reading)
             self._drop_forgotten(now)
         self._fill_gaps(now)
         with self._stage("features"):
@@ -158,9 +166,11 @@ class Cycle:
             observed, trend = window.latest(now), heuristic.trend(encoder)
             forecast = np.full((*encoder.shape[:2], HORIZON_STEPS, len(PERCENTILES)), np.nan, np.float32)
             forecast[~stale] = heuristic.forecast(encoder[~stale], config.signals)
+            base = forecast[:, :, [k - 1 for k in config.horizons.values()]]
         by_model = self._by_model(forecast, encoder, now, ~stale & (samples >= config.warmup.samples))
         with self._stage("risk"):
-            assessed = risk.assess(forecast, tuple(config.signals), config.risk)
+            proof = self._prove(now, observed, forecast, base, by_model)
+            assessed = risk.assess(forecast, tuple(config.signals), config.risk, *self._chances(by_model))
             return Result(
                 issued=now,
                 step=config.step,
@@ -176,6 +186,7 @@ class Cycle:
                 required=config.warmup.samples,
                 last_seen=last_seen,
                 stale=stale,
+                proof=proof,
             )
 
     def _reading(self, now: float) -> Reading:
@@ -193,6 +204,8 @@ class Cycle:
         if names:
             log.info("forgetting %s: not seen for %g s", ", ".join(names), self._config.drop_after)
             self.window.drop(names)
+            if self.past is not None:
+                self.past.drop(names)
 
     def _fill_gaps(self, now: float) -> None:
         """Asks the source for what the window lacks; a failure is shown and retried, but the present goes on."""
@@ -210,6 +223,24 @@ class Cycle:
         except StageError as error:
             log.error("history is incomplete: stage %s", error)
 
+    def _fill_past(self, now: float) -> None:
+        """Asks for one piece of the days before, after the forecast is out; a failure is shown and retried."""
+        piece = self.past.piece(now) if self.past is not None else None
+        if piece is None or self._stop.is_set():
+            return
+        try:
+            with self._stage("query"):
+                self.past.fill(self._source.range(*piece, self._config.step))
+        except StageError as error:
+            log.error("forecasts know less than a week: stage %s", error)
+
+    def _earlier(self, now: float) -> np.ndarray | None:
+        """The encoder MOTION_SHARE of a step before, None where refreshes do not fall on it."""
+        back = MOTION_SHARE * self._config.step
+        if abs(back / self._config.refresh - round(back / self._config.refresh)) > 1e-9:
+            return None
+        return self.window.encoder(now - back)
+
     def _by_model(self, forecast: np.ndarray, encoder: np.ndarray, now: float, warm: np.ndarray) -> np.ndarray:
         """Puts the model's forecasts in place of the trend's; bool (S,) where it has one.
 
@@ -223,13 +254,51 @@ class Cycle:
         try:
             with self._stage("model"):
                 names = tuple(servers[i] for i in rows), tuple(profiles[i] for i in rows)
-                made, finished = self._model.forecast(encoder[rows][:, self._columns], now, *names)
+                known, earlier = encoder, None
+                if self.past is not None:
+                    known = self.past.context(now, servers, encoder)
+                elif (earlier := self._earlier(now)) is not None:
+                    earlier = earlier[rows][:, self._columns]
+                self._quantiles, finished = self._model.quantiles(known[rows][:, self._columns], now, *names, earlier)
         except StageError as error:
             log.error("the trend heuristic stands in: stage %s", error)
             return done
-        forecast[np.ix_(rows[finished], self._columns)] = made[finished]
+        forecast[np.ix_(rows[finished], self._columns)] = self._model.published(self._quantiles)[finished]
+        self._quantiles = self._quantiles[finished]
         done[rows[finished]] = True
         return done
+
+    def _prove(
+        self, now: float, observed: np.ndarray, forecast: np.ndarray, base: np.ndarray, by_model: np.ndarray
+    ) -> Proof | None:
+        """Scores what was forecast for now, widens the model's bands in ``forecast`` where they proved too narrow, and keeps
+        them for when their time comes. base: the heuristic's forecasts at the shown horizons (S, C, K, 3)."""
+        record, config = self.record, self._config
+        if record is None:
+            return None
+        at, servers, due = [k - 1 for k in config.horizons.values()], self.window.servers, record.due(now)
+        if due:
+            record.observe(now, servers, observed)
+        raw, factors = forecast[:, :, at], record.factors(HORIZON_STEPS) if config.live.correction else None
+        if factors is not None:
+            bounds = [(s.min, s.max) for s in config.signals.values()]
+            low, high = (np.array([np.nan if b is None else b for b in side]) for side in zip(*bounds, strict=True))
+            low, high = np.nan_to_num(low, nan=-np.inf), np.nan_to_num(high, nan=np.inf)
+            forecast[by_model] = widen(forecast[by_model], factors, low, high)
+        if due:
+            named = tuple(name for name, made in zip(servers, by_model, strict=True) if made)
+            record.keep(now, named, forecast[by_model][:, :, at], raw[by_model], base[by_model])
+        return record.proof()
+
+    def _chances(self, by_model: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+        """The calibrated chances of an incident, as risk.assess takes them."""
+        calibration, settings = self._model.calibration if self._model else None, self._config.risk
+        if calibration is None or not by_model.any():
+            return {}, {}
+        signals, levels = self._model.encoding.signals, self._model.architecture.quantiles
+        columns = {role: signals.index(name) for role, name in settings.roles if name in signals}
+        above = chance.exceedances(self._quantiles, levels, columns, dict(settings.severe))
+        return calibration.assess(above, by_model, {window: steps_of(window) for window in settings.incident})
 
     def _publish(self, result: Result) -> None:
         with self._stage("publish"):
@@ -238,32 +307,31 @@ class Cycle:
 
     # -- what survives a restart --------------------------------------------------------------------------------------
 
-    @property
-    def _snapshot(self) -> Path | None:
-        return self._config.storage / SNAPSHOT_FILE if self._config.storage else None
-
     def restore(self) -> None:
-        """Takes over the last snapshot, if there is one that fits."""
-        if self._snapshot is not None and self._snapshot.exists() and not self.window.servers:
-            reason = self.window.restore(self._snapshot, self._clock())
-            log.info(
-                "window restored from %s" if reason is None else "window starts empty: %s",
-                self._snapshot if reason is None else reason,
-            )
+        """Takes over the last snapshots, where there are some that fit."""
+        if self._config.storage is not None and not self.window.servers:
+            for name, part in self._parts():
+                if (path := self._config.storage / name).exists():
+                    reason = part.restore(path, self._clock())
+                    log.info("%s %s", path, "restored" if reason is None else f"not taken over: {reason}")
 
     def save(self) -> None:
-        """Keeps the window on disk; a failure is logged and shown, forecasts go on from memory."""
-        if self._snapshot is None or not self.window.servers:
+        """Keeps window, past and record on disk; a failure is logged and shown, forecasts go on from memory."""
+        if self._config.storage is None or not self.window.servers:
             return
+        path = self._config.storage
         try:
-            self._snapshot.parent.mkdir(parents=True, exist_ok=True)
-            self.window.snapshot(self._snapshot)
+            for name, part in self._parts():
+                path = self._config.storage / name
+                part.snapshot(path)
             self.errors["snapshot"] = None
         except OSError as error:
-            self.errors["snapshot"] = (
-                f"{self._snapshot}: {error.strerror or error}; free space or choose another --storage.path"
-            )
+            self.errors["snapshot"] = f"{path}: {error.strerror or error}; free space or choose another --storage.path"
             log.error("window not saved: %s", self.errors["snapshot"])
+
+    def _parts(self) -> list[tuple[str, Window | Past | Record]]:
+        named = (SNAPSHOT_FILE, self.window), (PAST_FILE, self.past), (RECORD_FILE, self.record)
+        return [(name, part) for name, part in named if part is not None]
 
     def _save_when_due(self) -> None:
         now = time.monotonic()

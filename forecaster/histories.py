@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +21,21 @@ FILE_ARRAYS = ("values", "server", "metric", "start_unix", "step_seconds")
 FILE_PROFILE = "generic"
 
 
-def from_prometheus(config: ForecasterConfig, start: float, end: float, resolution: float) -> History:
+def from_prometheus(
+    config: ForecasterConfig,
+    start: float,
+    end: float,
+    resolution: float,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> History:
     """What the configured source holds of [start, end), from the first row with any value on; raises DatasetError where
     that is nothing, SourceError where it cannot be asked."""
     from forecaster.app import make_source
 
     source, parts = make_source(config, time.time), []
-    while start < end:
-        parts.append(source.range(start, min(start + PIECE_HOURS * HOUR, end) - resolution, resolution))
-        start += PIECE_HOURS * HOUR
+    for piece in progress(range(math.ceil((end - start) / (PIECE_HOURS * HOUR)))):
+        begin = start + piece * PIECE_HOURS * HOUR
+        parts.append(source.range(begin, min(begin + PIECE_HOURS * HOUR, end) - resolution, resolution))
     servers = tuple(sorted({s for part in parts for s in part.servers}))
     if not servers:
         raise DatasetError("the source has no series in that time; check its address, the times and the queries")
@@ -63,7 +71,7 @@ def from_file(path: Path) -> History:
             held = {name: archive[name] for name in FILE_ARRAYS}
     except FileNotFoundError as error:
         raise DatasetError(f"{path}: no such file") from error
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DatasetError(f"{path}: cannot be read as .npz ({error}); the file is damaged or of another kind") from error
     values, servers, metrics = held["values"], held["server"].astype(str), held["metric"].astype(str)
     if values.ndim != 3 or values.dtype.kind != "f" or values.shape[::2] != (len(servers), len(metrics)):
@@ -74,7 +82,10 @@ def from_file(path: Path) -> History:
     for what, names in (("server", servers), ("metric", metrics)):
         if len(set(names.tolist())) != len(names):
             raise DatasetError(f"{path}: a {what} is named twice; expected each once")
-    start, step = (float(held[name]) for name in ("start_unix", "step_seconds"))
+    for name in ("start_unix", "step_seconds"):
+        if held[name].size != 1 or held[name].dtype.kind not in "fiu":
+            raise DatasetError(f"{path}: {name} is {held[name].dtype} {held[name].shape}; expected one number")
+    start, step = (float(held[name].item()) for name in ("start_unix", "step_seconds"))
     if not (np.isfinite([start, step]).all() and step > 0):
         raise DatasetError(f"{path}: start_unix {start}, step_seconds {step}; expected Unix seconds and a positive step")
     grid = np.where(np.isfinite(values), values, np.nan).astype(np.float32).transpose(1, 0, 2)

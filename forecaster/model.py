@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from forecaster import features, series
+from forecaster.chance import FILE, Calibration, ChanceError
 from forecaster.features import MIN_STEPS, Encoding
 from forecaster.network import ANCHORS, between_anchors, build
 from forecaster.series import SeriesEncoding
@@ -73,11 +74,13 @@ class Model:
     ):
         self.encoding, self.architecture, self.device = encoding, architecture, device
         self.facts, self.report, self.weights = facts, report, weights
+        self.calibration: Calibration | None = None  # of incident probabilities
         tensors = {name: torch.as_tensor(value, device=device) for name, value in weights.items()}
         try:
             self._network = build(tensors, encoding, architecture.heads)
             self._widening = _widening(facts, encoding)
             self._published = [architecture.quantiles.index(q) for q in PUBLISHED]
+            self._middle = architecture.quantiles.index(0.5)
             self._rehearse()
         except (LookupError, RuntimeError, ValueError, TypeError) as error:
             raise ModelError(f"weights, architecture and encoding do not fit: {error}; train the model anew") from error
@@ -121,7 +124,13 @@ class Model:
             encoding = kind.from_json(facts["encoding"])
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise ModelError(f"{folder / 'artifact.json'}: incomplete ({error}); train the model anew") from error
-        return cls(encoding, architecture, weights, facts, _read_json(folder / "report.json"), choose_device(device))
+        model = cls(encoding, architecture, weights, facts, _read_json(folder / "report.json"), choose_device(device))
+        if (folder / FILE).exists():
+            try:
+                model.calibration = Calibration.load(folder, found)
+            except ChanceError as error:
+                raise ModelError(str(error)) from error
+        return model
 
     @property
     def info(self) -> dict[str, str]:
@@ -133,6 +142,11 @@ class Model:
             "device": self.device.type,
         }
 
+    @property
+    def context_steps(self) -> int:
+        """Steps of history it can make use of."""
+        return getattr(self.encoding, "context_steps", self.encoding.encoder_steps)
+
     def forecast(
         self,
         window: np.ndarray,
@@ -141,7 +155,23 @@ class Model:
         profiles: tuple[str, ...],
         earlier: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """window float32 (S, C, T) in signal units, newest step last -> (values float32 (S, C, H, 3), done bool (S,)).
+        """p10, p50 and p90 of ``quantiles``: (values float32 (S, C, H, 3), done bool (S,))."""
+        values, done = self.quantiles(window, instant, servers, profiles, earlier)
+        return self.published(values), done
+
+    def published(self, values: np.ndarray) -> np.ndarray:
+        """p10, p50 and p90 of all quantiles (..., Q)."""
+        return values[..., self._published]
+
+    def quantiles(
+        self,
+        window: np.ndarray,
+        instant: float | np.ndarray,
+        servers: tuple[str, ...],
+        profiles: tuple[str, ...],
+        earlier: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """window float32 (S, C, T) in signal units, newest step last -> (values float32 (S, C, H, Q), done bool (S,)).
 
         instant: Unix seconds of the newest step, one for all or float64 (S,). earlier: as in ``features.batch``, (S, C, T).
 
@@ -152,7 +182,9 @@ class Model:
             return self._forecast_series(window, instant)
         window, steps = features.usable(window[..., -self.encoding.encoder_steps :])
         values = np.full(
-            (len(window), len(self.encoding.signals), self.encoding.horizon, len(PUBLISHED)), np.nan, np.float32
+            (len(window), len(self.encoding.signals), self.encoding.horizon, len(self.architecture.quantiles)),
+            np.nan,
+            np.float32,
         )
         instants = np.atleast_1d(np.asarray(instant, np.float64))
         identity, done = self.encoding.identify(servers, profiles), steps >= MIN_STEPS
@@ -168,7 +200,7 @@ class Model:
         """As ``forecast``, one row per server and signal; a server is done when all of its signals are."""
         servers, signals = window.shape[:2]
         filled, known = series.fill(window.reshape(-1, window.shape[-1]))
-        values = np.full((servers * signals, self.encoding.horizon, len(PUBLISHED)), np.nan, np.float32)
+        values = np.full((servers * signals, self.encoding.horizon, len(self.architecture.quantiles)), np.nan, np.float32)
         instants = np.repeat(np.broadcast_to(np.asarray(instant, np.float64), servers), signals)
         column = np.tile(np.arange(signals), servers)
         usable = np.flatnonzero(known >= MIN_STEPS)
@@ -176,7 +208,7 @@ class Model:
             rows = usable[begin : begin + series.ROWS]
             inputs = series.batch(self.encoding, filled[rows], known[rows], column[rows], instants[rows])
             values[rows] = self._quantiles(inputs)
-        values = values.reshape(servers, signals, -1, len(PUBLISHED))
+        values = values.reshape(servers, signals, *values.shape[1:])
         low, high = (
             np.array([np.nan if bound is None else bound for bound in bounds], np.float32)[:, None, None]
             for bounds in (self.encoding.low, self.encoding.high)
@@ -196,13 +228,13 @@ class Model:
     def _quantiles(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
         with torch.inference_mode():
             out = self._network({k: torch.as_tensor(v, device=self.device) for k, v in inputs.items()})
-            return out[..., self._published].float().cpu().numpy()
+            return out.float().cpu().numpy()
 
     def _widened(self, values: np.ndarray) -> np.ndarray:
-        """Half-bands times the factors calibrated after training; values (S, C, H, 3)."""
+        """Distances from the median times the factors calibrated after training; values (S, C, H, Q)."""
         if self._widening is None:
             return values
-        middle = values[..., 1:2]
+        middle = values[..., self._middle, None]
         return middle + (values - middle) * self._widening[..., None]
 
 

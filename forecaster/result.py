@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from forecaster.proof import Proof
 from forecaster.risk import Risk
 
 PERCENTILES = ("p10", "p50", "p90")  # the last axis of Result.forecast, lowest first
@@ -35,6 +36,7 @@ class Result:
     required: int                # samples from which on a server is forecast by the model
     last_seen: np.ndarray        # float64 (S,), Unix s of the newest sample, NaN when never seen
     stale: np.ndarray            # bool (S,), True where the last sample is too old to forecast from
+    proof: Proof | None = None   # how past forecasts did, per signal and shown horizon
 
     def __post_init__(self):
         servers, signals = len(self.servers), len(self.signals)

@@ -23,6 +23,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
+from forecaster.chance import SEVERE
 from forecaster.signals import STEP_MINUTES, steps_of
 from serving.settings import Settings
 
@@ -139,13 +140,22 @@ class Health(Settings):
         return warning
 
 
+class Severe(Settings):
+    """What the calibrated method's chances are of: the largest mean over one step above any of these."""
+
+    cpu: float = Field(SEVERE["cpu"], description="percent above which a server is in an incident")
+    memory: float = Field(SEVERE["memory"], description="percent above which a server is in an incident")
+    latency: float = Field(SEVERE["latency"], description="milliseconds above which a server is in an incident")
+
+
 class RiskConfig(Settings):
     """Thresholds of the risk stage."""
 
     roles: Roles = Roles()
     points: Points = Points()
     priorities: Priorities = Priorities()
-    method: Literal["weighted"] = Field("weighted", description="how incident probabilities are computed")
+    method: Literal["weighted", "calibrated"] = Field("weighted", description="which incident probability decides")
+    severe: Severe = Severe()
     incident: dict[str, Incident] = Field(description="levels of each window", default={
         "30m": Incident(severe=Level(p50=90, p90=98, weight=0.35),
                         moderate=Level(p50=85, p90=95, weight=0.15)),
@@ -178,6 +188,8 @@ class Risk:
     high_risk: int                       # servers of priority P1
     worst: np.ndarray                    # float32 (S, 3) largest p90 of 30 minutes, in the signal's unit
     worst_step: np.ndarray               # int64 (S, 3) 1-based step it is first reached at, 0 without
+    severe: dict[str, np.ndarray]        # window -> float64 (S,) calibrated chance of an incident, NaN where unknown
+    severe_any: dict[str, float]         # window -> the chance that any server has one, NaN where unknown
     missing: tuple[str, ...]             # roles whose signal is not forecast at all
 
     def message(self, server: int) -> str:
@@ -193,8 +205,15 @@ class Risk:
         return f"{name} predicted to reach {form.format(value)} in {minutes} minutes"
 
 
-def assess(values: np.ndarray, signals: Sequence[str], config: RiskConfig) -> Risk:
-    """Risk of a forecast: values float32 (S, C, H, 3) in signal units, `signals` the C names."""
+def assess(values: np.ndarray, signals: Sequence[str], config: RiskConfig,
+           severe: Mapping[str, np.ndarray] | None = None, severe_any: Mapping[str, float] | None = None) -> Risk:
+    """Risk of a forecast: values float32 (S, C, H, 3) in signal units, `signals` the C names.
+
+    severe, severe_any: the calibrated chances of each window, where the model has them.
+    """
+    unknown = np.full(len(values), np.nan)
+    chances = {window: (severe or {}).get(window, unknown) for window in config.incident}
+    any_server = {window: (severe_any or {}).get(window, float("nan")) for window in config.incident}
     columns = {role: signals.index(name) for role, name in config.roles if name in signals}
     worst, worst_step = _worst(values, columns)
     points = _points(worst, columns, config.points)
@@ -205,10 +224,13 @@ def assess(values: np.ndarray, signals: Sequence[str], config: RiskConfig) -> Ri
     component = tuple(COMPONENTS[row.argmax()] if row.any() else None for row in earned)
     probability = {window: _probability(values[:, :, :steps_of(window)], columns, incident)
                    for window, incident in config.incident.items()}
-    fleet = {window: _mean(chances) for window, chances in probability.items()}
+    if config.method == "calibrated":
+        probability = chances
+    fleet = {window: mean_known(chances) for window, chances in probability.items()}
     return Risk(points=points, score=score, priority=priority, component=component, probability=probability,
                 fleet_probability=fleet, health=_health(fleet[RISK_WINDOW], config.health),
                 high_risk=priority.count("P1"), worst=worst, worst_step=worst_step,
+                severe=chances, severe_any=any_server,
                 missing=tuple(role for role in ROLES if role not in columns))
 
 
@@ -255,7 +277,8 @@ def _probability(values: np.ndarray, columns: Mapping[str, int], incident: Incid
     return np.where(known, np.minimum(1.0, total.round(12)), np.nan)
 
 
-def _mean(chances: np.ndarray) -> float:
+def mean_known(chances: np.ndarray) -> float:
+    """Mean of what is known of (S,), NaN where nothing is."""
     known = chances[~np.isnan(chances)]
     return round(float(known.mean()), 12) if known.size else float("nan")
 

@@ -19,7 +19,8 @@ DAY = 288  # steps
 SPANS = {"30m": 6, "8h": 96}  # steps 1..k
 HORIZONS = {"5m": 1, "30m": 6, "1h": 12, "4h": 48, "8h": 96}  # step k alone
 SCALE_FLOOR, RATIO_FLOOR = 1e-3, 1e-6
-MAPE_FLOOR = 1.0  # percent of CPU: below, a relative error says nothing
+MAPE_FLOOR = 1.0  # percent: below, a relative error of a percentage says nothing
+MAPE_SHARE = 0.01  # of the mean magnitude: the same for signals of other units
 BINS = 10
 
 
@@ -48,6 +49,7 @@ def figures(
     table: dict[str, dict[str, float]] = {}
     for i, name in enumerate(signals):
         y, row = np.abs(truth[:, i]), {}
+        floor = MAPE_FLOOR if name.endswith("_pct") else max(MAPE_SHARE * float(np.nan_to_num(_mean(y))), 1e-12)
         for label, steps in SPANS.items():
             row[f"wql_{label}"] = _mean(losses[:, i, :steps]) / max(float(_mean(y[:, :steps])), 1e-12)
             row[f"pinball_{label}"] = _mean(losses[:, i, :steps]) / 2
@@ -56,10 +58,9 @@ def figures(
             row[f"wql_at_{label}"] = _mean(losses[:, i, step - 1]) / max(float(_mean(y[:, step - 1])), 1e-12)
             row[f"pinball_at_{label}"] = _mean(losses[:, i, step - 1]) / 2
             row[f"coverage80_at_{label}"] = _mean(inside[:, i, step - 1])
-        if name == "cpu_pct":
-            for label, steps in SPANS.items():
-                row[f"mape_{label}"] = mape(forecast[:, i, steps - 1, 1], truth[:, i, steps - 1])
-                row[f"accuracy_{label}"] = 100 - row[f"mape_{label}"]
+        for label, steps in SPANS.items():
+            row[f"mape_{label}"] = mape(forecast[:, i, steps - 1, 1], truth[:, i, steps - 1], floor)
+            row[f"accuracy_{label}"] = 100 - row[f"mape_{label}"]
         if scale is not None:
             ratio = np.maximum(_mean(losses[:, i], (1, 2)) / scale[:, i], RATIO_FLOOR)
             row["sql"] = np.exp(_mean(np.log(ratio)))
@@ -67,10 +68,25 @@ def figures(
     return {"windows": len(truth), "signals": table} | overall(table, float(_mean(inside)))
 
 
+def window_score(forecast: np.ndarray, truth: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """(N,): each window's scaled loss, geometric mean over signals; NaN where nothing was observed or is forecast."""
+    ratio = np.maximum(_mean(loss(forecast, truth), (2, 3)) / scale, RATIO_FLOOR)
+    return np.exp(_mean(np.log(ratio), 1))
+
+
+def by_step(forecast: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted quantile loss and share inside p10..p90 at every step ahead, each (C, H)."""
+    known = np.isfinite(truth) & np.isfinite(forecast[..., 0])
+    inside = np.where(known, (forecast[..., 0] <= truth) & (truth <= forecast[..., 2]), np.nan)
+    return _mean(loss(forecast, truth), (0, 3)) / np.maximum(_mean(np.abs(truth), 0), 1e-12), _mean(inside, 0)
+
+
 def overall(table: Mapping[str, Mapping[str, float]], inside80: float) -> dict[str, float]:
     """The headline figures: means over signals, geometric for sql."""
     out = {f"wql_mean_{label}": _over(table, f"wql_{label}") for label in SPANS}
     out |= {"wql_mean": out["wql_mean_8h"], "inside80": inside80}
+    if "cpu_pct" in table:
+        out |= {f"cpu_wql_{label}": table["cpu_pct"][f"wql_{label}"] for label in SPANS}
     if all("sql" in row for row in table.values()):
         out["sql_geo"] = float(np.exp(np.mean(np.log([row["sql"] for row in table.values()]))))
     return out
@@ -80,9 +96,9 @@ def _over(table: Mapping[str, Mapping[str, float]], key: str) -> float:
     return float(np.mean([row[key] for row in table.values()]))
 
 
-def mape(forecast: np.ndarray, truth: np.ndarray) -> float:
-    """Mean absolute percentage error of a percentage, in percent; truths below MAPE_FLOOR count as MAPE_FLOOR."""
-    return 100 * float(_mean(np.abs(truth - forecast) / np.maximum(np.abs(truth), MAPE_FLOOR)))
+def mape(forecast: np.ndarray, truth: np.ndarray, floor: float = MAPE_FLOOR) -> float:
+    """Mean absolute percentage error in percent; truths nearer to zero than ``floor`` count as ``floor``."""
+    return 100 * float(_mean(np.abs(truth - forecast) / np.maximum(np.abs(truth), floor)))
 
 
 def _mean(values: np.ndarray, axis: int | tuple[int, ...] | None = None) -> np.ndarray:

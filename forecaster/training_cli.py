@@ -11,6 +11,7 @@ from serving.settings import SettingsError
 
 DAY = 86400.0
 HOUR = 3600.0
+EXAMPLES = 110_000  # rows of recorded servers held in memory, 12 KB each
 WINDOW_HOURS = 10.0  # 24 steps of encoder and 96 of horizon
 
 
@@ -33,13 +34,20 @@ def add_command(commands, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fleet.file", dest="fleet_file", default=None, metavar="FILE", help="fleet file of the simulation"
     )
-    parser.add_argument("--start-from", type=Path, default=None, metavar="DIR", help="artifact folder to go on from")
-    parser.add_argument("--epochs", type=int, default=22, help="at most this many epochs (default: %(default)d)")
-    parser.add_argument("--batches", type=int, default=100, help="batches per epoch (default: %(default)d)")
-    parser.add_argument("--rows", type=int, default=128, help="windows per batch (default: %(default)d)")
-    parser.add_argument("--learning-rate", type=float, default=2e-3, help="peak learning rate (default: %(default)g)")
     parser.add_argument(
-        "--patience", type=int, default=5, help="epochs without gain before stopping (default: %(default)d)"
+        "--data",
+        type=Path,
+        metavar="FILE",
+        help="recorded servers (.npz): trains a model of single series with a week of context; its metrics are signals of "
+        "--config.file",
+    )
+    parser.add_argument("--start-from", type=Path, default=None, metavar="DIR", help="artifact folder to go on from")
+    parser.add_argument("--epochs", type=int, default=30, help="at most this many epochs (default: %(default)d)")
+    parser.add_argument("--batches", type=int, default=150, help="batches per epoch (default: %(default)d)")
+    parser.add_argument("--rows", type=int, default=128, help="windows per batch (default: %(default)d)")
+    parser.add_argument("--learning-rate", type=float, default=3e-3, help="peak learning rate (default: %(default)g)")
+    parser.add_argument(
+        "--patience", type=int, default=12, help="epochs without gain before stopping (default: %(default)d)"
     )
     parser.add_argument("--seed", type=int, default=7, help="seed of data, weights and batches (default: %(default)d)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
@@ -62,6 +70,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     try:
+        if arguments.data is not None:
+            _print_series(_from_file(arguments, config), arguments.output)
+            return 0
         if arguments.source == "scrape":
             raise dataset.DatasetError(
                 "--source scrape keeps three hours, too few to learn from; use --source prometheus"
@@ -107,6 +118,41 @@ def run(arguments: argparse.Namespace) -> int:
         raise SettingsError(f"train: {error}") from error
     _print(report, arguments.output)
     return 0
+
+
+def _from_file(arguments, config) -> dict:
+    """Trains a model of single series; its report."""
+    from forecaster import histories, train_series
+    from forecaster.dataset import DatasetError
+    from forecaster.model import Architecture
+
+    if arguments.source or arguments.start_from:
+        raise DatasetError("--data trains from a file and from fresh weights; leave out --source and --start-from")
+    history = histories.from_file(arguments.data)
+    signals = histories.select(history, config.signals, str(arguments.data))
+    if history.resolution != config.step:
+        raise DatasetError(f"{arguments.data}: steps of {history.resolution:g} s, expected the model's {config.step:g} s")
+    return train_series.fit(
+        history,
+        signals,
+        Architecture(dropout=0.0),
+        arguments.output,
+        steps=arguments.epochs * arguments.batches,
+        rows_per_batch=2 * arguments.rows,
+        examples=EXAMPLES,
+        learning_rate=arguments.learning_rate,
+        seed=arguments.seed,
+        device=arguments.device,
+        timezone=config.timezone,
+        about={
+            "name": arguments.name or arguments.output.name,
+            "config": Path(arguments.config_file).stem,
+            "trained": datetime.now(UTC).date().isoformat(),
+            "signals": list(history.signals),
+            "data": arguments.data.name,
+            "servers": len(history.servers),
+        },
+    )
 
 
 def _from_simulator(arguments, config):
@@ -157,3 +203,10 @@ def _print(report: dict, output: Path) -> None:
         f"{report['parameters']} parameters, {report['epochs']} epochs in {report['seconds']} s, validation loss "
         f"{report['val_loss']}; written to {output}"
     )
+
+
+def _print_series(report: dict, output: Path) -> None:
+    print(f"\n{'kept-out servers and weeks':28}{'wql mean':>10}{'sql geo':>10}{'inside 80':>11}")
+    for name, row in {output.name: report, **report["yardsticks"]}.items():
+        print(f"{name:28}{row['wql_mean']:10.4f}{row['sql_geo']:10.4f}{row['inside80']:11.3f}")
+    print(f"{report['parameters']} parameters, {report['steps']} steps in {report['seconds']} s; written to {output}")

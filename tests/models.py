@@ -27,20 +27,30 @@ def windows() -> Windows:
 
 
 @lru_cache
-def network():
-    """The library's network with fresh, seeded weights; never trained."""
+def weights():
+    """Fresh, seeded weights; never trained."""
     import torch
 
-    from forecaster.train import build_network
+    from forecaster.train import fresh_weights
 
     torch.manual_seed(3)
-    return build_network(windows().encoding.variables, TINY, 24, 8 * len(TINY.quantiles)).eval()
+    return fresh_weights(windows().encoding, TINY)
+
+
+@lru_cache
+def network():
+    """The library's network with the transformer's part of those weights."""
+    from forecaster.train import build_network
+
+    library = build_network(windows().encoding.variables, TINY, 24, 8 * len(TINY.quantiles)).eval()
+    library.load_state_dict(weights(), strict=False)
+    return library
 
 
 def write_untrained(folder: Path) -> Path:
     """An artifact of fresh weights: real in every respect but skill."""
-    weights = {k: v.numpy() for k, v in network().state_dict().items() if "variable_selection.prescalers" not in k}
+    arrays = {k: v.numpy() for k, v in weights().items()}
     write_artifact(
-        folder, weights, windows().encoding, TINY, {"note": "untrained"}, {"name": "tiny", "trained": "2026-03-02"}
+        folder, arrays, windows().encoding, TINY, {"note": "untrained"}, {"name": "tiny", "trained": "2026-03-02"}
     )
     return folder

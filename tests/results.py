@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from forecaster.proof import Proof
 from forecaster.result import Board, Result
 from forecaster.risk import RiskConfig, assess
 from serving.web import Service, create_app
@@ -37,13 +38,17 @@ def make_result(servers=("ppdb001", "ppdb002", "ppweb001"), profiles=("database"
     forecast = curves(count, len(signals)) if forecast is None else np.array(forecast, np.float32)
     is_stale = np.array([server in stale for server in servers], dtype=bool)
     masked = np.where(is_stale[:, None, None, None], np.float32(np.nan), forecast)
+    known = np.where(is_stale, np.nan, 0.25)
+    risk = assess(masked, signals, RiskConfig(), dict.fromkeys(WINDOWS, known), dict.fromkeys(WINDOWS, 0.5))
+    figures = np.full((len(signals), len(HORIZONS)), 0.8)
+    proof = Proof(coverage=figures, loss=figures - 0.3, outcomes=figures * 1000, widening=figures + 0.2)
     return Result(
         issued=issued, step=step, servers=tuple(servers), profiles=tuple(profiles), signals=tuple(signals),
         observed=forecast[:, :, 0, 1] - 1 if observed is None else np.array(observed, np.float32),
         trend=np.full((count, len(signals)), 0.125, np.float32), forecast=forecast,
-        method=tuple(method or ["tft"] * count), risk=assess(masked, signals, RiskConfig()),
+        method=tuple(method or ["tft"] * count), risk=risk,
         samples=np.array(samples or [150] * count), required=150,
-        last_seen=np.array(last_seen or [issued - 5.0] * count), stale=is_stale)
+        last_seen=np.array(last_seen or [issued - 5.0] * count), stale=is_stale, proof=proof)
 
 
 def board_with(result: Result | None, ttl: float = 120.0) -> Board:

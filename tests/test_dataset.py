@@ -31,15 +31,16 @@ def cut_windows() -> Windows:
 
 
 def test_a_windows_past_ends_at_now_and_its_future_begins_one_step_later():
-    past, future, instants = cut_windows().cut(0, np.array([1]), np.array([100]))
+    past, future, instants, earlier = cut_windows().cut(0, np.array([1]), np.array([100]))
     assert past.shape == (1, 8, 24) and future.shape == (1, 8, 96)
     assert past[0, 0, -1] == 2100 and past[0, 0, 0] == 2077
     assert future[0, 0, 0] == 2101 and future[0, 0, -1] == 2196
     assert instants.tolist() == [MONDAY + 100 * 300]
+    assert np.isnan(earlier).all(), "steps on a grid of steps have no motion within"
 
 
 def test_sampled_windows_never_reach_beyond_the_history():
-    past, future, instants, identity = cut_windows().sample(2000, np.random.default_rng(0))
+    past, future, instants, _, identity = cut_windows().sample(2000, np.random.default_rng(0))
     row = past[:, 0, -1].astype(np.float64) % 1000
     assert row.min() >= 23 and (row + 96).max() < len(ramp().values)
     np.testing.assert_array_equal(instants, MONDAY + row * 300)
@@ -48,7 +49,7 @@ def test_sampled_windows_never_reach_beyond_the_history():
 
 
 def test_one_minute_history_is_read_at_steps_of_five_minutes_from_any_minute():
-    past, _, instants, _ = windows().sample(64, np.random.default_rng(1))
+    past, _, instants, _, _ = windows().sample(64, np.random.default_rng(1))
     assert len(set((instants % 300).tolist())) > 1
     server = windows().identity[0]
     assert len(server) == 20 and past.shape == (64, 8, 24)

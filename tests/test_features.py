@@ -95,11 +95,11 @@ def test_a_new_server_has_as_many_usable_steps_as_it_has_history():
 
 def test_a_batch_has_the_documented_shapes_and_types():
     inputs = features.batch(encoding(), window(), 12, np.array([NOW]), np.zeros((1, 2), np.int64))
-    assert inputs["observed"].shape == (1, 12, 2) and inputs["observed"].dtype == np.float32
+    assert inputs["observed"].shape == (1, 12, 4) and inputs["observed"].dtype == np.float32
     assert inputs["known"].shape == (1, 108, 4) and inputs["known"].dtype == np.float32
     assert inputs["calendar"].shape == (1, 108, 2) and inputs["calendar"].dtype == np.int64
     assert inputs["static_reals"].tolist() == [[0.5]]
-    np.testing.assert_allclose(inputs["observed"][0, -1], encoding().scale(window())[0, :, -1])
+    np.testing.assert_allclose(inputs["observed"][0, -1, :2], encoding().scale(window())[0, :, -1])
 
 
 def test_the_clock_tells_hour_weekday_and_month_of_every_step():

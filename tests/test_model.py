@@ -78,7 +78,7 @@ def test_a_half_written_weights_file_is_refused_by_its_checksum(folder, tmp_path
         (lambda d: (d / "artifact.json").write_text('{"format": 1'), "not JSON"),
         (lambda d: (d / "artifact.json").write_text("[]"), "expected a JSON object, found list"),
         (lambda d: (d / "weights.npz").unlink(), r"weights\.npz: cannot be read"),
-        (lambda d: edit(d, format=99), "format 99, expected 1"),
+        (lambda d: edit(d, format=99), "format 99, expected 2"),
         (lambda d: edit(d, encoding={}), "incomplete"),
         (lambda d: edit(d, architecture=architecture(d) | {"quantiles": [0.1, 0.9]}), "do not fit"),
         (lambda d: edit(d, architecture=architecture(d) | {"heads": 5}), "do not fit"),

@@ -12,9 +12,9 @@ from forecaster.train import library_inputs
 
 def inputs(rows: int, length: int, shared_clock: bool) -> dict[str, torch.Tensor]:
     encoding = windows().encoding
-    past, _, instants, identity = windows().sample(rows, np.random.default_rng(0))
+    past, _, instants, earlier, identity = windows().sample(rows, np.random.default_rng(0))
     instants = instants[:1] if shared_clock else instants
-    return {k: torch.as_tensor(v) for k, v in batch(encoding, past, length, instants, identity).items()}
+    return {k: torch.as_tensor(v) for k, v in batch(encoding, past, length, instants, identity, earlier).items()}
 
 
 @pytest.mark.parametrize("shared_clock", [True, False])

@@ -8,7 +8,7 @@ from models import MONDAY, TINY, windows
 from forecaster.__main__ import main
 from forecaster.dataset import Windows, training_batches
 from forecaster.model import Model
-from forecaster.train import Training, fit, pinball
+from forecaster.train import Training, fit, fresh_weights, pinball
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_pinball_loss_is_the_textbook_one_and_ignores_what_was_not_observed():
 
 def test_training_beats_forecasting_the_average_and_reports_its_accuracy(trained):
     _, report = trained
-    fresh = Training(windows().encoding, TINY, 1e-2, 10)
+    fresh = Training(windows().encoding, TINY, fresh_weights(windows().encoding, TINY), 1e-2, 10)
     inputs, target = next(iter(training_batches(windows(), 128, 1, seed=9)))
     with torch.no_grad():
         untrained = float(fresh.loss(({k: torch.as_tensor(v) for k, v in inputs.items()}, torch.as_tensor(target))))
@@ -53,7 +53,7 @@ def test_training_beats_forecasting_the_average_and_reports_its_accuracy(trained
 
 def test_a_trained_artifact_is_served_with_forecasts_near_the_present(trained):
     model = Model.load(trained[0], "cpu")
-    past, _, instants, _ = windows().sample(64, np.random.default_rng(0))
+    past, _, instants, _, _ = windows().sample(64, np.random.default_rng(0))
     values, done = model.forecast(past, float(instants[0]), ("ppdb001",) * 64, ("database",) * 64)
     assert done.all()
     assert np.corrcoef(values[:, 0, 0, 1], past[:, 0, -1])[0, 1] > 0.3

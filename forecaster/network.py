@@ -86,8 +86,10 @@ class SeriesNetwork:
         rows, positions, split = len(out), out.shape[1], VIEWS * self.levels
         weights = out[..., :split].unflatten(-1, (VIEWS, self.levels)).softmax(2)
         mixed = torch.einsum("bnkq,bnpkq->bnpq", weights, views.unflatten(1, (positions, PATCH))).flatten(1, 2)
+        least, most = views.amin(2), views.amax(2)
+        mixed = torch.where(least == most, least, mixed)  # weights sum to 1 only up to rounding
         low, high = self.outer
-        apart = (views[..., high].amax(2) - views[..., low].amin(2))[..., None]
+        apart = (most[..., high] - least[..., low])[..., None]
         return mixed + out[..., split:].reshape(rows, -1, self.levels) * apart * self.CORRECTION
 
     def views(self, x: Mapping[str, Tensor]) -> Tensor:

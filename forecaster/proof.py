@@ -102,7 +102,7 @@ class Record:
             rows = [(i, place[name]) for i, name in enumerate(kept[1]) if name in place]
             if rows:
                 old, new = (np.array(column) for column in zip(*rows, strict=True))
-                sums[:, k] = self._scored(kept[2][:, old, :, k], observed[new])
+                sums[:, k] = self._scored(kept[2][:, :, :, k][:, old], observed[new])
         if sums[..., COUNTED].any():
             self._sums[present] = sums
         self._decide()

@@ -108,7 +108,8 @@ def quantiles(x: np.ndarray, levels: np.ndarray) -> np.ndarray:
     place = levels * (n - 1)
     below = np.floor(place).astype(int)
     share = (place - below).astype(np.float32)
-    return ordered[..., below] * (1 - share) + ordered[..., np.minimum(below + 1, n - 1)] * share
+    lower = ordered[..., below]
+    return lower + (ordered[..., np.minimum(below + 1, n - 1)] - lower) * share  # exact where both are equal
 
 
 def _days_index(around: int, horizon: int) -> np.ndarray:

@@ -5,6 +5,9 @@ import pytest
 
 from forecaster import scoring
 
+SIGNALS = ("cpu_pct", "disk_io_mb_s")
+NAN = float("nan")
+
 
 def flat(low, mid, high, rows=1, signals=1):
     return np.tile(np.array([low, mid, high], np.float32), (rows, signals, 96, 1))
@@ -94,3 +97,107 @@ def test_alarms_are_judged_by_precision_recall_and_lead_time():
     found = scoring.alarm_figures(np.array([True, True, False, True]), first, 5.0)
     assert (found["alarms"], found["incidents"]) == (2, 2)
     assert (found["precision"], found["recall"], found["lead_minutes"]) == (0.5, 0.5, 10.0)
+
+
+# -- several signals, windows and steps
+
+
+def forecast(*bands: tuple[float, float, float], windows: int = 1) -> np.ndarray:
+    """float32 (windows, C, 96, 3): one level band for each signal."""
+    return np.tile(np.array(bands, np.float32)[None, :, None], (windows, 1, 96, 1))
+
+
+def truth(*levels: float, windows: int = 1) -> np.ndarray:
+    return np.tile(np.array(levels, np.float32)[None, :, None], (windows, 1, 96))
+
+
+def test_weighted_and_scaled_loss_are_those_worked_out_by_hand():
+    made = scoring.figures(forecast((8, 11, 12), (2, 2, 4)), truth(10, 2), np.array([[3.0, 0.1]]), SIGNALS)
+    cpu, disk = made["signals"]["cpu_pct"], made["signals"]["disk_io_mb_s"]
+    assert cpu["wql_8h"] == pytest.approx(0.6 / 10, abs=1e-6) and cpu["pinball_8h"] == pytest.approx(0.3, abs=1e-6)
+    assert disk["wql_30m"] == pytest.approx(0.4 / 3 / 2, abs=1e-6)
+    assert cpu["sql"] == pytest.approx(0.6 / 3, abs=1e-6) and disk["sql"] == pytest.approx(0.4 / 3 / 0.1, abs=1e-6)
+    assert made["wql_mean"] == pytest.approx((0.06 + 0.4 / 6) / 2, abs=1e-6)
+    assert made["sql_geo"] == pytest.approx(np.sqrt(0.2 * 0.4 / 0.3), abs=1e-6)
+    assert made["inside80"] == 1 and made["cpu_wql_30m"] == made["cpu_wql_8h"] == cpu["wql_8h"]
+
+
+def test_every_window_counts_alike_in_the_scaled_loss_and_by_its_size_in_the_weighted_one():
+    came = np.concatenate([truth(10), truth(1000)])
+    said = np.concatenate([forecast((10, 10, 10)), forecast((900, 900, 900))])
+    row = scoring.figures(said, came, np.array([[1.0], [50.0]]), ("cpu_pct",))["signals"]["cpu_pct"]
+    assert row["wql_8h"] == pytest.approx(100 / 1010, abs=1e-6)
+    assert row["sql"] == pytest.approx(np.sqrt(1e-6 * 100 / 50), rel=1e-6), "an exact forecast counts as 1e-6, not as 0"
+
+
+def test_figures_to_30_minutes_see_six_steps_and_figures_at_30_minutes_the_sixth():
+    said, came = forecast((0, 1, 2)), truth(1)
+    said[:, :, 5] += 10
+    row = scoring.figures(said, came, None, ("cpu_pct",))["signals"]["cpu_pct"]
+    quiet, off = 0.4 / 3, 2 * (0.9 * 9 + 0.5 * 10 + 0.1 * 11) / 3
+    assert row["wql_at_5m"] == pytest.approx(quiet, abs=1e-6) and row["wql_at_30m"] == pytest.approx(off, abs=1e-5)
+    assert row["wql_30m"] == pytest.approx((5 * quiet + off) / 6, abs=1e-5)
+    assert row["wql_8h"] == pytest.approx((95 * quiet + off) / 96, abs=1e-5)
+    assert row["coverage80_30m"] == pytest.approx(5 / 6) and row["coverage80_at_30m"] == 0
+    assert "sql" not in row
+
+
+def test_a_signal_never_observed_has_no_figures_and_no_warning():
+    row = scoring.figures(forecast((8, 11, 12)), truth(NAN), np.full((1, 1), NAN), ("cpu_pct",))["signals"]["cpu_pct"]
+    assert all(np.isnan(value) for value in row.values())
+
+
+def test_a_value_on_the_edge_of_the_band_is_inside():
+    assert scoring.figures(forecast((1, 1, 1)), truth(1), None, ("cpu_pct",))["inside80"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "level", "error"),
+    [("cpu_pct", 50.0, 10.0), ("cpu_pct", 0.5, 500.0), ("disk_io_mb_s", 0.5, 1000.0)],
+)
+def test_the_percentage_error_is_floored_at_one_percent_of_cpu(name, level, error):
+    came = truth(level)
+    row = scoring.figures(forecast((0, level + 5, 99)), came, None, (name,))["signals"][name]
+    assert row["mape_30m"] == pytest.approx(error, rel=1e-5) and row["accuracy_8h"] == pytest.approx(100 - error, rel=1e-5)
+
+
+def test_the_percentage_error_of_a_signal_at_rest_is_floored_at_a_hundredth_of_its_mean():
+    came = np.concatenate([truth(0), truth(200)])
+    row = scoring.figures(forecast((0, 0, 0), windows=2), came, None, ("disk_io_mb_s",))["signals"]["disk_io_mb_s"]
+    assert row["mape_8h"] == pytest.approx(50)
+    came[0] = 0.01
+    row = scoring.figures(forecast((0, 0, 0), windows=2), came, None, ("disk_io_mb_s",))["signals"]["disk_io_mb_s"]
+    assert row["mape_8h"] == pytest.approx(50 * (1 + 0.01 / 1.0), rel=1e-3)
+
+
+def test_the_score_of_a_window_is_its_scaled_loss_over_the_signals_it_has():
+    came = np.concatenate([truth(10, 2), truth(10, NAN), truth(NAN, NAN)])
+    said, scale = forecast((8, 11, 12), (2, 2, 4), windows=3), np.tile([3.0, 0.1], (3, 1))
+    score = scoring.window_score(said, came, scale)
+    np.testing.assert_allclose(score, [np.sqrt(0.2 * 0.4 / 0.3), 0.2, NAN], rtol=1e-5)
+
+
+def test_loss_and_coverage_of_every_step_are_those_of_the_figures():
+    rng = np.random.default_rng(0)
+    said, came = np.sort(rng.normal(5, 2, (7, 2, 96, 3)), -1), rng.normal(5, 2, (7, 2, 96))
+    came[3, 1, 5] = NAN
+    wql, coverage = scoring.by_step(said, came)
+    assert wql.shape == coverage.shape == (2, 96)
+    row = scoring.figures(said, came, None, SIGNALS)["signals"]["disk_io_mb_s"]
+    assert wql[1, 5] == pytest.approx(row["wql_at_30m"]) and coverage[1, 95] == pytest.approx(row["coverage80_at_8h"])
+
+
+def test_chances_are_judged_by_brier_score_skill_order_and_calibration():
+    said, came = np.array([0.1, 0.1, 0.9, 0.9]), np.array([False, False, True, False])
+    made = scoring.probability_figures(said, came)
+    assert made["brier"] == pytest.approx((3 * 0.01 + 0.81) / 4) and made["base_rate"] == 0.25
+    assert made["skill"] == pytest.approx(1 - 0.21 / (0.25 * 0.75))
+    assert made["auroc"] == pytest.approx((1 + 1 + 0.5) / 3)
+    assert made["ece"] == pytest.approx(0.5 * 0.1 + 0.5 * 0.4)
+
+
+def test_certainty_belongs_to_the_last_bin():
+    assert scoring.reliability(np.array([1.0, 0.95, 0.0]), np.array([1.0, 0.0, 0.0])) == [
+        (pytest.approx(1 / 3), 0, 0),
+        (pytest.approx(2 / 3), 0.975, 0.5),
+    ]

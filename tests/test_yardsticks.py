@@ -3,8 +3,13 @@
 import numpy as np
 import pytest
 
-from forecaster import yardsticks
+from forecaster import heuristic, yardsticks
+from forecaster.backtest_cli import YARDSTICKS
 from forecaster.config import load_config
+from forecaster.scoring import DAY
+
+SIGNALS = load_config("fleet").signals
+ALL = yardsticks.named(SIGNALS)
 
 
 def week(value):
@@ -57,3 +62,50 @@ def test_every_yardstick_forecasts_through_gaps_and_with_little_history(name):
 
 def test_a_series_never_seen_is_taken_for_zero_rather_than_invented():
     assert (yardsticks.last_day(np.full((1, 1, 300), np.nan, np.float32)) == 0).all()
+
+
+def window(steps: int = 7 * DAY, seed: int = 0) -> np.ndarray:
+    """float32 (3, 8, steps) around 50, as noisy as most."""
+    return np.random.default_rng(seed).normal(50, 5, (3, len(SIGNALS), steps)).clip(0, 100).astype(np.float32)
+
+
+def test_the_command_line_names_the_yardsticks_there_are():
+    assert set(ALL) == set(YARDSTICKS)
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("steps", [1, 2, 13, DAY - 1, DAY, 2 * DAY, 7 * DAY])
+def test_a_yardstick_forecasts_rising_numbers_from_any_history(name, steps):
+    made = ALL[name](window(steps))
+    assert made.shape == (3, 8, 96, 3) and made.dtype == np.float32
+    assert np.isfinite(made).all() and made.min() >= 0 and (np.diff(made, axis=-1) >= 0).all()
+
+
+def test_a_gap_holds_the_last_value_and_what_precedes_the_first_is_the_first():
+    given = np.array([[[NAN, 3, NAN, NAN, 5]]], np.float32)
+    np.testing.assert_array_equal(yardsticks.bridge(given)[0, 0], [3, 3, 3, 3, 5])
+
+
+def test_the_heuristic_is_the_one_that_serves():
+    given = window()
+    np.testing.assert_array_equal(ALL["heuristic"](given), heuristic.forecast(given[..., -24:], SIGNALS))
+
+
+def test_an_idle_series_is_forecast_as_exactly_idle():
+    idle = np.full((1, 1, 7 * DAY), 2.5, np.float32)
+    for name in ("persistence", "seasonal-naive", "last-day", "predict-linear"):
+        assert (ALL[name](idle) == 2.5).all(), name
+
+
+def test_seasonal_naive_repeats_yesterdays_values_at_the_same_time():
+    given = window()
+    made = yardsticks.seasonal_naive(given)
+    np.testing.assert_array_equal(made[..., 1], given[..., -DAY : -DAY + 96])
+    change = np.quantile(given[0, 0, DAY:] - given[0, 0, :-DAY], 0.1)
+    assert made[0, 0, 0, 0] == pytest.approx(max(given[0, 0, -DAY] + change, 0), abs=1e-4)
+
+
+def test_last_day_quantiles_know_nothing_older_than_a_day():
+    given = window()
+    expected = np.quantile(given[..., -DAY:], (0.1, 0.5, 0.9), axis=-1)
+    np.testing.assert_allclose(yardsticks.last_day(given)[:, :, 50], np.moveaxis(expected, 0, -1), rtol=1e-5)

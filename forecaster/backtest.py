@@ -149,6 +149,11 @@ class Forecaster:
             self._columns = [columns.index(s) for s in self._model.encoding.signals]
 
     @property
+    def is_model(self) -> bool:
+        """Whether it is a trained model, not a yardstick."""
+        return self._model is not None
+
+    @property
     def unknown(self) -> list[str]:
         """Signals of the data that this forecaster says nothing of."""
         return [s for s in self.signals if self._model and s not in self._model.encoding.signals]

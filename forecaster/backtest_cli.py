@@ -51,6 +51,15 @@ def add_command(commands, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the first model's forecasts (.npz)")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write all figures (.json)")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="write fan charts, reliability, loss by horizon (.png)")
+    parser.add_argument(
+        "--oracle",
+        action="store_true",
+        help="of simulated fleets: compare with the best that anyone could have forecast, from the simulator's hidden state",
+    )
+    parser.add_argument(
+        "--rollouts", type=int, default=200, help="futures the oracle draws per origin (default: %(default)d)"
+    )
+    parser.add_argument("--origins", type=int, default=8, help="the oracle's origins per fleet (default: %(default)d)")
     parser.set_defaults(run=run)
 
 
@@ -70,6 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
         backtest_data.check(arguments)
         plots = _check_outputs(arguments)
         loaded = [(name, _load(name, config)) for name in _names(models, config)]
+        if arguments.oracle:
+            return _against_the_oracle(arguments, config, loaded)
         histories = backtest_data.read(arguments, config, progress)
         signals = select(histories[0], config.signals, str(arguments.data or "the source"))
         forecasters = [backtest.Forecaster(name, signals, source, config.risk) for name, source in loaded]
@@ -105,6 +116,32 @@ def run(arguments: argparse.Namespace) -> int:
         contexts = backtest.Joined(parts)
         found = {name: row["incidents"] for name, row in figures.items()}
         plots.write(arguments.plots, made, truth, scale, list(signals), contexts.context, contexts.title, found)
+    return 0
+
+
+def _against_the_oracle(arguments: argparse.Namespace, config, loaded: list) -> int:
+    """Prints and writes how far from the limit each model is; the exit code."""
+    from exporter.profiles import METRICS
+    from forecaster import backtest, backtest_table, limit
+    from forecaster.backtest_data import SIMULATED_END
+    from forecaster.dataset import DatasetError
+
+    if arguments.data or arguments.source or tuple(config.signals) != METRICS:
+        raise DatasetError("--oracle knows the hidden state of simulated fleets alone; leave out --data and --source")
+    if arguments.days <= limit.WARM_DAYS + 1 or arguments.rollouts < 10 or arguments.origins < 1:
+        raise DatasetError(
+            f"--oracle needs --days above {limit.WARM_DAYS + 1:g}, --rollouts from 10 and --origins from 1; found "
+            f"{arguments.days:g}, {arguments.rollouts} and {arguments.origins}"
+        )
+    cuts, best, _ = limit.gather(
+        config, arguments.fleet_file, arguments.seed, arguments.fleets, arguments.days, arguments.origins,
+        arguments.rollouts, SIMULATED_END, progress("rolling out"),
+    )
+    forecasters = [backtest.Forecaster(name, config.signals, source, config.risk) for name, source in loaded]
+    report = limit.compare(forecasters, cuts, best)
+    print(limit.table(report, len(best)))
+    if arguments.report:
+        _write(arguments.report, lambda file: file.write(backtest_table.to_json(report).encode()))
     return 0
 
 

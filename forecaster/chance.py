@@ -109,8 +109,8 @@ def _above(values: np.ndarray, levels: np.ndarray, limit: float) -> np.ndarray:
     x0, x1 = (np.take_along_axis(values, at[..., None], -1)[..., 0] for at in (left, right))
     share = np.where(x1 > x0, (limit - x0) / np.where(x1 > x0, x1 - x0, 1), 1.0)
     inside = levels[left] + np.clip(share, 0, 1) * (levels[right] - levels[left])
-    tail = (1 - levels[-1]) * np.exp(-(limit - values[..., -1]) / _fade(values[..., -2:], levels[-2:]))
-    head = levels[0] * np.exp(-(values[..., 0] - limit) / _fade(values[..., 1::-1], 1 - levels[1::-1]))
+    tail = (1 - levels[-1]) * np.exp(-np.maximum(limit - values[..., -1], 0) / _fade(values[..., -2:], levels[-2:]))
+    head = levels[0] * np.exp(-np.maximum(values[..., 0] - limit, 0) / _fade(values[..., 1::-1], 1 - levels[1::-1]))
     chance = np.where(below == len(levels), tail, np.where(below == 0, 1 - head, 1 - inside))
     return np.where(np.isfinite(values).all(-1), chance, np.nan)
 

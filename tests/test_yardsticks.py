@@ -82,7 +82,7 @@ def test_a_yardstick_forecasts_rising_numbers_from_any_history(name, steps):
 
 
 def test_a_gap_holds_the_last_value_and_what_precedes_the_first_is_the_first():
-    given = np.array([[[NAN, 3, NAN, NAN, 5]]], np.float32)
+    given = np.array([[[np.nan, 3, np.nan, np.nan, 5]]], np.float32)
     np.testing.assert_array_equal(yardsticks.bridge(given)[0, 0], [3, 3, 3, 3, 5])
 
 

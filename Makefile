@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 SUPERVISORCTL := $(VENV)/bin/supervisorctl -c .data/supervisord.conf
 
 .DEFAULT_GOAL := help
-.PHONY: help up test lint train venv tools status stop start clean
+.PHONY: help up test lint train accuracy venv tools status stop start clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
@@ -25,6 +25,17 @@ lint: venv ## check style and shell scripts' syntax
 
 train: venv ## train the default model anew from the simulator (forecaster/models/default)
 	@$(VENV)/bin/fleet-forecaster train --output forecaster/models/default
+
+# The oracle's figures, then the default model's against what came, then, with DATA=FILE.npz, those of real servers.
+accuracy: venv ## measure the shipped models: make accuracy [DATA=servers.npz] (minutes; tables, .data/accuracy)
+	@mkdir -p .data/accuracy
+	@$(VENV)/bin/fleet-forecaster backtest --oracle --fleets 6 --model default,heuristic,persistence,seasonal-naive \
+	  --report .data/accuracy/oracle.json
+	@$(VENV)/bin/fleet-forecaster backtest --fleets 4 --per-server 40 --model default,heuristic --plots .data/accuracy/fleet \
+	  --report .data/accuracy/fleet.json
+	@if test -n "$(DATA)"; then $(VENV)/bin/fleet-forecaster backtest --config.file node_exporter --data "$(DATA)" \
+	  --model servers,last-day,seasonal-naive,persistence --plots .data/accuracy/servers --report .data/accuracy/servers.json; \
+	else echo "real servers are not measured: give a recording with DATA=FILE.npz (format: README, Backtest)"; fi
 
 status: ## what `make up` runs right now
 	@$(SUPERVISORCTL) status || test $$? -eq 3  # 3: a part is stopped
@@ -49,7 +60,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  "on Debian and Ubuntu install python3-venv" >&2; exit 1; }
 	@echo "installing the pinned packages into $(VENV) (the first time takes minutes)"
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-	  --editable '.[dev,stack,train]'
+	  --editable '.[backtest,dev,stack,train]'
 	@touch $(STAMP)
 
 # Exit code 3 says that a program is missing: what can run without it still runs.

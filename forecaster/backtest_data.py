@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import zipfile
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +36,8 @@ def check(arguments: argparse.Namespace) -> None:
         raise DatasetError("--source prometheus needs --start and --end, RFC 3339 or Unix seconds")
     if not arguments.source and (arguments.start or arguments.end):
         raise DatasetError("--start and --end are of a Prometheus; expected --source prometheus with them")
+    if arguments.oracle and (arguments.out or arguments.plots):
+        raise DatasetError("--oracle writes neither forecasts nor plots; leave out --out and --plots")
     if not 0 < arguments.days <= MAX_DAYS:
         raise DatasetError(f"--days {arguments.days:g}; expected more than 0, at most {MAX_DAYS}")
     for flag, least in (("fleets", 1), ("per_server", 1), ("seed", 0)):
@@ -85,13 +88,13 @@ def cut(arguments: argparse.Namespace, config: ForecasterConfig, history: Histor
 
 def _pairs(path: Path) -> np.ndarray:
     try:
-        pairs = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            pairs = np.load(file, allow_pickle=False)
     except FileNotFoundError as error:
         raise DatasetError(f"--windows {path}: no such file") from error
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DatasetError(f"--windows {path}: cannot be read as .npy ({error}); expected what np.save writes") from error
     if not isinstance(pairs, np.ndarray):
-        pairs.close()
         raise DatasetError(f"--windows {path}: an archive of arrays; expected one integer array (N, 2) in a .npy file")
     return pairs
 

@@ -2,26 +2,33 @@
 
 For every step the quantile function is read backwards: with what chance is the value above the threshold? Between two
 quantiles it is linear, beyond the outermost it fades exponentially. The evidence of a window is what these chances come to
-(largest, mean, next step, and all roles together, in log odds), and a logistic model fitted on held-out data turns it into a
-probability (Platt, 1999). Evidence is relative to the thresholds, so thresholds may be moved by configuration; the further
-they are from those of the fit, the less the fit was checked.
+over its steps and roles, in log odds, and a fit on held-out data turns it into a probability (Platt, 1999, and a floor):
 
-Letters: S servers, C signals, H steps, Q quantiles.
+    s      = sigmoid(weights . evidence + constant)              what the forecast speaks for
+    server = 1 - (1 - floor) (1 - s)                             floor: trouble that begins out of the blue
+    any    = 1 - (1 - B(N)) (1 - s_1) ((1 - s_2) ... (1 - s_N)) ^ separate,   s_1 the largest
+    B(N)   = common (1 - (1 - floor / common) ^ N)               common >= floor: what is out of the blue hits many at once
+
+Weights are not negative, so more evidence never lowers a chance. Servers share load and trouble: `separate` is 1 where they
+are independent and 0 where all fall together; one server alone has any = server. Evidence is relative to the thresholds, so
+these may be moved by configuration; the floor is the fit's own, and so the further they are moved the less it was checked.
+
+Letters: S servers, N servers that are known, C signals, H steps, Q quantiles.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 SEVERE = {"cpu": 95.0, "memory": 95.0, "latency": 200.0}  # percent, percent, milliseconds, as means over one step
 FILE = "calibration.json"
-FORMAT = 1
-EVIDENCE = 4
+FORMAT = 2
+EVIDENCE = 3
 LIMIT = 9.0  # log odds beyond this are no evidence for more
 
 
@@ -30,11 +37,43 @@ class ChanceError(ValueError):
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """Fitted weights: server[window] (EVIDENCE + 1,), the constant last, and fleet[window] (slope, constant)."""
+class Fit:
+    """One window's calibration, as in the head of this file; raises ValueError where a number cannot be."""
 
-    server: Mapping[str, np.ndarray]
-    fleet: Mapping[str, np.ndarray]
+    weights: tuple[float, ...]
+    constant: float
+    floor: float
+    common: float
+    separate: float
+
+    def __post_init__(self):
+        numbers = np.array([*self.weights, self.constant, self.floor, self.common, self.separate], np.float64)
+        if len(self.weights) != EVIDENCE or not np.isfinite(numbers).all() or min(self.weights) < 0:
+            raise ValueError(f"expected {EVIDENCE} weights of at least 0 and finite numbers, found {self}")
+        if not (0 <= self.floor <= self.common < 1 and 0 <= self.separate <= 1):
+            raise ValueError(f"expected 0 <= floor <= common < 1 and separate from 0 to 1, found {self}")
+
+    def spoken(self, exceedance: np.ndarray) -> np.ndarray:
+        """s of every server, float64 (S,), from ``exceedances`` of the window's steps; NaN stays NaN."""
+        return _sigmoid(evidence(exceedance) @ np.array(self.weights) + self.constant)
+
+    def server(self, spoken: np.ndarray) -> np.ndarray:
+        """Each server's chance, of the shape of s."""
+        return 1 - (1 - self.floor) * (1 - spoken)
+
+    def any(self, spoken: np.ndarray) -> np.ndarray:
+        """The chance that at least one crosses, (...), from s (..., N) without NaN and N >= 1."""
+        calm = np.log1p(-np.minimum(spoken, 1 - 1e-12))
+        worst = calm.min(-1)
+        out_of_the_blue = self.common * (1 - (1 - self.floor / self.common) ** spoken.shape[-1]) if self.common else 0.0
+        return 1 - (1 - out_of_the_blue) * np.exp(worst + self.separate * (calm.sum(-1) - worst))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The fits of all windows, the thresholds they were made at and how well they did on other data."""
+
+    windows: Mapping[str, Fit]
     severe: Mapping[str, float]
     report: Mapping[str, object]
 
@@ -44,15 +83,13 @@ class Calibration:
         path, remedy = folder / FILE, f"run fleet-forecaster calibrate --model {folder}"
         try:
             data = json.loads(path.read_text())
-            if data["format"] != FORMAT or data["weights_sha256"] != weights_sha256:
-                raise ChanceError(f"{path}: made for other weights or by another version; {remedy}")
-            fits = [
-                {window: np.array(row, np.float64) for window, row in data[kind].items()} for kind in ("server", "fleet")
-            ]
-            for fit, size in zip(fits, (EVIDENCE + 1, 2), strict=True):
-                if not fit or any(row.shape != (size,) or not np.isfinite(row).all() for row in fit.values()):
-                    raise ValueError(f"expected {size} finite weights per window")
-            return cls(*fits, {k: float(v) for k, v in data["severe"].items()}, data.get("report", {}))
+            found, version = str(data["weights_sha256"]), data["format"]
+            if version != FORMAT:
+                raise ChanceError(f"{path}: format {version!r}, expected {FORMAT}; {remedy}")
+            if found != weights_sha256:
+                raise ChanceError(f"{path}: made for weights {found[:12]}, the model has {weights_sha256[:12]}; {remedy}")
+            fits = {window: Fit(**fit | {"weights": tuple(fit["weights"])}) for window, fit in data["windows"].items()}
+            return cls(fits, {role: float(limit) for role, limit in data["severe"].items()}, data["report"])
         except ChanceError:
             raise
         except OSError as error:
@@ -60,33 +97,29 @@ class Calibration:
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise ChanceError(f"{path}: damaged ({error}); {remedy}") from error
 
-    def servers(self, exceedance: np.ndarray, window: str, steps: int) -> np.ndarray:
-        """float64 (S,) from ``exceedances``; NaN where nothing is known."""
-        fit = self.server[window]
-        return _sigmoid(evidence(exceedance[..., :steps]) @ fit[:-1] + fit[-1])
+    def to_json(self, weights_sha256: str) -> str:
+        """The text of the file ``load`` reads."""
+        content = {"format": FORMAT, "weights_sha256": weights_sha256} | asdict(self)
+        return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
     def assess(
         self, exceedance: np.ndarray, known: np.ndarray, windows: Mapping[str, int]
     ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-        """Chances of every window (steps by name) that was fitted: (window -> (S,), window -> any server's). exceedance has
-        a row for each True of ``known`` (S,); the others, forecast by the heuristic whose bands are no distribution, stay
-        NaN."""
+        """Chances of every window (steps by name) that was fitted: (window -> (S,), window -> any server's).
+
+        exceedance: as from ``exceedances``, a row for each True of ``known`` (S,). The others stay NaN: they are forecast by
+        the heuristic, whose band is no distribution, and any server's chance does not count them.
+        """
         by_server, any_server = {}, {}
         for window, steps in windows.items():
-            if window in self.server and exceedance.shape[1]:
+            if window in self.windows and exceedance.shape[1]:
+                fit = self.windows[window]
+                spoken = fit.spoken(exceedance[..., :steps])
                 by_server[window] = np.full(len(known), np.nan)
-                by_server[window][known] = self.servers(exceedance, window, steps)
-                any_server[window] = self.any_server(by_server[window], window)
+                by_server[window][known] = fit.server(spoken)
+                spoken = spoken[np.isfinite(spoken)]
+                any_server[window] = float(fit.any(spoken)) if spoken.size else float("nan")
         return by_server, any_server
-
-    def any_server(self, chances: np.ndarray, window: str) -> float:
-        """The chance that at least one of the servers (S,) crosses; NaN without any known. Servers share load and
-        scenarios, hence the correction of what independent ones would come to."""
-        known = chances[np.isfinite(chances)]
-        if not known.size:
-            return float("nan")
-        slope, constant = self.fleet[window]
-        return float(_sigmoid(slope * log_odds(independent(known)) + constant))
 
 
 def exceedances(
@@ -109,8 +142,9 @@ def _above(values: np.ndarray, levels: np.ndarray, limit: float) -> np.ndarray:
     x0, x1 = (np.take_along_axis(values, at[..., None], -1)[..., 0] for at in (left, right))
     share = np.where(x1 > x0, (limit - x0) / np.where(x1 > x0, x1 - x0, 1), 1.0)
     inside = levels[left] + np.clip(share, 0, 1) * (levels[right] - levels[left])
-    tail = (1 - levels[-1]) * np.exp(-np.maximum(limit - values[..., -1], 0) / _fade(values[..., -2:], levels[-2:]))
-    head = levels[0] * np.exp(-np.maximum(values[..., 0] - limit, 0) / _fade(values[..., 1::-1], 1 - levels[1::-1]))
+    over, under = np.maximum(limit - values[..., -1], 0), np.maximum(values[..., 0] - limit, 0)
+    tail = (1 - levels[-1]) * np.exp(-over / _fade(values[..., -2:], levels[-2:]))
+    head = levels[0] * np.exp(-under / _fade(values[..., 1::-1], 1 - levels[1::-1]))
     chance = np.where(below == len(levels), tail, np.where(below == 0, 1 - head, 1 - inside))
     return np.where(np.isfinite(values).all(-1), chance, np.nan)
 
@@ -122,17 +156,10 @@ def _fade(outer: np.ndarray, levels: np.ndarray) -> np.ndarray:
 
 
 def evidence(exceedance: np.ndarray) -> np.ndarray:
-    """float64 (S, EVIDENCE) of chances (S, roles, steps): log odds of the largest, of the largest mean, of the next
-    step's and of the roles' largest taken as independent."""
-    top = exceedance.max(-1)
-    return log_odds(
-        np.stack([top.max(1), exceedance.mean(-1).max(1), exceedance[..., 0].max(1), 1 - (1 - top).prod(1)], -1)
-    )
-
-
-def independent(chances: np.ndarray) -> float:
-    """The chance of at least one of independent events."""
-    return float(1 - np.prod(1 - chances))
+    """float64 (S, EVIDENCE) of chances (S, roles, steps): log odds that any role exceeds, by the largest step, by the mean
+    over steps and by the next step, roles taken as independent."""
+    looks = np.stack([exceedance.max(-1), exceedance.mean(-1), exceedance[..., 0]], -1)
+    return log_odds(1 - (1 - looks).prod(1))
 
 
 def log_odds(chance: np.ndarray) -> np.ndarray:

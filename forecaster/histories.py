@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -62,7 +63,7 @@ def from_file(path: Path) -> History:
     """An .npz file: values (servers, steps, metrics) with NaN where missing, server and metric names, start_unix and
     step_seconds. Infinities count as missing. Raises DatasetError naming what is wrong."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, npz(file) as archive:
             missing = [name for name in FILE_ARRAYS if name not in archive.files]
             if missing:
                 raise DatasetError(
@@ -71,7 +72,7 @@ def from_file(path: Path) -> History:
             held = {name: archive[name] for name in FILE_ARRAYS}
     except FileNotFoundError as error:
         raise DatasetError(f"{path}: no such file") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, TypeError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DatasetError(f"{path}: cannot be read as .npz ({error}); the file is damaged or of another kind") from error
     values, servers, metrics = held["values"], held["server"].astype(str), held["metric"].astype(str)
     if values.ndim != 3 or values.dtype.kind != "f" or values.shape[::2] != (len(servers), len(metrics)):
@@ -90,6 +91,14 @@ def from_file(path: Path) -> History:
         raise DatasetError(f"{path}: start_unix {start}, step_seconds {step}; expected Unix seconds and a positive step")
     grid = np.where(np.isfinite(values), values, np.nan).astype(np.float32).transpose(1, 0, 2)
     return History(start, step, tuple(metrics.tolist()), tuple(servers.tolist()), (FILE_PROFILE,) * len(servers), grid)
+
+
+def npz(file: BinaryIO) -> np.lib.npyio.NpzFile:
+    """The archive of an open .npz file; TypeError where it is a single array."""
+    archive = np.load(file, allow_pickle=False)
+    if isinstance(archive, np.ndarray):
+        raise TypeError("a single array")
+    return archive
 
 
 def select(history: History, signals: Mapping[str, Signal], what: str) -> dict[str, Signal]:

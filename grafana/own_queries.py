@@ -31,6 +31,10 @@ BAND_WIDTH = (
     f'avg by (horizon) (forecast_${{signal}}{{{queries.SOME},percentile="p90"}} '
     f'- on (server, horizon) forecast_${{signal}}{{{queries.SOME},percentile="p10"}})'
 )
+# the forecaster's own record of itself
+LIVE_COVERAGE = f'max by (signal) (forecast_live_coverage_ratio{{{queries.FLEET},horizon="$horizon"}})'
+LIVE_LOSS = f'max by (signal) (forecast_live_loss_ratio{{{queries.FLEET},horizon="$horizon"}})'
+LIVE_WIDENING = f'max by (signal) (forecast_live_widening_ratio{{{queries.FLEET},horizon="$horizon"}})'
 HEURISTIC_SHARE = f'avg(forecast_method{{{queries.SOME},method="heuristic"}})'
 METHOD_COUNT = f"sum by (method) (forecast_method{{{queries.SOME}}})"
 MODEL = f"max by (model, method, weights, trained, device) (forecaster_model_info{{{queries.FLEET}}})"

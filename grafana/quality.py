@@ -34,6 +34,7 @@ def dashboard() -> models.Dashboard:
                 "Forecasts against outcomes of the last hour",
                 [_coverage().span(12).height(9), _loss().span(12).height(9)],
             ),
+            ("The forecaster's own record of a day, at $horizon", _record()),
             ("Over time", _courses()),
             ("$server: forecast and outcome, $signal at $horizon", [_outcome().span(24).height(9)]),
         ],
@@ -134,6 +135,40 @@ def _loss() -> panels.table.Panel:
         own_queries.loss,
         "short",
     )
+
+
+def _record() -> list[board.Placed]:
+    coverage = panels.lines(
+        "Live coverage at $horizon",
+        "Share of the last day's outcomes between the p10 and p90 that were published for them; the line is the promised 80 %.",
+        "percentunit",
+        query(own_queries.LIVE_COVERAGE, "{{signal}}"),
+    )
+    coverage.min(0).max(1).thresholds(panels.thresholds([(None, "transparent"), (0.8, GREEN)]))
+    coverage.thresholds_style(
+        panels.common.GraphThresholdsStyleConfig().mode(panels.looks.GraphThresholdsStyleMode.LINE)
+    )
+    loss = panels.lines(
+        "Live loss against the heuristic at $horizon",
+        "Pinball loss of the last day's forecasts over the trend heuristic's on the same outcomes: below 1 is better than it.",
+        "none",
+        query(own_queries.LIVE_LOSS, "{{signal}}"),
+    )
+    loss.min(0).thresholds(panels.thresholds([(None, "transparent"), (1, GREEN)]))
+    loss.thresholds_style(
+        panels.common.GraphThresholdsStyleConfig().mode(panels.looks.GraphThresholdsStyleMode.LINE)
+    )
+    widening = panels.lines(
+        "Bands widened at $horizon",
+        "Factor on the model's half-bands because outcomes fell outside too often; 1 is the model's own band.",
+        "none",
+        query(own_queries.LIVE_WIDENING, "{{signal}}"),
+    )
+    return [
+        coverage.no_value("begins 6 hours after the first forecasts").span(8).height(8),
+        loss.no_value("begins 6 hours after the first forecasts").span(8).height(8),
+        widening.min(1).no_value("no record is kept").span(8).height(8),
+    ]
 
 
 def _courses() -> list[board.Placed]:

@@ -90,7 +90,7 @@ def test_the_simulator_is_looked_back_on_without_any_flag(capsys):
     assert "simulator, 1 x 2 days, seed 90001: 20 windows" in printed and "gc_pause_ms" in printed
 
 
-def test_a_model_folder_is_measured_and_what_it_lacks_is_left_to_the_heuristic(tmp_path, capsys):
+def test_a_model_folder_is_measured_like_a_yardstick(tmp_path, capsys):
     folder = write_untrained(tmp_path / "tiny")
     assert main(["backtest", "--model", str(folder), "--days", "2", "--fleets", "1", "--per-server", "1"]) == 0
     assert f"{folder}\n" in capsys.readouterr().out, "a simulated fleet has no gaps: nothing is left to the heuristic"

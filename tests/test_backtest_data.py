@@ -30,7 +30,8 @@ def saved(folder, **changes):
 
 def arguments(**given) -> Namespace:
     return Namespace(**{"data": None, "source": None, "start": None, "end": None, "windows": None, "days": 9.0, "fleets": 3,
-                        "per_server": 8, "seed": 1, "fleet_file": None, "config_file": "fleet"} | given)
+                        "per_server": 8, "seed": 1, "fleet_file": None, "config_file": "fleet", "oracle": False,
+                        "out": None, "plots": None} | given)
 
 
 def quiet(label: str):
@@ -83,7 +84,8 @@ def test_a_file_that_is_missing_empty_or_cut_off_is_refused(tmp_path):
     (tmp_path / "empty.npz").touch()
     whole = saved(tmp_path, values=np.random.default_rng(0).random((2, 5000, 2))).read_bytes()
     (tmp_path / "half.npz").write_bytes(whole[: len(whole) // 2])
-    for name in ("empty.npz", "half.npz"):
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    for name in ("empty.npz", "half.npz", "array.npy"):
         with pytest.raises(DatasetError, match=f"{name}: cannot be read as .npz"):
             histories.from_file(tmp_path / name)
 
@@ -125,6 +127,7 @@ def test_a_windows_file_that_is_none_is_refused(tmp_path):
         ({"source": "scrape"}, "--source scrape keeps three hours"),
         ({"source": "prometheus", "start": "1"}, "needs --start and --end"),
         ({"end": "1"}, "expected --source prometheus with them"),
+        ({"oracle": True, "plots": "there"}, "--oracle writes neither forecasts nor plots"),
         ({"days": 0.0}, "--days 0; expected more than 0"),
         ({"days": float("nan")}, "--days nan"),
         ({"fleets": 0}, "--fleets 0; expected at least 1"),

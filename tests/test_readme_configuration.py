@@ -16,7 +16,7 @@ from serving.settings import Duration
 from stack.layout import ROOT
 from tests.documents import bare, blocks, by_name, sentences
 
-WORDS = {Duration: "duration", HttpUrl: "address", ListenAddress: "host:port", Timezone: "time zone",
+WORDS = {bool: "true or false", Duration: "duration", HttpUrl: "address", ListenAddress: "host:port", Timezone: "time zone",
          StepsByLabel: "times", Path: "path", int: "whole number", float: "number", str: "text"}
 BOUNDS = {"gt": "above", "ge": "from", "le": "to"}
 
@@ -85,6 +85,8 @@ def shown(value: object, hint: object = None) -> str:
     """A default as README.md writes it."""
     if value is None:
         return "null"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
     if hint == Duration:
         unit = next(size for size in (3600, 60, 1) if value % size == 0)
         return f"`{value / unit:g}{ {3600: 'h', 60: 'm', 1: 's'}[unit]}`"

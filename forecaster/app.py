@@ -252,7 +252,14 @@ class Forecaster:
             identity = f"{fingerprint(config)} {model.info['weights']}"
             given = config.live
             record = Record(
-                tuple(config.signals), config.horizons, config.step, given.window, given.minimum, given.max_widening, identity
+                tuple(config.signals),
+                config.horizons,
+                config.step,
+                given.window,
+                given.minimum,
+                given.max_widening,
+                identity,
+                given.correction,
             )
         cycle = Cycle(config, source, window, model, board, collector, self._metrics, self._clock, past, record)
         return Parts(

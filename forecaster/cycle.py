@@ -21,7 +21,7 @@ from forecaster.config import ForecasterConfig
 from forecaster.features import MOTION_SHARE
 from forecaster.model import Model
 from forecaster.past import Past
-from forecaster.proof import Proof, Record, widen
+from forecaster.proof import Record
 from forecaster.readings import NoData, Reading, Source, SourceError
 from forecaster.result import PERCENTILES, Board, Result
 from forecaster.self_metrics import SelfMetrics
@@ -169,7 +169,10 @@ class Cycle:
             base = forecast[:, :, [k - 1 for k in config.horizons.values()]]
         by_model = self._by_model(forecast, encoder, now, ~stale & (samples >= config.warmup.samples))
         with self._stage("risk"):
-            proof = self._prove(now, observed, forecast, base, by_model)
+            proof = None
+            if self.record is not None:
+                bounds = [(signal.min, signal.max) for signal in config.signals.values()]
+                proof = self.record.step_over(now, window.servers, observed, forecast, base, by_model, bounds)
             assessed = risk.assess(forecast, tuple(config.signals), config.risk, *self._chances(by_model))
             return Result(
                 issued=now,
@@ -267,28 +270,6 @@ class Cycle:
         self._quantiles = self._quantiles[finished]
         done[rows[finished]] = True
         return done
-
-    def _prove(
-        self, now: float, observed: np.ndarray, forecast: np.ndarray, base: np.ndarray, by_model: np.ndarray
-    ) -> Proof | None:
-        """Scores what was forecast for now, widens the model's bands in ``forecast`` where they proved too narrow, and keeps
-        them for when their time comes. base: the heuristic's forecasts at the shown horizons (S, C, K, 3)."""
-        record, config = self.record, self._config
-        if record is None:
-            return None
-        at, servers, due = [k - 1 for k in config.horizons.values()], self.window.servers, record.due(now)
-        if due:
-            record.observe(now, servers, observed)
-        raw, factors = forecast[:, :, at], record.factors(HORIZON_STEPS) if config.live.correction else None
-        if factors is not None:
-            bounds = [(s.min, s.max) for s in config.signals.values()]
-            low, high = (np.array([np.nan if b is None else b for b in side]) for side in zip(*bounds, strict=True))
-            low, high = np.nan_to_num(low, nan=-np.inf), np.nan_to_num(high, nan=np.inf)
-            forecast[by_model] = widen(forecast[by_model], factors, low, high)
-        if due:
-            named = tuple(name for name, made in zip(servers, by_model, strict=True) if made)
-            record.keep(now, named, forecast[by_model][:, :, at], raw[by_model], base[by_model])
-        return record.proof()
 
     def _chances(self, by_model: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, float]]:
         """The calibrated chances of an incident, as risk.assess takes them."""

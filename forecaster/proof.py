@@ -55,9 +55,10 @@ class Record:
         minimum: int,
         limit: float,
         identity: str = "",
+        correction: bool = True,
     ):
         self.signals, self.steps, self.step = tuple(signals), tuple(horizons.values()), float(step)
-        self.minimum, self.limit, self.identity = minimum, limit, identity
+        self.minimum, self.limit, self.identity, self.correction = minimum, limit, identity, correction
         self._length = max(int(window // step), 1)
         self._shape = len(self.signals), len(self.steps), FIRST_BIN + len(BINS) + 1
         self._reset()
@@ -67,6 +68,35 @@ class Record:
         self._sums: OrderedDict[int, np.ndarray] = OrderedDict()  # step -> (C, K, sums and bins)
         self._wide = np.zeros(self._shape[:2], bool)
         self._factors = np.ones(self._shape[:2])
+
+    def step_over(
+        self,
+        now: float,
+        servers: Sequence[str],
+        observed: np.ndarray,
+        forecast: np.ndarray,
+        heuristic: np.ndarray,
+        by_model: np.ndarray,
+        bounds: Sequence[tuple[float | None, float | None]],
+    ) -> Proof:
+        """Scores what was forecast for now, widens the model's bands in ``forecast`` (S, C, H, 3) in place where they proved
+        too narrow, and keeps them for when their time comes: scoring and keeping once per step, widening always.
+
+        observed (S, C); heuristic (S, C, K, 3); by_model bool (S,), the rows that count; bounds of each signal.
+        """
+        at, due = [steps - 1 for steps in self.steps], self.due(now)
+        if due:
+            self.observe(now, servers, observed)
+        raw = forecast[by_model][:, :, at]
+        factors = self.factors(forecast.shape[2]) if self.correction else None
+        if factors is not None:
+            low, high = (np.array([np.nan if b is None else b for b in side], float) for side in zip(*bounds, strict=True))
+            low, high = np.nan_to_num(low, nan=-np.inf), np.nan_to_num(high, nan=np.inf)
+            forecast[by_model] = widen(forecast[by_model], factors, low, high)
+        if due:
+            named = [name for name, made in zip(servers, by_model, strict=True) if made]
+            self.keep(now, named, forecast[by_model][:, :, at], raw, heuristic[by_model])
+        return self.proof()
 
     def due(self, now: float) -> bool:
         """Whether ``now`` begins a step that nothing was kept of yet."""
@@ -165,7 +195,7 @@ class Record:
             coverage=np.where(shown, total[..., COVERED] / count, np.nan),
             loss=np.where(shown, total[..., LOSS] / better, np.nan),
             outcomes=total[..., COUNTED],
-            widening=self._factors.copy(),
+            widening=self._factors.copy() if self.correction else np.ones_like(self._factors),
         )
 
     # -- what survives a restart ----------------------------------------------------------------------------------------
@@ -213,7 +243,7 @@ class Record:
 
     def same(self, other: Record) -> bool:
         """Whether the other's record can be gone on with."""
-        mine, theirs = ((r._fingerprint, r._length, r.minimum, r.limit) for r in (self, other))
+        mine, theirs = ((r._fingerprint, r._length, r.minimum, r.limit, r.correction) for r in (self, other))
         return mine == theirs
 
     @property

@@ -134,3 +134,17 @@ def test_widening_keeps_the_median_and_the_bounds():
     forecast = np.array([[[[10.0, 50.0, 95.0]]]], np.float32)
     found = widen(forecast, np.array([[2.0]], np.float32), np.array([0.0]), np.array([100.0]))
     assert found[0, 0, 0].tolist() == [0.0, 50.0, 100.0]
+
+
+def test_a_step_scores_widens_the_models_rows_and_leaves_the_heuristics_alone():
+    kept = live(record(), 150, spread=2.0)
+    forecast = np.tile(np.array([48.0, 50.0, 52.0], np.float32), (2, 1, 96, 1))
+    before = forecast.copy()
+    now, by_model = START + 150 * STEP, np.array([True, False])
+    heuristic = forecast[:, :, [0, 5]].copy()
+    proof = kept.step_over(now, ("s00", "s01"), np.full((2, 1), 50.0), forecast, heuristic, by_model, [(0.0, None)])
+    assert (forecast[0, :, :, 2] - 50 > 1.5 * 2).all() and (forecast[1] == before[1]).all()
+    assert not kept.due(now + 15) and proof.widening.min() > 1.5
+    without = live(record(correction=False), 150, spread=2.0)
+    without.step_over(now, ("s00",), np.full((1, 1), 50.0), before[:1], heuristic[:1], by_model[:1], [(0.0, None)])
+    assert before[0, 0, 0, 2] == 52 and (without.proof().widening == 1).all()

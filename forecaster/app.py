@@ -112,12 +112,14 @@ def load_model(config: ForecasterConfig) -> Model | None:
             "choose another model or set step to the model's"
         )
     if config.risk.method == "calibrated":
-        known = model.calibration.server if model.calibration else {}
+        known = model.calibration.windows if model.calibration else {}
         if lacking := [window for window in config.risk.incident if window not in known]:
             raise ModelError(
-                f"{folder}: risk.method is calibrated, but the model has no calibration for {', '.join(lacking)}; run "
-                f"fleet-forecaster calibrate --model {folder}, or set risk.method: weighted"
+                f"risk.method is calibrated, but there is no calibration for {', '.join(lacking)}: "
+                f"{model.calibration_problem or f'run fleet-forecaster calibrate --model {folder}'}; or set risk.method: weighted"
             )
+    elif model.calibration_problem:
+        log.warning("no calibrated chances of incidents: %s", model.calibration_problem)
     if model.encoding.encoder_steps > config.encoder_steps:
         raise ModelError(
             f"{folder}: the model reads {model.encoding.encoder_steps} steps of history, encoder_steps is "

@@ -35,9 +35,9 @@ class Windows:
     def __len__(self) -> int:
         return len(self.place)
 
-    def context(self, rows: slice) -> np.ndarray:
-        """float32 (n, C, CONTEXT_STEPS), newest last, NaN before the history begins."""
-        return self._cut(rows, np.arange(1 - CONTEXT_STEPS, 1))
+    def context(self, rows: slice, steps: int = CONTEXT_STEPS) -> np.ndarray:
+        """float32 (n, C, steps), newest last, NaN before the history begins."""
+        return self._cut(rows, np.arange(1 - steps, 1))
 
     def earlier(self, rows: slice) -> np.ndarray | None:
         """The newest RECENT_STEPS of the context MOTION_SHARE of a step before; None on a grid too coarse for it."""

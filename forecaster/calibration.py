@@ -155,7 +155,7 @@ def simulated(model, columns: Mapping[str, int], severe: Mapping[str, float], se
     parts, beyond = [], []
     for begin in range(0, len(windows), 10 * servers):
         rows = slice(begin, begin + 10 * servers)
-        context = windows.context(rows)[..., -model.context_steps :]
+        context = windows.context(rows, model.context_steps)
         values, _ = model.quantiles(context, windows.instants(rows), *windows.names(rows), windows.earlier(rows))
         parts.append(chance.exceedances(values, model.architecture.quantiles, columns, severe))
         beyond.append(np.any([context[:, column, -1] > severe[role] for role, column in columns.items()], axis=0))

@@ -239,6 +239,9 @@ class ForecasterConfig(Settings):
             if name in signals and unit and signals[name].unit != unit:
                 raise ValueError(f"roles.{role} is {name}, in {signals[name].unit}; expected {unit}, like "
                                  f"the thresholds: convert in the query, or give roles.{role} another signal")
+        if risk.method == "calibrated" and info.data.get("model", "default") is None:
+            raise ValueError("method is calibrated, but model is null and the heuristic's band is no distribution; "
+                             "expected a calibrated model: set model, or method: weighted")
         for window in risk.incident if windows else ():
             if window not in windows:
                 raise ValueError(f"incident.{window} is none of the windows {', '.join(windows)}: "

@@ -75,6 +75,7 @@ class Model:
         self.encoding, self.architecture, self.device = encoding, architecture, device
         self.facts, self.report, self.weights = facts, report, weights
         self.calibration: Calibration | None = None  # of incident probabilities
+        self.calibration_problem: str | None = None  # why the one in the folder cannot be used
         tensors = {name: torch.as_tensor(value, device=device) for name, value in weights.items()}
         try:
             self._network = build(tensors, encoding, architecture.heads)
@@ -128,8 +129,8 @@ class Model:
         if (folder / FILE).exists():
             try:
                 model.calibration = Calibration.load(folder, found)
-            except ChanceError as error:
-                raise ModelError(str(error)) from error
+            except ChanceError as error:  # forecasts do not need it; who does is told
+                model.calibration_problem = str(error)
         return model
 
     @property

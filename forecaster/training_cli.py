@@ -7,11 +7,14 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from forecaster import calibration
 from serving.settings import SettingsError
 
 DAY = 86400.0
 HOUR = 3600.0
 EXAMPLES = 110_000  # rows of recorded servers held in memory, 12 KB each
+log = logging.getLogger(__name__)
+
 WINDOW_HOURS = 10.0  # 24 steps of encoder and 96 of horizon
 
 
@@ -50,6 +53,13 @@ def add_command(commands, common: argparse.ArgumentParser) -> None:
         "--patience", type=int, default=12, help="epochs without gain before stopping (default: %(default)d)"
     )
     parser.add_argument("--seed", type=int, default=7, help="seed of data, weights and batches (default: %(default)d)")
+    parser.add_argument(
+        "--calibration-weeks",
+        type=int,
+        default=calibration.WEEKS,
+        help="simulated weeks to calibrate incident probabilities on, for a model of the simulated fleet; 0 for none "
+        "(default: %(default)d)",
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.set_defaults(run=run)
 
@@ -117,7 +127,24 @@ def run(arguments: argparse.Namespace) -> int:
     except (dataset.DatasetError, ModelError, SourceError) as error:
         raise SettingsError(f"train: {error}") from error
     _print(report, arguments.output)
+    if about["data"] == "simulator" and arguments.calibration_weeks:
+        _calibrate(arguments.output, config, arguments.calibration_weeks)
     return 0
+
+
+def _calibrate(folder: Path, config, weeks: int) -> None:
+    """Puts a calibration beside the new weights; a model without one is a model, too."""
+    from forecaster.backtest_cli import progress
+    from forecaster.dataset import DatasetError
+    from forecaster.model import Model
+
+    try:
+        made = calibration.calibrate(Model.load(folder, "cpu"), config.risk, weeks, progress=progress("calibrating"))
+    except DatasetError as error:
+        log.warning("no calibration: %s", error)
+        return
+    calibration.write(folder, made)
+    print(calibration.table(made[0].report))
 
 
 def _from_file(arguments, config) -> dict:

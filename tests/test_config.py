@@ -118,7 +118,7 @@ def test_fleet_preset_can_be_scraped_instead():
 def test_node_preset_forecasts_real_hosts_by_trend_on_its_own_port():
     config = load_config("node_exporter")
     assert tuple(config.signals) == ("cpu_pct", "mem_pct", "disk_io_mb_s", "net_in_mb_s", "net_out_mb_s")
-    assert (config.listen, config.model) == ("127.0.0.1:8002", None)
+    assert (config.listen, config.model) == ("127.0.0.1:8002", "servers")
     assert (config.source.server_label, config.source.profile_label) == ("instance", None)
     assert config.source.default_profile == "generic"
 

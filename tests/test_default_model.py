@@ -44,7 +44,9 @@ def test_its_bands_hold_what_they_promise_and_it_beats_the_trend_on_every_core_s
     inside, loss, trend_loss = [], [], []
     for now in range(2 * HOUR, len(history.values) - 8 * HOUR, 97):
         truth = history.values[now + 5 : now + 481 : 5].transpose(1, 2, 0)
-        values, _ = model.forecast(window(history, now), history.start + now * 60, history.servers, history.profiles)
+        values, _ = model.forecast(
+            window(history, now), history.start + now * 60, history.servers, history.profiles, window(history, now - 1)
+        )
         inside.append((values[..., 0] <= truth) & (truth <= values[..., 2]))
         loss.append(pinball(truth, values))
         trend_loss.append(pinball(truth, trend_forecast(window(history, now), signals)))
@@ -70,7 +72,9 @@ def test_in_a_healthy_week_it_pages_for_no_server_that_stays_out_of_trouble(mode
         rows = np.flatnonzero(~trouble & ((history.values[now, :, 0] > 65) | (history.values[now, :, 1] > 65)))
         if rows.size:  # only servers under load can come near a P1
             servers, profiles = (tuple(names[i] for i in rows) for names in (history.servers, history.profiles))
-            values, _ = model.forecast(window(history, now)[rows], WEDNESDAY + now * 60, servers, profiles)
+            values, _ = model.forecast(
+                window(history, now)[rows], WEDNESDAY + now * 60, servers, profiles, window(history, now - 1)[rows]
+            )
             assert "P1" not in assess(values, METRICS, RiskConfig()).priority
             looked += rows.size
     assert looked > 40
@@ -86,7 +90,9 @@ def test_it_sees_a_critical_scenario_minutes_before_the_thresholds_and_names_onl
     first = np.full(len(fleet.servers), np.inf)
     for minute in range(30):
         now = 4 * HOUR + minute
-        values, _ = model.forecast(window(history, now), start + minute * 60, fleet.servers, fleet.profiles)
+        values, _ = model.forecast(
+            window(history, now), start + minute * 60, fleet.servers, fleet.profiles, window(history, now - 1)
+        )
         is_p1 = np.array(assess(values, METRICS, RiskConfig()).priority) == "P1"
         first = np.where(is_p1, np.minimum(first, minute), first)
     crossed = np.argmax(

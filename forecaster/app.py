@@ -120,6 +120,13 @@ def load_model(config: ForecasterConfig) -> Model | None:
             )
     elif model.calibration_problem:
         log.warning("no calibrated chances of incidents: %s", model.calibration_problem)
+    if model.calibration and model.calibration.severe != dict(config.risk.severe):
+        log.warning(
+            "risk.severe is %s, the calibration was made at %s: chances are less sure; run fleet-forecaster calibrate with "
+            "this configuration and a copy of the model",
+            dict(config.risk.severe),
+            model.calibration.severe,
+        )
     if model.encoding.encoder_steps > config.encoder_steps:
         raise ModelError(
             f"{folder}: the model reads {model.encoding.encoder_steps} steps of history, encoder_steps is "

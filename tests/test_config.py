@@ -24,6 +24,7 @@ RULES = {
     "band_points_fall": ("risk.points.cpu", "90 (30 points)", "to fall from band to band", "highest band"),
     "bands_highest_first": ("risk.points.cpu", "above 96", "to fall from band to band", "highest band"),
     "bounds_are_ordered": ("signals.cpu_pct.max", "0", "more than min (0)", "raise max or lower min"),
+    "calibrated_has_a_model": ("risk", "model is null", "expected a calibrated model", "set model"),
     "device_is_known": ("device", "'tpu'", "expected 'auto', 'cpu' or 'cuda'", "correct the value"),
     "dropped_after_stale": ("drop_after", "'30m'", "more than stale_after (1800s)", "raise drop_after"),
     "horizon_is_whole_steps": ("horizons", "'7m'", "a multiple of 5m", "name such a time"),

@@ -1,11 +1,14 @@
 """The clockwork: what is published after each refresh, and what happens when a stage fails."""
 
+from copy import copy
+
 import numpy as np
 import pytest
 from models import history, write_untrained
 from prometheus_client import CollectorRegistry
 from results import Clock
 
+from forecaster.chance import Calibration, Fit
 from forecaster.collector import ForecastCollector
 from forecaster.config import load_config
 from forecaster.cycle import SNAPSHOT_FILE, Cycle
@@ -108,6 +111,39 @@ def test_the_first_cycle_fills_the_window_from_history_and_forecasts_all_servers
     assert result.issued == START and np.isfinite(result.forecast).all()
     np.testing.assert_allclose(result.observed, bench.source._at(START), rtol=1e-6)
     assert bench.source.ranges and (result.samples == 150).all()
+
+
+def calibrated(model):
+    """The same model with a calibration of both windows."""
+    fit = Fit((0.5, 0.3, 0.4), -1.0, 0.01, 0.05, 0.3)
+    other = copy(model)
+    other.calibration = Calibration({"30m": fit, "8h": fit}, {"cpu": 95.0}, {})
+    return other
+
+
+def test_calibrated_chances_stand_beside_the_weighted_ones_and_only_for_servers_the_model_forecasts(model):
+    bench = Bench(calibrated(model))
+    bench.source.born["ppdb001"] = START - 60.0
+    result = bench.run()
+    assert result.method[result.index("ppdb001")] == "heuristic"
+    chances, weighted = result.risk.severe["30m"], result.risk.probability["30m"]
+    assert np.isnan(chances).tolist() == [m == "heuristic" for m in result.method] and np.isfinite(weighted).all()
+    assert 0.01 <= np.nanmin(chances) <= np.nanmax(chances) <= result.risk.severe_any["30m"] <= 1
+    text = bench.collector.exposition().decode()
+    assert 'forecast_severe_probability{server="ppdb002",profile="database",window="8h"}' in text
+    assert 'forecast_severe_probability{server="ppdb001"' not in text
+    assert 'forecast_fleet_severe_share{window="30m"}' in text
+
+
+def test_by_method_calibrated_the_chances_are_the_incident_probability_and_the_share_decides_health(model):
+    risk = Bench(calibrated(model), **{"risk.method": "calibrated"}).run().risk
+    for window in ("30m", "8h"):
+        np.testing.assert_array_equal(risk.probability[window], risk.severe[window])
+        assert risk.fleet_probability[window] == pytest.approx(np.mean(risk.severe[window]))
+
+
+def test_a_model_without_calibration_shows_no_calibrated_series(bench):
+    assert bench.run() and "severe" not in bench.collector.exposition().decode()
 
 
 def test_later_cycles_ask_for_the_present_only(bench):

@@ -97,6 +97,8 @@ def test_the_command_line_trains_from_the_simulator(tmp_path, capsys):
             "2",
             "--rows",
             "8",
+            "--calibration-weeks",
+            "0",
         ]
     )
     printed = capsys.readouterr().out
@@ -107,6 +109,7 @@ def test_the_command_line_trains_from_the_simulator(tmp_path, capsys):
 def test_training_goes_on_from_an_earlier_model(trained, tmp_path, capsys):
     folder, _ = trained
     settings = ["--fleets", "1", "--days", "1", "--epochs", "1", "--batches", "1", "--rows", "4", "--learning-rate", "1e-9"]
+    settings += ["--calibration-weeks", "0"]
     assert main(["train", "--output", str(tmp_path / "m"), "--start-from", str(folder), *settings]) == 0
     before, after = Model.load(folder, "cpu"), Model.load(tmp_path / "m", "cpu")
     assert after.encoding == before.encoding

@@ -3,12 +3,13 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 PART ?=
+ONLY ?=
 VENV := .venv
 STAMP := $(VENV)/.installed
 SUPERVISORCTL := $(VENV)/bin/supervisorctl -c .data/supervisord.conf
 
 .DEFAULT_GOAL := help
-.PHONY: help up test lint train accuracy venv tools status stop start clean
+.PHONY: help up test lint train accuracy bench venv tools status stop start clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
@@ -36,6 +37,9 @@ accuracy: venv ## measure the shipped models: make accuracy [DATA=servers.npz] (
 	@if test -n "$(DATA)"; then $(VENV)/bin/fleet-forecaster backtest --config.file node_exporter --data "$(DATA)" \
 	  --model servers,last-day,seasonal-naive,persistence --plots .data/accuracy/servers --report .data/accuracy/servers.json; \
 	else echo "real servers are not measured: give a recording with DATA=FILE.npz (format: README, Backtest)"; fi
+
+bench: venv tools ## measure speed and size beside floors and peers: make bench [ONLY="forward cycle"] (minutes)
+	@$(VENV)/bin/python -m tests.benchmarks $(ONLY) --report .data/bench.json
 
 status: ## what `make up` runs right now
 	@$(SUPERVISORCTL) status || test $$? -eq 3  # 3: a part is stopped

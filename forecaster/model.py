@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from forecaster import features, series
+from forecaster import engine, features, series
 from forecaster.chance import FILE, Calibration, ChanceError
 from forecaster.features import MIN_STEPS, Encoding
 from forecaster.network import ANCHORS, between_anchors, build
@@ -78,21 +78,28 @@ class Model:
         self.calibration_problem: str | None = None  # why the one in the folder cannot be used
         tensors = {name: torch.as_tensor(value, device=device) for name, value in weights.items()}
         try:
-            self._network = build(tensors, encoding, architecture.heads)
+            network = build(tensors, encoding, architecture.heads)
+            self.engine: engine.Engine = engine.Eager(network, encoding, device)
             self._widening = _widening(facts, encoding)
             self._published = [architecture.quantiles.index(q) for q in PUBLISHED]
             self._middle = architecture.quantiles.index(0.5)
-            self._rehearse()
+            rehearsal = self._rehearsal()
+            self.engine(rehearsal)  # what does not fit fails here and not every 15 seconds
         except (LookupError, RuntimeError, ValueError, TypeError) as error:
             raise ModelError(f"weights, architecture and encoding do not fit: {error}; train the model anew") from error
 
-    def _rehearse(self) -> None:
-        """One forecast of the last name of each vocabulary: what does not fit fails here and not every 15 seconds."""
-        window = np.ones((1, len(self.encoding.signals), self.encoding.encoder_steps), np.float32)
-        series_model = isinstance(self.encoding, SeriesEncoding)
-        known = ((), ()) if series_model else (self.encoding.servers, self.encoding.profiles)
-        servers, profiles = (names[-1:] or ("",) for names in known)
-        self.forecast(window, 0.0, servers, profiles)
+    def _rehearsal(self) -> dict[str, np.ndarray]:
+        """Inputs as they come when serving, for names unseen in training and for the last of each vocabulary."""
+        rows, encoding = 2, self.encoding
+        window = np.linspace(1, 2, rows * encoding.encoder_steps, dtype=np.float32).reshape(rows, -1)
+        if isinstance(encoding, SeriesEncoding):
+            filled, known = series.fill(window)
+            last = np.full(rows, len(encoding.signals) - 1)
+            return series.batch(encoding, filled, known, last, np.zeros(rows))
+        window = np.repeat(window[:, None], len(encoding.signals), 1)
+        last = [len(encoding.profiles), len(encoding.servers)]
+        identity = np.array([[features.UNKNOWN, features.UNKNOWN], last])
+        return features.batch(encoding, window, encoding.encoder_steps, np.zeros(1), identity)
 
     @classmethod
     def load(cls, folder: Path, device: str = "auto") -> Model:
@@ -126,6 +133,7 @@ class Model:
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise ModelError(f"{folder / 'artifact.json'}: incomplete ({error}); train the model anew") from error
         model = cls(encoding, architecture, weights, facts, _read_json(folder / "report.json"), choose_device(device))
+        model.engine = engine.choose(model.engine, model._rehearsal())
         if (folder / FILE).exists():
             try:
                 model.calibration = Calibration.load(folder, found)
@@ -141,6 +149,7 @@ class Model:
             "trained": str(self.facts.get("trained", "unknown")),
             "weights": self.facts["weights_sha256"][:12],
             "device": self.device.type,
+            "engine": self.engine.name,
         }
 
     @property
@@ -208,28 +217,23 @@ class Model:
         for begin in range(0, len(usable), series.ROWS):
             rows = usable[begin : begin + series.ROWS]
             inputs = series.batch(self.encoding, filled[rows], known[rows], column[rows], instants[rows])
-            values[rows] = self._quantiles(inputs)
+            values[rows] = self.engine(inputs)
         values = values.reshape(servers, signals, *values.shape[1:])
         low, high = (
             np.array([np.nan if bound is None else bound for bound in bounds], np.float32)[:, None, None]
             for bounds in (self.encoding.low, self.encoding.high)
         )
-        values = np.fmin(np.fmax(self._widened(np.sort(values, -1)), low), high) + 0 * values  # keeps NaN
+        values = np.fmin(np.fmax(self._widened(values), low), high) + 0 * values  # keeps NaN
         return values, np.isfinite(values).all((1, 2, 3))
 
     def _run(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
-        values = np.sort(self.encoding.unscale(self._quantiles(inputs)), -1)  # quantiles may cross before sorting
+        values = self.engine(inputs)
         if self._widening is None:
             return values
         wide = self._widened(values)
         for column, scaling in enumerate(self.encoding.scalings):
             wide[:, column] = np.clip(wide[:, column], scaling.low, scaling.high)
         return wide
-
-    def _quantiles(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
-        with torch.inference_mode():
-            out = self._network({k: torch.as_tensor(v, device=self.device) for k, v in inputs.items()})
-            return out.float().cpu().numpy()
 
     def _widened(self, values: np.ndarray) -> np.ndarray:
         """Distances from the median times the factors calibrated after training; values (S, C, H, Q)."""

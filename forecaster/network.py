@@ -81,7 +81,10 @@ class SeriesNetwork:
 
     def __call__(self, x: Mapping[str, Tensor]) -> Tensor:
         """(B, H, Q) in signal units."""
-        out = self.tft(x)  # (B, P, (K + PATCH) x Q)
+        return self.mix(self.tft(x), x)
+
+    def mix(self, out: Tensor, x: Mapping[str, Tensor]) -> Tensor:
+        """(B, H, Q) in signal units of the transformer's outputs (B, P, (K + PATCH) x Q)."""
         views = self.views(x)
         rows, positions, split = len(out), out.shape[1], VIEWS * self.levels
         weights = out[..., :split].unflatten(-1, (VIEWS, self.levels)).softmax(2)

@@ -150,14 +150,26 @@ class Selection:
         self.real = {k: torch.stack(v) for k, v in parts.items()}
 
     def _real_outputs(self, x: Tensor) -> Tensor:
-        """(N, R) -> (R, N, D)."""
-        p, size = self.real, self.real["nw"].shape[1:]
+        """The first R reals (N, R) -> (R, N, D)."""
+        p, size = {k: v[: x.shape[1]] for k, v in self.real.items()}, self.real["nw"].shape[1:]
         x = x.T[..., None]
         hidden = F.elu(torch.addcmul(p["c"][:, None], x, p["a"][:, None]))
         gated = F.glu(torch.baddbmm(p["gate_bias"][:, None], hidden, p["gate"]), -1)
         skip = F.layer_norm(torch.addcmul(p["s"][:, None], x, p["r"][:, None]), size, eps=1e-5)
         skip = torch.addcmul(p["rb"][:, None], skip, p["rw"][:, None])
         return torch.addcmul(p["nb"][:, None], F.layer_norm(gated + skip, size, eps=1e-5), p["nw"][:, None])
+
+    def shared(self, reals: Tensor, categories: Tensor) -> tuple[Tensor, Tensor]:
+        """What the first reals (N, R) and all categories (N, K) add to the weight network (N, hidden + V) with its bias, and
+        their own networks' outputs (N, K + R, D), categories first."""
+        count = reals.shape[1]
+        joint = reals @ self.joint_slope[:count] + self.joint_bias
+        outputs = [out[categories[:, i]] for i, (out, _) in enumerate(self.tables)]
+        for i, (_, part) in enumerate(self.tables):
+            joint = joint + part[categories[:, i]]
+        if count:
+            outputs += self._real_outputs(reals)
+        return joint, torch.stack(outputs, 1) if outputs else joint.new_zeros(len(joint), 0, 1)
 
     def __call__(self, reals: Tensor, categories: Tensor, context: Tensor | None = None) -> Tensor:
         joint = reals @ self.joint_slope + self.joint_bias

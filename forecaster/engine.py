@@ -120,8 +120,14 @@ class InSignalUnits(Finish):
                 for q in range(done):
                     values[q], values[q + 1] = e.ordered(values[q], values[q + 1])
             for q, value in enumerate(values):
-                place = e.plus(e.times(position, levels), column * horizon * levels + q)
-                e.scatter(value, at.out, place, horizon * outputs)
+                e.store(value, e.s, raw + column * levels + q)
+
+        def row(column, _):
+            begin = e.plus(e.times(position, levels), e.times(column, horizon * levels))
+            for q in range(levels):
+                e.scatter(e.load(e.s, e.plus(e.times(column, levels), raw + q)), at.out, e.plus(begin, q), horizon * outputs)
+
+        e.fold(outputs // levels, row)
 
 
 def choose(eager: Eager, rehearsal: Inputs) -> Engine:

@@ -1,0 +1,91 @@
+"""A whole cycle, query to published, against a real Prometheus: stage by stage beside what it must cost."""
+
+import json
+import statistics
+import time
+from collections.abc import Iterator
+from functools import partial
+
+from forecaster.app import Forecaster
+from forecaster.config import load_config
+from forecaster.transport import fetch, gather
+from tests.benchmarks.fleet import prometheus
+from tests.benchmarks.measure import Line
+
+FEW, SOME, MANY = 20, 500, 1000
+CYCLES = 9
+REFRESH = 15.0
+
+
+class Measured:
+    """A forecaster on injected time, and how long its stages take."""
+
+    def __init__(self, url: str, end: float, **overrides):
+        self.now = end - (CYCLES + 2) * REFRESH
+        self.forecaster = Forecaster(
+            lambda: load_config("fleet", {"source.url": url, "source.timeout": "60s", **overrides}), lambda: self.now
+        )
+        self.cycle, self.source = self.forecaster.parts.cycle, self.forecaster.parts.source
+        self.stages: dict[str, list[float]] = {}
+        self.cycle._metrics.stage = self._stage
+        assert self.cycle.run_once()  # fills the window
+        self.stages.clear()
+        self.took: list[float] = []
+        self.raw: list[float] = []
+        self.parsing: list[float] = []
+        for _ in range(CYCLES):
+            self.now += REFRESH
+            self.raw.append(self._raw())
+            started = time.perf_counter()
+            assert self.cycle.run_once()
+            self.took.append(time.perf_counter() - started)
+
+    def _stage(self, name: str, seconds: float, ok: bool) -> None:
+        assert ok, name
+        self.stages.setdefault(name, []).append(seconds)
+
+    def _raw(self) -> float:
+        """Seconds until Prometheus has answered the cycle's queries; the answers are parsed on the clock of their own."""
+        source = self.source
+        calls = [
+            partial(fetch, source._session, "POST", f"{source._url}/api/v1/query", 60.0, 1 << 28,
+                    data={"query": query, "time": f"{self.now:.3f}"})
+            for query in source._queries.values()
+        ]
+        started = time.perf_counter()
+        answers = gather(calls, 60.0, 8)
+        answered = time.perf_counter()
+        for _, body in answers:
+            json.loads(body)
+        self.parsing.append(time.perf_counter() - answered)
+        return answered - started
+
+    def ms(self, stage: str) -> float:
+        return 1000 * statistics.median(self.stages[stage])
+
+
+def lines() -> Iterator[Line]:
+    total = {}
+    for servers in (FEW, SOME, MANY):
+        with prometheus(servers) as held:
+            measured = Measured(held.url, held.end)
+        raw, parsing, took = (1000 * statistics.median(x) for x in (measured.raw, measured.parsing, measured.took))
+        total[servers], forward = took, measured.ms("model")
+        if servers == SOME:
+            continue
+        name = f"{servers} servers"
+        yield Line(f"{name}: Prometheus answers 8 queries", raw, "ms", "bodies read, not parsed")
+        yield Line(f"{name}: json.loads of the answers", parsing, "ms", "the standard library alone")
+        for stage in ("query", "window", "features", "model", "risk", "publish"):
+            yield Line(f"{name}: stage {stage}", measured.ms(stage), "ms")
+        yield Line(f"{name}: whole cycle", took, "ms")
+        if servers == FEW:
+            yield Line(f"{name}: whole cycle over model", took / forward, "x", "", 3.0)
+            yield Line(f"{name}: whole cycle without Prometheus over model", (took - raw) / forward, "x")
+        else:
+            limit = 2 * forward + raw
+            yield Line(f"{name}: whole cycle over (2 x model + Prometheus)", took / limit, "x", "", 1.0)
+    yield Line(f"cost of a server at {MANY} over at {SOME}", (total[MANY] / MANY) / (total[SOME] / SOME), "x", "1 is linear", 1.2)
+    with prometheus(SOME, hours=12) as held:
+        longer = 1000 * statistics.median(Measured(held.url, held.end).took)
+    yield Line(f"cycle of {SOME} with 12 h of history over 2.25 h", longer / total[SOME], "x", "1 is independent", 1.2)

@@ -4,7 +4,7 @@ Stages raise; this is the one place that catches, counts and logs what they rais
 leaves the last Result on the board, where it ages until its time-to-live hides it.
 
 The present of a cycle is the last whole refresh, so that two forecasters with one configuration ask the same
-questions and publish the same numbers.
+questions and publish the same numbers; they ask a moment later, when all its samples are stored.
 """
 
 import logging
@@ -31,6 +31,7 @@ from forecaster.window import Window
 log = logging.getLogger(__name__)
 
 SNAPSHOT_SECONDS = 300.0  # what a killed process loses of its window; the source fills it again anyway
+SETTLE_SECONDS = 0.3  # what a scrape that began before the present takes to be stored: later replicas would see more
 SNAPSHOT_FILE, PAST_FILE, RECORD_FILE = "window.npz", "past.npz", "record.npz"
 
 
@@ -99,11 +100,13 @@ class Cycle:
 
     def _loop(self) -> None:
         while not self._stop.is_set():
+            refresh = self._config.refresh
+            if self._stop.wait(max(0.0, min(SETTLE_SECONDS, refresh / 4) - self._clock() % refresh)):
+                return
             try:
                 self.run_once()
             except Exception:  # nothing may end the thread while the process looks healthy
                 log.exception("cycle failed outside its stages")
-            refresh = self._config.refresh
             self._stop.wait(refresh - self._clock() % refresh)
 
     def run_once(self) -> bool:
@@ -165,12 +168,13 @@ class Cycle:
             stale = ~(now - last_seen <= config.stale_after)
             observed, trend = window.latest(now), heuristic.trend(encoder)
             forecast = np.full((*encoder.shape[:2], HORIZON_STEPS, len(PERCENTILES)), np.nan, np.float32)
-            forecast[~stale] = heuristic.forecast(encoder[~stale], config.signals)
-            base = forecast[:, :, [k - 1 for k in config.horizons.values()]]
         by_model = self._by_model(forecast, encoder, now, ~stale & (samples >= config.warmup.samples))
         with self._stage("risk"):
+            self._by_trend(forecast, encoder, ~stale, by_model)
             proof = None
             if self.record is not None:
+                base = np.full((*encoder.shape[:2], len(config.horizons), len(PERCENTILES)), np.nan, np.float32)
+                base[~stale] = heuristic.forecast(encoder[~stale], config.signals, tuple(config.horizons.values()))
                 bounds = [(signal.min, signal.max) for signal in config.signals.values()]
                 proof = self.record.step_over(now, window.servers, observed, forecast, base, by_model, bounds)
             assessed = risk.assess(forecast, tuple(config.signals), config.risk, *self._chances(by_model))
@@ -245,9 +249,9 @@ class Cycle:
         return self.window.encoder(now - back)
 
     def _by_model(self, forecast: np.ndarray, encoder: np.ndarray, now: float, warm: np.ndarray) -> np.ndarray:
-        """Puts the model's forecasts in place of the trend's; bool (S,) where it has one.
+        """Puts in the model's forecasts; bool (S,) where it has one.
 
-        forecast: float32 (S, C, H, 3), changed in place. A model that fails leaves the trend, and is shown.
+        forecast: float32 (S, C, H, 3), changed in place. A model that fails leaves it all to the trend, and is shown.
         """
         done = np.zeros(len(warm), bool)
         rows = np.flatnonzero(warm)
@@ -270,6 +274,13 @@ class Cycle:
         self._quantiles = self._quantiles[finished]
         done[rows[finished]] = True
         return done
+
+    def _by_trend(self, forecast: np.ndarray, encoder: np.ndarray, live: np.ndarray, by_model: np.ndarray) -> None:
+        """Puts in the trend's forecasts of live servers wherever the model has none: servers, or signals it does not know."""
+        whole = len(self._columns) == len(self._config.signals)
+        rows = np.flatnonzero(live & ~by_model if whole else live)
+        drawn = heuristic.forecast(encoder[rows], self._config.signals)
+        forecast[rows] = np.where(np.isnan(forecast[rows]), drawn, forecast[rows])
 
     def _chances(self, by_model: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, float]]:
         """The calibrated chances of an incident, as risk.assess takes them."""

@@ -32,17 +32,17 @@ _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 def forecast(encoder: np.ndarray, signals: Mapping[str, Signal] | Sequence[Signal],
-             horizon: int = HORIZON_STEPS, quantiles: Sequence[float] = (0.1, 0.5, 0.9)) -> np.ndarray:
-    """float32 (S, C, horizon, Q) in signal units, rising along Q (`quantiles` must rise), inside the bounds.
+             horizon: int | Sequence[int] = HORIZON_STEPS, quantiles: Sequence[float] = (0.1, 0.5, 0.9)) -> np.ndarray:
+    """float32 (S, C, H, Q) in signal units, rising along Q (`quantiles` must rise), inside the bounds.
 
-    `encoder` is float32 (S, C, T), newest step last, NaN where unobserved; `signals` describes its C columns.
-    A column of one observation is drawn on level; one of none is NaN throughout.
+    `encoder` is float32 (S, C, T), newest step last, NaN where unobserved; `signals` describes its C columns. `horizon` is
+    how many steps ahead are drawn, or which ones, counted from 1. A column of one observation is drawn on level; one of none is NaN throughout.
     """
     described = tuple(signals.values()) if isinstance(signals, Mapping) else tuple(signals)
     if encoder.ndim != 3 or encoder.shape[1] != len(described):
         raise ValueError(f"encoder has shape {encoder.shape}, expected (S, {len(described)} signals, T)")
     current = _last_observed(encoder)
-    steps = np.arange(horizon, dtype=np.float64)
+    steps = np.arange(horizon, dtype=np.float64) if isinstance(horizon, int) else np.array(horizon, np.float64) - 1
     center = current[..., None] + _slope(encoder)[..., None] * steps
     z = np.array([_NORMAL.inv_cdf(quantile) for quantile in quantiles])
     points = z * (BAND_POINTS / _NORMAL.inv_cdf(0.9) + NOISE_POINTS * np.sqrt(steps + 1)[:, None])  # (H, Q)

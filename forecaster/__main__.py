@@ -57,6 +57,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="OpenMetrics file with past samples, for --source scrape",
     )
+    serving.add_argument(
+        "--shard",
+        metavar="N",
+        help="which share of the fleet to forecast, from 0; a pod's name such as forecaster-3 counts as its number",
+    )
+    serving.add_argument("--total-shards", type=int, metavar="N", help="shares the fleet is divided into")
     serving.add_argument("--storage.path", dest="storage", metavar="DIR", help="folder for snapshots of the window")
     serving.add_argument("--model", metavar="DIR", help="model folder, default, or none for the trend heuristic")
     serving.set_defaults(run=_serve)
@@ -88,6 +94,8 @@ def read_config(arguments: argparse.Namespace) -> ForecasterConfig:
             "source.targets": [arguments.source_url] if scrape and arguments.source_url else None,
             "source.bootstrap": given.get("bootstrap"),
             "storage": given.get("storage"),
+            "shard": given.get("shard"),
+            "total_shards": given.get("total_shards"),
         },
     )
 

@@ -55,6 +55,7 @@ class Parts:
     board: Board
     collector: ForecastCollector
     model: dict[str, object]  # what /status says of it
+    joint: dict[str, dict[str, float]]  # window -> parameters of the chance of any server, where calibrated
 
 
 def make_source(config: ForecasterConfig, clock: Callable[[], float]) -> Source:
@@ -72,6 +73,7 @@ def make_source(config: ForecasterConfig, clock: Callable[[], float]) -> Source:
         "server_label": given.server_label,
         "profile_label": given.profile_label,
         "default_profile": given.default_profile,
+        "shard": config.share,
     }
     if given.kind == "prometheus":
         return PrometheusSource(
@@ -136,10 +138,12 @@ def load_model(config: ForecasterConfig) -> Model | None:
 
 
 def fingerprint(config: ForecasterConfig) -> str:
-    """Where values come from, in short: values of another source or query must not mix with these."""
+    """Where values come from, in short: values of another source, query or shard must not mix with these."""
     source = config.source
     origin = [source.kind, source.url, source.targets, source.server_label, source.profile_label]
     queries = [(name, signal.query, signal.metric, signal.scale) for name, signal in config.signals.items()]
+    if config.total_shards > 1:  # another shard's servers are none of this one's
+        origin.append(config.share)
     return hashlib.sha256(repr((origin, queries)).encode()).hexdigest()[:16]
 
 
@@ -229,6 +233,8 @@ class Forecaster:
         shown = {key: str(value) for key, value in parts.model.items() if key not in ("configured", "loaded", "problem")}
         self._metrics.model(parts.config.model is not None, bool(parts.model["loaded"]), shown)
         self._metrics.settings(parts.config.refresh, parts.config.forecast_ttl)
+        self._metrics.shard(parts.config.shard, parts.config.total_shards)
+        self._metrics.fleet(dict(parts.config.risk.health), parts.joint)
 
     # -- putting together -------------------------------------------------------------------------------------------
 
@@ -278,6 +284,9 @@ class Forecaster:
             board,
             collector,
             {**shown, "configured": config.model, "loaded": model is not None, "problem": problem},
+            {window: fit.joint for window, fit in model.calibration.windows.items() if window in config.risk.incident}
+            if model is not None and model.calibration is not None
+            else {},
         )
 
     def _make_app(self, parts: Parts) -> Flask:
@@ -306,7 +315,8 @@ class Forecaster:
 
     def _more(self) -> dict[str, object]:
         parts = self.parts
-        return {"model": parts.model, "source": parts.source.describe(), "errors": parts.cycle.errors}
+        shard = {"ordinal": parts.config.shard, "total": parts.config.total_shards}
+        return {"model": parts.model, "shard": shard, "source": parts.source.describe(), "errors": parts.cycle.errors}
 
     def _glance(self) -> dict[str, object]:
         parts, now = self.parts, self._clock()

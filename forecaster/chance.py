@@ -53,6 +53,11 @@ class Fit:
         if not (0 <= self.floor <= self.common < 1 and 0 <= self.separate <= 1):
             raise ValueError(f"expected 0 <= floor <= common < 1 and separate from 0 to 1, found {self}")
 
+    @property
+    def joint(self) -> dict[str, float]:
+        """What `any` reads, by name."""
+        return {"floor": self.floor, "common": self.common, "separate": self.separate}
+
     def spoken(self, exceedance: np.ndarray) -> np.ndarray:
         """s of every server, float64 (S,), from ``exceedances`` of the window's steps; NaN stays NaN."""
         return _sigmoid(evidence(exceedance) @ np.array(self.weights) + self.constant)

@@ -12,9 +12,10 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from forecaster.risk import ROLE_UNITS, RiskConfig
+from forecaster.shard import Shard, ordinal
 from forecaster.signals import HORIZON_STEPS, STEP_MINUTES, Signal, StepsByLabel
 from serving.settings import Duration, Settings, SettingsError, load
 
@@ -55,6 +56,7 @@ HttpUrl = Annotated[str, AfterValidator(_http_url)]
 ListenAddress = Annotated[str, AfterValidator(_listen_address)]
 Timezone = Annotated[str, AfterValidator(_known_timezone)]
 NonEmpty = Annotated[str, Field(min_length=1)]
+Ordinal = Annotated[int, BeforeValidator(ordinal)]
 
 
 class BasicAuth(Settings):
@@ -139,6 +141,8 @@ class ForecasterConfig(Settings):
 
     listen: ListenAddress = "127.0.0.1:8000"
     source: SourceConfig = SourceConfig()
+    shard: Ordinal = Field(0, ge=0, description="which share of the fleet, from 0; a pod's name counts by its number")
+    total_shards: int = Field(1, ge=1, description="shares the fleet is divided into")
     step: Duration = Field(MODEL_STEP, description="time between two horizon steps")
     refresh: Duration = Field(15.0, description="time between two forecasts")
     encoder_steps: int = Field(24, ge=2, le=HORIZON_STEPS, description="steps of history a forecast reads")
@@ -156,6 +160,20 @@ class ForecasterConfig(Settings):
     risk: RiskConfig = Field(default_factory=dict, description="thresholds of points, priorities, incidents")
     live: Live = Live()
     publish: Publish = Publish()
+
+    @field_validator("total_shards")
+    @classmethod
+    def _shard_is_one_of_them(cls, total: int, info: ValidationInfo) -> int:
+        given = info.data.get("shard")
+        if given is not None and given >= total:
+            raise ValueError(f"shard is {given}, and shards are counted from 0; expected more than {given}: "
+                             "raise total_shards or lower shard")
+        return total
+
+    @property
+    def share(self) -> Shard:
+        """The servers this forecaster is there for."""
+        return Shard(self.shard, self.total_shards)
 
     @field_validator("step")
     @classmethod

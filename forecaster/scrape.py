@@ -34,6 +34,7 @@ from forecaster.readings import (
     named,
     numbers32,
 )
+from forecaster.shard import WHOLE, Shard
 from forecaster.transport import fetch, gather, http_session
 from forecaster.window import Window
 
@@ -73,7 +74,7 @@ class ScrapeSource:
                  session: requests.Session | None = None, timeout: float | None = None,
                  retention: float = 3 * 3600.0, server_label: str = "server",
                  profile_label: str | None = "profile", default_profile: str = "generic",
-                 max_body: int = 16 << 20, max_servers: int = 10_000):
+                 max_body: int = 16 << 20, max_servers: int = 10_000, shard: Shard = WHOLE):
         if not targets:
             raise ValueError("source scrape needs at least one target: give addresses of /metrics pages")
         if retention < step:
@@ -85,11 +86,12 @@ class ScrapeSource:
                                  "from Prometheus")
         self._metrics = [(signal.metric, float(signal.scale)) for signal in found.values()]
         self._labels = Labels(server_label, profile_label, default_profile)
+        self._shard = shard
         self._interval, self._step, self._retention = scrape_interval, step, retention
         self._reach = -(-milliseconds("step", step) // milliseconds("scrape_interval", scrape_interval))
         self._window = Window(list(found), refresh=scrape_interval, step=scrape_interval, encoder_steps=1,
                               span=retention + step, sample_interval=scrape_interval,
-                              origin=_origin(targets, self._metrics, self._labels))
+                              origin=_origin(targets, self._metrics, self._labels, shard))
         self._session = session or http_session(retries=0)  # the next round is the next attempt
         self._clock, self._timeout = clock, min(timeout or scrape_interval, scrape_interval)
         self._max_body, self._max_servers = max_body, max_servers
@@ -141,7 +143,8 @@ class ScrapeSource:
         if response.status_code != 200:
             raise SourceRefused(f"HTTP {response.status_code}, expected 200 and a page of metrics",
                                 response.status_code)
-        reading = page_reading(body, instant, self._metrics, self._window.signals, self._labels)
+        page = page_reading(body, instant, self._metrics, self._window.signals, self._labels)
+        reading = self._shard.share(page)
         if len(reading.servers) > self._max_servers:
             raise SourceNonsense(f"{len(reading.servers)} servers, allowed are {self._max_servers}: raise "
                                  "max_servers if that is meant")
@@ -172,6 +175,7 @@ class ScrapeSource:
             if len(errors) == len(self._targets) and instant - max(answered) > self._step:
                 raise SourceUnreachable(f"no target answered for {self._step:g}s: {'; '.join(errors)}")
             present = frozenset().union(*(target.servers or () for target in self._targets))
+            answering = any(target.servers is not None and target.error is None for target in self._targets)
             back = max(self._reach - 1, _RECENT) * self._interval
             held = self._window.readings(instant - back, instant)
         values = _means(held.values, np.array([len(held.instants)]), self._reach)[0]
@@ -181,7 +185,7 @@ class ScrapeSource:
             what = f"{_RECENT} scrape intervals"
             recent = np.isfinite(held.values[-_RECENT - 1:]).any(axis=(0, 2))
             rows = [row for row in np.flatnonzero(recent) if held.servers[row] in present]
-        if not len(rows):
+        if not len(rows) and (present or not answering):  # else all servers are other shards'
             raise NoData(f"nothing was read in the {what} up to {instant:.3f}: "
                          + ("; ".join(errors) or ("the targets were not asked then" if any(answered)
                                                   else "no target was asked yet")))
@@ -223,12 +227,12 @@ class ScrapeSource:
         now = self._clock()
         oldest = now - self._retention - self._step
         try:
-            readings, samples = bootstrap_readings(path, oldest, now, self._interval, self._metrics,
-                                                   self._labels)
+            found, samples = bootstrap_readings(path, oldest, now, self._interval, self._metrics, self._labels)
         except (SourceError, OSError) as error:
             with self._lock:
                 self._events["bootstrap"] = str(error)
             raise error if isinstance(error, SourceError) else SourceUnreachable(str(error)) from error
+        readings = self._shard.share(found)
         with self._lock:
             self._window.fill(readings)
             self._events["bootstrap"] = f"{samples} samples of {len(readings.servers)} servers from {path}"
@@ -247,9 +251,11 @@ class ScrapeSource:
         return reason is None
 
 
-def _origin(targets: Sequence[str], metrics: Sequence[tuple[str, float]], labels: Labels) -> str:
+def _origin(targets: Sequence[str], metrics: Sequence[tuple[str, float]], labels: Labels, shard: Shard) -> str:
     """A fingerprint of where values come from; addresses stay out of it, because it is kept on disk."""
     parts = [sorted(set(targets)), metrics, [labels.server, labels.profile]]
+    if shard.total > 1:
+        parts.append([shard.ordinal, shard.total])
     return "scrape " + hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 

@@ -54,6 +54,18 @@ _DECLARED = {
     "forecaster_last_success_timestamp_seconds": (
         Gauge, (), "Unix seconds",
         "End of the last cycle that succeeded, 0 before the first."),
+    "forecaster_shard_ordinal": (
+        Gauge, ("shard_ordinal",), "ordinal",
+        "Which share of the fleet this forecaster forecasts, counted from 0."),
+    "forecaster_total_shards": (
+        Gauge, (), "shards",
+        "Shares this forecaster takes the fleet to be divided into."),
+    "forecaster_health_limit_ratio": (
+        Gauge, ("state",), "ratio",
+        "Mean incident probability of 30 minutes above which the fleet is in that state."),
+    "forecaster_calibration_parameter": (
+        Gauge, ("window", "parameter"), "ratio",
+        "What makes the chance of any server out of the chances of each: floor, common and separate."),
     "forecaster_refresh_interval_seconds": (
         Gauge, (), "seconds",
         "Configured time between two cycles."),
@@ -95,6 +107,21 @@ class SelfMetrics:
         """The clockwork in use, seconds."""
         self._of["forecaster_refresh_interval_seconds"].set(refresh)
         self._of["forecaster_forecast_ttl_seconds"].set(ttl)
+
+    def shard(self, ordinal: int, total: int) -> None:
+        """The share of the fleet in use; the ordinal is a label as well, so that shards can be counted."""
+        self._of["forecaster_shard_ordinal"].clear()
+        self._of["forecaster_shard_ordinal"].labels(str(ordinal)).set(ordinal)
+        self._of["forecaster_total_shards"].set(total)
+
+    def fleet(self, limits: Mapping[str, float], fits: Mapping[str, Mapping[str, float]]) -> None:
+        """What figures of a whole fleet are made with: limit by health, calibration parameters by window."""
+        for state, limit in limits.items():
+            self._of["forecaster_health_limit_ratio"].labels(state).set(limit)
+        self._of["forecaster_calibration_parameter"].clear()
+        for window, parameters in fits.items():
+            for parameter, value in parameters.items():
+                self._of["forecaster_calibration_parameter"].labels(window, parameter).set(value)
 
     def model(self, configured: bool, loaded: bool, info: Mapping[str, object]) -> None:
         """The model in use; `info` holds at least model and method and becomes the labels."""

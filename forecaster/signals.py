@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
+from forecaster.shard import PLACEHOLDERS
 from serving.settings import Settings, parse_duration
 
 HORIZON_STEPS = 96  # H, fixed by the trained model: 8 h, a full work shift to react in
@@ -57,9 +58,10 @@ class Signal(Settings):
     def _query_is_usable(cls, query: str) -> str:
         if not query.strip():
             raise ValueError("expected a PromQL expression: write one that yields a series per server")
-        unknown = sorted(set(re.findall(r"\$\w+", query)) - {"$step"})
+        unknown = sorted(set(re.findall(r"\$\w+", query)) - {"$step", *PLACEHOLDERS})
         if unknown:
-            raise ValueError(f"unknown placeholder {', '.join(unknown)}: only $step is filled in")
+            raise ValueError(f"unknown placeholder {', '.join(unknown)}: only $step, {' and '.join(PLACEHOLDERS)} "
+                             "are filled in")
         return " ".join(query.split())
 
     @field_validator("max")

@@ -31,6 +31,7 @@ from forecaster.readings import (
     named,
     numbers32,
 )
+from forecaster.shard import WHOLE, Shard
 from forecaster.transport import fetch, gather, http_session
 
 __all__ = ["NoData", "PrometheusSource", "Reading", "Readings", "Source", "SourceError", "SourceNonsense",
@@ -59,19 +60,21 @@ class PrometheusSource:
     `session` comes from `http_session` (login, headers, TLS, retries). A server with several series at once has
     no value in that signal, and describe() warns; SourceNonsense if it leaves the signal nothing. More than `max_servers` series for one
     signal are an error; an answer holds about `max_samples` samples, longer ranges are asked for in pieces.
+    Servers of other shards than `shard` are left out, and counted only where they make the answer larger.
     """
 
     def __init__(self, url: str, signals: Mapping[str, Any] | Sequence[Any], step: float, *,
                  session: requests.Session | None = None, timeout: float = 5.0, server_label: str = "server",
                  profile_label: str | None = "profile", default_profile: str = "generic",
-                 max_servers: int = 10_000, max_samples: int = 500_000,
+                 max_servers: int = 10_000, max_samples: int = 500_000, shard: Shard = WHOLE,
                  clock: Callable[[], float] = time.time):
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
             raise ValueError("source url: expected http(s)://host:port/prefix without user or query, found "
                              f"{parts.scheme}://{parts.hostname}; logins belong in basic_auth")
         self._url, self._labels = url.rstrip("/"), Labels(server_label, profile_label, default_profile)
-        self._queries = {name: render(signal.query, step) for name, signal in named(signals).items()}
+        self._shard = shard
+        self._queries = {name: shard.fill(render(signal.query, step)) for name, signal in named(signals).items()}
         self._session, self._timeout, self._clock = session or http_session(), timeout, clock
         self._max_servers, self._max_samples = max_servers, max_samples
         self._series = dict.fromkeys(self._queries, 0)
@@ -101,7 +104,7 @@ class PrometheusSource:
                 self._ambiguous[name] = _told(doubled)
                 columns.append(found)
             servers = tuple(sorted(set().union(*columns)))
-            if not servers:
+            if not servers and not any(self._series.values()):  # else they are other shards'
                 raise NoData(f"Prometheus at {self._url} has no series at {instant:.3f} for any of "
                              f"{', '.join(self._queries)}: check that it scrapes the fleet and the metric "
                              "names in the queries")
@@ -195,10 +198,11 @@ class PrometheusSource:
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise SourceNonsense(f"{what}: the answer is not that of a Prometheus query API ({error!r}); it "
                                  f"begins with {opening!r}") from error
+        self._series[name] = len(pairs)
+        pairs = self._shard.owned(pairs, self._labels.server)
         if len(pairs) > self._max_servers:
             raise SourceNonsense(f"{what}: {len(pairs)} series, allowed are {self._max_servers}: narrow the "
                                  "query or raise max_servers")
-        self._series[name] = len(pairs)
         self._warnings[name] = [str(text)[:300] for text in told.get("warnings") or ()][:_MAX_WARNINGS]
         return pairs
 

@@ -129,7 +129,7 @@ def choice(name: str, label: str, options: str, text: str, value: str, descripti
     )
 
 
-INSTANCE = ("instance", "Forecaster", queries.INSTANCES, "The forecaster whose servers are shown, by its address.")
+FLEET = ("fleet", "Fleet", queries.FLEETS, "The servers that are shown, by what all who forecast them have in common.")
 PROFILE = ("profile", "Profile", queries.PROFILES, "Only servers of these profiles.", True)
 ONE_SERVER = ("server", "Server", queries.SERVERS, "The server to look at.")
 
@@ -177,7 +177,7 @@ def server_link(variable: str) -> dict[str, object]:
     """A data link to a server's dashboard; `variable` is what Grafana replaces by the server's name."""
     return panels.link(
         "Open this server",
-        f"/d/{SERVER}?${{datasource:queryparam}}&${{instance:queryparam}}"
+        f"/d/{SERVER}?${{datasource:queryparam}}&${{fleet:queryparam}}"
         f"&var-server={variable}&from=now-6h&to=now%2B8h",
     )
 

@@ -14,7 +14,7 @@ def dashboard() -> models.Dashboard:
         board.OPERATIONS,
         "Forecaster operations",
         "Does the forecaster keep up, does it fail, and does what it depends on work?",
-        [board.query_variable(*board.INSTANCE)],
+        [board.query_variable(*board.FLEET)],
         board.PAST,
         "15s",
         [
@@ -33,7 +33,7 @@ def _state() -> list[board.Placed]:
     return [
         panels.number(
             "Forecaster",
-            "Whether the forecaster answers Prometheus.",
+            "Whether the forecaster, or every one of several, answers Prometheus.",
             "none",
             now(own_queries.UP),
             states=panels.UP,
@@ -106,7 +106,7 @@ def _cycles() -> list[board.Placed]:
     ).decimals(0)
     rate = panels.lines(
         "Cycles per minute",
-        "How many cycles run in a minute: 4 with a refresh of 15 seconds.",
+        "How many cycles a forecaster runs in a minute: 4 with a refresh of 15 seconds.",
         "none",
         query(own_queries.CYCLES, "cycles", "A"),
         legend=False,

@@ -25,7 +25,7 @@ def dashboard() -> models.Dashboard:
         board.OVERVIEW,
         "Fleet",
         "Are the next eight hours safe, which server is the problem, why, and how sure is it?",
-        [board.query_variable(*board.INSTANCE), board.query_variable(*board.PROFILE)],
+        [board.query_variable(*board.FLEET), board.query_variable(*board.PROFILE)],
         board.AHEAD,
         "30s",
         [

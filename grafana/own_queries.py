@@ -28,18 +28,28 @@ def loss(horizon: str, window: str = "1h") -> str:
 COVERAGE_COURSE = _ratio("covered:sum", f'{queries.SOME},horizon="$horizon"', "15m", "signal")
 LOSS_COURSE = _ratio("pinball_loss:sum", f'{queries.SOME},signal="$signal"', "15m", "horizon")
 BAND_WIDTH = (
-    f'avg by (horizon) (forecast_${{signal}}{{{queries.SOME},percentile="p90"}} '
-    f'- on (server, horizon) forecast_${{signal}}{{{queries.SOME},percentile="p10"}})'
+    f'avg by (horizon) (max by (server, horizon) (forecast_${{signal}}{{{queries.SOME},percentile="p90"}}) '
+    f'- max by (server, horizon) (forecast_${{signal}}{{{queries.SOME},percentile="p10"}}))'
 )
-# the forecaster's own record of itself
-LIVE_COVERAGE = f'max by (signal) (forecast_live_coverage_ratio{{{queries.FLEET},horizon="$horizon"}})'
-LIVE_LOSS = f'max by (signal) (forecast_live_loss_ratio{{{queries.FLEET},horizon="$horizon"}})'
+
+
+def _recorded(ratio: str) -> str:
+    """The forecasters' own record of themselves: its mean over shards, each by how many outcomes it rests on."""
+    where = f'{{{queries.FLEET},horizon="$horizon"}}'
+    return (
+        f"sum by (signal) ({ratio}{where} * forecast_live_outcomes{where}) "
+        f"/ sum by (signal) (forecast_live_outcomes{where} and {ratio}{where})"
+    )
+
+
+LIVE_COVERAGE = _recorded("forecast_live_coverage_ratio")
+LIVE_LOSS = _recorded("forecast_live_loss_ratio")
 LIVE_WIDENING = f'max by (signal) (forecast_live_widening_ratio{{{queries.FLEET},horizon="$horizon"}})'
-HEURISTIC_SHARE = f'avg(forecast_method{{{queries.SOME},method="heuristic"}})'
-METHOD_COUNT = f"sum by (method) (forecast_method{{{queries.SOME}}})"
+HEURISTIC_SHARE = f'avg(max by (server) (forecast_method{{{queries.SOME},method="heuristic"}}))'
+METHOD_COUNT = f"sum by (method) (max by (server, method) (forecast_method{{{queries.SOME}}}))"
 MODEL = f"max by (model, method, weights, trained, device) (forecaster_model_info{{{queries.FLEET}}})"
 MODEL_LOADED = (
-    f"max(forecaster_model_loaded{{{queries.FLEET}}}) - (max(forecaster_model_configured{{{queries.FLEET}}}) == bool 0)"
+    f"min(forecaster_model_loaded{{{queries.FLEET}}}) - (max(forecaster_model_configured{{{queries.FLEET}}}) == bool 0)"
 )
 MODEL_IN_USE = f"time() - max(forecaster_config_last_reload_success_timestamp_seconds{{{queries.FLEET}}})"
 OUTCOME = f"max by (server) (observed_${{signal}}{{{queries.ONE}}})"
@@ -52,7 +62,7 @@ def outcome_forecast(percentile: str) -> str:
 
 # the forecaster and what it depends on
 
-UP = f'max(up{{job="forecaster",{queries.FLEET}}})'
+UP = f'min(up{{job="forecaster",{queries.FLEET}}})'
 EXPORTER_UP = 'max(up{job=~"fleet-exporter|node"})'
 CYCLE_MEAN = (
     f"sum(rate(forecaster_cycle_duration_seconds_sum{{{queries.FLEET}}}[5m])) "
@@ -71,7 +81,7 @@ STAGES = f"max by (stage) (forecaster_stage_duration_seconds{{{queries.FLEET}}})
 STAGE_SUCCESS = f"min by (stage) (forecaster_stage_success{{{queries.FLEET}}})"
 FAILURES = f"sum by (stage) (increase(forecaster_cycle_failures_total{{{queries.FLEET}}}[5m]))"
 FAILURES_TODAY = f"sum(increase(forecaster_cycle_failures_total{{{queries.FLEET}}}[24h])) or vector(0)"
-CYCLES = f"sum(rate(forecaster_cycles_total{{{queries.FLEET}}}[5m])) * 60"
+CYCLES = f"avg(rate(forecaster_cycles_total{{{queries.FLEET}}}[5m])) * 60"
 QUERY_STAGE = f'max(forecaster_stage_duration_seconds{{{queries.FLEET},stage="query"}})'
 ENGINE_QUERY = 'max by (slice) (prometheus_engine_query_duration_seconds{quantile="0.9"})'
 CURVE_READ = (

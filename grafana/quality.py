@@ -18,7 +18,7 @@ def dashboard() -> models.Dashboard:
         "Forecast quality",
         "Can the forecasts be trusted, for which signal and how far ahead?",
         [
-            board.query_variable(*board.INSTANCE),
+            board.query_variable(*board.FLEET),
             board.query_variable(*board.PROFILE),
             board.query_variable(*board.ONE_SERVER),
             board.choice("signal", "Signal", board.SIGNAL_CHOICES, "CPU", "cpu_pct", "The signal of the charts."),

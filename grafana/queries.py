@@ -1,10 +1,11 @@
 """Every PromQL expression of the dashboards, by name.
 
-Two forecasters can live in one Prometheus. Each expression therefore keeps to the forecaster `$instance`, so that
-figures of two fleets never mix. Curves (`source="curve"`) lie in the future and carry no `instance`: they are held
-against the servers that the forecaster knows.
+Two fleets can live in one Prometheus. Each expression therefore keeps to the fleet `$fleet`, so that their figures never
+mix. Several forecasters can make one fleet's forecasts, as shards that each have their own servers and as replicas that
+say the same of the same servers: what is counted or added up is made one of each server first. Curves
+(`source="curve"`) lie in the future and carry no `fleet`: they are held against the servers that the fleet has.
 
-Grafana's variables: $instance one forecaster, $profile one or more profiles, $server one server, $signal one signal,
+Grafana's variables: $fleet one fleet, $profile one or more profiles, $server one server, $signal one signal,
 $horizon one horizon.
 """
 
@@ -40,18 +41,18 @@ _MEASURED = {
 # has a sample a minute.
 _FRESH = 90
 
-FLEET = 'instance="$instance"'
+FLEET = 'fleet="$fleet"'
 SOME = f'{FLEET},profile=~"$profile"'
 ONE = f'{FLEET},server="$server"'
 
 # variables
-INSTANCES = "label_values(forecaster_build_info, instance)"
+FLEETS = "label_values(forecaster_build_info, fleet)"
 PROFILES = f"label_values(forecast_last_seen_timestamp_seconds{{{FLEET}}}, profile)"
 SERVERS = f"label_values(forecast_last_seen_timestamp_seconds{{{SOME}}}, server)"
 
 
 def known(labels: str = FLEET) -> str:
-    """The forecaster's servers, also those it has no current forecast for."""
+    """The fleet's servers, also those without a current forecast."""
     return f"forecast_last_seen_timestamp_seconds{{{labels}}}"
 
 
@@ -82,14 +83,17 @@ NOW = (
 
 # the fleet
 
-HEALTH = f'sum(forecast_fleet_health{{{FLEET},state="warning"}}) + 2 * sum(forecast_fleet_health{{{FLEET},state="critical"}})'
-SERVER_COUNT = f"sum(forecast_fleet_servers{{{FLEET}}})"
-HIGH_RISK = f"sum(forecast_fleet_high_risk_servers{{{FLEET}}})"
+HEALTH = (
+    f'sum(fleet:forecast_health:bool{{{FLEET},state="warning"}}) '
+    f'+ 2 * sum(fleet:forecast_health:bool{{{FLEET},state="critical"}})'
+)
+SERVER_COUNT = f"sum(fleet:forecast_servers:count{{{FLEET}}})"
+HIGH_RISK = f'sum(fleet:forecast_priority:sum{{{FLEET},priority="P1"}})'
 
 
 def fleet_probability(window: str) -> str:
     """0-1, over the whole fleet."""
-    return f'max(forecast_fleet_incident_probability{{{FLEET},window="{window}"}})'
+    return f'max(fleet:forecast_incident_probability:avg{{{FLEET},window="{window}"}})'
 
 
 def trouble(percentile: str, window: str, labels: str) -> str:
@@ -134,7 +138,10 @@ def first_trouble(labels: str) -> str:
 FLEET_FIRST_TROUBLE = f"min({first_trouble(FLEET)}) or {SERVER_COUNT} * 0 - 1"
 RISKIEST = f"topk(3, max by (server) (forecast_risk_score{{{SOME}}}) > 0) {none('server', 'no server at risk', f'{SERVER_COUNT} * 0')}"
 RISK_MAP = f"sort_desc(max by (server, profile) (forecast_risk_score{{{SOME}}}))"
-RISK_DRIVERS = f"count by (component) (forecast_risk_points{{{SOME}}} > 0) or max by (component) (forecast_risk_points{{{SOME}}}) * 0"
+RISK_DRIVERS = (
+    f"count by (component) (max by (server, component) (forecast_risk_points{{{SOME}}}) > 0) "
+    f"or max by (component) (forecast_risk_points{{{SOME}}}) * 0"
+)
 
 _OURS_AHEAD = f"and on (server) last_over_time({known(SOME)}[$__range] @ end())"
 
@@ -166,7 +173,7 @@ PRIORITY_COURSE = (
 
 def priority_count(priority: str) -> str:
     """How many servers have it."""
-    return f'sum(forecast_priority{{{SOME},priority="{priority}"}})'
+    return f'sum(max by (server) (forecast_priority{{{SOME},priority="{priority}"}}))'
 
 
 def past_limit(signal: str) -> str:
@@ -177,7 +184,7 @@ def past_limit(signal: str) -> str:
     limit = TROUBLE[signal]
     ahead = f'forecast_{signal}{{source="curve",percentile="p90",profile=~"$profile"}}'
     return (
-        f"sum(({ahead} > bool {limit}) {_OURS_AHEAD}) or sum(observed_{signal}{{{SOME}}} > bool {limit}) "
+        f"sum(({ahead} > bool {limit}) {_OURS_AHEAD}) or sum(max by (server) (observed_{signal}{{{SOME}}}) > bool {limit}) "
         f"or {SERVER_COUNT} * 0"
     )
 
@@ -187,10 +194,10 @@ AFFECTED = f"sum(fleet_affected_servers) and on () {HAS_SIMULATION} or vector(0)
 # -1 the heuristic by choice, -2 the model did not load, else how many servers the model does not forecast yet
 WARMUP = (
     f"(max(forecaster_model_configured{{{FLEET}}}) == 0) - 1 "
-    f"or (max(forecaster_model_loaded{{{FLEET}}}) == 0) - 2 "
-    f'or sum(forecast_method{{{FLEET},method="heuristic"}})'
+    f"or (min(forecaster_model_loaded{{{FLEET}}}) == 0) - 2 "
+    f'or sum(max by (server) (forecast_method{{{FLEET},method="heuristic"}}))'
 )
-STALE = f"sum(forecast_server_stale{{{FLEET}}})"
+STALE = f"sum(min by (server) (forecast_server_stale{{{FLEET}}}))"
 FORECAST_AGE = f"max(job_instance:forecaster_forecast_age_seconds:max{{{FLEET}}})"
 
 _OURS = f'ALERTS{{alertstate="firing",job="forecaster",{FLEET}}} or ALERTS{{alertstate="firing",job!="forecaster",severity!="none"}}'
@@ -234,7 +241,7 @@ def active_30m(signal: str) -> str:
 def active_delta(signal: str) -> str:
     """How much p90 in 30 minutes is above now."""
     forecast = f'forecast_{signal}{{{SOME},percentile="p90",horizon="30m"}}'
-    return _column(f"{forecast} - on (server, profile) observed_{signal}{{{SOME}}}")
+    return _column(f"{forecast} - on (instance, server, profile) observed_{signal}{{{SOME}}}")
 
 
 # one server

@@ -20,7 +20,7 @@ def dashboard() -> models.Dashboard:
         "Server",
         "One server: measured, forecast for 8 hours, and what that means for its risk.",
         [
-            board.query_variable(*board.INSTANCE),
+            board.query_variable(*board.FLEET),
             board.query_variable(*board.PROFILE),
             board.query_variable(*board.ONE_SERVER),
         ],

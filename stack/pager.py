@@ -87,7 +87,7 @@ def parse(body: bytes) -> list[dict[str, Any]]:
 def line(entry: dict[str, Any]) -> str:
     """One line for a person: kind, time, status, what, where, and the summary."""
     labels, annotations = entry["labels"], entry["annotations"]
-    where = labels.get("server") or labels.get("instance") or "the fleet"
+    where = labels.get("server") or labels.get("instance") or labels.get("fleet") or "the fleet"
     words = annotations.get("summary") or annotations.get("description") or ""
     if entry["status"] == "resolved":  # the summary speaks of what was
         words = "over"

@@ -22,7 +22,7 @@ RULES = [rule for file in sorted((PROMETHEUS / "rules").glob("*.yml"))
          for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"]]
 ALERTS = {rule["alert"]: rule["labels"] for rule in RULES if "alert" in rule}
 RECEIVER_OF = {"P1": "pager", "P2": "ticket", "P3": "null", None: "null"}
-FLEET, HOST = "127.0.0.1:8000", "127.0.0.1:8002"
+FLEET, HOST = "simulated", "hosts"
 PATIENCE = 20.0  # seconds until an awaited condition counts as missed
 
 
@@ -41,7 +41,7 @@ def test_amtool_accepts_the_configuration():
 
 @pytest.mark.parametrize("name", ALERTS)
 def test_every_alert_goes_where_its_priority_says(name):
-    labels = {"alertname": name, "instance": FLEET, **ALERTS[name]}
+    labels = {"alertname": name, "fleet": FLEET, **ALERTS[name]}
     receiver = RECEIVER_OF[ALERTS[name].get("priority")]
     result = amtool("config", "routes", "test", f"--config.file={CONFIG}", f"--verify.receivers={receiver}",
                     *(f"{label}={value}" for label, value in labels.items()))
@@ -67,7 +67,7 @@ def test_each_address_is_set_in_one_place():
 
 def test_pages_are_grouped_by_alert_and_fleet_and_repeated_once_a_shift():
     route = yaml.safe_load(CONFIG.read_text())["route"]
-    assert route["group_by"] == ["alertname", "instance"]
+    assert route["group_by"] == ["alertname", "fleet", "instance"]
     pager = next(child for child in route["routes"] if child["receiver"] == "pager")
     assert (pager["group_wait"], pager["group_interval"], pager["repeat_interval"]) == ("10s", "1m", "4h")
 
@@ -75,7 +75,7 @@ def test_pages_are_grouped_by_alert_and_fleet_and_repeated_once_a_shift():
 def test_every_inhibition_stays_within_one_fleet_and_names_alerts_that_exist():
     rules = yaml.safe_load(CONFIG.read_text())["inhibit_rules"]
     assert rules
-    assert all("instance" in rule["equal"] for rule in rules)
+    assert all("fleet" in rule["equal"] for rule in rules)
     matchers = [matcher for rule in rules for matcher in rule["source_matchers"] + rule["target_matchers"]]
     named = {name for matcher in matchers for name in re.findall(r"Fleetcast\w+", matcher)}
     assert named
@@ -208,73 +208,73 @@ def alertmanager(tmp_path_factory, webhook):
 
 
 def test_a_p1_inhibits_the_p2_of_the_same_server_and_of_no_other(alertmanager, webhook):
-    p1 = {"alertname": "FleetcastServerP1", "instance": FLEET, "server": "ppdb001"}
-    same = {"alertname": "FleetcastServerP2", "instance": FLEET, "server": "ppdb001"}
-    other = {"alertname": "FleetcastServerP2", "instance": FLEET, "server": "ppdb002"}
-    namesake = {"alertname": "FleetcastServerP2", "instance": HOST, "server": "ppdb001"}
+    p1 = {"alertname": "FleetcastServerP1", "fleet": FLEET, "server": "ppdb001"}
+    same = {"alertname": "FleetcastServerP2", "fleet": FLEET, "server": "ppdb001"}
+    other = {"alertname": "FleetcastServerP2", "fleet": FLEET, "server": "ppdb002"}
+    namesake = {"alertname": "FleetcastServerP2", "fleet": HOST, "server": "ppdb001"}
     alertmanager.post(p1)
     webhook.wait_for("/page", server="ppdb001")
     alertmanager.post(same, other, namesake)
     await_condition(lambda: alertmanager.status(**same)["state"] == "suppressed", "the P2 is inhibited")
     assert alertmanager.status(**same)["inhibitedBy"]
     webhook.wait_for("/ticket", server="ppdb002")
-    webhook.wait_for("/ticket", instance=HOST, server="ppdb001")
+    webhook.wait_for("/ticket", fleet=HOST, server="ppdb001")
     assert alertmanager.status(**other)["state"] == "active"
     assert alertmanager.status(**namesake)["state"] == "active"
-    assert not webhook.about("/ticket", instance=FLEET, server="ppdb001")
+    assert not webhook.about("/ticket", fleet=FLEET, server="ppdb001")
 
     alertmanager.post(p1, resolved=True)
     webhook.wait_for("/page", status="resolved", server="ppdb001")
-    webhook.wait_for("/ticket", instance=FLEET, server="ppdb001")
+    webhook.wait_for("/ticket", fleet=FLEET, server="ppdb001")
 
 
 def test_a_fleet_wide_event_is_one_page_with_all_servers_and_one_all_clear(alertmanager, webhook):
     servers = ["ppweb001", "ppweb002", "ppml001", "ppetl001", "pprisk001"]
-    alerts = [{"alertname": "FleetcastServerP1", "instance": "fleet-wide", "server": server,
+    alerts = [{"alertname": "FleetcastServerP1", "fleet": "fleet-wide", "server": server,
                "profile": server[2:-3]} for server in servers]
     alertmanager.post(*alerts)
-    page = webhook.wait_for("/page", instance="fleet-wide")
+    page = webhook.wait_for("/page", fleet="fleet-wide")
     assert sorted(alert["labels"]["server"] for alert in page["alerts"]) == sorted(servers)
     alertmanager.post(*alerts, resolved=True)
-    end = webhook.wait_for("/page", status="resolved", instance="fleet-wide")
+    end = webhook.wait_for("/page", status="resolved", fleet="fleet-wide")
     assert end["status"] == "resolved"
     assert len(end["alerts"]) == len(servers)
-    assert len(webhook.about("/page", instance="fleet-wide")) == 1
+    assert len(webhook.about("/page", fleet="fleet-wide")) == 1
 
 
 def test_nobody_hears_of_p3_and_of_the_watchdog(alertmanager, webhook):
-    alertmanager.post({"alertname": "FleetcastWarmUpOverdue", "instance": "quiet", "server": "ppgen001"},
+    alertmanager.post({"alertname": "FleetcastWarmUpOverdue", "fleet": "quiet", "server": "ppgen001"},
                       {"alertname": "FleetcastWatchdog"})
-    alertmanager.post({"alertname": "FleetcastFleetWarning", "instance": "quiet"})
-    webhook.wait_for("/ticket", instance="quiet")  # sent after the others, with the same waiting time
+    alertmanager.post({"alertname": "FleetcastFleetWarning", "fleet": "quiet"})
+    webhook.wait_for("/ticket", fleet="quiet")  # sent after the others, with the same waiting time
     assert alertmanager.status(alertname="FleetcastWatchdog")["state"] == "active"
     heard = {alert["labels"]["alertname"] for _, body in webhook.deliveries for alert in body["alerts"]}
     assert not heard & {"FleetcastWarmUpOverdue", "FleetcastWatchdog"}
 
 
 def test_a_forecaster_that_is_down_inhibits_what_it_sets_off_and_no_page_about_a_server(alertmanager):
-    set_off = ["FleetcastForecastsStale", "FleetcastCycleFailures", "FleetcastModelFallback",
-               "FleetcastServerGone"]
+    set_off = ["FleetcastForecastsStale", "FleetcastCycleFailures", "FleetcastModelFallback"]
     alertmanager.post({"alertname": "FleetcastForecasterDown", "instance": "down"})
-    alertmanager.post(*({"alertname": name, "instance": "down"} for name in [*set_off, "FleetcastServerP1"]),
+    of_servers = ["FleetcastServerP1", "FleetcastServerGone"]
+    alertmanager.post(*({"alertname": name, "instance": "down"} for name in [*set_off, *of_servers]),
                       *({"alertname": name, "instance": "up"} for name in set_off[1:3]))
     for name in set_off:
         alert = {"alertname": name, "instance": "down"}
         await_condition(lambda alert=alert: alertmanager.status(**alert)["inhibitedBy"], name)
     assert alertmanager.status(alertname="FleetcastForecasterDown", instance="down")["state"] == "active"
-    for name, instance in [("FleetcastServerP1", "down"), (set_off[1], "up"), (set_off[2], "up")]:
+    for name, instance in [*((name, "down") for name in of_servers), (set_off[1], "up"), (set_off[2], "up")]:
         assert not alertmanager.status(alertname=name, instance=instance)["inhibitedBy"]
 
 
 @pytest.mark.parametrize(("cause", "set_off"), [
     ("FleetcastFleetCritical", "FleetcastFleetWarning"),
     ("FleetcastForecastsStale", "FleetcastCycleFailures"),
-    ("FleetcastForecastsStale", "FleetcastServerGone"),
+    ("FleetcastShardMismatch", "FleetcastShardMissing"),
 ])
 def test_the_cause_inhibits_what_follows_from_it_in_the_same_fleet(alertmanager, cause, set_off):
-    alertmanager.post({"alertname": cause, "instance": f"{set_off}-1"})
-    here = {"alertname": set_off, "instance": f"{set_off}-1"}
-    elsewhere = {"alertname": set_off, "instance": f"{set_off}-2"}
+    alertmanager.post({"alertname": cause, "fleet": f"{set_off}-1"})
+    here = {"alertname": set_off, "fleet": f"{set_off}-1"}
+    elsewhere = {"alertname": set_off, "fleet": f"{set_off}-2"}
     alertmanager.post(here, elsewhere)
     await_condition(lambda: alertmanager.status(**here)["inhibitedBy"], f"{set_off} is inhibited")
     assert not alertmanager.status(**elsewhere)["inhibitedBy"]
@@ -284,8 +284,8 @@ def test_the_cause_inhibits_what_follows_from_it_in_the_same_fleet(alertmanager,
 def test_the_silence_in_the_runbook_silences_its_alert(alertmanager, name):
     runbook = (PROMETHEUS / "runbook.md").read_text()
     command = re.search(rf"`(amtool [^`]*alertname={name} [^`]*)`", runbook).group(1)
-    labels = dict(re.findall(r"(alertname|server|instance|job)=(\S+)", command))
-    labels = {"instance": "silenced", **labels}
+    labels = dict(re.findall(r"(alertname|server|fleet|instance|job)=(\S+)", command))
+    labels = {"fleet": "silenced", **labels}
     alertmanager.post(labels)
     line = command.replace("amtool", tool("amtool"), 1).replace("http://127.0.0.1:9093", alertmanager.url)
     result = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=30, check=False)

@@ -197,6 +197,8 @@ def exposed():
     registry = CollectorRegistry()
     own = SelfMetrics(registry, "1.2.3")
     own.settings(refresh=15, ttl=120)
+    own.shard(1, 2)
+    own.fleet({"critical": 0.7}, {"30m": {"floor": 0.01}})
     own.model(configured=True, loaded=True, info={"model": "default", "method": "tft", "parameters": 75_000})
     own.stage("query", 0.25, success=True)
     own.stage("model", 0.5, success=False)

@@ -222,7 +222,7 @@ def test_every_variable_that_is_used_is_offered(name: str):
     text = json.dumps([dashboard["panels"], dashboard["annotations"]])
     used = {one or other for one, other in re.findall(r"\$\{(\w+)[}:.]|\$(\w+)", text)}
     assert used - {"__range", "__data", "__field"} <= offered
-    assert offered >= {"datasource", "instance"}
+    assert offered >= {"datasource", "fleet"}
     assert offered >= {"profile"} or name == "operations.json"
 
 
@@ -238,7 +238,7 @@ def test_dashboards_are_linked_with_variables_and_time_range(name: str):
 def test_a_server_is_one_click_away(title: str):
     (panel,) = (panel for panel in panels(load("overview.json")) if panel["title"] == title)
     (url,) = every(panel["fieldConfig"], "url")
-    assert url.startswith("/d/fleetcast-server?${datasource:queryparam}&${instance:queryparam}&var-server=${")
+    assert url.startswith("/d/fleetcast-server?${datasource:queryparam}&${fleet:queryparam}&var-server=${")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -270,7 +270,7 @@ def test_an_alert_links_to_the_dashboard_that_shows_its_subject(rule: dict):
     about_a_server = bool(re.search(r"by \([^)]*\bserver\b", rule["expr"]))
     assert (uid == "fleetcast-server") == about_a_server
     if about_a_server:
-        assert "var-instance={{ urlquery $labels.instance }}&var-server={{ urlquery $labels.server }}" in query
+        assert "var-fleet={{ urlquery $labels.fleet }}&var-server={{ urlquery $labels.server }}" in query
 
 
 def test_grafana_lists_the_alerts_of_prometheus_and_alertmanager():

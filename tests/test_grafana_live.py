@@ -71,7 +71,8 @@ def prometheus(stack) -> Prometheus:
     api = Prometheus(stack.layout.url("prometheus"))
     ready = (
         "count(forecaster_cycles_total >= 3) == 2 and count(forecast_risk_score) == 21 "
-        "and on () job_instance:forecaster_forecast_age_seconds:max and on () alertmanager_alerts"
+        "and on () job_instance:forecaster_forecast_age_seconds:max and on () alertmanager_alerts "
+        "and on () (count(fleet:forecast_health:bool) == 6)"
     )
     await_true(lambda: api.instant(ready, time.time()), 60, ready)
     curve = 'forecast_cpu_pct{source="curve",percentile="p90"}'
@@ -93,7 +94,7 @@ def host(stack) -> Mapping[str, str]:
 def variables(layout: Layout, part: str, server: str) -> dict[str, str]:
     return {
         "datasource": "fleetcast-prometheus",
-        "instance": f"127.0.0.1:{layout.ports[part]}",
+        "fleet": f"127.0.0.1:{layout.ports[part]}",
         "profile": ".*",
         "server": server,
         "signal": "cpu_pct",
@@ -185,7 +186,7 @@ def test_variables_offer_what_is_there(prometheus: Prometheus, fleet: Mapping[st
         for one in load(name)["templating"]["list"]
         if one["type"] == "query"
     }
-    assert fleet["instance"] in offered["instance"] and len(offered["instance"]) == 2
+    assert fleet["fleet"] in offered["fleet"] and len(offered["fleet"]) == 2
     if "profile" in offered:
         assert len(offered["profile"]) == 7
     if "server" in offered:

@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel
 
 from exporter.profiles import FleetConfig
-from forecaster.config import ForecasterConfig, HttpUrl, ListenAddress, Timezone, load_config
+from forecaster.config import ForecasterConfig, HttpUrl, ListenAddress, Ordinal, Timezone, load_config
 from forecaster.risk import Band, Level, Levels
 from forecaster.signals import StepsByLabel
 from serving.settings import Duration
@@ -17,7 +17,7 @@ from stack.layout import ROOT
 from tests.documents import bare, blocks, by_name, sentences
 
 WORDS = {bool: "true or false", Duration: "duration", HttpUrl: "address", ListenAddress: "host:port", Timezone: "time zone",
-         StepsByLabel: "times", Path: "path", int: "whole number", float: "number", str: "text"}
+         StepsByLabel: "times", Path: "path", int: "whole number", Ordinal: "whole number", float: "number", str: "text"}
 BOUNDS = {"gt": "above", "ge": "from", "le": "to"}
 
 

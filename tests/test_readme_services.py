@@ -87,7 +87,7 @@ def test_the_series_and_labels_of_every_query_exist():
     for name, matchers in asked:
         names = set(re.findall(r"(\w+)=", matchers))
         curve = {"server", "profile", "percentile", "source"} if "source" in names else set()
-        assert names <= (curve or labels_of[name] | {"job", "instance"}), name
+        assert names <= (curve or labels_of[name] | {"job", "fleet", "instance"}), name
         assert name in labels_of
 
 

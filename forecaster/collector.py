@@ -20,7 +20,7 @@ import numpy as np
 from forecaster.result import PERCENTILES, Board, Result
 from forecaster.risk import COMPONENTS, mean_known
 from forecaster.self_metrics import SELF_METRICS
-from serving.exposition import render_family, series_prefixes
+from serving.exposition import Prepared, render_family, series_prefixes
 
 _PRIORITIES = ("P1", "P2", "P3")
 _HEALTH = ("healthy", "warning", "critical")
@@ -181,22 +181,28 @@ class ForecastCollector:
         self._lock = threading.Lock()
         self._layout: Layout | None = None
         self._prefixes: dict[str, list[str]] = {}
-        self._rendered: tuple[tuple[Result, bytes, bytes], ...] = ()  # the next one and the shown one
+        self._rendered: tuple[tuple[Result, Prepared, Prepared], ...] = ()  # the next one and the shown one
 
-    def prepare(self, result: Result) -> None:
-        """Renders `result` so that scrapes only hand it out; the publish stage calls it before publishing."""
-        self._text(result)
+    def prepare(self, result: Result) -> int:
+        """Renders `result` so that scrapes only hand it out; the publish stage calls it before publishing. Returns how many
+        bytes a scrape is without compression."""
+        return sum(len(part.text) for part in self._text(result))
 
-    def exposition(self) -> bytes:
+    def pack(self, result: Result) -> None:
+        """Compresses `result`'s text ahead of the first scrape that asks for it."""
+        for part in self._text(result):
+            part.pack()
+
+    def exposition(self) -> tuple[Prepared, ...]:
         """The gauges as they may be shown now: text format, also valid inside an OpenMetrics answer."""
         now = self._clock()
         result = self._board.last
         if result is None:
-            return b""
+            return ()
         outliving, forecasts = self._text(result)
-        return forecasts + outliving if result.age(now) <= self._board.ttl else outliving
+        return (forecasts, outliving) if result.age(now) <= self._board.ttl else (outliving,)
 
-    def _text(self, result: Result) -> tuple[bytes, bytes]:
+    def _text(self, result: Result) -> tuple[Prepared, Prepared]:
         """(families that outlive the forecast, all others); made once for each Result."""
         for known, *texts in self._rendered:  # no lock: a scrape need not wait for the next Result's text
             if known is result:
@@ -210,7 +216,7 @@ class ForecastCollector:
             parts: dict[bool, list[str]] = {True: [], False: []}
             for family in FAMILIES:
                 parts[family.outlives] += self._family(family, result, layout)
-            texts = "".join(parts[True]).encode(), "".join(parts[False]).encode()
+            texts = tuple(Prepared("".join(parts[outlives]).encode()) for outlives in (True, False))
             self._rendered = ((result, *texts), *self._rendered[:1])
             return texts
 

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 SNAPSHOT_SECONDS = 300.0  # what a killed process loses of its window; the source fills it again anyway
 SETTLE_SECONDS = 0.3  # what a scrape that began before the present takes to be stored: later replicas would see more
+LARGEST_SCRAPE = 16 << 20  # bytes; vmagent's default limit, Prometheus has none
 SNAPSHOT_FILE, PAST_FILE, RECORD_FILE = "window.npz", "past.npz", "record.npz"
 
 
@@ -70,6 +71,7 @@ class Cycle:
         self._columns = [list(config.signals).index(name) for name in model.encoding.signals] if model else []
         self._running: str | None = None  # the stage under way
         self._snapshot_due = 0.0
+        self._large = False  # whether the page was too large for some scrapers
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -294,8 +296,14 @@ class Cycle:
 
     def _publish(self, result: Result) -> None:
         with self._stage("publish"):
-            self._collector.prepare(result)
+            size = self._collector.prepare(result)
             self._board.publish(result)
+        self._metrics.exposition(size)
+        if size > LARGEST_SCRAPE and not self._large:
+            log.warning("/metrics is %.1f MiB, more than the %d MiB that some scrapers take: publish fewer horizons or "
+                        "share the fleet among shards", size / 2**20, LARGEST_SCRAPE >> 20)
+        self._large = size > LARGEST_SCRAPE
+        self._collector.pack(result)  # after publishing: a forecast does not wait for it
 
     # -- what survives a restart --------------------------------------------------------------------------------------
 

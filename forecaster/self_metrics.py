@@ -66,6 +66,9 @@ _DECLARED = {
     "forecaster_calibration_parameter": (
         Gauge, ("window", "parameter"), "ratio",
         "What makes the chance of any server out of the chances of each: floor, common and separate."),
+    "forecaster_exposition_bytes": (
+        Gauge, (), "bytes",
+        "Size of the forecasts on /metrics without compression; some scrapers refuse more than 16 MiB."),
     "forecaster_refresh_interval_seconds": (
         Gauge, (), "seconds",
         "Configured time between two cycles."),
@@ -107,6 +110,10 @@ class SelfMetrics:
         """The clockwork in use, seconds."""
         self._of["forecaster_refresh_interval_seconds"].set(refresh)
         self._of["forecaster_forecast_ttl_seconds"].set(ttl)
+
+    def exposition(self, size: int) -> None:
+        """Bytes of the newest forecasts on /metrics."""
+        self._of["forecaster_exposition_bytes"].set(size)
 
     def shard(self, ordinal: int, total: int) -> None:
         """The share of the fleet in use; the ordinal is a label as well, so that shards can be counted."""

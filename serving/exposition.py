@@ -6,6 +6,7 @@ and the caller keeps the result; a scrape then only joins prefixes and values.
 
 import gzip
 import re
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import compress
 
@@ -96,25 +97,47 @@ def _round_significant(values: np.ndarray) -> np.ndarray:
     return np.where(plain, np.rint(np.where(plain, wide, 0) * up / down) / up * down, wide)
 
 
+class Prepared:
+    """Text of this module that many scrapes are answered with; it is compressed once, when first asked for."""
+
+    def __init__(self, text: bytes):
+        self.text = text
+        self._lock = threading.Lock()
+        self._packed: bytes | None = None
+
+    def pack(self) -> bytes:
+        """The text as one gzip member."""
+        with self._lock:  # a second scrape waits for the first one's work
+            if self._packed is None:
+                self._packed = _pack(self.text)
+            return self._packed
+
+
 def metrics_response(
-    registry: CollectorRegistry, extra: bytes, request_headers: Mapping[str, str]
+    registry: CollectorRegistry, extra: bytes | Sequence[Prepared], request_headers: Mapping[str, str]
 ) -> Response:
     """The answer to a scrape: the registry's families followed by `extra`, which is text from this module.
 
-    OpenMetrics or plain text as the Accept header asks, gzip (level 1) where it is accepted.
+    OpenMetrics or plain text as the Accept header asks, gzip (level 1) where it is accepted: then one member for each
+    part, which readers of gzip take for one text.
     """
     try:
         encode, content_type = choose_encoder(request_headers.get("Accept", ""))
     except (TypeError, ValueError):  # a version parameter that is not a version
         encode, content_type = choose_encoder("")
-    body = encode(registry)
+    parts = [Prepared(extra)] if isinstance(extra, bytes) else extra
+    first, last = encode(registry), b""
     if content_type.startswith("application/openmetrics-text"):
-        body = body.removesuffix(_EOF) + extra + _EOF
-    else:
-        body += extra
+        first, last = first.removesuffix(_EOF), _EOF
     headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
     accepted = parse_accept_header(request_headers.get("Accept-Encoding", ""), Accept)
     if accepted.quality("gzip") > 0:
-        body = gzip.compress(body, compresslevel=1, mtime=0)
+        body = b"".join([_pack(first), *(part.pack() for part in parts), _pack(last)])
         headers["Content-Encoding"] = "gzip"
+    else:
+        body = b"".join([first, *(part.text for part in parts), last])
     return Response(body, headers=headers)
+
+
+def _pack(text: bytes) -> bytes:
+    return gzip.compress(text, compresslevel=1, mtime=0)

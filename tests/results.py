@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from forecaster.collector import ForecastCollector
 from forecaster.proof import Proof
 from forecaster.result import Board, Result
 from forecaster.risk import RiskConfig, assess
@@ -61,3 +62,8 @@ def board_with(result: Result | None, ttl: float = 120.0) -> Board:
 def app_of(*blueprints):
     """The application with the service's common pages and JSON errors."""
     return create_app(Service("forecaster", "Forecasts for tests."), *blueprints)
+
+
+def page(collector: ForecastCollector) -> bytes:
+    """The collector's text as a scrape without compression gets it."""
+    return b"".join(part.text for part in collector.exposition())

@@ -1,5 +1,6 @@
 """The gauges of /metrics: which series are shown, with which values, and when they are withheld."""
 
+import gzip
 import re
 import subprocess
 
@@ -22,6 +23,7 @@ from tests.results import (
     board_with,
     curves,
     make_result,
+    page,
 )
 from tests.tools import tool
 
@@ -46,7 +48,7 @@ def samples_of(text: bytes) -> dict:
 
 
 def shown(result, **options) -> dict:
-    return samples_of(collector_of(result, **options).exposition())
+    return samples_of(page(collector_of(result, **options)))
 
 
 def value(samples: dict, name: str, **labels) -> float:
@@ -139,21 +141,21 @@ def test_a_fleet_without_a_live_server_has_no_health():
 def test_past_the_time_to_live_only_what_tells_the_age_remains():
     clock = Clock(ISSUED + 120)
     collector = collector_of(make_result(), clock)
-    assert "forecast_cpu_pct" in names(samples_of(collector.exposition()))
+    assert "forecast_cpu_pct" in names(samples_of(page(collector)))
     clock.now += 0.001
-    assert names(samples_of(collector.exposition())) == OUTLIVING
+    assert names(samples_of(page(collector))) == OUTLIVING
 
 
 def test_before_the_first_result_there_are_no_series():
-    assert collector_of(None).exposition() == b""
+    assert page(collector_of(None)) == b""
 
 
 def test_a_vanished_server_disappears_and_a_new_one_appears_with_the_next_result():
     board = board_with(make_result())
     collector = ForecastCollector(board, HORIZONS, WINDOWS, DESCRIBED, Clock())
-    collector.exposition()
+    page(collector)
     board.publish(make_result(servers=("ppdb001", "ppgen001"), profiles=("database", "generic")))
-    samples = samples_of(collector.exposition())
+    samples = samples_of(page(collector))
     of_servers = [dict(labels) for _, labels in samples if "server" in dict(labels)]
     assert {labels["server"] for labels in of_servers} == {"ppdb001", "ppgen001"}
     assert value(samples, "forecast_fleet_servers") == 2
@@ -162,9 +164,9 @@ def test_a_vanished_server_disappears_and_a_new_one_appears_with_the_next_result
 def test_a_server_whose_profile_changes_is_shown_with_the_new_one():
     board = board_with(make_result(servers=("a",), profiles=("generic",)))
     collector = ForecastCollector(board, HORIZONS, WINDOWS, DESCRIBED, Clock())
-    collector.exposition()
+    page(collector)
     board.publish(make_result(servers=("a",), profiles=("database",)))
-    assert b"generic" not in collector.exposition()
+    assert b"generic" not in page(collector)
 
 
 def test_a_result_is_rendered_once_and_a_prepared_one_leaves_the_shown_one_in_place(monkeypatch):
@@ -175,14 +177,32 @@ def test_a_result_is_rendered_once_and_a_prepared_one_leaves_the_shown_one_in_pl
     board = board_with(first)
     collector = ForecastCollector(board, HORIZONS, WINDOWS, DESCRIBED, Clock())
     for _ in range(3):
-        collector.exposition()
+        page(collector)
     collector.prepare(second)
     count = len(rendered)
-    collector.exposition()
+    page(collector)
     board.publish(second)
-    collector.exposition()
+    page(collector)
     assert len(rendered) == count
     assert len(rendered) == 2 * len(set(rendered))
+
+
+def test_the_parts_of_a_compressed_page_are_made_once_and_read_as_one_text(monkeypatch):
+    import serving.exposition as module
+    packed, pack = [], module._pack
+    monkeypatch.setattr(module, "_pack", lambda text: packed.append(len(text)) or pack(text))
+    result = make_result()
+    collector = collector_of(result)
+    assert collector.prepare(result) == len(page(collector))
+    collector.pack(result)
+    made = len(packed)
+    accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
+    for _ in range(2):
+        response = metrics_response(CollectorRegistry(), collector.exposition(), {**accept, "Accept-Encoding": "gzip"})
+    assert [n for n in packed[made:] if n > len(b"# EOF\n")] == []
+    plain = metrics_response(CollectorRegistry(), collector.exposition(), accept)
+    assert gzip.decompress(response.data) == plain.data
+    assert plain.data.endswith(b"\n# EOF\n") and plain.data.count(b"# EOF") == 1
 
 
 def test_labels_that_need_escaping_come_back_as_they_were():

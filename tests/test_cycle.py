@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from models import history, write_untrained
 from prometheus_client import CollectorRegistry
-from results import Clock
+from results import Clock, page
 
 from forecaster.chance import Calibration, Fit
 from forecaster.collector import ForecastCollector
@@ -129,7 +129,7 @@ def test_calibrated_chances_stand_beside_the_weighted_ones_and_only_for_servers_
     chances, weighted = result.risk.severe["30m"], result.risk.probability["30m"]
     assert np.isnan(chances).tolist() == [m == "heuristic" for m in result.method] and np.isfinite(weighted).all()
     assert 0.01 <= np.nanmin(chances) <= np.nanmax(chances) <= result.risk.severe_any["30m"] <= 1
-    text = bench.collector.exposition().decode()
+    text = page(bench.collector).decode()
     assert 'forecast_severe_probability{server="ppdb002",profile="database",window="8h"}' in text
     assert 'forecast_severe_probability{server="ppdb001"' not in text
     assert 'forecast_fleet_severe_share{window="30m"}' in text
@@ -143,7 +143,7 @@ def test_by_method_calibrated_the_chances_are_the_incident_probability_and_the_s
 
 
 def test_a_model_without_calibration_shows_no_calibrated_series(bench):
-    assert bench.run() and "severe" not in bench.collector.exposition().decode()
+    assert bench.run() and "severe" not in page(bench.collector).decode()
 
 
 def test_later_cycles_ask_for_the_present_only(bench):
@@ -179,7 +179,7 @@ def test_while_the_source_is_down_the_last_forecast_ages_and_then_disappears(ben
     bench.source.error = SourceUnreachable("Prometheus is down")
     assert bench.run(60.0) is first
     assert bench.run(61.0) is None
-    shown = bench.collector.exposition().decode()
+    shown = page(bench.collector).decode()
     assert "forecast_cpu_pct{" not in shown and "forecast_last_seen_timestamp_seconds{" in shown
     assert bench.metric("forecaster_cycle_failures_total", stage="query") == 2
     assert bench.metric("forecaster_stage_success", stage="query") == 0
@@ -355,5 +355,16 @@ def test_a_fleet_that_was_retired_is_published_as_empty_instead_of_failing(model
     bench.run()
     bench.source.silent.update(history().servers)
     result = bench.run(3700.0)
-    assert result.servers == () and bench.collector.exposition() == b""
+    assert result.servers == () and page(bench.collector) == b""
     assert bench.run(15.0).servers == ()
+
+
+def test_a_page_too_large_for_some_scrapers_is_said_once_and_its_size_always_shown(bench, monkeypatch, caplog):
+    bench.run()
+    size = bench.metric("forecaster_exposition_bytes")
+    assert size == len(page(bench.collector)) and "scrapers" not in caplog.text
+    monkeypatch.setattr("forecaster.cycle.LARGEST_SCRAPE", int(size) - 1000)
+    bench.run(15.0)
+    bench.run(15.0)
+    assert caplog.text.count("scrapers take") == 1
+    assert "publish fewer horizons or share the fleet among shards" in caplog.text

@@ -17,6 +17,8 @@ help: ## show this list
 up: venv tools ## run everything on this machine until Ctrl-C
 	@exec $(VENV)/bin/python -m stack.up
 
+test bench: FETCH := --tests
+
 test: venv tools ## run all tests
 	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
@@ -69,7 +71,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 # Exit code 3 says that a program is missing: what can run without it still runs.
 tools: ## find or fetch prometheus, alertmanager and node_exporter into .tools/bin
-	@stack/fetch_tools.sh .tools || test $$? -eq 3
+	@stack/fetch_tools.sh $(FETCH) .tools || test $$? -eq 3
 
 clean: ## remove the state in .data (history, snapshots, logs); stop `make up` first
 	@if test -S .data/supervisor.sock && $(SUPERVISORCTL) pid >/dev/null 2>&1; then \

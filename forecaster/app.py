@@ -18,6 +18,7 @@ from forecaster.landing import fleet_tables, glance
 from forecaster.model import Model, ModelError, folder_of
 from forecaster.past import Past
 from forecaster.proof import Record
+from forecaster.push import Push
 from forecaster.readings import Source, SourceError
 from forecaster.remote_read import remote_read_blueprint
 from forecaster.result import Board
@@ -77,7 +78,8 @@ def make_source(config: ForecasterConfig, clock: Callable[[], float]) -> Source:
     }
     if given.kind == "prometheus":
         return PrometheusSource(
-            given.url, config.signals, config.step, session=session, timeout=given.timeout, clock=clock, **labels
+            given.url, config.signals, config.step, session=session, timeout=given.timeout, clock=clock,
+            parameters=given.parameters, **labels,
         )
     return ScrapeSource(
         given.targets,
@@ -89,6 +91,17 @@ def make_source(config: ForecasterConfig, clock: Callable[[], float]) -> Source:
         timeout=given.timeout,
         **labels,
     )
+
+
+def make_push(config: ForecasterConfig) -> Push | None:
+    """Where curves are written to, None for nowhere."""
+    given = config.push
+    if given.url is None:
+        return None
+    auth = (given.basic_auth.username, given.basic_auth.password_file) if given.basic_auth else None
+    session = http_session(1, headers=given.headers, bearer_token_file=given.bearer_token_file, basic_auth=auth,
+                           ca_file=given.ca_file)
+    return Push(given.url, session, given.timeout)
 
 
 def load_model(config: ForecasterConfig) -> Model | None:
@@ -276,7 +289,8 @@ class Forecaster:
                 identity,
                 given.correction,
             )
-        cycle = Cycle(config, source, window, model, board, collector, self._metrics, self._clock, past, record)
+        cycle = Cycle(config, source, window, model, board, collector, self._metrics, self._clock, past, record,
+                      make_push(config))
         return Parts(
             config,
             source,

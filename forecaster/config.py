@@ -64,6 +64,18 @@ class BasicAuth(Settings):
     password_file: Path = Field(description="file holding the password, read anew for each request")
 
 
+def _one_way_to_log_in(basic_auth: BasicAuth | None, info: ValidationInfo) -> BasicAuth | None:
+    if basic_auth and info.data.get("bearer_token_file"):
+        raise ValueError("expected one way to log in: remove basic_auth or bearer_token_file")
+    return basic_auth
+
+
+def _secrets_stay_in_files(headers: dict[str, str]) -> dict[str, str]:
+    if any(name.lower() == "authorization" for name in headers):
+        raise ValueError("Authorization belongs in a file: use bearer_token_file or basic_auth")
+    return headers
+
+
 class SourceConfig(Settings):
     """Where measurements come from: a Prometheus server, or /metrics pages read directly."""
 
@@ -75,6 +87,7 @@ class SourceConfig(Settings):
     bearer_token_file: Path | None = Field(None, description="file holding a bearer token")
     basic_auth: BasicAuth | None = None
     headers: dict[str, str] = Field(default_factory=dict, description="further request headers")
+    parameters: dict[str, str] = Field(default_factory=dict, description="further parameters of every query")
     ca_file: Path | None = Field(None, description="certificates trusted in place of the system's")
     scrape_interval: Duration = Field(5.0, description="time between two samples of a series")
     bootstrap: Path | None = Field(None, description="OpenMetrics file of past samples for kind scrape")
@@ -91,19 +104,8 @@ class SourceConfig(Settings):
                              "or choose the other kind")
         return given
 
-    @field_validator("basic_auth")
-    @classmethod
-    def _one_way_to_log_in(cls, basic_auth: BasicAuth | None, info: ValidationInfo) -> BasicAuth | None:
-        if basic_auth and info.data.get("bearer_token_file"):
-            raise ValueError("expected one way to log in: remove basic_auth or bearer_token_file")
-        return basic_auth
-
-    @field_validator("headers")
-    @classmethod
-    def _secrets_stay_in_files(cls, headers: dict[str, str]) -> dict[str, str]:
-        if any(name.lower() == "authorization" for name in headers):
-            raise ValueError("Authorization belongs in a file: use bearer_token_file or basic_auth")
-        return headers
+    _one_login = field_validator("basic_auth")(_one_way_to_log_in)
+    _secrets = field_validator("headers")(_secrets_stay_in_files)
 
     @field_validator("profile_label")
     @classmethod
@@ -124,6 +126,20 @@ class Publish(Settings):
     """Bounds on what one answer may hold, so that no request exhausts the process."""
 
     max_curve_samples: int = Field(1_000_000, ge=HORIZON_STEPS, description="samples in one remote read")
+
+
+class PushConfig(Settings):
+    """Where curves are written to besides: a VictoriaMetrics, whose storage takes samples of the future."""
+
+    url: HttpUrl | None = Field(None, description="address of a VictoriaMetrics that curves are written to, null for none")
+    timeout: Duration = Field(5.0, description="longest wait for one answer")
+    bearer_token_file: Path | None = Field(None, description="file holding a bearer token")
+    basic_auth: BasicAuth | None = None
+    headers: dict[str, str] = Field(default_factory=dict, description="further request headers")
+    ca_file: Path | None = Field(None, description="certificates trusted in place of the system's")
+
+    _one_login = field_validator("basic_auth")(_one_way_to_log_in)
+    _secrets = field_validator("headers")(_secrets_stay_in_files)
 
 
 class Live(Settings):
@@ -160,6 +176,7 @@ class ForecasterConfig(Settings):
     risk: RiskConfig = Field(default_factory=dict, description="thresholds of points, priorities, incidents")
     live: Live = Live()
     publish: Publish = Publish()
+    push: PushConfig = PushConfig()
 
     @field_validator("total_shards")
     @classmethod

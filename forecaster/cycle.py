@@ -22,6 +22,7 @@ from forecaster.features import MOTION_SHARE
 from forecaster.model import Model
 from forecaster.past import Past
 from forecaster.proof import Record
+from forecaster.push import Push, PushError
 from forecaster.readings import NoData, Reading, Source, SourceError
 from forecaster.result import PERCENTILES, Board, Result
 from forecaster.self_metrics import SelfMetrics
@@ -63,12 +64,14 @@ class Cycle:
         clock: Callable[[], float] = time.time,
         past: Past | None = None,
         record: Record | None = None,
+        push: Push | None = None,
     ):
         self._config, self._source, self._model = config, source, model
         self._board, self._collector, self._metrics, self._clock = board, collector, metrics, clock
         self.window, self.past, self.record = window, past, record
         self.errors: dict[str, str | None] = {}  # stage -> what it failed with when it last ran
         self._columns = [list(config.signals).index(name) for name in model.encoding.signals] if model else []
+        self._push = push
         self._running: str | None = None  # the stage under way
         self._snapshot_due = 0.0
         self._large = False  # whether the page was too large for some scrapers
@@ -116,8 +119,10 @@ class Cycle:
         started, success = time.perf_counter(), False
         try:
             now = self._present()
-            self._publish(self._result(now))
+            result = self._result(now)
+            self._publish(result)
             success = True
+            self._write_curves(result)
             self._fill_past(now)
         except Stopped:
             return False
@@ -137,7 +142,7 @@ class Cycle:
         try:
             yield
         except Exception as error:  # whatever it is: counted, shown, and the next cycle tries anew
-            if not isinstance(error, SourceError):
+            if not isinstance(error, SourceError | PushError):
                 log.exception("stage %s failed", name)
             self.errors[name] = str(error) or type(error).__name__
             self._metrics.stage(name, time.perf_counter() - started, False)
@@ -231,6 +236,16 @@ class Cycle:
                     self.window.fill(part)
         except StageError as error:
             log.error("history is incomplete: stage %s", error)
+
+    def _write_curves(self, result: Result) -> None:
+        """Writes the curves to where they are stored, once a step, after they are published; a failure is shown."""
+        if self._push is None or not self._push.due(result.issued, result.step):
+            return
+        try:
+            with self._stage("push"):
+                self._push.send(result, self._stop.is_set)
+        except StageError as error:
+            log.error("curves are not stored: stage %s", error)
 
     def _fill_past(self, now: float) -> None:
         """Asks for one piece of the days before, after the forecast is out; a failure is shown and retried."""

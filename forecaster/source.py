@@ -4,6 +4,7 @@ The types that every source speaks live in `readings`; they can be imported from
 """
 
 import json
+import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,6 +38,8 @@ from forecaster.transport import fetch, gather, http_session
 __all__ = ["NoData", "PrometheusSource", "Reading", "Readings", "Source", "SourceError", "SourceNonsense",
            "SourceRefused", "SourceUnreachable", "http_session", "render"]
 
+log = logging.getLogger(__name__)
+
 MAX_POINTS = 11_000  # per series and request; Prometheus refuses more
 _WORKERS = 8  # queries at once; Prometheus runs 20 by default and has other users
 _MAX_BYTES = 1 << 28
@@ -60,20 +63,21 @@ class PrometheusSource:
     `session` comes from `http_session` (login, headers, TLS, retries). A server with several series at once has
     no value in that signal, and describe() warns; SourceNonsense if it leaves the signal nothing. More than `max_servers` series for one
     signal are an error; an answer holds about `max_samples` samples, longer ranges are asked for in pieces.
-    Servers of other shards than `shard` are left out, and counted only where they make the answer larger.
+    `parameters` go along with every query. Servers of other shards than `shard` are left out, and counted only where they make the answer larger.
     """
 
     def __init__(self, url: str, signals: Mapping[str, Any] | Sequence[Any], step: float, *,
                  session: requests.Session | None = None, timeout: float = 5.0, server_label: str = "server",
                  profile_label: str | None = "profile", default_profile: str = "generic",
                  max_servers: int = 10_000, max_samples: int = 500_000, shard: Shard = WHOLE,
+                 parameters: Mapping[str, str] | None = None,
                  clock: Callable[[], float] = time.time):
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
             raise ValueError("source url: expected http(s)://host:port/prefix without user or query, found "
                              f"{parts.scheme}://{parts.hostname}; logins belong in basic_auth")
         self._url, self._labels = url.rstrip("/"), Labels(server_label, profile_label, default_profile)
-        self._shard = shard
+        self._shard, self._parameters = shard, dict(parameters or {})
         self._queries = {name: shard.fill(render(signal.query, step)) for name, signal in named(signals).items()}
         self._session, self._timeout, self._clock = session or http_session(), timeout, clock
         self._max_servers, self._max_samples = max_servers, max_samples
@@ -160,7 +164,7 @@ class PrometheusSource:
         """Each signal's series as (labels, value or samples): asked at once, parsed one by one for memory."""
         form["timeout"] = f"{timeout * 900:.0f}ms"  # a little less than ours, so that Prometheus can say why
         calls = [partial(fetch, self._session, "POST", f"{self._url}/api/v1/{path}", timeout, _MAX_BYTES,
-                         data={"query": query, **form}) for query in self._queries.values()]
+                         data={**self._parameters, "query": query, **form}) for query in self._queries.values()]
         answers = gather(calls, timeout * -(-len(calls) // _WORKERS), _WORKERS)
         for name, answer in zip(self._queries, answers, strict=True):
             if isinstance(answer, OSError):
@@ -203,7 +207,10 @@ class PrometheusSource:
         if len(pairs) > self._max_servers:
             raise SourceNonsense(f"{what}: {len(pairs)} series, allowed are {self._max_servers}: narrow the "
                                  "query or raise max_servers")
-        self._warnings[name] = [str(text)[:300] for text in told.get("warnings") or ()][:_MAX_WARNINGS]
+        warnings = [str(text)[:300] for text in told.get("warnings") or ()][:_MAX_WARNINGS]
+        if warnings and warnings != self._warnings[name]:  # as when a part of Thanos is out of reach: said once
+            log.warning("%s: answered with warnings, servers may be missing: %s", what, "; ".join(warnings))
+        self._warnings[name] = warnings
         return pairs
 
     def _placed(self, name: str, samples: list, piece: np.ndarray,

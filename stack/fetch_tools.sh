@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Puts prometheus, promtool, alertmanager, amtool and node_exporter into DIRECTORY/bin (default .tools/bin).
+# Puts prometheus, promtool, alertmanager, amtool and node_exporter into DIRECTORY/bin (default .tools/bin), with --tests
+# also what only the tests run: victoria-metrics.
 #
-#   usage: stack/fetch_tools.sh [DIRECTORY]
+#   usage: stack/fetch_tools.sh [--tests] [DIRECTORY]
 #
 # What is on PATH is used as it is. The rest is unpacked from the distribution's packages: nothing is installed,
 # no service is started, no right beyond writing DIRECTORY is needed. What is there already is left alone, so a
@@ -10,7 +11,9 @@
 # Exit code: 0 all programs are there, 3 some are missing (each is named, with the remedy), 2 wrong usage.
 set -euo pipefail
 
-[[ $# -le 1 && ${1:-} != -* ]] || { echo "usage: $0 [DIRECTORY]" >&2; exit 2; }
+tests=0
+[[ ${1:-} != --tests ]] || { tests=1; shift; }
+[[ $# -le 1 && ${1:-} != -* ]] || { echo "usage: $0 [--tests] [DIRECTORY]" >&2; exit 2; }
 mkdir -p "${1:-.tools}/bin" "${1:-.tools}/packages" "${1:-.tools}/apt"
 tools=$(cd "${1:-.tools}" && pwd)
 oldest_prometheus=2.42.0  # the first with keep_firing_for, which the alert rules use
@@ -22,6 +25,8 @@ promtool|prometheus|promtool
 alertmanager|prometheus-alertmanager|alertmanager prometheus-alertmanager
 amtool|prometheus-alertmanager|amtool
 node_exporter|prometheus-node-exporter|node_exporter prometheus-node-exporter"
+[[ $tests -eq 0 ]] || programs+="
+victoria-metrics|victoria-metrics|victoria-metrics victoria-metrics-prod"
 
 say() { printf 'tools: %s\n' "$*"; }
 

@@ -11,9 +11,10 @@ from urllib.parse import parse_qs
 
 
 class Request(BaseHTTPRequestHandler):
-    """One request; `form` is the posted form, `answer` sends a whole response."""
+    """One request; `body` as it was sent and read as a `form`, `answer` sends a whole response."""
 
     protocol_version = "HTTP/1.1"
+    body: bytes
     form: dict[str, str]
 
     def answer(self, status: int, body: str | bytes, **headers: str) -> None:
@@ -26,8 +27,8 @@ class Request(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def do_POST(self) -> None:
-        length = int(self.headers.get("Content-Length", 0))
-        self.form = {name: values[0] for name, values in parse_qs(self.rfile.read(length).decode()).items()}
+        self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.form = {name: values[0] for name, values in parse_qs(self.body.decode(errors="replace")).items()}
         self.server.seen.append(copy.copy(self))  # the same object serves the connection's next request
         try:
             self.server.respond(self)

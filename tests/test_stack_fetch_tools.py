@@ -83,9 +83,9 @@ cp "{self.archive}/$package.deb" .""",
         self.script("apt-cache", "exit 0")
         self.script("dpkg-deb", 'mkdir -p "$3" && exec tar -xf "$2" -C "$3"')
 
-    def fetch(self) -> subprocess.CompletedProcess:
+    def fetch(self, *options: str) -> subprocess.CompletedProcess:
         return subprocess.run(
-            [self.path / "bash", SCRIPT, self.tools],
+            [self.path / "bash", SCRIPT, *options, self.tools],
             env={"PATH": str(self.path)},
             capture_output=True,
             text=True,
@@ -124,6 +124,13 @@ def test_missing_programs_are_unpacked_from_packages(machine: Machine):
     assert done.returncode == 0, done.stderr
     assert all("version 2.45.0" in machine.run(name) for name in PROGRAMS)
     assert machine.asked.read_text().split() == list(PACKAGES)
+
+
+def test_what_only_the_tests_run_is_fetched_only_for_them(machine: Machine):
+    machine.offer()
+    done = machine.fetch("--tests")
+    assert "victoria-metrics is missing" in done.stderr and done.returncode == 3  # the archive here has no such package
+    assert "victoria" not in machine.fetch().stdout
 
 
 def test_a_second_run_asks_for_nothing(machine: Machine):

@@ -42,7 +42,7 @@ def fleet_of(servers: int) -> FleetConfig:
 def prometheus(servers: int, hours: float = HOURS) -> Iterator[Held]:
     """Yields a running Prometheus; it and its data are gone afterwards."""
     end = time.time() // 300 * 300
-    with tempfile.TemporaryDirectory(prefix="fleetcast-bench-") as folder, socket.socket() as taken:
+    with tempfile.TemporaryDirectory(prefix="fleetcast-bench-") as folder:
         data = Path(folder)
         page, blocks = data / "history.om", data / "tsdb"
         with page.open("wb") as out:
@@ -51,9 +51,7 @@ def prometheus(servers: int, hours: float = HOURS) -> Iterator[Held]:
                        check=True, stdout=subprocess.DEVNULL)
         page.unlink()
         (data / "prometheus.yml").write_text("global: {}\n")
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
-        taken.close()
+        port = free_port()
         process = subprocess.Popen([
             tool("prometheus"), f"--config.file={data / 'prometheus.yml'}", f"--storage.tsdb.path={blocks}",
             f"--web.listen-address=127.0.0.1:{port}", "--storage.tsdb.retention.time=30d",
@@ -65,6 +63,13 @@ def prometheus(servers: int, hours: float = HOURS) -> Iterator[Held]:
         finally:
             process.terminate()
             process.wait()
+
+
+def free_port() -> int:
+    """A loopback port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def _await(url: str, patience: float = 60.0) -> None:

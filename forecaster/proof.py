@@ -105,8 +105,16 @@ class Record:
     def keep(
         self, now: float, servers: Sequence[str], published: np.ndarray, raw: np.ndarray, heuristic: np.ndarray
     ) -> None:
-        """Keeps forecasts float32 (S, C, K, 3) issued now; a clock that was set back forgets what was issued later."""
-        self._pending[int(now // self.step)] = (
+        """Keeps forecasts float32 (S, C, K, 3) issued now; a clock that was set back forgets what was issued later.
+
+        Horizons whose time has come are let go: of all that is kept, two thirds.
+        """
+        present = int(now // self.step)
+        for key, (issued, names, kept) in list(self._pending.items()):
+            waiting = sum(steps > present - key for steps in self.steps)  # the horizons, shortest first, that are left
+            if waiting < kept.shape[3]:
+                self._pending[key] = issued, names, kept[:, :, :, -waiting:].copy() if waiting else kept[:, :, :, :0]
+        self._pending[present] = (
             now,
             tuple(servers),
             np.stack([published, raw, heuristic]).astype(np.float32),
@@ -130,9 +138,10 @@ class Record:
             if kept is None or abs(now - kept[0] - steps * self.step) > self.step / 2:
                 continue
             rows = [(i, place[name]) for i, name in enumerate(kept[1]) if name in place]
-            if rows:
+            held = k - len(self.steps) + kept[2].shape[3]  # its place among those left
+            if rows and held >= 0:
                 old, new = (np.array(column) for column in zip(*rows, strict=True))
-                sums[:, k] = self._scored(kept[2][:, :, :, k][:, old], observed[new])
+                sums[:, k] = self._scored(kept[2][:, :, :, held][:, old], observed[new])
         if sums[..., COUNTED].any():
             self._sums[present] = sums
         self._decide()
@@ -226,9 +235,10 @@ class Record:
             more = load(path, tuple(f"{kind}_{i}" for i in range(count) for kind in ("kept", "servers")))
         except SnapshotError as error:
             return str(error)
-        expected = len(self.signals), len(self.steps), 3
+        kept = [(more[f"kept_{i}"].shape, len(more[f"servers_{i}"])) for i in range(count)]
         if head["sums"].shape != (len(head["keys"]), *self._shape) or any(
-            more[f"kept_{i}"].shape != (3, len(more[f"servers_{i}"]), *expected) for i in range(count)
+            shape[:3] != (3, names, len(self.signals)) or len(shape) != 5 or shape[3] > len(self.steps) or shape[4] != 3
+            for shape, names in kept
         ):
             return f"{path} cannot be read: its parts do not fit together"
         self._reset()

@@ -66,6 +66,17 @@ def test_an_unobserved_outcome_is_not_scored():
     assert (kept.proof().outcomes == 0).all()
 
 
+def test_only_what_still_waits_for_its_outcome_is_held():
+    kept = live(record(horizons={"5m": 1, "30m": 6, "8h": 96}), 0)
+    forecasts = np.ones((40, 1, 3, 3), np.float32)
+    for n in range(120):
+        kept.observe(START + n * STEP, NAMES, np.ones((40, 1), np.float32))
+        kept.keep(START + n * STEP, NAMES, forecasts, forecasts, forecasts)
+    held = [part[2].shape[3] for part in kept._pending.values()]
+    assert sum(held) == 96 + 6 + 1, "each horizon waits as many steps as it looks ahead"
+    assert kept.proof().outcomes[0].tolist() == [119 * 40, 114 * 40, 24 * 40]
+
+
 def test_steps_nobody_looked_at_are_not_scored_against_their_neighbours():
     kept = live(record(), 30, skip=range(10, 20))
     assert kept.proof().outcomes[0].tolist() == [18 * 40, 40 * sum(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -27,8 +27,10 @@ from forecaster.network import ANCHORS, LAGS, SKIP_BIAS, SKIP_WEIGHT, Network, l
 from forecaster.scoring import figures
 
 QUANTILES = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
-CORE_WEIGHT, OTHER_WEIGHT = 1.0, 0.5  # the four signals that drive risk weigh twice in the loss
-NEAR_WEIGHT, NEAR_STEPS = 5.0, 6.0  # the next half hour weighs up to six times a far step: it decides priorities
+CORE_WEIGHT, OTHER_WEIGHT = 1.0, 0.25  # the four signals that drive risk weigh four times in the loss
+NEAR_WEIGHT, NEAR_STEPS = 40.0, 4.0  # the next half hour decides priorities; far steps are easily as good as can be
+LEVEL_WEIGHTS = 0.5, 4.0  # least and most that the present level of a signal on a logarithmic scale may weigh
+RENEW_BATCHES = 600  # after so many the training data is made anew, where it can be: episodes are learnt by heart otherwise
 AVERAGE = 0.995  # weights are averaged exponentially over about the last 200 steps (Polyak and Juditsky, 1992)
 RIDGE = 1e-4
 CORE = ("cpu_pct", "mem_pct", "disk_io_mb_s", "latency_ms")
@@ -91,7 +93,7 @@ def library_inputs(x: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def pinball(prediction: Tensor, target: Tensor, quantiles: Tensor, weights: Tensor) -> Tensor:
     """Mean pinball loss x 2 in model units. prediction (B, C, H, Q), target (B, C, H) with NaN unobserved, weights
-    (C, H)."""
+    (C, H) or (B, C, H)."""
     error = target.nan_to_num()[..., None] - prediction
     loss = 2 * torch.maximum(quantiles * error, (quantiles - 1) * error).mean(-1)
     weight = weights * target.isfinite()
@@ -104,7 +106,8 @@ def fresh_weights(encoding: Encoding, architecture: Architecture) -> dict[str, T
     library = build_network(
         encoding.variables, architecture, encoding.encoder_steps, signals * len(architecture.quantiles)
     )
-    weights = {k: v.detach().clone() for k, v in library.state_dict().items() if "variable_selection.prescalers" not in k}
+    own = dict(library.named_parameters())  # the library lists some under two names, which would drift apart in training
+    weights = {k: v.detach().clone() for k, v in own.items() if "variable_selection.prescalers" not in k}
     weights[SKIP_WEIGHT] = torch.zeros(LAGS * len(encoding.variables.observed), signals * len(ANCHORS))
     weights[SKIP_BIAS] = torch.zeros(signals * len(ANCHORS))
     return weights
@@ -148,7 +151,17 @@ class Training(pl.LightningModule):
 
     def loss(self, batch: tuple[dict[str, Tensor], Tensor], averaged: bool = False) -> Tensor:
         inputs, target = batch
-        return pinball(self(inputs, averaged), target, self.quantiles, self.weights)
+        return pinball(self(inputs, averaged), target, self.quantiles, self.weights * self.levels(inputs["observed"]))
+
+    def levels(self, observed: Tensor) -> Tensor:
+        """(B, C, 1): the present level over its mean. On a logarithmic scale an error counts relative to the level; weighed
+        with it, it counts as much as in the signal's unit. It rests on the past alone, so it moves no quantile."""
+        weights = torch.ones(len(observed), len(self.encoding.signals), 1, device=observed.device)
+        for column, scaling in enumerate(self.encoding.scalings):
+            if scaling.log:
+                level = torch.exp(observed[:, -1, column] * scaling.scale - scaling.scale**2 / 2)
+                weights[:, column, 0] = level.clamp(*LEVEL_WEIGHTS)
+        return weights
 
     def training_step(self, batch, _):
         loss = self.loss(batch)
@@ -173,11 +186,17 @@ class Training(pl.LightningModule):
 
 
 class _Batches(IterableDataset):
-    def __init__(self, windows: Windows, rows: int, count: int, seed: int, fresh: bool):
+    def __init__(
+        self, windows: Windows, rows: int, count: int, seed: int, fresh: bool, renew: Callable[[int], Windows] | None = None
+    ):
         self.windows, self.rows, self.count, self.seed, self.fresh, self.epoch = windows, rows, count, seed, fresh, 0
+        self._renew, self._every = renew, -(-RENEW_BATCHES // count)
 
     def __iter__(self):
         seed = self.seed + 1000 * self.epoch
+        if self._renew is not None and self.epoch and self.epoch % self._every == 0:
+            self.windows = None  # the old data goes before the new comes
+            self.windows = self._renew(self.epoch // self._every)
         self.epoch += self.fresh  # training draws new rows every epoch, validation always the same
         for inputs, target in training_batches(self.windows, self.rows, self.count, seed):
             yield {k: torch.as_tensor(v) for k, v in inputs.items()}, torch.as_tensor(target)
@@ -199,17 +218,19 @@ def fit(
     progress: bool,
     about: dict,
     start: dict[str, np.ndarray] | None = None,
+    renew: Callable[[int], Windows] | None = None,
 ) -> dict:
     """Train, evaluate on the validation windows and write the artifact; returns its accuracy report.
 
     epochs x batches steps of ``rows`` windows each; stops after ``patience`` epochs without a better validation loss.
-    start: weights of an earlier artifact with the same encoding to go on from.
+    start: weights of an earlier artifact with the same encoding to go on from. renew(n): the n-th other training windows, of
+    the same encoding, to go on with every RENEW_BATCHES.
     """
     pl.seed_everything(seed, workers=True, verbose=False)
     encoding, chosen = training.encoding, choose_device(device)
     weights = fresh_weights(encoding, architecture)
     if start is not None:
-        weights |= {k: torch.as_tensor(v) for k, v in start.items()}
+        weights |= {k: torch.as_tensor(v) for k, v in start.items() if k in weights}
     else:
         sample = training_batches(training, 4 * rows, 24, seed + 3, shorten=False)
         weights[SKIP_WEIGHT], weights[SKIP_BIAS] = autoregression(encoding, sample)
@@ -234,7 +255,7 @@ def fit(
         )
         trainer.fit(
             module,
-            DataLoader(_Batches(training, rows, batches, seed, True), batch_size=None),
+            DataLoader(_Batches(training, rows, batches, seed, True, renew), batch_size=None),
             DataLoader(_Batches(validation, rows, 12, seed + 7, False), batch_size=None),
         )
     facts = about | {"seed": seed, "device": chosen.type}

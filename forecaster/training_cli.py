@@ -31,9 +31,11 @@ def add_command(commands, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="artifact folder to write")
     parser.add_argument("--name", default=None, help="the model's name in labels (default: the folder's)")
     parser.add_argument(
-        "--days", type=float, default=28.0, help="days of history, per simulated fleet (default: %(default)g)"
+        "--days", type=float, default=12.0, help="days of history, per simulated fleet (default: %(default)g)"
     )
-    parser.add_argument("--fleets", type=int, default=10, help="simulated fleets to learn from (default: %(default)d)")
+    parser.add_argument(
+        "--fleets", type=int, default=26, help="simulated fleets to learn from, others every 600 batches (default: %(default)d)"
+    )
     parser.add_argument(
         "--fleet.file", dest="fleet_file", default=None, metavar="FILE", help="fleet file of the simulation"
     )
@@ -45,12 +47,12 @@ def add_command(commands, common: argparse.ArgumentParser) -> None:
         "--config.file",
     )
     parser.add_argument("--start-from", type=Path, default=None, metavar="DIR", help="artifact folder to go on from")
-    parser.add_argument("--epochs", type=int, default=30, help="at most this many epochs (default: %(default)d)")
+    parser.add_argument("--epochs", type=int, default=90, help="at most this many epochs (default: %(default)d)")
     parser.add_argument("--batches", type=int, default=150, help="batches per epoch (default: %(default)d)")
     parser.add_argument("--rows", type=int, default=128, help="windows per batch (default: %(default)d)")
     parser.add_argument("--learning-rate", type=float, default=3e-3, help="peak learning rate (default: %(default)g)")
     parser.add_argument(
-        "--patience", type=int, default=12, help="epochs without gain before stopping (default: %(default)d)"
+        "--patience", type=int, default=45, help="epochs without gain before stopping (default: %(default)d)"
     )
     parser.add_argument("--seed", type=int, default=7, help="seed of data, weights and batches (default: %(default)d)")
     parser.add_argument(
@@ -88,6 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
                 "--source scrape keeps three hours, too few to learn from; use --source prometheus"
             )
         training, validation, about = (_from_prometheus if arguments.source else _from_simulator)(arguments, config)
+        other = None if arguments.source else lambda n: dataset.Windows(_fleets(arguments, config, n), encoding)
         bounds = {name: (signal.min, signal.max) for name, signal in config.signals.items()}
         begun = Model.load(arguments.start_from, "cpu") if arguments.start_from else None
         if begun is not None and begun.encoding.signals != tuple(config.signals):
@@ -123,6 +126,7 @@ def run(arguments: argparse.Namespace) -> int:
             progress=sys.stderr.isatty(),
             about=about,
             start=begun.weights if begun else None,
+            renew=other,
         )
     except (dataset.DatasetError, ModelError, SourceError) as error:
         raise SettingsError(f"train: {error}") from error
@@ -192,14 +196,22 @@ def _from_simulator(arguments, config):
             f"the simulator has the signals {', '.join(METRICS)}; {arguments.config_file} has "
             f"{', '.join(config.signals)}: use the preset fleet, or --source prometheus"
         )
-    fleet = load_fleet(arguments.fleet_file)
-    end = time.time() // DAY * DAY
-    seed = 1000 * arguments.seed
-    training = simulate_many(fleet, arguments.fleets, arguments.days, config.step, seed, end)
+    training = _fleets(arguments, config, 0)
+    fleet, end, seed = load_fleet(arguments.fleet_file), time.time() // DAY * DAY, 1000 * arguments.seed
     held_out = simulate_many(
         fleet, max(arguments.fleets // 4, 1), min(arguments.days, 12.0), config.step, seed + 500, end - 40 * DAY
     )
     return training, held_out, {"data": "simulator", "fleets": arguments.fleets, "days": arguments.days}
+
+
+def _fleets(arguments, config, number: int):
+    """Histories of --fleets fleets, others for every number."""
+    from exporter.profiles import load_fleet
+    from forecaster.dataset import simulate_many
+
+    end = (time.time() // DAY - 3 * (number % 12)) * DAY  # other hours and weekdays of a year's every month
+    seed = 1_000_000 * (arguments.seed + 1) + 1000 * number
+    return simulate_many(load_fleet(arguments.fleet_file), arguments.fleets, arguments.days, config.step, seed, end)
 
 
 def _from_prometheus(arguments, config):

@@ -99,6 +99,21 @@ def test_far_out_inputs_give_what_pytorch_gives(compiled, transformer):
     np.testing.assert_allclose(compiled(x), expected, atol=1e-3)
 
 
+@pytest.mark.parametrize("shared_clock", [True, False])
+def test_pytorchs_pass_gives_the_same_in_pieces(eager, monkeypatch, shared_clock):
+    x = inputs(11, 24, shared_clock)
+    whole = eager(x)
+    monkeypatch.setattr(engine.Eager, "ROWS", {"cpu": 4})
+    np.testing.assert_allclose(eager(x), whole, rtol=1e-4, atol=1e-5)
+
+
+def test_pytorchs_pass_goes_back_to_signal_units_as_the_encoding_does(eager):
+    x = inputs(5, 24)
+    with torch.inference_mode():
+        z = eager.network(tensors(x)).numpy()
+    np.testing.assert_allclose(eager(x), np.sort(eager.encoding.unscale(z), -1), rtol=1e-4, atol=1e-5)
+
+
 def test_rows_with_clocks_of_their_own_go_to_pytorch(eager):
     x = inputs(3, 24, shared_clock=False)
     np.testing.assert_array_equal(engine.Compiled(eager)(x), eager(x))

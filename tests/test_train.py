@@ -8,7 +8,7 @@ from models import MONDAY, TINY, windows
 from forecaster.__main__ import main
 from forecaster.dataset import Windows, training_batches
 from forecaster.model import Model
-from forecaster.train import Training, fit, fresh_weights, pinball
+from forecaster.train import Training, _Batches, fit, fresh_weights, pinball
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +79,33 @@ def test_the_same_seed_trains_the_same_weights(tmp_path):
         )
     one, two = (np.load(tmp_path / name / "weights.npz") for name in ("one", "two"))
     assert all(np.array_equal(one[key], two[key]) for key in one.files)
+
+
+def test_training_data_is_made_anew_before_it_is_learnt_by_heart(monkeypatch):
+    monkeypatch.setattr("forecaster.train.RENEW_BATCHES", 4)
+    made = []
+    batches = _Batches(windows(), 4, 2, 0, True, lambda n: made.append(n) or windows())
+    for _ in range(7):
+        assert len(list(batches)) == 2
+    assert made == [1, 2, 3], "every fourth batch, and not before the first"
+
+
+def test_fresh_weights_hold_everything_once():
+    fresh = fresh_weights(windows().encoding, TINY)
+    assert not any("decoder" in name for name in fresh if name.startswith(("post_lstm_gate", "post_lstm_add_norm")))
+    Training(windows().encoding, TINY, fresh, 1e-2, 10)
+
+
+def test_an_error_weighs_what_it_is_in_the_signals_unit_and_by_the_past_alone():
+    encoding = windows().encoding
+    module = Training(encoding, TINY, fresh_weights(encoding, TINY), 1e-2, 10)
+    observed = torch.zeros(3, 24, 2 * len(encoding.signals))
+    column = next(i for i, s in enumerate(encoding.scalings) if s.log)
+    observed[1, -1, column], observed[2, :-1] = 9.0, 9.0
+    weights = module.levels(observed)[..., 0]
+    linear = [i for i, s in enumerate(encoding.scalings) if not s.log]
+    assert (weights[:, linear] == 1).all()
+    assert weights[1, column] == 4.0 and weights[0, column] == weights[2, column] < 1
 
 
 def test_the_command_line_trains_from_the_simulator(tmp_path, capsys):

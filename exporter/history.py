@@ -90,14 +90,8 @@ def write_history(
             known = np.flatnonzero(~np.isnan(row))
             samples += known.size
             mine = ends if known.size == count else [ends[index] for index in known.tolist()]
-            out.write(
-                "".join(
-                    [
-                        f"{prefix}{value}{end}"
-                        for value, end in zip(render_values(row[known]), mine, strict=True)
-                    ]
-                ).encode()
-            )
+            if known.size:
+                out.write((prefix + prefix.join(map(str.__add__, render_values(row[known]), mine))).encode())
     out.write(b"# EOF\n")
     return samples
 

@@ -3,7 +3,6 @@
 The types that every source speaks live in `readings`; they can be imported from here as well.
 """
 
-import json
 import logging
 import re
 import time
@@ -15,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+import orjson
 import requests
 
 from forecaster.readings import (
@@ -180,7 +180,7 @@ class PrometheusSource:
                 body: bytes) -> list[tuple[dict, Any]]:
         what, opening = self._what(name), body[:200].decode("utf-8", "replace").strip()
         try:
-            answer = json.loads(body)
+            answer = orjson.loads(body)
         except ValueError:
             answer = None
         told = answer if isinstance(answer, dict) else {}

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import compress
 
 import numpy as np
+import orjson
 from flask import Response
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -21,7 +22,6 @@ _METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL_NAME = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 _EOF = b"# EOF\n"
-_FLOAT32_DIGITS = 7
 
 
 def escape_label_value(value: str) -> str:
@@ -78,23 +78,17 @@ def render_family(name: str, help_text: str, prefixes: Sequence[str], values: np
 
 
 def render_values(values: np.ndarray) -> list[str]:
-    """Values (N,) without NaN as text; float32 with the 7 digits it holds, infinities as +Inf and -Inf."""
-    if values.dtype == np.float32:
-        values = _round_significant(values)
-    texts = list(map(repr, np.asarray(values, np.float64).tolist()))
+    """Values (N,) without NaN as text: the shortest that reads back as the same float32 or float64; infinities as +Inf and
+    -Inf."""
+    if not values.size:
+        return []
+    if values.dtype not in (np.float32, np.float64):
+        values = values.astype(np.float64)
+    array = np.ascontiguousarray(values)
+    texts = orjson.dumps(array, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].decode().split(",")
     for index in np.flatnonzero(np.isinf(values)).tolist():
         texts[index] = "+Inf" if values[index] > 0 else "-Inf"
     return texts
-
-
-def _round_significant(values: np.ndarray) -> np.ndarray:
-    """float64 values at float32's precision: the digits that conversion would invent are left out."""
-    wide = values.astype(np.float64)
-    size = np.abs(wide)
-    plain = (size > 1e-30) & (size < 1e30)
-    decimals = _FLOAT32_DIGITS - 1 - np.floor(np.log10(size, where=plain, out=np.zeros_like(size)))
-    up, down = 10.0 ** np.maximum(decimals, 0), 10.0 ** np.maximum(-decimals, 0)
-    return np.where(plain, np.rint(np.where(plain, wide, 0) * up / down) / up * down, wide)
 
 
 class Prepared:

@@ -141,22 +141,22 @@ def exceedances(
 
 def _above(values: np.ndarray, levels: np.ndarray, limit: float) -> np.ndarray:
     """(S, H): 1 - F(limit) of quantile functions (S, H, Q)."""
-    values = values.astype(np.float64)
-    below = (values <= limit).sum(-1)  # how many quantiles do not exceed the limit
+    values = np.ascontiguousarray(np.moveaxis(values, -1, 0), np.float64)  # (Q, S, H): sums over Q run along memory
+    below = (values <= limit).sum(0)  # how many quantiles do not exceed the limit
     left, right = np.clip(below - 1, 0, len(levels) - 2), np.clip(below, 1, len(levels) - 1)
-    x0, x1 = (np.take_along_axis(values, at[..., None], -1)[..., 0] for at in (left, right))
+    x0, x1 = (np.take_along_axis(values, at[None], 0)[0] for at in (left, right))
     share = np.where(x1 > x0, (limit - x0) / np.where(x1 > x0, x1 - x0, 1), 1.0)
     inside = levels[left] + np.clip(share, 0, 1) * (levels[right] - levels[left])
-    over, under = np.maximum(limit - values[..., -1], 0), np.maximum(values[..., 0] - limit, 0)
-    tail = (1 - levels[-1]) * np.exp(-over / _fade(values[..., -2:], levels[-2:]))
-    head = levels[0] * np.exp(-under / _fade(values[..., 1::-1], 1 - levels[1::-1]))
+    over, under = np.maximum(limit - values[-1], 0), np.maximum(values[0] - limit, 0)
+    tail = (1 - levels[-1]) * np.exp(-over / _fade(values[-2:], levels[-2:]))
+    head = levels[0] * np.exp(-under / _fade(values[1::-1], 1 - levels[1::-1]))
     chance = np.where(below == len(levels), tail, np.where(below == 0, 1 - head, 1 - inside))
-    return np.where(np.isfinite(values).all(-1), chance, np.nan)
+    return np.where(np.isfinite(values).all(0), chance, np.nan)
 
 
 def _fade(outer: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """Scale of the exponential that meets the two outermost quantiles (..., 2)."""
-    distance = np.abs(outer[..., 1] - outer[..., 0])
+    """Scale of the exponential that meets the two outermost quantiles (2, ...)."""
+    distance = np.abs(outer[1] - outer[0])
     return np.maximum(distance / np.log((1 - levels[0]) / (1 - levels[1])), 1e-6)
 
 

@@ -73,7 +73,7 @@ def test_float32_is_written_with_the_digits_it_holds():
         "-3.3",
         "0.0",
         "1e-20",
-        "2.5e-07",
+        "2.5e-7",
         "100.0",
     ]
     wide = np.geomspace(1e-35, 1e35, 2000).astype(np.float32)

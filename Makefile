@@ -32,7 +32,7 @@ train: venv ## train the default model anew from the simulator (forecaster/model
 # The oracle's figures, then the default model's against what came, then, with DATA=FILE.npz, those of real servers.
 accuracy: venv ## measure the shipped models: make accuracy [DATA=servers.npz] (minutes; tables, .data/accuracy)
 	@mkdir -p .data/accuracy
-	@$(VENV)/bin/fleet-forecaster backtest --oracle --fleets 6 --model default,heuristic,persistence,seasonal-naive \
+	@$(VENV)/bin/fleet-forecaster backtest --oracle --fleets 16 --model default,heuristic,persistence,seasonal-naive \
 	  --report .data/accuracy/oracle.json
 	@$(VENV)/bin/fleet-forecaster backtest --fleets 4 --per-server 40 --model default,heuristic --plots .data/accuracy/fleet \
 	  --report .data/accuracy/fleet.json

@@ -132,7 +132,7 @@ class PushConfig(Settings):
     """Where curves are written to besides: a VictoriaMetrics, whose storage takes samples of the future."""
 
     url: HttpUrl | None = Field(None, description="address of a VictoriaMetrics that curves are written to, null for none")
-    timeout: Duration = Field(5.0, description="longest wait for one answer")
+    timeout: Duration = Field(10.0, description="longest time curves of one step are written")
     bearer_token_file: Path | None = Field(None, description="file holding a bearer token")
     basic_auth: BasicAuth | None = None
     headers: dict[str, str] = Field(default_factory=dict, description="further request headers")

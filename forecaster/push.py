@@ -12,10 +12,11 @@ one step before.
 from __future__ import annotations
 
 import gzip
-import json
+import time
 from collections.abc import Callable
 
 import numpy as np
+import orjson
 import requests
 
 from forecaster.remote_read import SOURCE
@@ -31,10 +32,12 @@ class PushError(Exception):
 
 
 class Push:
-    """Writes each Result's curves to ``url`` once per step. Not thread-safe: the cycle owns it."""
+    """Writes each Result's curves to ``url`` once per step, in at most ``timeout`` seconds, because cycles wait for it. Not
+    thread-safe: the cycle owns it. ``clock`` counts seconds from any beginning."""
 
-    def __init__(self, url: str, session: requests.Session, timeout: float):
-        self._url, self._session, self._timeout = f"{url.rstrip('/')}/api/v1/import", session, timeout
+    def __init__(self, url: str, session: requests.Session, timeout: float, clock: Callable[[], float] = time.monotonic):
+        self._url, self._session = f"{url.rstrip('/')}/api/v1/import", session
+        self._timeout, self._clock = timeout, clock
         self._written: int | None = None
 
     def due(self, now: float, step: float) -> bool:
@@ -42,22 +45,26 @@ class Push:
         return self._written != int(now // step)
 
     def send(self, result: Result, stopped: Callable[[], bool] = lambda: False) -> int:
-        """Writes the curves of all live servers and returns the number of samples; PushError if one request fails, and the
-        step counts as written all the same: the next one brings everything anew."""
+        """Writes the curves of all live servers and returns the number of samples; PushError if one request fails or time is
+        up, and the step counts as written all the same: the next one brings everything anew."""
         self._written = int(result.issued // result.step)
-        live, samples = np.flatnonzero(result.live), 0
+        live, samples, end = np.flatnonzero(result.live), 0, self._clock() + self._timeout
         for begin in range(0, len(live), SERVERS):
             if stopped():
                 break
+            left = end - self._clock()
+            if left <= 0:
+                raise PushError(f"{self._url}: {begin} of {len(live)} servers written within {self._timeout:g}s; expected all: "
+                                "raise push.timeout, or divide the fleet into shards")
             text, count = lines(result, live[begin : begin + SERVERS])
-            self._post(text)
+            self._post(text, left)
             samples += count
         return samples
 
-    def _post(self, text: bytes) -> None:
+    def _post(self, text: bytes, timeout: float) -> None:
         try:
             response, body = fetch(
-                self._session, "POST", self._url, self._timeout, _MAX_ANSWER,
+                self._session, "POST", self._url, timeout, _MAX_ANSWER,
                 data=gzip.compress(text, 1, mtime=0), headers={"Content-Encoding": "gzip"},
             )
         except (OSError, ValueError) as error:
@@ -74,17 +81,17 @@ def lines(result: Result, servers: np.ndarray) -> tuple[bytes, int]:
     steps = np.arange(1, result.horizon + 1)
     start = round(result.issued // result.step * result.step * 1000)
     instants = start + np.rint(steps * result.step * 1000).astype(np.int64) - steps
-    every, out, samples = json.dumps(instants.tolist()), [], 0
+    out, samples = [], 0
     for server in servers.tolist():
         labels = {"profile": result.profiles[server], "server": result.servers[server], "source": SOURCE}
-        curves = np.round(result.forecast[server].astype(np.float64), 6)
+        curves = np.ascontiguousarray(result.forecast[server].transpose(0, 2, 1))
         for c, signal in enumerate(result.signals):
-            for q, percentile in enumerate(PERCENTILES):
-                values, known = curves[c, :, q], np.isfinite(curves[c, :, q])
+            for percentile, values in zip(PERCENTILES, curves[c], strict=True):
+                known = np.isfinite(values)
                 if not known.any():
                     continue
                 metric = {"__name__": f"forecast_{signal}", "percentile": percentile, **labels}
-                when = every if known.all() else json.dumps(instants[known].tolist())
-                out.append(f'{{"metric":{json.dumps(metric)},"values":{json.dumps(values[known].tolist())},"timestamps":{when}}}\n')
+                line = {"metric": metric, "values": values[known], "timestamps": instants[known]}
+                out.append(orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE))
                 samples += int(known.sum())
-    return "".join(out).encode(), samples
+    return b"".join(out), samples

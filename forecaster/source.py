@@ -207,10 +207,10 @@ class PrometheusSource:
         if len(pairs) > self._max_servers:
             raise SourceNonsense(f"{what}: {len(pairs)} series, allowed are {self._max_servers}: narrow the "
                                  "query or raise max_servers")
-        warnings = [str(text)[:300] for text in told.get("warnings") or ()][:_MAX_WARNINGS]
-        if warnings and warnings != self._warnings[name]:  # as when a part of Thanos is out of reach: said once
+        warnings, infos = ([str(text)[:300] for text in told.get(kind) or ()][:_MAX_WARNINGS] for kind in ("warnings", "infos"))
+        if not set(warnings) <= set(self._warnings[name]):  # as when a part of Thanos is out of reach: said once
             log.warning("%s: answered with warnings, servers may be missing: %s", what, "; ".join(warnings))
-        self._warnings[name] = warnings
+        self._warnings[name] = warnings + infos
         return pairs
 
     def _placed(self, name: str, samples: list, piece: np.ndarray,

@@ -20,11 +20,14 @@ _AGAIN = (429, 502, 503, 504)  # overloaded or starting up: these pass
 
 
 class _Retry(urllib3.Retry):
-    """Repeats what may pass. An attempt that used up its time is not: that would only add to the load."""
+    """Repeats what may pass. An attempt that used up its time is not: that would only add to the load. Neither is one
+    answered with Retry-After: the next cycle comes soon enough for whoever asks to be left alone."""
 
     def increment(self, method=None, url=None, response=None, error=None, _pool=None, _stacktrace=None):
         if isinstance(error, urllib3.exceptions.ReadTimeoutError):
             raise error
+        if response is not None and response.headers.get("Retry-After", "0") != "0":
+            raise urllib3.exceptions.MaxRetryError(_pool, url)
         return super().increment(method, url, response, error, _pool, _stacktrace)
 
 

@@ -152,6 +152,8 @@ def test_every_command_shown_is_one_that_its_program_takes():
             assert any(words[2].split("#")[1] in path.read_text() for path in ROOT.glob(words[-1])), text
         elif program == "tail":
             assert Path(words[-1]).stem in PORTS, text
+        elif program == "kubectl":
+            assert (ROOT / words[words.index("--kustomize") + 1] / "kustomization.yaml").exists(), text
         else:
             assert program == "amtool", f"{text}: a program that no test knows"
 

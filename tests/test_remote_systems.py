@@ -45,6 +45,8 @@ def test_mimir_is_asked_under_its_prefix_and_for_its_tenant(tmp_path):
         assert {r.headers["X-Scope-OrgID"] for r in server.seen} == {"team-a"}
         assert {r.headers["Authorization"] for r in server.seen} == {"Bearer secret"}
         asked.close()
+        shown = asked.describe()["signals"]["cpu_pct"]["warnings"]
+    assert shown == ["PromQL info: metric might not be a counter"]
 
 
 def test_a_missing_tenant_is_told_in_mimirs_words():
@@ -95,6 +97,31 @@ def test_refusals_of_a_gateway_are_told_in_its_words_with_the_query(status, kind
         source(server.url).latest(T0)
     assert caught.value.status == status
     assert error in str(caught.value) and "the query was" in str(caught.value)
+
+
+@pytest.mark.parametrize(("headers", "attempts"), [({}, 3), ({"Retry_After": "60"}, 1)])
+def test_who_asks_to_be_left_alone_is_asked_once_a_cycle(headers, attempts):
+    config = load_config("fleet")
+    one = config.model_copy(update={"signals": {"cpu_pct": config.signals["cpu_pct"]}})
+    with local_server(lambda request: request.answer(429, "too many outstanding requests", **headers)) as server:
+        asked = make_source(one.model_copy(update={"source": config.source.model_copy(update={"url": server.url})}), lambda: T0)
+        with pytest.raises(SourceRefused, match="HTTP 429.*too many outstanding requests"):
+            asked.latest(T0)
+        asked.close()
+    assert len(server.seen) == attempts
+
+
+def test_warnings_in_another_order_or_fewer_of_them_are_no_news(caplog):
+    told = [["store a is away", "store b is away"], ["store b is away", "store a is away"], ["store b is away"]]
+    warnings = iter(told)
+    config = load_config("fleet", {"source.retries": 0})
+    one = config.model_copy(update={"signals": {"cpu_pct": config.signals["cpu_pct"]}})
+    with local_server(lambda request: request.answer(200, json.dumps(ANSWER | {"warnings": next(warnings)}))) as server:
+        asked = make_source(one.model_copy(update={"source": config.source.model_copy(update={"url": server.url})}), lambda: T0)
+        for _ in told:
+            asked.latest(T0)
+        asked.close()
+    assert caplog.text.count("answered with warnings") == 1
 
 
 def test_a_long_query_travels_in_the_body_where_no_proxy_cuts_it():

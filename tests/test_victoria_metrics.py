@@ -5,6 +5,9 @@ import json
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +22,7 @@ from exporter.history import write_history
 from exporter.profiles import load_fleet
 from forecaster.app import Forecaster
 from forecaster.config import load_config
-from forecaster.push import Push, PushError, lines
+from forecaster.push import SERVERS, Push, PushError, lines
 from forecaster.readings import NoData, SourceRefused
 from forecaster.source import PrometheusSource
 from forecaster.transport import http_session
@@ -50,20 +53,31 @@ class Store:
                 for one in answer.json()["data"]["result"]}
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    folder, port = tmp_path_factory.mktemp("victoria"), free_port()
-    url, end = f"http://127.0.0.1:{port}", time.time() // 300 * 300
+@contextmanager
+def victoria(folder: Path, *flags: str) -> Iterator[str]:
+    """Address of a VictoriaMetrics that runs for the length of a with block."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([
             tool("victoria-metrics"), f"-storageDataPath={folder / 'data'}", f"-httpListenAddr=127.0.0.1:{port}",
-            "-retentionPeriod=1", "-search.latencyOffset=0s", "-memory.allowedBytes=200MB",
+            "-retentionPeriod=1", "-search.latencyOffset=0s", "-memory.allowedBytes=200MB", *flags,
         ], stdout=log, stderr=subprocess.STDOUT)
     try:
         deadline = time.monotonic() + 30
         while not _answers(f"{url}/health"):
             assert process.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()
             time.sleep(0.05)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    folder, end = tmp_path_factory.mktemp("victoria"), time.time() // 300 * 300
+    with victoria(folder) as url:
         page = folder / "history"
         with page.open("wb") as out:
             write_history(Fleet(load_fleet()), end - HOURS * 3600, end, RESOLUTION, out)
@@ -71,9 +85,6 @@ def store(tmp_path_factory):
         held = Store(url, end)
         held.flush()
         yield held
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def _answers(url: str) -> bool:
@@ -145,6 +156,20 @@ def test_curves_written_ahead_are_there_up_to_8_hours_and_the_newest_forecast_is
     assert worst
 
 
+def test_with_deduplication_the_newest_forecast_alone_is_stored_and_dashboards_draw_it_without_gaps(tmp_path):
+    issued, query = time.time() // 300 * 300, 'max by (server) (forecast_cpu_pct{source="curve",percentile="p50"})'
+    with victoria(tmp_path, "-dedup.minScrapeInterval=1s") as url:
+        held = Store(url, issued)
+        for push in range(3):
+            pushed(held, issued + 300 * (push - 2), (5, 9, 0)[push], "pushed")
+        counted = f"count_over_time({query[len('max by (server) ('):-1]}[5m])"
+        assert held.query(counted, issued + 600) == {"p50": 1}
+        ahead = {"query": query, "start": issued + 300, "end": issued + 8 * 3600, "step": 60, "nocache": "1"}
+        (curve,) = requests.get(f"{url}/api/v1/query_range", ahead, timeout=10).json()["data"]["result"]
+    expected = np.repeat(curves(1, len(SIGNALS))[0, 0, :, 1], 5)[: 95 * 5 + 1]
+    assert [float(value) for _, value in curve["values"]] == pytest.approx(expected.tolist())
+
+
 def test_a_forecaster_writes_its_curves_once_a_step_and_shows_it_as_a_stage(store, tmp_path):
     now = [store.end - 315.0]
     given = {"source.url": store.url, "push.url": store.url, "model": str(write_untrained(tmp_path / "tiny")),
@@ -192,6 +217,18 @@ def test_what_is_sent_is_compressed_json_lines_with_the_headers_given():
         (request,) = server.seen
     assert request.path == "/prefix/api/v1/import" and request.headers["X-Scope-OrgID"] == "team"
     assert len(gzip.decompress(request.body).splitlines()) == 3 * len(SIGNALS) * 3
+
+
+def test_a_slow_store_gets_no_more_than_the_time_for_the_whole_push():
+    servers = tuple(f"s{n}" for n in range(3 * SERVERS))
+    result = make_result(servers=servers, profiles=("web",) * len(servers))
+    now = [0.0]
+    with local_server(lambda request: now.__setitem__(0, now[0] + 4.0) or request.answer(204, "")) as server:
+        push = Push(server.url, http_session(), 5.0, lambda: now[0])
+        with pytest.raises(PushError, match=f"{2 * SERVERS} of {3 * SERVERS} servers written within 5s"):
+            push.send(result)
+        assert len(server.seen) == 2
+    assert not push.due(result.issued + 1, result.step)  # what is left comes with the next step, not at once
 
 
 def test_an_unreachable_store_is_a_push_error():

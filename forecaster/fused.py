@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import math
 import os
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
@@ -82,6 +83,7 @@ class Fused:
         self._code = Compiled(self._emit())
         self._call = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 6, ctypes.c_int64)(self._code.address)
         self._numbers = self._constants.array()
+        self._local = threading.local()
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="forward") if self.threads > 1 else None
 
     # -- calling --------------------------------------------------------------------------------------------------------
@@ -96,10 +98,9 @@ class Fused:
         out = np.empty((blocks * LANES, *self.shape), np.float32)
 
         def some(first: int, last: int) -> None:
-            scratch = np.empty(self._scratch.size * LANES + LANES, np.float32)
-            offset = -scratch.ctypes.data % 64
+            scratch = self._own_scratch()
             for block in range(first, last):
-                self._call(self._numbers.ctypes.data, scratch.ctypes.data + offset, shared.ctypes.data,
+                self._call(self._numbers.ctypes.data, scratch, shared.ctypes.data,
                            observed[block].ctypes.data, contexts[block].ctypes.data,
                            out[block * LANES :].ctypes.data, steps)
 
@@ -110,6 +111,14 @@ class Fused:
         else:
             list(self._pool.map(some, edges[:-1], edges[1:]))
         return out[:rows]
+
+    def _own_scratch(self) -> int:
+        """Address of the calling thread's memory for intermediates, on a cache line; it is kept, for fresh pages cost more
+        than a small pass."""
+        held = getattr(self._local, "scratch", None)
+        if held is None:
+            held = self._local.scratch = np.empty(self._scratch.size * LANES + LANES, np.float32)
+        return held.ctypes.data + -held.ctypes.data % 64
 
     def _inputs(self, x: Mapping[str, np.ndarray], steps: int) -> np.ndarray:
         """(B, numbers): every row's own reals, step by step."""

@@ -12,8 +12,9 @@ import ctypes
 import math
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -131,7 +132,7 @@ class Fused:
     def _prepare(self, x: Mapping[str, np.ndarray], steps: int) -> tuple[np.ndarray, np.ndarray]:
         """(what the clock contributes, for all rows at once; every row's contexts (B, contexts))."""
         tft = self.tft
-        with torch.inference_mode():
+        with torch.inference_mode(), _one_thread():
             known, calendar = (torch.as_tensor(x[k])[0] for k in ("known", "calendar"))
             known = known[:, : self._shared]
             shared = torch.cat([
@@ -314,6 +315,17 @@ class Fused:
             (total,) = e.fold(e.plus(common, n), power, [e.const(0.0)])
             shares.append(e.mul(e.inverse(total), e.const(1 / at.heads)))
         return shares
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """PyTorch on one thread: for work this small its others only spin, on the cores where the pass runs."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _in_lanes(values: np.ndarray, blocks: int) -> np.ndarray:

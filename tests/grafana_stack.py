@@ -104,12 +104,14 @@ class Prometheus:
         self.url = url
 
     def get(self, path: str, **form: Any) -> Any:
-        """The `data` of an answer; AssertionError with Prometheus' own words where it refuses."""
+        """The `data` of an answer; AssertionError with Prometheus' own words where it refuses, OSError while it starts."""
         encoded = urllib.parse.urlencode(form, doseq=True).encode()
         try:
             with urllib.request.urlopen(f"{self.url}/api/v1/{path}?{encoded.decode()}", timeout=30) as response:
                 return json.loads(response.read())["data"]
         except urllib.error.HTTPError as error:
+            if error.code == 503 and "json" not in error.headers.get_content_type():
+                raise  # the listener is open, the storage is not yet
             raise AssertionError(f"{form}: {json.loads(error.read())['error']}") from error
 
     def instant(self, expression: str, at: float) -> list[dict]:

@@ -20,7 +20,7 @@ from forecaster.dataset import MINUTE, SCENARIO_MINUTES, schedule
 from forecaster.scoring import LEVELS
 from forecaster.signals import HORIZON_STEPS
 
-GROUPS = 10  # schedules of future scenarios
+GROUPS = 50  # schedules of future scenarios; with few, one in trouble among them would be a tenth of all futures
 WIDTH = 5  # minutes of one step
 FIRST_STREAM = 1000
 
@@ -28,13 +28,13 @@ FIRST_STREAM = 1000
 def rollouts(fleet: Fleet, instant: float, copies: int, scenario_every: float | None, seed: int) -> np.ndarray:
     """float32 (R, S, C, H): ``copies`` futures as means over each step, from the fleet's state at ``instant``.
 
-    fleet: may hold events after the instant; they are not looked at. scenario_every: mean days between scenarios, as in
-    ``dataset.simulate``.
+    fleet: may hold events after the instant; they are not looked at, and neither is what happens to it from then on.
+    scenario_every: mean days between scenarios, as in ``dataset.simulate``.
     """
     known = deepcopy(fleet)
     minute = int(instant // MINUTE)
     known.events = [event for event in known.events if event[0] <= minute + 1]
-    known.at(instant)
+    known.at(instant - MINUTE)  # this leaves it in the state of the instant's own minute; one more belongs to the future
     groups = min(GROUPS, copies) if scenario_every is not None else 1
     parts = []
     for group, share in enumerate(np.array_split(np.arange(copies), groups)):

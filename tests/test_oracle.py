@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from exporter.fleet import MINUTE, Fleet
 from exporter.profiles import load_fleet
 from forecaster import oracle
 from forecaster.dataset import DAY, METRICS, scheduled, simulate_fleet
@@ -41,6 +42,21 @@ def test_scenarios_that_begin_later_are_not_known(fleet):
     later = scheduled(fleet.config, START, 2.0, 0.5, seed=5)
     later.set_scenario("critical", NOW + 3600)
     np.testing.assert_array_equal(oracle.rollouts(later, NOW, 20, 0.5, 1), oracle.rollouts(fleet, NOW, 20, 0.5, 1))
+
+
+class OtherFuture(Fleet):
+    """The same fleet up to NOW, with other random numbers from the first minute nobody has seen yet."""
+
+    def _draws(self, minute):
+        normal, uniform = super()._draws(minute)
+        return (-normal, 1 - uniform) if self.stream == 0 and minute >= NOW // MINUTE else (normal, uniform)
+
+
+def test_nothing_of_the_real_future_is_known_not_even_its_first_minute(fleet):
+    other = OtherFuture(fleet.config)
+    other.events = list(fleet.events)
+    assert (other.trajectory(NOW, 2)[0][1] != fleet.trajectory(NOW, 2)[0][1]).all()
+    np.testing.assert_array_equal(oracle.rollouts(other, NOW, 20, 0.5, 1), oracle.rollouts(fleet, NOW, 20, 0.5, 1))
 
 
 def test_asking_leaves_the_fleet_as_it_was(fleet):

@@ -46,29 +46,38 @@ def build(tensors: Mapping[str, Tensor], encoding: Encoding | SeriesEncoding, he
 
 
 class Network:
-    """Callable on ``features.batch`` tensors; differentiable in ``tensors``."""
+    """Callable on ``features.batch`` tensors; differentiable in ``tensors``. dtype: what the transformer computes in; the
+    autoregression, which carries the exact present, stays as it is."""
 
-    def __init__(self, tensors: Mapping[str, Tensor], encoding: Encoding, heads: int):
-        self.signals = len(encoding.signals)
-        self.tft = Tft(tensors, encoding.variables, heads)
+    def __init__(self, tensors: Mapping[str, Tensor], encoding: Encoding, heads: int, dtype: torch.dtype = torch.float32):
+        self._made_of, self.dtype, self.signals = (tensors, encoding, heads), dtype, len(encoding.signals)
+        self.tft = Tft({k: v.to(dtype) for k, v in tensors.items()}, encoding.variables, heads)
         self.weight, self.bias = tensors[SKIP_WEIGHT], tensors[SKIP_BIAS]
         self.draw = torch.as_tensor(between_anchors(encoding.horizon), device=self.weight.device)
 
     def __call__(self, x: Mapping[str, Tensor]) -> Tensor:
         """(B, C, H, Q) in model units."""
-        out = self.tft(x).unflatten(-1, (self.signals, -1)).transpose(1, 2)
+        cast = {k: v.to(self.dtype) if v.is_floating_point() else v for k, v in x.items()}
+        out = self.tft(cast).to(self.weight.dtype).unflatten(-1, (self.signals, -1)).transpose(1, 2)
         anchors = (lags(x["observed"]) @ self.weight + self.bias).unflatten(-1, (self.signals, -1))
         return out + (anchors @ self.draw)[..., None]
+
+    def in_half(self) -> Network:
+        """The same network with its transformer in half precision."""
+        return Network(*self._made_of, torch.float16)
 
 
 class SeriesNetwork:
     """Callable on ``series.batch`` tensors; differentiable in ``tensors``.
 
     Every quantile is a weighted mean of the views' same quantile, the weights chosen by the transformer for each decoder
-    position, plus a correction in units of how far the views disagree: where all agree, nothing is added.
+    position, plus a correction in units of how far the views disagree: where all agree, nothing is added. Weights and
+    corrections that would be small are exactly 0: a machine that idles is forecast as exactly idle although some view, such as
+    the week's quantiles, remembers a burst.
     """
 
     CORRECTION = 0.2  # of the views' disagreement for an output of 1
+    DEAD = 0.25  # outputs up to this size correct nothing
 
     def __init__(self, tensors: Mapping[str, Tensor], encoding: SeriesEncoding, heads: int):
         self.tft, self.levels = Tft(tensors, encoding.variables, heads), len(encoding.levels)

@@ -13,7 +13,7 @@ Letters: B rows, T encoder steps, P decoder positions, D hidden size, V variable
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -183,8 +183,11 @@ class Selection:
             hidden = hidden + F.linear(context, self.context)
         skip = self.skip_norm(flat * self.skip_gate)
         weights = self.norm(F.glu(F.linear(F.elu(hidden), self.gate, self.gate_bias), -1) + skip).softmax(-1)
-        mixed = torch.einsum("...v,v...d->...d", weights[..., self.at_real], outputs)
-        return mixed + sum(weights[..., place, None] * out for place, out in zip(self.at_category, tables, strict=True))
+        mixed = None
+        for place, out in zip([*self.at_real, *self.at_category], [*outputs.unbind(), *tables], strict=True):
+            weight = weights[..., place, None]
+            mixed = weight * out if mixed is None else torch.addcmul(mixed, weight, out)
+        return mixed
 
 
 def _table(embedding: Tensor, joint: Tensor, start: int, w: Weights) -> tuple[Tensor, Tensor]:
@@ -215,6 +218,7 @@ class Tft:
             [w[f"lstm_{name}.{part}_l0"] for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
             for name in ("encoder", "decoder")
         )
+        self._encode, self._decode = _lstm(self.encoder), _lstm(self.decoder)
         self.post_lstm = Gate(w / "post_lstm_gate_encoder", w / "post_lstm_add_norm_encoder.norm")
         self.enrich = Residual(w / "static_enrichment")
         a = w / "multihead_attn"
@@ -240,8 +244,8 @@ class Tft:
         past = torch.cat([known[:, :steps].expand(rows, -1, -1), x["observed"]], -1)
         past = self.select_encoder(past, calendar[:, :steps].expand(rows, -1, -1), selection[:, None])
         future = self.select_decoder(known[:, steps:], calendar[:, steps:], selection[:, None])
-        encoded, state = _lstm(self.encoder, past, (hidden[None], cell[None]))
-        decoded, _ = _lstm(self.decoder, future, state)
+        encoded, state = self._encode(past, (hidden[None], cell[None]))
+        decoded, _ = self._decode(future, state)
         local = self.post_lstm(torch.cat([encoded, decoded], 1), torch.cat([past, future], 1))
         enriched = self.enrich(local, enrichment[:, None])
         attended = self.post_attention(self._attend(enriched, steps), enriched[:, steps:])
@@ -249,20 +253,43 @@ class Tft:
         return F.linear(out, *self.output)
 
     def _attend(self, x: Tensor, steps: int) -> Tensor:
-        """Interpretable attention: heads share the values, so their mean is taken before values are mixed."""
+        """Interpretable attention of the positions from ``steps`` on: all heads share the values. A position sees the encoder
+        and what is before it. (B, T + P, D) -> (B, P, D)."""
         length = x.shape[1]
         q = F.linear(x[:, steps:], *self.query).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         k = F.linear(x, *self.key).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
+        v = F.linear(x, *self.value)
         future = torch.ones(length - steps, length, dtype=torch.bool, device=x.device).triu(steps)  # own step and later
-        attention = scores.masked_fill_(future, -1e9).softmax(-1).mean(1)
-        return attention @ F.linear(x, *self.value)
+        inside = x.is_cuda and not torch.is_grad_enabled()
+        return (attention_inside if inside else attention)(q, k, v, future)
 
 
-def _lstm(
-    weights: list[Tensor], x: Tensor, state: tuple[Tensor, Tensor]
-) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """One batch-first layer from weights that may belong to another module."""
-    grad = torch.is_grad_enabled()
-    out, hidden, cell = torch.lstm(x, state, weights, True, 1, 0.0, grad, False, True)
-    return out, (hidden, cell)
+def attention(q: Tensor, k: Tensor, v: Tensor, hidden: Tensor) -> Tensor:
+    """Mean over heads of softmax(q k') v, taken before values are mixed. q (B, heads, P, d), k (B, heads, T + P, d), v
+    (B, T + P, D), hidden bool (P, T + P): what may not be seen -> (B, P, D)."""
+    scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
+    return scores.masked_fill_(hidden, -math.inf).softmax(-1).mean(1) @ v
+
+
+def attention_inside(q: Tensor, k: Tensor, v: Tensor, hidden: Tensor) -> Tensor:
+    """The same in one kernel that keeps the scores inside a card's cache: 10 % of a pass on an H100, and half its memory."""
+    shared = v[:, None].expand(-1, q.shape[1], -1, -1)
+    return F.scaled_dot_product_attention(q, k, shared, attn_mask=~hidden).mean(1)
+
+
+def _lstm(weights: list[Tensor]) -> Callable[[Tensor, tuple[Tensor, Tensor]], tuple[Tensor, tuple[Tensor, Tensor]]]:
+    """One batch-first layer from weights that may belong to another module; on a card, where nothing is trained, a copy of
+    them is laid out once as its kernels want them."""
+    if weights[0].is_cuda and not any(w.requires_grad for w in weights):
+        size = weights[1].shape[1]
+        layer = torch.nn.LSTM(weights[0].shape[1], size, batch_first=True, device=weights[0].device, dtype=weights[0].dtype)
+        with torch.no_grad():
+            for own, given in zip(layer.parameters(), weights, strict=True):
+                own.copy_(given).requires_grad_(False)
+        return layer
+
+    def run(x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        out, hidden, cell = torch.lstm(x, state, weights, True, 1, 0.0, torch.is_grad_enabled(), False, True)
+        return out, (hidden, cell)
+
+    return run

@@ -7,6 +7,7 @@ import pytest
 import torch
 from models import TINY, network, weights, windows, write_untrained
 
+from forecaster import compiled as compiled_engines
 from forecaster import engine, fused
 from forecaster.features import batch
 from forecaster.fused import Fused
@@ -54,7 +55,7 @@ def test_the_compiled_pass_agrees_with_the_library_on_the_same_weights(compiled,
 @pytest.mark.parametrize("length", [3, 24])
 def test_the_compiled_engine_agrees_with_pytorch_in_signal_units(eager, length):
     x = inputs(18, length)
-    expected, found = eager(x), engine.Compiled(eager)(x)
+    expected, found = eager(x), compiled_engines.Compiled(eager)(x)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
     assert (np.diff(found, axis=-1) >= 0).all()
 
@@ -82,7 +83,7 @@ def test_rows_do_not_depend_on_how_many_share_the_pass_or_on_threads(transformer
 
 
 def test_a_row_of_nonsense_stays_unknown_and_leaves_its_neighbours_alone(eager):
-    pass_ = engine.Compiled(eager)
+    pass_ = compiled_engines.Compiled(eager)
     clean = inputs(5, 24)
     spoilt = clean | {"observed": clean["observed"].copy()}
     spoilt["observed"][2, -1, 0] = np.nan
@@ -116,7 +117,7 @@ def test_pytorchs_pass_goes_back_to_signal_units_as_the_encoding_does(eager):
 
 def test_rows_with_clocks_of_their_own_go_to_pytorch(eager):
     x = inputs(3, 24, shared_clock=False)
-    np.testing.assert_array_equal(engine.Compiled(eager)(x), eager(x))
+    np.testing.assert_array_equal(compiled_engines.Compiled(eager)(x), eager(x))
 
 
 def test_inputs_that_do_not_suit_the_compiled_pass_are_refused(compiled, transformer):

@@ -16,8 +16,8 @@ from forecaster.cycle import LARGEST_SCRAPE
 from forecaster.model import DEFAULT, Model
 from forecaster.result import Board
 from serving.exposition import metrics_response
-from tests.benchmarks.bench_forward import inputs
 from tests.benchmarks.fleet import fleet_of
+from tests.benchmarks.inputs import inputs
 from tests.benchmarks.measure import Line, seconds, side_by_side
 
 SERIES = 100_000

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from forecaster import features, network
+from forecaster import network
 from forecaster.model import DEFAULT, Model
 from forecaster.train import build_network, library_inputs
+from tests.benchmarks.inputs import inputs
 from tests.benchmarks.measure import Line, seconds, side_by_side
 
 MANY, FEW = 1000, 20
@@ -38,13 +39,6 @@ def operations(model: Model, steps: int) -> float:
     total += keys * 2 * size
     total += network.LAGS * observed * len(network.ANCHORS) * 8 + horizon * 8 * len(network.ANCHORS)
     return 2.0 * total
-
-
-def inputs(model: Model, rows: int) -> dict[str, np.ndarray]:
-    rng, steps = np.random.default_rng(0), model.encoding.encoder_steps
-    window = np.stack([s.inverse(rng.normal(size=(rows, steps))) for s in model.encoding.scalings], 1).astype(np.float32)
-    identity = np.stack([rng.integers(0, len(model.encoding.profiles) + 1, rows), rng.integers(0, 5, rows)], 1)
-    return features.batch(model.encoding, window, steps, np.array([1.79e9]), identity, window)
 
 
 def library_of(model: Model):

@@ -223,6 +223,7 @@ class Model:
             np.array([np.nan if bound is None else bound for bound in bounds], np.float32)[:, None, None]
             for bounds in (self.encoding.low, self.encoding.high)
         )
+        high = np.maximum(high, filled.max(-1).reshape(servers, signals, 1, 1))  # what was measured above a bound can come again
         values = np.fmin(np.fmax(self._widened(values), low), high) + 0 * values  # keeps NaN
         return values, np.isfinite(values).all((1, 2, 3))
 

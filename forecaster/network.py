@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from forecaster.features import Encoding
@@ -30,6 +31,18 @@ def lags(observed: Tensor) -> Tensor:
     if short > 0:
         observed = torch.cat([observed[:, :1].expand(-1, short, -1), observed], 1)
     return observed[:, -LAGS:].flatten(1)
+
+
+def sparsemax(x: Tensor, dim: int) -> Tensor:
+    """Weights that sum to 1 along ``dim``, the point of the simplex nearest to x: unlike softmax' many are exactly 0 (Martins
+    and Astudillo, ICML 2016)."""
+    ordered = x.sort(dim, descending=True).values
+    shape = [1] * x.ndim
+    shape[dim] = -1
+    rank = torch.arange(1, x.shape[dim] + 1, device=x.device, dtype=x.dtype).view(shape)
+    total = ordered.cumsum(dim) - 1
+    support = (rank * ordered > total).sum(dim, keepdim=True).clamp(min=1)  # 0 of what is not a number
+    return (x - total.gather(dim, support - 1) / support).clamp(min=0)
 
 
 def between_anchors(horizon: int) -> np.ndarray:
@@ -96,17 +109,19 @@ class SeriesNetwork:
         """(B, H, Q) in signal units of the transformer's outputs (B, P, (K + PATCH) x Q)."""
         views = self.views(x)
         rows, positions, split = len(out), out.shape[1], VIEWS * self.levels
-        weights = out[..., :split].unflatten(-1, (VIEWS, self.levels)).softmax(2)
-        mixed = torch.einsum("bnkq,bnpkq->bnpq", weights, views.unflatten(1, (positions, PATCH))).flatten(1, 2)
-        least, most = views.amin(2), views.amax(2)
-        mixed = torch.where(least == most, least, mixed)  # weights sum to 1 only up to rounding
+        weights = sparsemax(out[..., :split].unflatten(-1, (VIEWS, self.levels)), 2)
+        patched, heaviest = views.unflatten(1, (positions, PATCH)), weights.argmax(2)[:, :, None, None]
+        base = patched.gather(3, heaviest.expand(-1, -1, PATCH, -1, -1))
+        mixed = base[:, :, :, 0] + torch.einsum("bnkq,bnpkq->bnpq", weights, patched - base)  # exact where views agree
         low, high = self.outer
-        apart = (most[..., high] - least[..., low])[..., None]
-        return mixed + out[..., split:].reshape(rows, -1, self.levels) * apart * self.CORRECTION
+        apart = (views[..., high].amax(2) - views[..., low].amin(2))[..., None]
+        correction = F.softshrink(out[..., split:].reshape(rows, -1, self.levels), self.DEAD)
+        return mixed.flatten(1, 2) + correction * apart * self.CORRECTION
 
     def views(self, x: Mapping[str, Tensor]) -> Tensor:
         """(B, H, K, Q) in signal units."""
         flat = x["flat"][:, None].expand(-1, len(self.hour), -1, -1)
         hours = x["hours"][:, :, self.hour].transpose(1, 2)
         moves = torch.einsum("bmq,mh->bhq", x["moves"], self.draw)[:, :, None]
-        return torch.cat([flat, hours, x["two_hours"][:, self.two_hours][:, :, None], x["days"].transpose(1, 2), moves], 2)
+        parts = [flat, hours, x["two_hours"][:, self.two_hours][:, :, None], x["days"].transpose(1, 2), moves]
+        return torch.cat([*parts, x["analogs"].transpose(1, 2)], 2)

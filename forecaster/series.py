@@ -2,8 +2,9 @@
 
 A row is one signal of one server. Its scale comes from its own last day, and beside the newest steps the network reads what
 simple methods would say of every step to come: "views", the quantiles of the last half hour, two hours, six hours, day and
-week; of the same minute of the hour and of two hours; of the same time on the days before; and of how far the series moved
-within as many steps. The network mixes views (see network.py), so that a machine that is exactly idle is forecast so.
+week; of the same minute of the hour and of two hours; of the same time on the days before; of how far the series moved
+within as many steps; and of what followed the moments of the week that look most like the present (analog forecasting, Lorenz,
+J. Atmos. Sci. 26, 1969). The network mixes views (see network.py), so that a machine that is exactly idle is forecast so.
 
 Letters: B rows, C signals, L context steps, T encoder steps, H horizon steps, P decoder positions, Q quantiles, K views.
 """
@@ -28,8 +29,16 @@ FLAT = (6, 24, 72, DAY, CONTEXT)  # steps back
 PHASES = ((DAY, HOUR), (6 * HOUR, HOUR), (CONTEXT, HOUR), (DAY, 2 * HOUR))  # (steps back, period)
 AROUND = (0, 1, 3)  # steps around the same time on the days before
 MOVES = (1, 3, 6, 12, 24, 48, 96)
-VIEWS = len(FLAT) + len(PHASES) + len(AROUND) + 1
+ALIKE_STEPS = 60  # of the past that are compared, the newer the more
+ALIKE_STRIDE = 2  # steps between two moments that are compared with the present
+ALIKE = 32  # moments whose sequels make a view
+NEWER, SAME_MINUTE = 0.2, 0.5  # of the mean distance: what age and another minute of the hour cost in the second such view
+ANALOGS = 2
+VIEWS = len(FLAT) + len(PHASES) + len(AROUND) + 1 + ANALOGS
+HABITS, OTHER_STATICS = 11, 9
+SHOWN = 8  # views among the known inputs
 ROWS = 1024  # at once: bounds memory
+ANALOG_ROWS = 16  # at once: what fits a processor's cache
 
 
 @dataclass(frozen=True)
@@ -65,9 +74,9 @@ class SeriesEncoding:
     def variables(self) -> Variables:
         return Variables(
             {"signal": len(self.signals) + 1},
-            tuple(f"static_{i}" for i in range(3 * len(self.levels) + 3 + 16)),
+            tuple(f"static_{i}" for i in range(3 * len(self.levels) + 3 + HABITS + OTHER_STATICS)),
             {},
-            (*CLOCK, *(f"view_{i}" for i in range(6))),
+            (*CLOCK, *(f"view_{i}" for i in range(SHOWN))),
             ("series", "repeated"),
         )
 
@@ -125,9 +134,51 @@ def _days_index(around: int, horizon: int) -> np.ndarray:
     ).clip(0)
 
 
+def analogs(
+    filled: np.ndarray, scaled: np.ndarray, levels: np.ndarray, horizon: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """What followed the moments that look most like the present: (quantiles (B, ANALOGS, H, Q) in signal units, how far those
+    moments were from it (B, ANALOGS), 1: like any other).
+
+    filled, scaled float32 (B, CONTEXT): values, and what their distance is measured in. The first view takes the nearest
+    moments; for the second newer ones and those of the same minute of the hour count as nearer.
+    """
+    last = CONTEXT - 1
+    moments = np.arange(last - horizon, ALIKE_STEPS - 2, -ALIKE_STRIDE)[::-1]
+    apart = np.abs(moments - last) % HOUR
+    cost = NEWER * np.linspace(1, 0, len(moments)) + SAME_MINUTE * np.minimum(apart, HOUR - apart) / (HOUR / 2)
+    after = np.arange(1, horizon + 1)
+    out = np.empty((len(filled), ANALOGS, horizon, len(levels)), np.float32)
+    near = np.empty((len(filled), ANALOGS), np.float32)
+    for begin in range(0, len(filled), ANALOG_ROWS):
+        rows = slice(begin, begin + ANALOG_ROWS)
+        distance = _distances(scaled[rows], moments)
+        mean = distance.mean(1, keepdims=True) + 1e-9
+        for view, judged in enumerate((distance, distance + mean * cost.astype(np.float32))):
+            chosen = np.argpartition(judged, ALIKE, 1)[:, :ALIKE]
+            row = np.arange(len(chosen))[:, None]
+            sequels = filled[rows][row[..., None], moments[chosen][:, :, None] + after]
+            out[rows, view] = quantiles(sequels.transpose(0, 2, 1), levels)
+            near[rows, view] = distance[row, chosen].mean(1) / mean[:, 0]
+    return out, near
+
+
+def _distances(scaled: np.ndarray, moments: np.ndarray) -> np.ndarray:
+    """(B, moments): weighted squared distance of the ALIKE_STEPS before each moment from those before now."""
+    total = np.zeros((len(scaled), len(moments)), np.float32)
+    step = np.empty_like(total)
+    for back in range(ALIKE_STEPS):
+        now = CONTEXT - 1 - back
+        np.subtract(scaled[:, moments[0] - back : moments[-1] - back + 1 : ALIKE_STRIDE], scaled[:, now : now + 1], out=step)
+        np.multiply(step, step, out=step)
+        step *= np.float32(1 / (1 + 4 * back / ALIKE_STEPS))
+        total += step
+    return total
+
+
 def views(filled: np.ndarray, levels: np.ndarray, horizon: int) -> dict[str, np.ndarray]:
     """What each view says, in signal units, float32: flat (B, 5, Q), hours (B, 3, 12, Q), two_hours (B, 24, Q), days
-    (B, 3, H, Q), moves (B, len(MOVES), Q)."""
+    (B, 3, H, Q), moves (B, len(MOVES), Q). What the analogs say needs a scale and comes from ``analogs``."""
     rows = len(filled)
     phases = [
         quantiles(filled[:, -back:].reshape(rows, -1, period).transpose(0, 2, 1), levels) for back, period in PHASES
@@ -164,6 +215,7 @@ def batch(
         shape = (-1, *[1] * (x.ndim - 1))
         return np.arcsinh((x - median.reshape(shape)) / spread.reshape(shape)) / STRETCH
 
+    seen["analogs"], near = analogs(filled, z(filled), levels, horizon)
     repeated = filled[:, 1:] == filled[:, :-1]
     past, future = np.arange(-steps, 0), np.arange(horizon)
 
@@ -176,13 +228,14 @@ def batch(
         [
             np.stack(
                 [z(hour[:, past % HOUR, middle]), z(hour[:, past % HOUR, high])]
-                + [z(two_hours[:, past % (2 * HOUR), middle]), before, before, before],
+                + [z(two_hours[:, past % (2 * HOUR), middle]), before, before, before, before, before],
                 -1,
             ),
             np.stack(
                 [ahead(hour[:, future % HOUR, middle]), ahead(hour[:, future % HOUR, high])]
                 + [ahead(two_hours[:, future % (2 * HOUR), middle]), ahead(days[:, 1, :, middle])]
-                + [ahead(days[:, 1, :, high]), ahead(filled[:, CONTEXT - DAY : CONTEXT - DAY + horizon])],
+                + [ahead(days[:, 1, :, high]), ahead(filled[:, CONTEXT - DAY : CONTEXT - DAY + horizon])]
+                + [ahead(seen["analogs"][:, 0, :, middle]), ahead(seen["analogs"][:, 1, :, high])],
                 -1,
             ),
         ],
@@ -195,7 +248,9 @@ def batch(
         + [z(flat[:, 0][:, [encoding.levels.index(q) for q in (0.1, 0.5, 0.9)]])]
         + [_habits(filled, seen, middle, spread, floor)]
         + [np.stack([np.log(spread / floor) / 4, np.arcsinh(median / floor) / 5, np.log(known / CONTEXT + 1e-3) / 3], -1)]
-        + [np.stack([repeated[:, -back:].mean(-1) for back in (DAY, 24)], -1)],
+        + [np.stack([repeated[:, -back:].mean(-1) for back in (DAY, 24)], -1)]
+        + [np.log(near + 1e-3) / 3]
+        + [np.stack([(day == value).mean(-1) for value in (filled[:, -1:], median[:, None])], -1)],
         -1,
     )
     out = {
@@ -214,7 +269,7 @@ def batch(
 def _habits(
     filled: np.ndarray, seen: dict[str, np.ndarray], middle: int, spread: np.ndarray, floor: np.ndarray
 ) -> np.ndarray:
-    """(B, 11): how far the last day was from what each simple method would have said, in log spreads."""
+    """(B, HABITS): how far the last day was from what each simple method would have said, in log spreads."""
     day, place = filled[:, -DAY:], np.arange(DAY)
     recent = filled[:, -2 * DAY :]
     levels = np.median(recent.reshape(len(filled), -1, 24), -1)

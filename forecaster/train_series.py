@@ -10,6 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +23,17 @@ from forecaster.model import Architecture, Model, choose_device, write_artifact
 from forecaster.network import ANCHORS, SeriesNetwork
 from forecaster.series import CONTEXT, SeriesEncoding
 from forecaster.signals import HORIZON_STEPS, Signal
-from forecaster.train import AVERAGE, build_network
+from forecaster.train import build_network
 
 KEPT_OUT = 5  # every fifth server
 KEPT_DAYS = 21
 SHORTENED = 0.2  # of the rows know less than a week
-LOG_FLOOR = 1e-4  # of a loss in day-ago errors: below, a series is forecast exactly
+LOG_FLOOR = 3e-5  # of a loss in day-ago errors: below, a series is forecast exactly
+ABSOLUTE = 0.3  # weight of the loss in a signal's own unit, where large hosts count more
+AVERAGE = 0.998  # weights are averaged exponentially over about the last 500 steps
+WARM_UP = 200  # steps
 WEIGHT_DECAY = 1e-3
+EVALUATED = 32  # windows of every kept-out server: with fewer, single bursts decide the figures
 TARGET = 0.82  # of outcomes inside p10..p90; idle servers sit exactly on their forecast, so a little above 0.8
 log = logging.getLogger(__name__)
 
@@ -49,7 +54,7 @@ def encoding_of(history: History, signals: dict[str, Signal], timezone: str, qua
 
 def rows(history: History, servers: np.ndarray, until: int, count: int, encoding: SeriesEncoding, seed: int) -> dict:
     """About ``count`` random rows of those servers whose targets end before row ``until``: inputs, ``target`` (B, H),
-    ``error`` (B,) the day-ago error and ``level`` (B,) the last day's mean magnitude."""
+    ``error`` (B,) the day-ago error, ``level`` (B,) the last day's mean magnitude and ``usual`` (B,) its mean over the signal."""
     rng, steps = np.random.default_rng(seed), len(history.values)
     last = min(until, steps) - HORIZON_STEPS
     if last <= CONTEXT:
@@ -64,7 +69,10 @@ def rows(history: History, servers: np.ndarray, until: int, count: int, encoding
         origin = rng.integers(CONTEXT, last, series.ROWS)
         cut = history.values[origin[:, None] + np.arange(-CONTEXT, HORIZON_STEPS), server[:, None], signal[:, None]]
         parts.append(prepare(cut, signal, history.start + (origin - 1) * history.resolution, encoding, rng))
-    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    whole = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    of = whole["static"][:, 0]
+    usual = np.bincount(of, whole["level"], len(history.signals) + 1) / np.maximum(np.bincount(of, minlength=len(history.signals) + 1), 1)
+    return whole | {"usual": np.maximum(usual[of], 1e-12).astype(np.float32)}
 
 
 def prepare(
@@ -98,11 +106,11 @@ def row_loss(prediction: Tensor, target: Tensor, quantiles: Tensor) -> Tensor:
     return loss.sum(-1) / known.sum(-1).clamp(min=1)
 
 
-def objective(loss: Tensor, error: Tensor, level: Tensor) -> Tensor:
-    """Every row's loss against its own day-ago error counts by its logarithm, so that idle servers count like busy ones;
-    the loss against the row's level keeps busy ones honest."""
+def objective(loss: Tensor, error: Tensor, level: Tensor, usual: Tensor) -> Tensor:
+    """Every row's loss (B,) against its own day-ago error counts by its logarithm, so that idle servers count like busy ones;
+    the loss against the row's level and against the signal's usual level keep busy and large ones honest."""
     relative = torch.log(loss / error + LOG_FLOOR).mean()
-    return relative + (loss / (level + error)).clamp(max=20).mean()
+    return relative + (loss / (level + error)).clamp(max=20).mean() + ABSOLUTE * (loss / usual).clamp(max=30).mean()
 
 
 def fit(
@@ -123,9 +131,7 @@ def fit(
 ) -> dict:
     """Train, calibrate, evaluate and write the artifact; returns its report."""
     encoding, chosen = encoding_of(history, signals, timezone, architecture.quantiles), choose_device(device)
-    kept = np.arange(0, len(history.servers), KEPT_OUT)
-    others = np.setdiff1d(np.arange(len(history.servers)), kept)
-    until = len(history.values) - round(KEPT_DAYS * 86400 / history.resolution)
+    _, others, until = split(history)
     started = time.monotonic()
     data = {k: torch.as_tensor(v, device=chosen) for k, v in rows(history, others, until, examples, encoding, seed).items()}
     log.info("%d rows of %d servers", len(data["target"]), len(others))
@@ -144,10 +150,10 @@ def fit(
     quantiles, recent = torch.tensor(architecture.quantiles, device=chosen), []
     for step, chosen_rows in enumerate(progress(_batches(len(data["target"]), steps, rows_per_batch, seed))):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate * min(1, (step + 1) / 100) * max(0.5 * (1 + math.cos(math.pi * step / steps)), 0.01)
+            group["lr"] = learning_rate * min(1, (step + 1) / WARM_UP) * max(0.5 * (1 + math.cos(math.pi * step / steps)), 0.01)
         part = {k: v[chosen_rows] for k, v in data.items()}
         out = SeriesNetwork(weights, encoding, architecture.heads)(part)
-        loss = objective(row_loss(out, part["target"], quantiles), part["error"], part["level"])
+        loss = objective(row_loss(out, part["target"], quantiles), part["error"], part["level"], part["usual"])
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_([w for w in weights.values() if w.grad is not None], 1.0)
@@ -160,18 +166,45 @@ def fit(
         if (step + 1) % 200 == 0:
             log.info("step %d of %d: loss %.4f, %.0f s", step + 1, steps, np.mean(recent[-200:]), time.monotonic() - started)
     arrays = {k: v.cpu().numpy().astype(np.float32) for k, v in averaged.items()}
-    facts = about | {"seed": seed, "device": chosen.type, "kept_out_servers": [history.servers[i] for i in kept]}
+    about = about | {"seed": seed, "device": chosen.type}
+    found = {"seconds": round(time.monotonic() - started), "steps": steps}
+    return finish(history, signals, encoding, architecture, arrays, folder, about, found)
+
+
+def finish(
+    history: History,
+    signals: dict[str, Signal],
+    encoding: SeriesEncoding,
+    architecture: Architecture,
+    weights: dict[str, np.ndarray],
+    folder: Path,
+    about: dict,
+    found: dict,
+) -> dict:
+    """Calibrate the bands of trained weights on the learnt servers' kept-out weeks, evaluate on kept-out servers in these weeks
+    and write the artifact; returns its report, with ``found`` in it."""
+    kept, others, until = split(history)
     first = history.start + until * history.resolution
-    facts["widening"] = calibrate(Model(encoding, architecture, arrays, facts | {"weights_sha256": ""}, {}, chosen),
-                                  history.of_servers(others), signals, first, seed)
-    served = Model(encoding, architecture, arrays, facts | {"weights_sha256": ""}, {}, chosen)
-    report = evaluate(served, history.of_servers(kept), signals, first, seed) | {
-        "seconds": round(time.monotonic() - started),
-        "parameters": sum(w.size for w in arrays.values()),
-        "steps": steps,
+    facts = about | {
+        "kept_out_servers": [history.servers[i] for i in kept],
+        "kept_out_from": datetime.fromtimestamp(first, UTC).isoformat().replace("+00:00", "Z"),
     }
-    write_artifact(folder, arrays, encoding, architecture, report, facts)
+
+    def served() -> Model:
+        return Model(encoding, architecture, weights, facts | {"weights_sha256": ""}, {}, torch.device("cpu"))
+
+    facts["widening"] = calibrate(served(), history.of_servers(others), signals, first, about["seed"])
+    report = evaluate(served(), history.of_servers(kept), signals, first, about["seed"]) | found
+    report["parameters"] = sum(w.size for w in weights.values())
+    write_artifact(folder, weights, encoding, architecture, report, facts)
     return report
+
+
+def split(history: History) -> tuple[np.ndarray, np.ndarray, int]:
+    """(kept-out servers, the others, first kept-out row)."""
+    kept = np.arange(0, len(history.servers), KEPT_OUT)
+    others = np.setdiff1d(np.arange(len(history.servers)), kept)
+    return kept, others, len(history.values) - round(KEPT_DAYS * 86400 / history.resolution)
 
 
 def _batches(total: int, steps: int, size: int, seed: int) -> Iterator[Tensor]:
@@ -214,10 +247,9 @@ def _wanted_share(y: np.ndarray, low: np.ndarray, high: np.ndarray, known: np.nd
     return float(np.clip((TARGET * seen.sum() - exact.sum()) / max(known.sum(), 1), 0.7, 0.9))
 
 
-
 def evaluate(model: Model, history: History, signals: dict[str, Signal], first: float, seed: int) -> dict:
     """Figures of kept-out servers in kept-out weeks, beside the yardsticks'."""
-    windows = backtest.draw(history, history.resolution, 8, seed, first)
+    windows = backtest.draw(history, history.resolution, EVALUATED, seed, first)
     known, truth, scale = {s: signals[s] for s in history.signals}, windows.truth(), backtest.scale(windows)
     report = {}
     for name in ("model", "last-day", "seasonal-naive", "persistence"):

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from forecaster import series
-from forecaster.model import Architecture, Model, ModelError, write_artifact
-from forecaster.network import ANCHORS, SeriesNetwork
+from forecaster.model import MODELS, Architecture, Model, ModelError, write_artifact
+from forecaster.network import ANCHORS, SeriesNetwork, sparsemax
 from forecaster.series import CONTEXT, SeriesEncoding
 
 LEVELS = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
@@ -69,7 +69,7 @@ def test_forecasts_scale_with_the_series(model):
 
 
 def test_quantiles_rise_and_stay_inside_the_bounds(model):
-    values, done = ask(model, noise() * 4)
+    values, done = ask(model, noise() * 2)
     assert done.all() and values.shape == (3, 2, 96, 3)
     assert (np.diff(values, axis=-1) >= 0).all() and values[:, 0].max() <= 100 and values.min() >= 0
 
@@ -119,6 +119,54 @@ def test_views_read_the_same_minute_of_the_hour_and_the_same_time_of_day():
     daily = (np.arange(CONTEXT) % 288).astype(np.float32)[None]
     seen = series.views(daily, np.array(LEVELS, np.float32), 96)
     assert (seen["days"][0, 0] == np.arange(96)[:, None]).all()
+
+
+def test_what_followed_moments_like_the_present_is_a_view_of_jobs_with_any_period():
+    """Every 250 minutes: no hour, no day."""
+    values = np.where(np.arange(CONTEXT + 96) % 50 < 7, np.arange(CONTEXT + 96) % 50 + 3, 1).astype(np.float32)
+    past, future = values[None, :CONTEXT], values[CONTEXT:]
+    seen, near = series.analogs(past, past, np.array(LEVELS, np.float32), 96)
+    assert seen.shape == (1, series.ANALOGS, 96, len(LEVELS))
+    assert (seen[0, 0] == future[:, None]).all() and near[0, 0] == 0
+    strange, far = series.analogs(noise(1)[:, 0], noise(1)[:, 0], np.array(LEVELS, np.float32), 96)
+    assert 0.3 < far[0, 0] < far[0, 1] < 1 and np.ptp(strange[0, 0], -1).min() > 0
+
+
+def test_analogs_read_nothing_that_has_not_happened_yet():
+    """What follows a moment ends before now: the newest moment that can be alike is a horizon ago."""
+    rising = np.arange(CONTEXT, dtype=np.float32)[None]
+    seen, _ = series.analogs(rising, rising, np.array([0, 0.5, 1], np.float32), 96)
+    assert seen.max() == CONTEXT - 1
+
+
+def test_sparse_weights_are_the_nearest_ones_that_sum_to_one():
+    found = sparsemax(torch.tensor([[1.0, 0.8, 0.1], [0.2, 0.2, 0.2], [0.0, 5.0, 0.0]]), 1)
+    expected = torch.tensor([[0.6, 0.4, 0.0], [1 / 3, 1 / 3, 1 / 3], [0.0, 1.0, 0.0]])
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    assert sparsemax(torch.tensor([[1.0, float("nan")], [2.0, 0.0]]), 1)[1].tolist() == [1, 0]
+    x = torch.randn(4, 17, 3, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    weights = sparsemax(x, 1)
+    torch.testing.assert_close(weights.sum(1), torch.ones(4, 3))
+    (weights[0, :, 0] * torch.arange(17.0)).sum().backward()
+    assert (weights == 0).any() and x.grad[0, :, 0].abs().sum() > 0 and x.grad[1].abs().sum() == 0
+
+
+def test_a_burst_of_days_ago_leaves_an_idle_machine_exactly_idle():
+    """Of the model that ships: views that remember the burst get no weight at all."""
+    window = np.full((1, 5, CONTEXT), 0.25, np.float32)
+    window[..., 700:705] = 40
+    values, done = Model.load(MODELS / "servers", "cpu").forecast(window, NOW, ("host",), ("generic",))
+    assert done.all() and (values == 0.25).all()
+
+
+def test_what_was_measured_above_a_bound_can_be_forecast_again(model):
+    """Processors of virtual machines are recorded at 105 % of what was provisioned; others stay inside the bound."""
+    window = noise(2)
+    window[:, 0] = window[:, 0] / 50 + 104
+    window[1, 0] -= 5
+    values, _ = ask(model, window)
+    assert 104 < values[0, 0].max() <= window[0, 0].max() and values[1, 0].max() <= 100
+    assert values[1, 0].max() > 99
 
 
 def test_the_network_learns_through_the_served_pass(weights):

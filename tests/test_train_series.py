@@ -36,6 +36,7 @@ def trained(recording, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("forecaster.training_cli.EXAMPLES", 1024)
         patch.setattr("forecaster.train_series.KEPT_DAYS", 15)
+        patch.setattr("forecaster.train_series.EVALUATED", 8)
         arguments = ["train", "--config.file", "node_exporter", "--data", str(recording), "--output", str(folder)]
         assert main([*arguments, "--epochs", "1", "--batches", "4", "--rows", "16", "--device", "cpu"]) == 0
     return folder
@@ -76,10 +77,20 @@ def test_targets_that_were_not_observed_do_not_count_in_a_rows_loss():
 
 
 def test_an_idle_rows_error_counts_like_a_busy_ones():
-    base = objective(torch.tensor([1e-3, 1.0]), torch.tensor([1e-2, 10.0]), torch.tensor([0.0, 0.0]))
-    idle = objective(torch.tensor([5e-4, 1.0]), torch.tensor([1e-2, 10.0]), torch.tensor([0.0, 0.0]))
-    busy = objective(torch.tensor([1e-3, 0.5]), torch.tensor([1e-2, 10.0]), torch.tensor([0.0, 0.0]))
+    def told(idle, busy):
+        return objective(torch.tensor([idle, busy]), torch.tensor([1e-2, 10.0]), torch.zeros(2), torch.tensor([1e9, 1e9]))
+
+    base, idle, busy = told(1e-3, 1.0), told(5e-4, 1.0), told(1e-3, 0.5)
     assert float(base - idle) == pytest.approx(float(base - busy), rel=0.01) and idle < base
+
+
+def test_a_large_hosts_error_counts_by_its_size_too():
+    def told(small, large):
+        loss, error = torch.tensor([small, large]), torch.tensor([1e-2, 10.0])
+        return objective(loss, error, torch.tensor([0.1, 100.0]), torch.tensor([20.0, 20.0]))
+
+    base = told(1e-3, 1.0)
+    assert base - told(1e-3, 0.5) > 1.01 * (base - told(5e-4, 1.0))
 
 
 def test_bands_half_as_wide_as_they_should_be_are_doubled():

@@ -48,6 +48,11 @@ def add_command(commands, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--per-server", type=int, default=8, help="windows of each server (default: %(default)d)")
     parser.add_argument("--seed", type=int, default=90001, help="seed of simulation and windows (default: %(default)d)")
     parser.add_argument("--windows", type=Path, metavar="FILE", help="int array (N, 2): server index, origin step (.npy)")
+    parser.add_argument(
+        "--kept-out",
+        action="store_true",
+        help="with --data: only servers and days that the first model kept out of its training",
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the first model's forecasts (.npz)")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write all figures (.json)")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="write fan charts, reliability, loss by horizon (.png)")
@@ -84,7 +89,11 @@ def run(arguments: argparse.Namespace) -> int:
         histories = backtest_data.read(arguments, config, progress)
         signals = select(histories[0], config.signals, str(arguments.data or "the source"))
         forecasters = [backtest.Forecaster(name, signals, source, config.risk) for name, source in loaded]
-        parts = [backtest_data.cut(arguments, config, history) for history in histories]
+        first = None
+        if arguments.kept_out:
+            name, source = loaded[0]
+            histories[0], first = backtest_data.kept_out(histories[0], name, getattr(source, "facts", None))
+        parts = [backtest_data.cut(arguments, config, history, first) for history in histories]
         truth = np.concatenate([part.truth() for part in parts])
         _check_space(arguments, 4 * truth.size * len(scoring.LEVELS))
         scale = np.concatenate([backtest.scale(part) for part in parts])
@@ -133,12 +142,12 @@ def _against_the_oracle(arguments: argparse.Namespace, config, loaded: list) -> 
             f"--oracle needs --days above {limit.WARM_DAYS + 1:g}, --rollouts from 10 and --origins from 1; found "
             f"{arguments.days:g}, {arguments.rollouts} and {arguments.origins}"
         )
-    cuts, best, _ = limit.gather(
+    cuts, best, chances = limit.gather(
         config, arguments.fleet_file, arguments.seed, arguments.fleets, arguments.days, arguments.origins,
         arguments.rollouts, SIMULATED_END, progress("rolling out"),
     )
     forecasters = [backtest.Forecaster(name, config.signals, source, config.risk) for name, source in loaded]
-    report = limit.compare(forecasters, cuts, best)
+    report = limit.compare(forecasters, cuts, best, chances, config)
     print(limit.table(report, len(best)))
     if arguments.report:
         _write(arguments.report, lambda file: file.write(backtest_table.to_json(report).encode()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,6 +30,8 @@ def check(arguments: argparse.Namespace) -> None:
         raise DatasetError("--data and --source are two sources of history; expected one: leave one out")
     if arguments.windows and not arguments.data:
         raise DatasetError("--windows names servers and steps of a file; expected --data with it")
+    if arguments.kept_out and (not arguments.data or arguments.windows):
+        raise DatasetError("--kept-out draws windows of a recording that a model was trained on; expected --data, and no --windows")
     if arguments.source == "scrape":
         raise DatasetError("--source scrape keeps three hours, too few to look back on; use --source prometheus")
     if arguments.source and not (arguments.start and arguments.end):
@@ -79,11 +81,28 @@ def _simulated(arguments: argparse.Namespace, config: ForecasterConfig, progress
     return out
 
 
-def cut(arguments: argparse.Namespace, config: ForecasterConfig, history: History) -> backtest.Windows:
-    """The windows of --windows, else drawn at random; raises DatasetError."""
+def cut(
+    arguments: argparse.Namespace, config: ForecasterConfig, history: History, first: float | None = None
+) -> backtest.Windows:
+    """The windows of --windows, else drawn at random, not before the instant ``first``; raises DatasetError."""
     if arguments.windows is None:
-        return backtest.draw(history, config.step, arguments.per_server, arguments.seed)
+        return backtest.draw(history, config.step, arguments.per_server, arguments.seed, first)
     return backtest.at_origins(history, config.step, _pairs(arguments.windows))
+
+
+def kept_out(history: History, model: str, facts: Mapping[str, object] | None) -> tuple[History, float]:
+    """The servers of a recording that a model kept out of its training, and from which instant on it kept out all; facts as in
+    its artifact, None of a yardstick. Raises DatasetError."""
+    servers, since = (facts or {}).get("kept_out_servers"), (facts or {}).get("kept_out_from")
+    if not servers or not since:
+        raise DatasetError(f"--kept-out: {model} does not say what it kept out; expected first a model trained with --data")
+    missing = sorted(set(servers) - set(history.servers))
+    if missing:
+        raise DatasetError(
+            f"--kept-out: the recording lacks {len(missing)} of the {len(servers)} servers {model} kept out, such as "
+            f"{missing[0]}; expected the recording it was trained on"
+        )
+    return history.of_servers(np.array([history.servers.index(name) for name in servers])), instant("kept_out_from", since)
 
 
 def _pairs(path: Path) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +22,13 @@ STRANGER = "never-seen-{}"
 def gather(
     config: ForecasterConfig, fleet_file: Path | None, seed: int, fleets: int, days: float, origins: int, rollouts: int,
     end: float, progress: Callable,
-) -> tuple[list[Windows], np.ndarray, np.ndarray]:
-    """(windows of every fleet, the oracle's quantiles (N, C, 96, 3), its chances of a crossing within 30 minutes (N,)) at
-    ``origins`` instants of each fleet, for all its servers."""
+) -> tuple[list[Windows], np.ndarray, dict[str, np.ndarray]]:
+    """(windows of every fleet, the oracle's quantiles (N, C, 96, 3), its chances of a crossing (N,) by span) at ``origins``
+    instants of each fleet, for all its servers."""
     from exporter.profiles import METRICS, load_fleet
 
-    columns = {role: METRICS.index(name) for role, name in config.risk.roles if role in SEVERE}
-    cuts, best, chances = [], [], []
+    columns = _columns(config, METRICS)
+    cuts, best, chances = [], [], {label: [] for label in scoring.SPANS}
     for i in progress(range(fleets)):
         start = end - days * DAY - i * 41 * DAY
         fleet = scheduled(load_fleet(fleet_file).model_copy(update={"seed": seed + i}), start, days, SCENARIO_DAYS, seed + i)
@@ -37,20 +37,36 @@ def gather(
         for instant in oracle.origins(start, days, origins, WARM_DAYS, seed + i):
             futures = oracle.rollouts(fleet, instant, rollouts, SCENARIO_DAYS, seed + i)
             best.append(oracle.quantiles(futures))
-            chances.append(oracle.chances(futures, columns, SEVERE, scoring.SPANS["30m"]))
+            for label, steps in scoring.SPANS.items():
+                chances[label].append(oracle.chances(futures, columns, SEVERE, steps))
             now = round((instant - start) / history.resolution)
             place += [(server, now) for server in range(len(history.servers))]
         cuts.append(Windows(history, np.array(place, np.int64), stride))
-    return cuts, np.concatenate(best), np.concatenate(chances)
+    return cuts, np.concatenate(best), {label: np.concatenate(part) for label, part in chances.items()}
 
 
-def compare(forecasters: Sequence[Forecaster], cuts: Sequence[Windows], best: np.ndarray) -> dict[str, dict]:
-    """Figures of the oracle and of every forecaster; models also with short encoders and as strangers' forecasts."""
+def _columns(config: ForecasterConfig, signals: Sequence[str]) -> dict[str, int]:
+    return {role: list(signals).index(name) for role, name in config.risk.roles if role in SEVERE}
+
+
+def compare(
+    forecasters: Sequence[Forecaster], cuts: Sequence[Windows], best: np.ndarray, chances: Mapping[str, np.ndarray],
+    config: ForecasterConfig,
+) -> dict[str, dict]:
+    """Figures of the oracle and of every forecaster; models also with short encoders and as strangers' forecasts, and where
+    they are calibrated the figures of their chances of an incident."""
     truth = np.concatenate([cut.truth() for cut in cuts])
     signals = list(cuts[0].history.signals)
-    out = {"oracle": scoring.figures(best, truth, None, signals)}
+    columns = _columns(config, signals)
+    came = {label: np.isfinite(scoring.crossing(truth, columns, SEVERE, steps)) for label, steps in scoring.SPANS.items()}
+
+    def judged(said: Mapping[str, np.ndarray]) -> dict[str, dict]:
+        return {label: scoring.probability_figures(said[label], came[label]) for label in said}
+
+    out = {"oracle": scoring.figures(best, truth, None, signals) | {"chances": judged(chances)}}
     for forecaster in forecasters:
         found = scoring.figures(_run(forecaster, cuts), truth, None, signals)
+        found["chances"] = judged(forecaster.chances)
         found["ratio"] = ratios(found, out["oracle"])
         if forecaster.is_model:
             found["encoder"] = {
@@ -103,6 +119,12 @@ def table(report: dict[str, dict], windows: int) -> str:
             lines.append(f"  {steps + ' steps':14}{short['30m']:8.3f}{short['8h']:8.3f}")
         if "stranger" in row:
             lines.append(f"  {'stranger/known':14}{row['stranger']['30m']:8.3f}{row['stranger']['8h']:8.3f}")
+    lines += ["", "chance of an incident   base rate   Brier   skill   AUROC   calibration error"]
+    for name, row in report.items():
+        for label, of in row.get("chances", {}).items():
+            lines.append(
+                f"{name + ', ' + label:24}{of['base_rate']:9.4f}{of['brier']:8.4f}{of['skill']:8.3f}{of['auroc']:8.3f}{of['ece']:20.4f}"
+            )
     return "\n".join(lines)
 
 

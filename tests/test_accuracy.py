@@ -49,9 +49,9 @@ def _fleet() -> dict[str, float]:
 
 def _oracle() -> dict[str, float]:
     config = load_config("fleet")
-    cuts, best, _ = limit.gather(config, None, SEED, 2, 3.0, 3, 60, SIMULATED_END, lambda items: items)
+    cuts, best, chances = limit.gather(config, None, SEED, 2, 3.0, 3, 60, SIMULATED_END, lambda items: items)
     forecaster = backtest.Forecaster("default", config.signals, Model.load(MODELS / "default", "cpu"))
-    ratio = limit.compare([forecaster], cuts, best)["default"]["ratio"]
+    ratio = limit.compare([forecaster], cuts, best, chances, config)["default"]["ratio"]
     return {f"oracle_ratio_{label}": value for label, value in ratio.items()}
 
 

@@ -31,7 +31,7 @@ def saved(folder, **changes):
 def arguments(**given) -> Namespace:
     return Namespace(**{"data": None, "source": None, "start": None, "end": None, "windows": None, "days": 9.0, "fleets": 3,
                         "per_server": 8, "seed": 1, "fleet_file": None, "config_file": "fleet", "oracle": False,
-                        "out": None, "plots": None} | given)
+                        "out": None, "plots": None, "kept_out": False} | given)
 
 
 def quiet(label: str):
@@ -124,6 +124,8 @@ def test_a_windows_file_that_is_none_is_refused(tmp_path):
     [
         ({"data": "x.npz", "source": "prometheus"}, "--data and --source are two sources"),
         ({"windows": "w.npy"}, "expected --data with it"),
+        ({"kept_out": True}, "--kept-out draws windows of a recording"),
+        ({"kept_out": True, "data": "x.npz", "windows": "w.npy"}, "and no --windows"),
         ({"source": "scrape"}, "--source scrape keeps three hours"),
         ({"source": "prometheus", "start": "1"}, "needs --start and --end"),
         ({"end": "1"}, "expected --source prometheus with them"),
@@ -138,6 +140,30 @@ def test_a_windows_file_that_is_none_is_refused(tmp_path):
 def test_flags_that_make_no_sense_together_or_alone_are_refused(given, message):
     with pytest.raises(DatasetError, match=message):
         backtest_data.check(arguments(**given))
+
+
+def test_what_a_model_kept_out_is_its_servers_from_an_instant_on(tmp_path):
+    history = histories.from_file(saved(tmp_path))
+    facts = {"kept_out_servers": ["a"], "kept_out_from": "2026-03-02T00:25:00Z"}
+    kept, first = backtest_data.kept_out(history, "mine", facts)
+    assert kept.servers == ("a",) and first == START + 1500
+    np.testing.assert_array_equal(kept.values[:, 0], history.values[:, 1])
+    long = histories.from_file(saved(tmp_path, values=np.ones((2, 3 * 288, 2), np.float16)))
+    late = backtest_data.cut(arguments(per_server=20), load_config("fleet"), long, START + 2 * 86400)
+    assert late.instants().min() >= START + 2 * 86400
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        (None, "mine does not say what it kept out"),
+        ({"kept_out_servers": ["a"]}, "expected first a model trained with --data"),
+        ({"kept_out_servers": ["a", "z"], "kept_out_from": "1"}, "lacks 1 of the 2 servers mine kept out, such as z"),
+    ],
+)
+def test_a_model_that_kept_nothing_out_of_this_recording_is_refused(tmp_path, facts, message):
+    with pytest.raises(DatasetError, match=message):
+        backtest_data.kept_out(histories.from_file(saved(tmp_path)), "mine", facts)
 
 
 def test_times_are_read_as_rfc_3339_or_unix_seconds():

@@ -137,7 +137,7 @@ def instant(flag: str, text: str) -> float:
 def described(arguments: argparse.Namespace) -> str:
     """The data in a few words."""
     if arguments.data:
-        return str(arguments.data)
+        return arguments.data.name + ", what the first model kept out" * arguments.kept_out
     if arguments.source:
         return f"prometheus, {arguments.start} to {arguments.end}"
     return f"simulator, {arguments.fleets} x {arguments.days:g} days, seed {arguments.seed}"

@@ -37,7 +37,7 @@ ANALOGS = 2
 VIEWS = len(FLAT) + len(PHASES) + len(AROUND) + 1 + ANALOGS
 HABITS, OTHER_STATICS = 11, 9
 SHOWN = 8  # views among the known inputs
-ROWS = 1024  # at once: bounds memory
+ROWS = 128  # at once: bounds memory, and their views stay in a processor's cache
 ANALOG_ROWS = 16  # at once: what fits a processor's cache
 
 

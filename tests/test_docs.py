@@ -3,9 +3,11 @@
 import json
 import re
 
+import numpy as np
 import pytest
 import yaml
 
+from forecaster.limit import CORE
 from serving import __version__
 from stack.layout import ROOT
 from tests.documents import DOCUMENTS, anchors, by_name, sentences
@@ -34,6 +36,52 @@ def test_the_accuracy_is_that_of_the_models_report():
                  f"is {REPORT['cpu_accuracy_30m']} at 30 minutes",
                  f"and {REPORT['cpu_accuracy_8h']} at 8 hours"):
         assert said in sentences("Accuracy"), said
+
+
+MEASURED = {path.stem: json.loads(path.read_text()) for path in (ROOT / "docs/accuracy").glob("*.json")}
+
+
+def test_the_distance_from_the_limit_is_that_of_the_last_measurement():
+    """docs/accuracy holds the reports of `make accuracy`; the README's tables are theirs."""
+    report = MEASURED["oracle"]
+    expected = {}
+    for name in ("oracle", "default", "heuristic", "persistence", "seasonal-naive"):
+        row = report[name]
+        ratio, cpu = row.get("ratio", {"30m": 1, "8h": 1}), row["signals"]["cpu_pct"]
+        inside = [f"{np.mean([row['signals'][c][f'coverage80_{span}'] for c in CORE]):.3f}" for span in ("30m", "8h")]
+        right = [f"{x:.1f}" if (x := cpu[f"accuracy_{span}"]) > 0 else "below 0" for span in ("30m", "8h")]
+        figures = ("1", "1") if name == "oracle" else (f"{ratio['30m']:.3f}", f"{ratio['8h']:.3f}")
+        expected[name] = (*figures, *inside, *right)
+    for steps, ratio in report["default"]["encoder"].items():
+        expected[f"default, {steps} steps of history"] = (f"{ratio['30m']:.3f}", f"{ratio['8h']:.3f}", *"––––")
+    assert by_name("Against the limit") == expected
+    assert f"{report['default']['windows']:,} windows" in sentences("Against the limit")
+
+
+def test_the_figures_of_incidents_are_those_of_the_last_measurement():
+    figures = ("base_rate", "brier", "skill", "auroc", "ece")
+    chances = {f"{name}, {label.replace('m', ' min').replace('8h', '8 h')}": row for name in ("oracle", "default")
+               for label, row in MEASURED["oracle"][name]["chances"].items()}
+    assert by_name("Chances of incidents") == {
+        name: tuple(f"{row[f]:.{3 if f in ('skill', 'auroc') else 4}f}" for f in figures) for name, row in chances.items()}
+    expected = {}
+    for name in ("default", "heuristic"):
+        for priority, title in (("P1", "P1"), ("P2", "P2 or worse")):
+            row = MEASURED["fleet"]["models"][name]["incidents"][f"{priority}_30m"]
+            expected[f"{name}, {title}"] = (str(row["alarms"]), str(row["incidents"]), f"{row['precision']:.3f}",
+                                            f"{row['recall']:.3f}", f"{row['lead_minutes']:.0f}")
+    assert by_name("Priorities against incidents") == expected
+
+
+def test_the_figures_of_real_servers_are_those_of_the_last_measurement():
+    models = MEASURED["servers"]["models"]
+    assert by_name("Real servers") == {
+        name: (f"{row['wql_mean']:.3f}", f"{row['sql_geo']:.4f}", f"{row['inside80']:.3f}",
+               f"{row['cpu_wql_30m']:.3f}", f"{row['cpu_wql_8h']:.3f}") for name, row in models.items()}
+    mine, other = models["servers"], models["last-day"]
+    below = [f"{100 * (1 - mine[figure] / other[figure]):.0f} %" for figure in ("wql_mean", "sql_geo")]
+    assert f"That is {below[0]} and {below[1]} below the better yardstick" in sentences("Real servers")
+    assert f"{MEASURED['servers']['windows']:,} windows" in sentences("Real servers")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

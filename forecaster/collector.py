@@ -11,7 +11,7 @@ Letters: S servers, C signals, H horizon steps.
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -20,7 +20,7 @@ import numpy as np
 from forecaster.result import PERCENTILES, Board, Result
 from forecaster.risk import COMPONENTS, mean_known
 from forecaster.self_metrics import SELF_METRICS
-from serving.exposition import Prepared, render_family, series_prefixes
+from serving.exposition import Page, Prepared, family_header, series_prefixes
 
 _PRIORITIES = ("P1", "P2", "P3")
 _HEALTH = ("healthy", "warning", "critical")
@@ -82,12 +82,10 @@ def _proven(result: Result, layout: Layout, figure: str) -> np.ndarray:
     return getattr(result.proof, figure).ravel()
 
 
-def _is(values: Iterable[str], names: tuple[str, ...]) -> np.ndarray:
+def _is(values: Sequence[str | None], names: tuple[str, ...]) -> np.ndarray:
     """float64 (values, names): 1 where the value is the name, else 0; NaN where it is none of them."""
-    rows = np.array([[value == name for name in names] for value in values], dtype=np.float64)
-    rows = rows.reshape(-1, len(names))
-    rows[~rows.any(axis=1)] = np.nan
-    return rows
+    rows = np.array(values, object)[:, None] == np.array(names, object)
+    return np.where(rows.any(axis=1, keepdims=True), rows, np.nan)
 
 
 FAMILIES = (
@@ -188,7 +186,7 @@ class ForecastCollector:
         self._clock = clock
         self._lock = threading.Lock()
         self._layout: Layout | None = None
-        self._prefixes: dict[str, list[str]] = {}
+        self._pages: dict[bool, Page] = {}  # by whether their families outlive the forecast
         self._rendered: tuple[tuple[Result, Prepared, Prepared], ...] = ()  # the next one and the shown one
 
     def prepare(self, result: Result) -> int:
@@ -219,30 +217,36 @@ class ForecastCollector:
             layout = Layout(tuple(zip(result.servers, result.profiles, strict=True)), result.signals,
                             self._horizons, self._windows, tuple(result.risk.probability))
             if layout != self._layout:
-                self._prefixes.clear()
+                self._pages = {outlives: Page(self._series(layout, outlives)) for outlives in (True, False)}
                 self._layout = layout
-            parts: dict[bool, list[str]] = {True: [], False: []}
-            for family in FAMILIES:
-                parts[family.outlives] += self._family(family, result, layout)
-            texts = tuple(Prepared("".join(parts[outlives]).encode()) for outlives in (True, False))
+            texts = tuple(Prepared(page.render([*_numbers(result, layout, outlives)])) for outlives, page in self._pages.items())
             self._rendered = ((result, *texts), *self._rendered[:1])
             return texts
 
-    def _family(self, family: Family, result: Result, layout: Layout) -> Iterable[str]:
-        """The text of a family, one piece per signal where it has them."""
-        for position, signal in enumerate(result.signals if "<signal>" in family.name else ("",)):
-            name = family.name.replace("<signal>", signal)
-            if name not in self._prefixes:
-                more = tuple(family.more(layout))
-                rows = [(*server, *row) for server in (layout.servers if family.per_server else _ONE)
-                        for row in more]
-                self._prefixes[name] = series_prefixes(name, family.labels, rows)
-            values = np.asarray(family.values(result, layout, position))
-            if not family.outlives:
-                values = _shown(values, result.live, family.per_server)
+    def _series(self, layout: Layout, outlives: bool) -> Iterator[tuple[str, list[str]]]:
+        """(header, prefixes) of each family, once per signal where it has them; _numbers has their values."""
+        for family, _, signal in _each(layout, outlives):
+            name, more = family.name.replace("<signal>", signal), tuple(family.more(layout))
+            rows = [(*server, *row) for server in (layout.servers if family.per_server else _ONE) for row in more]
             title, unit = self._described.get(signal, (signal, "its own unit"))
-            help_text = family.help.format(title=title, unit=unit)
-            yield render_family(name, help_text, self._prefixes[name], values)
+            header = family_header(name, family.help.format(title=title, unit=unit))
+            yield header, series_prefixes(name, family.labels, rows)
+
+
+def _each(layout: Layout, outlives: bool) -> Iterator[tuple[Family, int, str]]:
+    """(family, signal's position, signal) in the page's order; position 0 and no name for what is of no signal."""
+    for family in FAMILIES:
+        if family.outlives == outlives:
+            for position, signal in enumerate(layout.signals if "<signal>" in family.name else ("",)):
+                yield family, position, signal
+
+
+def _numbers(result: Result, layout: Layout, outlives: bool) -> Iterator[np.ndarray]:
+    """The values of each family of _series."""
+    live = result.live
+    for family, position, _ in _each(layout, outlives):
+        values = np.asarray(family.values(result, layout, position))
+        yield values if outlives else _shown(values, live, family.per_server)
 
 
 def _shown(values: np.ndarray, live: np.ndarray, per_server: bool) -> np.ndarray:

@@ -19,12 +19,11 @@ from tests.benchmarks.measure import Line
 FEW, SOME, MANY = 20, 500, 1000
 CYCLES = 25
 REFRESH = 15.0
+HEADERS = {"Content-Type": "application/x-www-form-urlencoded", "Accept-Encoding": "identity"}
 
 
 class Bare:
     """The least a client can do: every query on a connection of its own, all sent before the first answer is read."""
-
-    HEADERS = {"Content-Type": "application/x-www-form-urlencoded", "Accept-Encoding": "identity"}
 
     def __init__(self, url: str, queries: list[str]):
         self._queries = queries
@@ -34,7 +33,7 @@ class Bare:
         """The answers' bodies."""
         for connection, query in zip(self._connections, self._queries, strict=True):
             form = urlencode({"query": query, "time": f"{now:.3f}"})
-            connection.request("POST", "/api/v1/query", form, self.HEADERS)
+            connection.request("POST", "/api/v1/query", form, HEADERS)
         return [connection.getresponse().read() for connection in self._connections]
 
     def close(self) -> None:

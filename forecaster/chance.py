@@ -140,18 +140,28 @@ def exceedances(
 
 
 def _above(values: np.ndarray, levels: np.ndarray, limit: float) -> np.ndarray:
-    """(S, H): 1 - F(limit) of quantile functions (S, H, Q)."""
-    values = np.ascontiguousarray(np.moveaxis(values, -1, 0), np.float64)  # (Q, S, H): sums over Q run along memory
+    """(S, H): 1 - F(limit) of quantile functions (S, H, Q).
+
+    Mostly the limit is beyond the outermost quantile: only the other steps are looked into.
+    """
+    top = np.ascontiguousarray(np.moveaxis(values[..., -2:], -1, 0), np.float64)  # (2, S, H)
+    over = np.maximum(limit - top[1], 0)
+    with np.errstate(invalid="ignore"):  # NaN is put right below
+        chance = (1 - levels[-1]) * np.exp(-over / _fade(top, levels[-2:]))
+    others = ~(top[1] <= limit)
+    chance[others] = _within(values[others].T.astype(np.float64), levels, limit)
+    return chance
+
+
+def _within(values: np.ndarray, levels: np.ndarray, limit: float) -> np.ndarray:
+    """(N,): the same of quantile functions (Q, N) that do not all lie below the limit; NaN where one is no number."""
     below = (values <= limit).sum(0)  # how many quantiles do not exceed the limit
-    left, right = np.clip(below - 1, 0, len(levels) - 2), np.clip(below, 1, len(levels) - 1)
+    left, right = np.maximum(below - 1, 0), below
     x0, x1 = (np.take_along_axis(values, at[None], 0)[0] for at in (left, right))
     share = np.where(x1 > x0, (limit - x0) / np.where(x1 > x0, x1 - x0, 1), 1.0)
     inside = levels[left] + np.clip(share, 0, 1) * (levels[right] - levels[left])
-    over, under = np.maximum(limit - values[-1], 0), np.maximum(values[0] - limit, 0)
-    tail = (1 - levels[-1]) * np.exp(-over / _fade(values[-2:], levels[-2:]))
-    head = levels[0] * np.exp(-under / _fade(values[1::-1], 1 - levels[1::-1]))
-    chance = np.where(below == len(levels), tail, np.where(below == 0, 1 - head, 1 - inside))
-    return np.where(np.isfinite(values).all(0), chance, np.nan)
+    head = levels[0] * np.exp(-np.maximum(values[0] - limit, 0) / _fade(values[1::-1], 1 - levels[1::-1]))
+    return np.where(np.isfinite(values).all(0), np.where(below == 0, 1 - head, 1 - inside), np.nan)
 
 
 def _fade(outer: np.ndarray, levels: np.ndarray) -> np.ndarray:

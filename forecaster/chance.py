@@ -135,26 +135,27 @@ def exceedances(
     quantiles (S, C, H, Q) rising along Q at ``levels``; NaN where nothing is forecast.
     """
     roles = [role for role in severe if role in columns]
-    parts = [_above(quantiles[:, columns[role]], np.array(levels), severe[role]) for role in roles]
-    return np.stack(parts, 1) if parts else np.empty((len(quantiles), 0, quantiles.shape[2]))
+    chosen = quantiles[:, [columns[role] for role in roles]]
+    return _above(chosen, np.array(levels), np.array([[severe[role]] for role in roles], np.float64).reshape(-1, 1))
 
 
-def _above(values: np.ndarray, levels: np.ndarray, limit: float) -> np.ndarray:
-    """(S, H): 1 - F(limit) of quantile functions (S, H, Q).
+def _above(values: np.ndarray, levels: np.ndarray, limit: np.ndarray) -> np.ndarray:
+    """(S, R, H): 1 - F(limit) of quantile functions (S, R, H, Q), limits (R, 1).
 
     Mostly the limit is beyond the outermost quantile: only the other steps are looked into.
     """
-    top = np.ascontiguousarray(np.moveaxis(values[..., -2:], -1, 0), np.float64)  # (2, S, H)
-    over = np.maximum(limit - top[1], 0)
+    top = np.ascontiguousarray(np.moveaxis(values[..., -2:], -1, 0), np.float64)  # (2, S, R, H)
     with np.errstate(invalid="ignore"):  # NaN is put right below
-        chance = (1 - levels[-1]) * np.exp(-over / _fade(top, levels[-2:]))
+        chance = (1 - levels[-1]) * np.exp(-np.maximum(limit - top[1], 0) / _fade(top, levels[-2:]))
     others = ~(top[1] <= limit)
-    chance[others] = _within(values[others].T.astype(np.float64), levels, limit)
+    if others.any():
+        limits = np.broadcast_to(limit, others.shape)[others]
+        chance[others] = _within(values[others].T.astype(np.float64), levels, limits)
     return chance
 
 
-def _within(values: np.ndarray, levels: np.ndarray, limit: float) -> np.ndarray:
-    """(N,): the same of quantile functions (Q, N) that do not all lie below the limit; NaN where one is no number."""
+def _within(values: np.ndarray, levels: np.ndarray, limit: np.ndarray) -> np.ndarray:
+    """(N,): the same of quantile functions (Q, N) that do not all lie below the limits (N,); NaN where one is no number."""
     below = (values <= limit).sum(0)  # how many quantiles do not exceed the limit
     left, right = np.maximum(below - 1, 0), below
     x0, x1 = (np.take_along_axis(values, at[None], 0)[0] for at in (left, right))

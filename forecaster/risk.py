@@ -272,22 +272,23 @@ def _named(names: Sequence[str], index: np.ndarray) -> tuple[str | None, ...]:
 def _probability(values: np.ndarray, columns: Mapping[str, int], incident: Incident) -> np.ndarray:
     """float64 (S,): the window's weights summed over roles, at most 1; values (S, C, window's steps, 3)."""
     total, known = np.zeros(len(values)), np.zeros(len(values), bool)
-    for role, column in columns.items():
+    peaks = largest(values[:, [*columns.values()], :, _P50:], axis=2)  # (S, roles, 2)
+    for role, (p50, p90) in zip(columns, peaks.transpose(1, 2, 0), strict=True):
         levels = incident.overrides.get(role, incident)
-        p50, p90 = largest(values[:, column, :, _P50:]).T
-        crossed = [(p50 > level.p50) | (p90 > level.p90) for level in (levels.severe, levels.moderate)]
-        total += np.select(crossed, [levels.severe.weight, levels.moderate.weight], 0.0)
+        severe, moderate = ((p50 > level.p50) | (p90 > level.p90) for level in (levels.severe, levels.moderate))
+        total += np.where(severe, levels.severe.weight, np.where(moderate, levels.moderate.weight, 0.0))
         known |= ~np.isnan(p50) & ~np.isnan(p90)
     # rounding takes back what adding decimal weights in binary costs, so that thresholds stay exact
     return np.where(known, np.minimum(1.0, total.round(12)), np.nan)
 
 
-def largest(values: np.ndarray) -> np.ndarray:
-    """(S, n) of (S, steps, n), NaN left out: halves laid over each other are several times as fast as fmax.reduce."""
-    while (steps := values.shape[1]) > 1:
+def largest(values: np.ndarray, axis: int) -> np.ndarray:
+    """The largest along an axis, NaN left out: halves laid over each other are several times as fast as fmax.reduce."""
+    values = np.moveaxis(values, axis, 0)
+    while (steps := len(values)) > 1:
         half = (steps + 1) // 2
-        values = np.fmax(values[:, :half], values[:, steps - half :])
-    return values[:, 0]
+        values = np.fmax(values[:half], values[steps - half :])
+    return values[0]
 
 
 def mean_known(chances: np.ndarray) -> float:

@@ -135,23 +135,34 @@ def exceedances(
     quantiles (S, C, H, Q) rising along Q at ``levels``; NaN where nothing is forecast.
     """
     roles = [role for role in severe if role in columns]
-    parts = [_above(quantiles[:, columns[role]], np.array(levels), severe[role]) for role in roles]
-    return np.stack(parts, 1) if parts else np.empty((len(quantiles), 0, quantiles.shape[2]))
+    chosen = quantiles[:, [columns[role] for role in roles]]
+    return _above(chosen, np.array(levels), np.array([[severe[role]] for role in roles], np.float64).reshape(-1, 1))
 
 
-def _above(values: np.ndarray, levels: np.ndarray, limit: float) -> np.ndarray:
-    """(S, H): 1 - F(limit) of quantile functions (S, H, Q)."""
-    values = np.ascontiguousarray(np.moveaxis(values, -1, 0), np.float64)  # (Q, S, H): sums over Q run along memory
+def _above(values: np.ndarray, levels: np.ndarray, limit: np.ndarray) -> np.ndarray:
+    """(S, R, H): 1 - F(limit) of quantile functions (S, R, H, Q), limits (R, 1).
+
+    Mostly the limit is beyond the outermost quantile: only the other steps are looked into.
+    """
+    top = np.ascontiguousarray(np.moveaxis(values[..., -2:], -1, 0), np.float64)  # (2, S, R, H)
+    with np.errstate(invalid="ignore"):  # NaN is put right below
+        chance = (1 - levels[-1]) * np.exp(-np.maximum(limit - top[1], 0) / _fade(top, levels[-2:]))
+    others = ~(top[1] <= limit)
+    if others.any():
+        limits = np.broadcast_to(limit, others.shape)[others]
+        chance[others] = _within(values[others].T.astype(np.float64), levels, limits)
+    return chance
+
+
+def _within(values: np.ndarray, levels: np.ndarray, limit: np.ndarray) -> np.ndarray:
+    """(N,): the same of quantile functions (Q, N) that do not all lie below the limits (N,); NaN where one is no number."""
     below = (values <= limit).sum(0)  # how many quantiles do not exceed the limit
-    left, right = np.clip(below - 1, 0, len(levels) - 2), np.clip(below, 1, len(levels) - 1)
+    left, right = np.maximum(below - 1, 0), below
     x0, x1 = (np.take_along_axis(values, at[None], 0)[0] for at in (left, right))
     share = np.where(x1 > x0, (limit - x0) / np.where(x1 > x0, x1 - x0, 1), 1.0)
     inside = levels[left] + np.clip(share, 0, 1) * (levels[right] - levels[left])
-    over, under = np.maximum(limit - values[-1], 0), np.maximum(values[0] - limit, 0)
-    tail = (1 - levels[-1]) * np.exp(-over / _fade(values[-2:], levels[-2:]))
-    head = levels[0] * np.exp(-under / _fade(values[1::-1], 1 - levels[1::-1]))
-    chance = np.where(below == len(levels), tail, np.where(below == 0, 1 - head, 1 - inside))
-    return np.where(np.isfinite(values).all(0), chance, np.nan)
+    head = levels[0] * np.exp(-np.maximum(values[0] - limit, 0) / _fade(values[1::-1], 1 - levels[1::-1]))
+    return np.where(np.isfinite(values).all(0), np.where(below == 0, 1 - head, 1 - inside), np.nan)
 
 
 def _fade(outer: np.ndarray, levels: np.ndarray) -> np.ndarray:

@@ -11,16 +11,16 @@ Letters: S servers, C signals, H horizon steps.
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 
 from forecaster.result import PERCENTILES, Board, Result
-from forecaster.risk import COMPONENTS, mean_known
+from forecaster.risk import COMPONENTS, largest, mean_known
 from forecaster.self_metrics import SELF_METRICS
-from serving.exposition import Prepared, render_family, series_prefixes
+from serving.exposition import Page, Prepared, family_header, series_prefixes
 
 _PRIORITIES = ("P1", "P2", "P3")
 _HEALTH = ("healthy", "warning", "critical")
@@ -45,7 +45,7 @@ class Family:
     """One gauge family, or one per signal where the name holds <signal>.
 
     `more` gives the label values after those of the server (or the only ones, for the fleet), `values` their
-    numbers: (S, rows of `more`) per server, (rows of `more`,) for the fleet; the last argument is the signal.
+    numbers: (S, rows of `more`) per server, (rows of `more`,) for the fleet, (C, S, rows of `more`) of signals.
     """
 
     name: str
@@ -53,26 +53,31 @@ class Family:
     unit: str
     help: str
     more: Callable[[Layout], Iterable[tuple[str, ...]]]
-    values: Callable[[Result, Layout, int], np.ndarray]
+    values: Callable[[Result, Layout], np.ndarray]
     outlives: bool = False  # shown of stale servers too, and after the time-to-live
 
     @property
     def per_server(self) -> bool:
         return self.labels[:2] == _SERVER
 
+    def names(self, layout: Layout) -> list[tuple[str, str]]:
+        """(name, signal) of each family it stands for; no signal where it is of none."""
+        if "<signal>" not in self.name:
+            return [(self.name, "")]
+        return [(self.name.replace("<signal>", signal), signal) for signal in layout.signals]
 
-def _worst(result: Result, layout: Layout, signal: int) -> np.ndarray:
-    """float32 (S, 3 * windows): the largest value of each percentile in each window, NaN steps left out."""
-    windows = [_largest(result.forecast[:, signal, :steps]) for _, steps in layout.windows]
-    return np.stack(windows, axis=2).reshape(len(result.servers), len(PERCENTILES) * len(windows))
+
+def _at_horizons(result: Result, layout: Layout) -> np.ndarray:
+    """float32 (C, S, 3 * horizons): each percentile at each horizon."""
+    at = result.forecast[:, :, [steps - 1 for _, steps in layout.horizons]]
+    return at.transpose(1, 0, 3, 2).reshape(len(layout.signals), len(result.servers), len(PERCENTILES) * len(layout.horizons))
 
 
-def _largest(values: np.ndarray) -> np.ndarray:
-    """(S, 3) of (S, steps, 3), NaN left out: halves laid over each other are several times as fast as fmax.reduce."""
-    while (steps := values.shape[1]) > 1:
-        half = (steps + 1) // 2
-        values = np.fmax(values[:, :half], values[:, steps - half :])
-    return values[:, 0]
+def _worst(result: Result, layout: Layout) -> np.ndarray:
+    """float32 (C, S, 3 * windows): the largest value of each percentile in each window, NaN steps left out."""
+    windows = [largest(result.forecast[:, :, :steps], axis=2) for _, steps in layout.windows]  # (S, C, 3)
+    at = np.stack(windows, axis=3).transpose(1, 0, 2, 3)
+    return at.reshape(len(layout.signals), len(result.servers), len(PERCENTILES) * len(windows))
 
 
 def _proven(result: Result, layout: Layout, figure: str) -> np.ndarray:
@@ -82,89 +87,86 @@ def _proven(result: Result, layout: Layout, figure: str) -> np.ndarray:
     return getattr(result.proof, figure).ravel()
 
 
-def _is(values: Iterable[str], names: tuple[str, ...]) -> np.ndarray:
+def _is(values: Sequence[str | None], names: tuple[str, ...]) -> np.ndarray:
     """float64 (values, names): 1 where the value is the name, else 0; NaN where it is none of them."""
-    rows = np.array([[value == name for name in names] for value in values], dtype=np.float64)
-    rows = rows.reshape(-1, len(names))
-    rows[~rows.any(axis=1)] = np.nan
-    return rows
+    rows = np.array(values, object)[:, None] == np.array(names, object)
+    return np.where(rows.any(axis=1, keepdims=True), rows, np.nan)
 
 
 FAMILIES = (
     Family("forecast_<signal>", (*_SERVER, "percentile", "horizon"), "signal",
            "Forecast of {title} at the horizon, in {unit}.",
            lambda at: ((p, label) for p in PERCENTILES for label, _ in at.horizons),
-           lambda of, at, c: of.forecast[:, c][:, [steps - 1 for _, steps in at.horizons]]
-           .transpose(0, 2, 1).reshape(len(of.servers), len(PERCENTILES) * len(at.horizons))),
+           _at_horizons),
     Family("forecast_<signal>_max", (*_SERVER, "percentile", "window"), "signal",
            "Largest forecast of {title} inside the window, in {unit}.",
            lambda at: ((p, label) for p in PERCENTILES for label, _ in at.windows), _worst),
     Family("observed_<signal>", _SERVER, "signal",
            "Value of {title} the forecast started from, in {unit}.",
-           lambda at: _ONE, lambda of, at, c: of.observed[:, c, None]),
+           lambda at: _ONE, lambda of, at: of.observed.T[..., None]),
     Family("forecast_risk_score", _SERVER, "points",
            "Risk of the next 30 minutes by the p90 forecasts, 0 to 100.",
-           lambda at: _ONE, lambda of, at, _: of.risk.score[:, None]),
+           lambda at: _ONE, lambda of, at: of.risk.score[:, None]),
     Family("forecast_risk_points", (*_SERVER, "component"), "points",
            "What the risk score is made of.",
-           lambda at: ((component,) for component in COMPONENTS), lambda of, at, _: of.risk.points),
+           lambda at: ((component,) for component in COMPONENTS), lambda of, at: of.risk.points),
     Family("forecast_priority", (*_SERVER, "priority"), "0 or 1",
            "1 for the priority the risk score gives the server, 0 for the others.",
            lambda at: ((priority,) for priority in _PRIORITIES),
-           lambda of, at, _: _is(of.risk.priority, _PRIORITIES)),
+           lambda of, at: _is(of.risk.priority, _PRIORITIES)),
     Family("forecast_incident_probability", (*_SERVER, "window"), "ratio",
            "How much the forecast speaks for an incident inside the window, 0 to 1, by risk.method.",
            lambda at: ((window,) for window in at.incident),
-           lambda of, at, _: np.stack([of.risk.probability[window] for window in at.incident], axis=1)),
+           lambda of, at: np.stack([of.risk.probability[window] for window in at.incident], axis=1)),
     Family("forecast_fleet_incident_probability", ("window",), "ratio",
            "Mean of the servers' incident probabilities, 0 to 1.",
            lambda at: ((window,) for window in at.incident),
-           lambda of, at, _: np.array([of.risk.fleet_probability[window] for window in at.incident])),
+           lambda of, at: np.array([of.risk.fleet_probability[window] for window in at.incident])),
     Family("forecast_severe_probability", (*_SERVER, "window"), "ratio",
            "Calibrated chance that the server crosses a severe threshold inside the window.",
            lambda at: ((window,) for window in at.incident),
-           lambda of, at, _: np.stack([of.risk.severe[window] for window in at.incident], axis=1)),
+           lambda of, at: np.stack([of.risk.severe[window] for window in at.incident], axis=1)),
     Family("forecast_fleet_severe_share", ("window",), "ratio",
            "Expected share of servers that cross a severe threshold inside the window.",
            lambda at: ((window,) for window in at.incident),
-           lambda of, at, _: np.array([mean_known(of.risk.severe[window]) for window in at.incident])),
+           lambda of, at: np.array([mean_known(of.risk.severe[window]) for window in at.incident])),
     Family("forecast_fleet_severe_any_probability", ("window",), "ratio",
            "Calibrated chance that at least one server crosses a severe threshold inside the window.",
            lambda at: ((window,) for window in at.incident),
-           lambda of, at, _: np.array([of.risk.severe_any[window] for window in at.incident])),
+           lambda of, at: np.array([of.risk.severe_any[window] for window in at.incident])),
     Family("forecast_fleet_health", ("state",), "0 or 1",
            "1 for the health the 30 minute incident probability gives the fleet, 0 for the others.",
-           lambda at: ((state,) for state in _HEALTH), lambda of, at, _: _is([of.risk.health], _HEALTH)),
+           lambda at: ((state,) for state in _HEALTH), lambda of, at: _is([of.risk.health], _HEALTH)),
     Family("forecast_fleet_servers", (), "servers", "Servers that are forecast: those not stale.",
-           lambda at: _ONE, lambda of, at, _: np.array([of.live.sum()])),
+           lambda at: _ONE, lambda of, at: np.array([of.live.sum()])),
     Family("forecast_fleet_high_risk_servers", (), "servers", "Servers of priority P1.",
-           lambda at: _ONE, lambda of, at, _: np.array([of.risk.high_risk])),
+           lambda at: _ONE, lambda of, at: np.array([of.risk.high_risk])),
     Family("forecast_live_coverage_ratio", ("signal", "horizon"), "ratio",
            "Share of recent outcomes between p10 and p90 of the forecasts made for them.",
-           lambda at: product(at.signals, (label for label, _ in at.horizons)), lambda of, at, _: _proven(of, at, "coverage")),
+           lambda at: product(at.signals, (label for label, _ in at.horizons)), lambda of, at: _proven(of, at, "coverage")),
     Family("forecast_live_loss_ratio", ("signal", "horizon"), "ratio",
            "Pinball loss of recent forecasts over that of the trend heuristic; below 1 is better than it.",
-           lambda at: product(at.signals, (label for label, _ in at.horizons)), lambda of, at, _: _proven(of, at, "loss")),
+           lambda at: product(at.signals, (label for label, _ in at.horizons)), lambda of, at: _proven(of, at, "loss")),
     Family("forecast_live_outcomes", ("signal", "horizon"), "outcomes",
            "Outcomes inside live.window that forecasts were held against.",
-           lambda at: product(at.signals, (label for label, _ in at.horizons)), lambda of, at, _: _proven(of, at, "outcomes")),
+           lambda at: product(at.signals, (label for label, _ in at.horizons)), lambda of, at: _proven(of, at, "outcomes")),
     Family("forecast_live_widening_ratio", ("signal", "horizon"), "ratio",
            "Factor on the model's half-bands because outcomes fell outside too often; 1 where they are untouched.",
-           lambda at: product(at.signals, (label for label, _ in at.horizons)), lambda of, at, _: _proven(of, at, "widening")),
+           lambda at: product(at.signals, (label for label, _ in at.horizons)), lambda of, at: _proven(of, at, "widening")),
     Family("forecast_method", (*_SERVER, "method"), "0 or 1",
            "1 for what makes the server's forecast, the model or the trend heuristic.",
-           lambda at: ((method,) for method in _METHODS), lambda of, at, _: _is(of.method, _METHODS)),
+           lambda at: ((method,) for method in _METHODS), lambda of, at: _is(of.method, _METHODS)),
     Family("forecast_warmup_samples", _SERVER, "samples", "History of the server, in samples of the configured interval.",
-           lambda at: _ONE, lambda of, at, _: of.samples[:, None], outlives=True),
+           lambda at: _ONE, lambda of, at: of.samples[:, None], outlives=True),
     Family("forecast_warmup_required_samples", _SERVER, "samples",
            "Samples from which on the server is forecast by the model.",
-           lambda at: _ONE, lambda of, at, _: np.full((len(of.servers), 1), of.required), outlives=True),
+           lambda at: _ONE, lambda of, at: np.full((len(of.servers), 1), of.required), outlives=True),
     Family("forecast_last_seen_timestamp_seconds", _SERVER, "Unix seconds",
            "Time of the server's newest sample.",
-           lambda at: _ONE, lambda of, at, _: of.last_seen[:, None], outlives=True),
+           lambda at: _ONE, lambda of, at: of.last_seen[:, None], outlives=True),
     Family("forecast_server_stale", _SERVER, "0 or 1",
            "1 where the server was not seen for too long to be forecast.",
-           lambda at: _ONE, lambda of, at, _: of.stale[:, None], outlives=True),
+           lambda at: _ONE, lambda of, at: of.stale[:, None], outlives=True),
 )
 
 # (name, labels, unit, help) of everything on /metrics
@@ -188,7 +190,7 @@ class ForecastCollector:
         self._clock = clock
         self._lock = threading.Lock()
         self._layout: Layout | None = None
-        self._prefixes: dict[str, list[str]] = {}
+        self._pages: dict[bool, Page] = {}  # by whether their families outlive the forecast
         self._rendered: tuple[tuple[Result, Prepared, Prepared], ...] = ()  # the next one and the shown one
 
     def prepare(self, result: Result) -> int:
@@ -219,30 +221,34 @@ class ForecastCollector:
             layout = Layout(tuple(zip(result.servers, result.profiles, strict=True)), result.signals,
                             self._horizons, self._windows, tuple(result.risk.probability))
             if layout != self._layout:
-                self._prefixes.clear()
+                self._pages = {outlives: Page(self._series(layout, outlives)) for outlives in (True, False)}
                 self._layout = layout
-            parts: dict[bool, list[str]] = {True: [], False: []}
-            for family in FAMILIES:
-                parts[family.outlives] += self._family(family, result, layout)
-            texts = tuple(Prepared("".join(parts[outlives]).encode()) for outlives in (True, False))
+            texts = tuple(Prepared(page.render([*_numbers(result, layout, outlives)])) for outlives, page in self._pages.items())
             self._rendered = ((result, *texts), *self._rendered[:1])
             return texts
 
-    def _family(self, family: Family, result: Result, layout: Layout) -> Iterable[str]:
-        """The text of a family, one piece per signal where it has them."""
-        for position, signal in enumerate(result.signals if "<signal>" in family.name else ("",)):
-            name = family.name.replace("<signal>", signal)
-            if name not in self._prefixes:
-                more = tuple(family.more(layout))
-                rows = [(*server, *row) for server in (layout.servers if family.per_server else _ONE)
-                        for row in more]
-                self._prefixes[name] = series_prefixes(name, family.labels, rows)
-            values = np.asarray(family.values(result, layout, position))
-            if not family.outlives:
-                values = _shown(values, result.live, family.per_server)
-            title, unit = self._described.get(signal, (signal, "its own unit"))
-            help_text = family.help.format(title=title, unit=unit)
-            yield render_family(name, help_text, self._prefixes[name], values)
+    def _series(self, layout: Layout, outlives: bool) -> Iterator[tuple[str, list[str]]]:
+        """(header, prefixes) of each family, once per signal where it has them; _numbers has their values."""
+        for family in _families(outlives):
+            more = tuple(family.more(layout))
+            rows = [(*server, *row) for server in (layout.servers if family.per_server else _ONE) for row in more]
+            for name, signal in family.names(layout):
+                title, unit = self._described.get(signal, (signal, "its own unit"))
+                header = family_header(name, family.help.format(title=title, unit=unit))
+                yield header, series_prefixes(name, family.labels, rows)
+
+
+def _families(outlives: bool) -> list[Family]:
+    return [family for family in FAMILIES if family.outlives == outlives]
+
+
+def _numbers(result: Result, layout: Layout, outlives: bool) -> Iterator[np.ndarray]:
+    """The values of each family of _series."""
+    for family in _families(outlives):
+        values = np.asarray(family.values(result, layout))
+        if not outlives:
+            values = _shown(values, result.live, family.per_server)
+        yield from values if "<signal>" in family.name else (values,)
 
 
 def _shown(values: np.ndarray, live: np.ndarray, per_server: bool) -> np.ndarray:

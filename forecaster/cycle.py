@@ -21,7 +21,7 @@ from forecaster.config import ForecasterConfig
 from forecaster.features import MOTION_SHARE
 from forecaster.model import Model
 from forecaster.past import Past
-from forecaster.proof import Record
+from forecaster.proof import Proof, Record
 from forecaster.push import Push, PushError
 from forecaster.readings import NoData, Reading, Source, SourceError
 from forecaster.result import PERCENTILES, Board, Result
@@ -174,16 +174,10 @@ class Cycle:
             last_seen = window.last_seen
             stale = ~(now - last_seen <= config.stale_after)
             observed, trend = window.latest(now), heuristic.trend(encoder)
-            forecast = np.full((*encoder.shape[:2], HORIZON_STEPS, len(PERCENTILES)), np.nan, np.float32)
-        by_model = self._by_model(forecast, encoder, now, ~stale & (samples >= config.warmup.samples))
+        forecast, by_model = self._by_model(encoder, now, ~stale & (samples >= config.warmup.samples))
         with self._stage("risk"):
             self._by_trend(forecast, encoder, ~stale, by_model)
-            proof = None
-            if self.record is not None:
-                base = np.full((*encoder.shape[:2], len(config.horizons), len(PERCENTILES)), np.nan, np.float32)
-                base[~stale] = heuristic.forecast(encoder[~stale], config.signals, tuple(config.horizons.values()))
-                bounds = [(signal.min, signal.max) for signal in config.signals.values()]
-                proof = self.record.step_over(now, window.servers, observed, forecast, base, by_model, bounds)
+            proof = self._proof(now, observed, forecast, encoder, ~stale, by_model)
             assessed = risk.assess(forecast, tuple(config.signals), config.risk, *self._chances(by_model))
             return Result(
                 issued=now,
@@ -265,15 +259,16 @@ class Cycle:
             return None
         return self.window.encoder(now - back)
 
-    def _by_model(self, forecast: np.ndarray, encoder: np.ndarray, now: float, warm: np.ndarray) -> np.ndarray:
-        """Puts in the model's forecasts; bool (S,) where it has one.
+    def _by_model(self, encoder: np.ndarray, now: float, warm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The model's forecasts: float32 (S, C, H, 3), NaN where it has none, and bool (S,) where it has one.
 
-        forecast: float32 (S, C, H, 3), changed in place. A model that fails leaves it all to the trend, and is shown.
+        A model that fails leaves it all to the trend, and is shown.
         """
+        nothing = np.full((*encoder.shape[:2], HORIZON_STEPS, len(PERCENTILES)), np.nan, np.float32)
         done = np.zeros(len(warm), bool)
         rows = np.flatnonzero(warm)
         if self._model is None or not rows.size:
-            return done
+            return nothing, done
         servers, profiles = self.window.servers, self.window.profiles
         try:
             with self._stage("model"):
@@ -284,20 +279,36 @@ class Cycle:
                 elif (earlier := self._earlier(now)) is not None:
                     earlier = earlier[rows][:, self._columns]
                 self._quantiles, finished = self._model.quantiles(known[rows][:, self._columns], now, *names, earlier)
+                published = self._model.published(self._quantiles)
         except StageError as error:
             log.error("the trend heuristic stands in: stage %s", error)
-            return done
-        forecast[np.ix_(rows[finished], self._columns)] = self._model.published(self._quantiles)[finished]
-        self._quantiles = self._quantiles[finished]
+            return nothing, done
         done[rows[finished]] = True
-        return done
+        if done.all() and self._columns == list(range(encoder.shape[1])):  # the usual case: 30 MB less to copy for 1,000 servers
+            return published, done
+        nothing[np.ix_(rows[finished], self._columns)] = published[finished]
+        self._quantiles = self._quantiles[finished]
+        return nothing, done
 
     def _by_trend(self, forecast: np.ndarray, encoder: np.ndarray, live: np.ndarray, by_model: np.ndarray) -> None:
         """Puts in the trend's forecasts of live servers wherever the model has none: servers, or signals it does not know."""
         whole = len(self._columns) == len(self._config.signals)
         rows = np.flatnonzero(live & ~by_model if whole else live)
-        drawn = heuristic.forecast(encoder[rows], self._config.signals)
-        forecast[rows] = np.where(np.isnan(forecast[rows]), drawn, forecast[rows])
+        if rows.size:
+            drawn = heuristic.forecast(encoder[rows], self._config.signals)
+            forecast[rows] = np.where(np.isnan(forecast[rows]), drawn, forecast[rows])
+
+    def _proof(self, now: float, observed: np.ndarray, forecast: np.ndarray, encoder: np.ndarray, live: np.ndarray,
+               by_model: np.ndarray) -> Proof | None:
+        """Steps the record over, which may widen the model's bands in ``forecast``; the trend is drawn only when it is kept."""
+        if self.record is None:
+            return None
+        config, base = self._config, None
+        if self.record.due(now):
+            base = np.full((*encoder.shape[:2], len(config.horizons), len(PERCENTILES)), np.nan, np.float32)
+            base[live] = heuristic.forecast(encoder[live], config.signals, tuple(config.horizons.values()))
+        bounds = [(signal.min, signal.max) for signal in config.signals.values()]
+        return self.record.step_over(now, self.window.servers, observed, forecast, base, by_model, bounds)
 
     def _chances(self, by_model: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, float]]:
         """The calibrated chances of an incident, as risk.assess takes them."""

@@ -138,6 +138,8 @@ def usable(window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     A step is usable when every signal has a value there, its own or one at most CARRY_STEPS older.
     """
+    if np.isfinite(window).all():  # the usual case
+        return window.astype(np.float32), np.full(len(window), window.shape[-1], np.int64)
     steps = np.arange(window.shape[-1])
     last = np.maximum.accumulate(np.where(np.isfinite(window), steps, -1), -1)
     bridged = np.take_along_axis(window, np.maximum(last, 0), -1)

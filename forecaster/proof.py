@@ -68,6 +68,7 @@ class Record:
         self._sums: OrderedDict[int, np.ndarray] = OrderedDict()  # step -> (C, K, sums and bins)
         self._wide = np.zeros(self._shape[:2], bool)
         self._factors = np.ones(self._shape[:2])
+        self._proof: Proof | None = None  # of the sums and factors as they are
 
     def step_over(
         self,
@@ -75,19 +76,20 @@ class Record:
         servers: Sequence[str],
         observed: np.ndarray,
         forecast: np.ndarray,
-        heuristic: np.ndarray,
+        heuristic: np.ndarray | None,
         by_model: np.ndarray,
         bounds: Sequence[tuple[float | None, float | None]],
     ) -> Proof:
         """Scores what was forecast for now, widens the model's bands in ``forecast`` (S, C, H, 3) in place where they proved
         too narrow, and keeps them for when their time comes: scoring and keeping once per step, widening always.
 
-        observed (S, C); heuristic (S, C, K, 3); by_model bool (S,), the rows that count; bounds of each signal.
+        observed (S, C); heuristic (S, C, K, 3), read only where a step is due; by_model bool (S,), the rows that count;
+        bounds of each signal.
         """
         at, due = [steps - 1 for steps in self.steps], self.due(now)
         if due:
             self.observe(now, servers, observed)
-        raw = forecast[by_model][:, :, at]
+            raw = forecast[by_model][:, :, at]
         factors = self.factors(forecast.shape[2]) if self.correction else None
         if factors is not None:
             low, high = (np.array([np.nan if b is None else b for b in side], float) for side in zip(*bounds, strict=True))
@@ -180,6 +182,7 @@ class Record:
 
     def _decide(self) -> None:
         """Which bands are widened from now on, and how much."""
+        self._proof = None
         total = self._total()
         enough = self._enough(total)
         raw = total[..., COVERED_RAW] / np.maximum(total[..., COUNTED], 1)
@@ -196,16 +199,18 @@ class Record:
         return np.stack([np.interp(place, np.log(self.steps), row) for row in self._factors]).astype(np.float32)
 
     def proof(self) -> Proof:
-        """What has been shown so far."""
-        total = self._total()
-        shown, count = self._enough(total), np.maximum(total[..., COUNTED], 1)
-        better = np.where(total[..., LOSS_HEURISTIC] > 0, total[..., LOSS_HEURISTIC], np.nan)
-        return Proof(
-            coverage=np.where(shown, total[..., COVERED] / count, np.nan),
-            loss=np.where(shown, total[..., LOSS] / better, np.nan),
-            outcomes=total[..., COUNTED],
-            widening=self._factors.copy() if self.correction else np.ones_like(self._factors),
-        )
+        """What has been shown so far; summed up once per step, for between steps nothing is scored."""
+        if self._proof is None:
+            total = self._total()
+            shown, count = self._enough(total), np.maximum(total[..., COUNTED], 1)
+            better = np.where(total[..., LOSS_HEURISTIC] > 0, total[..., LOSS_HEURISTIC], np.nan)
+            self._proof = Proof(
+                coverage=np.where(shown, total[..., COVERED] / count, np.nan),
+                loss=np.where(shown, total[..., LOSS] / better, np.nan),
+                outcomes=total[..., COUNTED],
+                widening=self._factors.copy() if self.correction else np.ones_like(self._factors),
+            )
+        return self._proof
 
     # -- what survives a restart ----------------------------------------------------------------------------------------
 

@@ -63,17 +63,15 @@ class Push:
 
     def _post(self, text: bytes, timeout: float) -> None:
         try:
-            response, body = fetch(
-                self._session, "POST", self._url, timeout, _MAX_ANSWER,
-                data=gzip.compress(text, 1, mtime=0), headers={"Content-Encoding": "gzip"},
-            )
+            answer = fetch(self._session, "POST", self._url, timeout, _MAX_ANSWER, gzip.compress(text, 1, mtime=0),
+                           {"Content-Encoding": "gzip"})
         except (OSError, ValueError) as error:
             raise PushError(f"{self._url}: {error}; check push.url and its credentials") from error
-        if response.status_code == 404:
+        if answer.status == 404:
             raise PushError(f"{self._url}: HTTP 404; expected VictoriaMetrics' import API. Prometheus has none, and samples from "
                             "the future would block its scrapes: use remote read with it")
-        if response.status_code >= 300:
-            raise PushError(f"{self._url}: HTTP {response.status_code}: {body[:200].decode('utf-8', 'replace').strip()}")
+        if answer.status >= 300:
+            raise PushError(f"{self._url}: HTTP {answer.status}: {answer.body[:200].decode('utf-8', 'replace').strip()}")
 
 
 def lines(result: Result, servers: np.ndarray) -> tuple[bytes, int]:

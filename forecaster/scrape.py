@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import requests
 
+from forecaster.crew import Crew
 from forecaster.pages import bootstrap_readings, page_reading
 from forecaster.readings import (
     Labels,
@@ -35,7 +36,7 @@ from forecaster.readings import (
     numbers32,
 )
 from forecaster.shard import WHOLE, Shard
-from forecaster.transport import fetch, gather, http_session
+from forecaster.transport import fetch, http_session
 from forecaster.window import Window
 
 _WORKERS = 16
@@ -93,6 +94,7 @@ class ScrapeSource:
                               span=retention + step, sample_interval=scrape_interval,
                               origin=_origin(targets, self._metrics, self._labels, shard))
         self._session = session or http_session(retries=0)  # the next round is the next attempt
+        self._crew = Crew(_WORKERS)
         self._clock, self._timeout = clock, min(timeout or scrape_interval, scrape_interval)
         self._max_body, self._max_servers = max_body, max_servers
         self._targets = [_Target(url) for url in dict.fromkeys(targets)]
@@ -116,13 +118,14 @@ class ScrapeSource:
         if self._thread is not None:
             self._thread.join(0.5)
             self._thread = None
+        self._crew.close()
         self._session.close()
 
     def scrape(self) -> None:
         """One round: every target at once, one reading into the window. Failures are counted, not raised."""
         instant = self._clock()
         calls = [partial(self._page, target.url, instant) for target in self._targets]
-        answers = gather(calls, self._timeout, _WORKERS)
+        answers = self._crew.gather(calls, self._timeout)
         with self._lock:
             for target, answer in zip(self._targets, answers, strict=True):
                 reading = self._noted(target, answer, instant)
@@ -139,11 +142,10 @@ class ScrapeSource:
             self._stop.wait(due - time.monotonic())
 
     def _page(self, url: str, instant: float) -> Reading:
-        response, body = fetch(self._session, "GET", url, self._timeout, self._max_body, headers=_ACCEPT)
-        if response.status_code != 200:
-            raise SourceRefused(f"HTTP {response.status_code}, expected 200 and a page of metrics",
-                                response.status_code)
-        page = page_reading(body, instant, self._metrics, self._window.signals, self._labels)
+        answer = fetch(self._session, "GET", url, self._timeout, self._max_body, headers=_ACCEPT)
+        if answer.status != 200:
+            raise SourceRefused(f"HTTP {answer.status}, expected 200 and a page of metrics", answer.status)
+        page = page_reading(answer.body, instant, self._metrics, self._window.signals, self._labels)
         reading = self._shard.share(page)
         if len(reading.servers) > self._max_servers:
             raise SourceNonsense(f"{len(reading.servers)} servers, allowed are {self._max_servers}: raise "

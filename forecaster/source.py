@@ -3,6 +3,7 @@
 The types that every source speaks live in `readings`; they can be imported from here as well.
 """
 
+import ipaddress
 import logging
 import re
 import time
@@ -11,12 +12,14 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import chain
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import numpy as np
 import orjson
 import requests
 
+from forecaster.crew import Crew
+from forecaster.naming import Named, Roster
 from forecaster.readings import (
     Labels,
     NoData,
@@ -33,7 +36,7 @@ from forecaster.readings import (
     numbers32,
 )
 from forecaster.shard import WHOLE, Shard
-from forecaster.transport import fetch, gather, http_session
+from forecaster.transport import AT_ONCE, Address, Answer, http_session
 
 __all__ = ["NoData", "PrometheusSource", "Reading", "Readings", "Source", "SourceError", "SourceNonsense",
            "SourceRefused", "SourceUnreachable", "http_session", "render"]
@@ -41,11 +44,13 @@ __all__ = ["NoData", "PrometheusSource", "Reading", "Readings", "Source", "Sourc
 log = logging.getLogger(__name__)
 
 MAX_POINTS = 11_000  # per series and request; Prometheus refuses more
-_WORKERS = 8  # queries at once; Prometheus runs 20 by default and has other users
 _MAX_BYTES = 1 << 28
+_FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+_UNPACKED = {"Accept-Encoding": "identity"}
 _RANGE_PATIENCE = 3  # a range query reads hours where an instant query reads one step
 _GRID_ERROR = 0.002  # s; timestamps come with three decimals
 _MAX_WARNINGS = 10  # shown for a signal
+_PLAIN = 200  # series: a shorter answer takes Prometheus longer to compress than a network to carry
 _FIRST_GUESS = 1000  # series a signal may have, before the first answer has told
 
 
@@ -80,43 +85,32 @@ class PrometheusSource:
         self._shard, self._parameters = shard, dict(parameters or {})
         self._queries = {name: shard.fill(render(signal.query, step)) for name, signal in named(signals).items()}
         self._session, self._timeout, self._clock = session or http_session(), timeout, clock
+        self._crew, self._addresses = Crew(AT_ONCE), {}
+        self._near = _on_this_machine(parts.hostname)
         self._max_servers, self._max_samples = max_servers, max_samples
         self._series = dict.fromkeys(self._queries, 0)
         self._warnings: dict[str, list[str]] = {name: [] for name in self._queries}
         self._ambiguous: dict[str, list[str]] = {name: [] for name in self._queries}
+        self._names: dict[str, Named | None] = dict.fromkeys(self._queries)
+        self._roster: Roster | None = None
         self._last_success: float | None = None
         self._last_error: str | None = None
 
     def latest(self, instant: float) -> Reading:
         """One instant query per signal; a signal without series is a column of NaN."""
-        profiles: dict[str, str] = {}
-        columns = []
+        signals, numbers = [], []
         with self._recorded():
-            for name, series in self._ask("query", "vector", self._timeout, time=f"{instant:.3f}"):
-                found: dict[str, tuple[dict, float]] = {}
-                doubled: dict[str, SourceNonsense] = {}
-                for labels, value in series:
-                    server = self._labels.server_of(self._what(name), labels)
-                    if server in found:
-                        first, value = found[server][0], np.nan
-                        doubled.setdefault(server, self._labels.ambiguous(self._what(name), server, first, labels))
-                    found[server] = labels, value
-                    if profile := self._labels.profile_of(labels):
-                        profiles.setdefault(server, profile)
-                if doubled and len(doubled) == len(found):
-                    raise next(iter(doubled.values()))
-                self._ambiguous[name] = _told(doubled)
-                columns.append(found)
-            servers = tuple(sorted(set().union(*columns)))
-            if not servers and not any(self._series.values()):  # else they are other shards'
+            for name, labels, values in self._ask("query", "vector", self._timeout, time=f"{instant:.3f}"):
+                signals.append(self._named(name, labels))
+                numbers.append(numbers32(values))
+            if self._roster is None or not self._roster.holds(signals):
+                self._roster = Roster.of(signals, self._labels)
+            roster = self._roster
+            if not roster.servers and not any(self._series.values()):  # else they are other shards'
                 raise NoData(f"Prometheus at {self._url} has no series at {instant:.3f} for any of "
                              f"{', '.join(self._queries)}: check that it scrapes the fleet and the metric "
                              "names in the queries")
-        row = {server: number for number, server in enumerate(servers)}
-        values = np.full((len(servers), len(columns)), np.nan, np.float32)
-        for c, found in enumerate(columns):
-            values[[row[server] for server in found], c] = numbers32([value for _, value in found.values()])
-        return Reading(instant, servers, self._labels.profiles(servers, profiles), values)
+        return Reading(instant, roster.servers, roster.profiles, roster.values(numbers))
 
     def range(self, start: float, end: float, step: float) -> Readings:
         """Range queries in pieces; NaN where there was nothing, no servers if there was nothing at all."""
@@ -128,8 +122,8 @@ class PrometheusSource:
                 piece = instants[done:done + max(1, min(MAX_POINTS, self._max_samples // max(1, widest)))]
                 answers = self._ask("query_range", "matrix", self._timeout * _RANGE_PATIENCE,
                                     start=f"{piece[0]:.3f}", end=f"{piece[-1]:.3f}", step=f"{step:.3f}")
-                for c, (name, series) in enumerate(answers):
-                    for labels, samples in series:
+                for c, (name, series, found) in enumerate(answers):
+                    for labels, samples in zip(series, found, strict=True):
                         places, values = self._placed(name, samples, piece, step)
                         server = self._labels.server_of(self._what(name), labels)
                         parts.append((server, c, labels, places + done, values))
@@ -146,9 +140,20 @@ class PrometheusSource:
 
     def close(self) -> None:
         """Closes the connections."""
+        self._crew.close()
         self._session.close()
 
     # -- inside -------------------------------------------------------------------------------------
+
+    def _named(self, name: str, labels: list[dict]) -> Named:
+        """Whose the series with these label sets are; SourceNonsense where no server has a single one."""
+        named = self._names[name]
+        if named is None or named.labels != labels:
+            named = Named.of(labels, self._labels, self._what(name))
+        if named.doubled and not named.places:
+            raise next(iter(named.doubled.values()))
+        self._names[name], self._ambiguous[name] = named, _told(named.doubled)
+        return named
 
     @contextmanager
     def _recorded(self) -> Iterator[None]:
@@ -160,58 +165,78 @@ class PrometheusSource:
         self._last_success, self._last_error = self._clock(), None
 
     def _ask(self, path: str, kind: str, timeout: float,
-             **form: str) -> Iterator[tuple[str, list[tuple[dict, Any]]]]:
-        """Each signal's series as (labels, value or samples): asked at once, parsed one by one for memory."""
+             **form: str) -> Iterator[tuple[str, list[dict], list[Any]]]:
+        """Each signal's name, its series' labels, their values or samples: asked at once, parsed one by one for memory."""
         form["timeout"] = f"{timeout * 900:.0f}ms"  # a little less than ours, so that Prometheus can say why
-        calls = [partial(fetch, self._session, "POST", f"{self._url}/api/v1/{path}", timeout, _MAX_BYTES,
-                         data={**self._parameters, "query": query, **form}) for query in self._queries.values()]
-        answers = gather(calls, timeout * -(-len(calls) // _WORKERS), _WORKERS)
+        bodies = [urlencode({**self._parameters, "query": query, **form}) for query in self._queries.values()]
+        deadline = timeout * -(-len(bodies) // AT_ONCE)
+        try:
+            address = self._address(path)
+            if kind == "vector":
+                headers = [_FORM | _UNPACKED if self._near or series <= _PLAIN else _FORM for series in self._series.values()]
+                answers = address.fetch_all(self._crew, bodies, headers, timeout, _MAX_BYTES, deadline)
+            else:  # long answers come in side by side
+                calls = [partial(address.fetch, timeout, _MAX_BYTES, body, _FORM) for body in bodies]
+                answers = self._crew.gather(calls, deadline)
+        except OSError as error:
+            raise self._unreachable(next(iter(self._queries)), error) from error
         for name, answer in zip(self._queries, answers, strict=True):
             if isinstance(answer, OSError):
-                raise SourceUnreachable(f"{self._what(name)}: {answer}; check that Prometheus runs, and the "
-                                        "source's address and credentials") from answer
+                raise self._unreachable(name, answer) from answer
             if isinstance(answer, ValueError):
                 raise SourceNonsense(f"{self._what(name)}: {answer}") from answer
             if isinstance(answer, Exception):
                 raise answer
-            yield name, self._parsed(name, kind, *answer)
+            yield name, *self._parsed(name, kind, answer)
 
-    def _parsed(self, name: str, kind: str, response: requests.Response,
-                body: bytes) -> list[tuple[dict, Any]]:
-        what, opening = self._what(name), body[:200].decode("utf-8", "replace").strip()
+    def _address(self, path: str) -> Address:
+        """Where queries of this kind go, with the login of this moment; OSError where there can be none."""
+        if path not in self._addresses:
+            self._addresses[path] = Address(self._session, "POST", f"{self._url}/api/v1/{path}")
+        self._addresses[path].renew()
+        return self._addresses[path]
+
+    def _unreachable(self, name: str, error: OSError) -> SourceUnreachable:
+        return SourceUnreachable(f"{self._what(name)}: {error}; check that Prometheus runs, and the source's address and "
+                                 "credentials")
+
+    def _parsed(self, name: str, kind: str, answer: Answer) -> tuple[list[dict], list[Any]]:
+        what, opening = self._what(name), answer.body[:200].decode("utf-8", "replace").strip()
         try:
-            answer = orjson.loads(body)
+            told = orjson.loads(answer.body)
         except ValueError:
-            answer = None
-        told = answer if isinstance(answer, dict) else {}
-        if response.status_code != 200 or told.get("status") == "error":
+            told = None
+        told = told if isinstance(told, dict) else {}
+        if answer.status != 200 or told.get("status") == "error":
             error_type, error = str(told.get("errorType", "")), str(told.get("error", "") or opening)
-            if location := response.headers.get("Location"):
+            if location := answer.headers.get("Location"):
                 error = f"redirected to {location}, put the final address into source.url"
-            raise SourceRefused(f"{what}: HTTP {response.status_code} {error_type}: {error}; the query was "
-                                f"{self._queries[name]}", response.status_code, error_type, error)
+            raise SourceRefused(f"{what}: HTTP {answer.status} {error_type}: {error}; the query was "
+                                f"{self._queries[name]}", answer.status, error_type, error)
         try:
             found, series = told["data"]["resultType"], told["data"]["result"] or []
             if found != kind:
                 raise SourceNonsense(f"{what}: the query yields a {found}, expected a {kind} with one series "
                                      f"per server; the query was {self._queries[name]}")
-            if kind == "vector":
-                pairs = [(dict(one["metric"]), float(one["value"][1])) for one in series]
-            else:
-                pairs = [(dict(one["metric"]), one["values"]) for one in series]
+            labels = [one["metric"] for one in series]
+            if (named := self._names[name]) is None or labels != named.labels:  # else they are known to be label sets
+                labels = [dict(one) for one in labels]
+            values = [float(one["value"][1]) for one in series] if kind == "vector" else [one["values"] for one in series]
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise SourceNonsense(f"{what}: the answer is not that of a Prometheus query API ({error!r}); it "
                                  f"begins with {opening!r}") from error
-        self._series[name] = len(pairs)
-        pairs = self._shard.owned(pairs, self._labels.server)
-        if len(pairs) > self._max_servers:
-            raise SourceNonsense(f"{what}: {len(pairs)} series, allowed are {self._max_servers}: narrow the "
+        self._series[name] = len(labels)
+        if self._shard.total > 1:
+            owned = self._shard.owned(list(zip(labels, values, strict=True)), self._labels.server)
+            labels, values = [one for one, _ in owned], [value for _, value in owned]
+        if len(labels) > self._max_servers:
+            raise SourceNonsense(f"{what}: {len(labels)} series, allowed are {self._max_servers}: narrow the "
                                  "query or raise max_servers")
         warnings, infos = ([str(text)[:300] for text in told.get(kind) or ()][:_MAX_WARNINGS] for kind in ("warnings", "infos"))
         if not set(warnings) <= set(self._warnings[name]):  # as when a part of Thanos is out of reach: said once
             log.warning("%s: answered with warnings, servers may be missing: %s", what, "; ".join(warnings))
         self._warnings[name] = warnings + infos
-        return pairs
+        return labels, values
 
     def _placed(self, name: str, samples: list, piece: np.ndarray,
                 step: float) -> tuple[np.ndarray, np.ndarray]:
@@ -263,6 +288,14 @@ class PrometheusSource:
 
     def _what(self, name: str) -> str:
         return f"Prometheus at {self._url}, signal {name}"
+
+
+def _on_this_machine(host: str) -> bool:
+    """Whether no network lies between."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _told(doubled: Mapping[str, SourceNonsense]) -> list[str]:

@@ -1,19 +1,26 @@
 """HTTP for the sources: sessions that log in and retry, answers with a deadline, several requests at once.
 
+A session of requests says how: login, headers, certificates, proxies, retries. What it looks up for every single request an
+`Address` looks up once, and urllib3 sends them: for 20 servers that was half of the cycle.
+
 Raises what the standard library has for it: ConnectionError (nobody there, broken off, TLS), TimeoutError,
 OSError (a credentials file), ValueError (an answer larger than allowed). The sources translate these.
 """
-import queue
-import threading
+import http.client
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
+from forecaster.crew import Crew
+
+AT_ONCE = 8  # requests on their way; Prometheus answers 20 by default and has other users
 CONNECT_TIMEOUT = 3.0  # s; a machine that is up accepts at once; leaves room for one lost packet
 _CHUNK = 1 << 16
 _AGAIN = (429, 502, 503, 504)  # overloaded or starting up: these pass
@@ -59,7 +66,7 @@ class CredentialsError(OSError):
     """A credentials file that cannot be read."""
 
 
-def http_session(retries: int = 2, backoff: float = 0.2, headers: Mapping[str, str] | None = None,
+def http_session(retries: int = 2, backoff: float = 0.2, headers: dict[str, str] | None = None,
                  bearer_token_file: str | Path | None = None,
                  basic_auth: tuple[str, str | Path] | None = None,
                  ca_file: str | Path | None = None) -> requests.Session:
@@ -80,64 +87,172 @@ def http_session(retries: int = 2, backoff: float = 0.2, headers: Mapping[str, s
     return session
 
 
-def fetch(session: requests.Session, method: str, url: str, timeout: float, limit: int,
-          **more: Any) -> tuple[requests.Response, bytes]:
-    """Response (of any status, redirects not followed) and its body of at most `limit` bytes.
+@dataclass(frozen=True)
+class Answer:
+    """What came back: status, headers (by any spelling) and the whole body."""
 
-    Each attempt has `timeout` seconds; `gather` sets the deadline that includes repeated attempts.
-    """
-    end = time.monotonic() + timeout
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Address:
+    """Where requests of one method go, with what they have in common: headers, proxy and certificates as they are now, the
+    login as of the last `renew`."""
+
+    def __init__(self, session: requests.Session, method: str, url: str):
+        with _translated():
+            self._request = session.prepare_request(requests.Request(method, url))
+            found = session.merge_environment_settings(self._request.url, {}, True, session.verify, session.cert)
+            how = session.get_adapter(self._request.url)
+            self._pool = how.get_connection_with_tls_context(self._request, found["verify"], found["proxies"], found["cert"])
+            how.cert_verify(self._pool, self._request.url, found["verify"], found["cert"])
+            self._target = how.request_url(self._request, found["proxies"])
+        self._login, self._method, self._retries = session.auth, method, how.max_retries
+        self._request.headers.pop("Content-Length", None)  # that of no body
+        self._headers = dict(self._request.headers)
+
+    def renew(self) -> None:
+        """Reads the login anew; CredentialsError if that fails."""
+        self._headers = dict(self._login(self._request).headers)
+
+    def fetch(self, timeout: float, limit: int, data: bytes | str | None = None,
+              headers: dict[str, str] | None = None, retries: urllib3.Retry | None = None) -> Answer:
+        """The answer (of any status, redirects not followed) with a body of at most `limit` bytes.
+
+        Each attempt has `timeout` seconds; `Crew.gather` sets the deadline that includes repeated attempts.
+        """
+        end = time.monotonic() + timeout
+        with _translated(timeout):
+            response = self._pool.urlopen(
+                self._method, self._target, data, self._with(headers or {}), retries or self._retries, redirect=False,
+                assert_same_host=False, timeout=urllib3.Timeout(connect=min(timeout, CONNECT_TIMEOUT), read=timeout),
+                preload_content=False, decode_content=False,
+            )
+            try:
+                return _read(response, end, timeout, limit)
+            finally:  # one read to its end has given its connection back already, any other is of no more use
+                response.close()
+                response.release_conn()
+
+    def fetch_all(self, crew: Crew, bodies: Sequence[str], headers: Sequence[dict[str, str]], timeout: float, limit: int,
+                  deadline: float) -> list[Answer | Exception]:
+        """As `fetch`, all at once: the answers in order, an exception for one there is none of within `deadline` seconds.
+
+        One thread sends them on connections that are open, then reads the answers: threads that wake each other up cost
+        more than small answers do. What finds no open connection, or has to be sent again, gets a thread of its own.
+        """
+        started = time.monotonic()
+        fetch = [partial(self.fetch, timeout, limit, body, more) for body, more in zip(bodies, headers, strict=True)]
+        ready = self._open(min(len(bodies), AT_ONCE))
+        sent = len(ready)
+        exchange = [partial(self._exchange, ready, bodies[:sent], headers[:sent], timeout, limit)] if ready else []
+        results = crew.gather([*exchange, *fetch[sent:AT_ONCE]], deadline, started)
+        if ready:
+            results[:1] = [results[0]] * sent if isinstance(results[0], Exception) else results[0]
+        results += [self._retries] * (len(bodies) - len(results))
+        again = [place for place, result in enumerate(results) if isinstance(result, urllib3.Retry)]
+        late = crew.gather([partial(fetch[place], retries=results[place]) for place in again], deadline, started)
+        for place, result in zip(again, late, strict=True):
+            results[place] = result
+        return results
+
+    def _open(self, most: int) -> list[urllib3.connection.HTTPConnection]:
+        """Pooled connections that need no more than a request."""
+        found = []
+        with _translated():
+            while len(found) < most and self._pool.proxy is None:
+                connection = self._pool._get_conn()
+                if connection.is_closed:  # by the server, or never opened
+                    self._pool._put_conn(connection)
+                    break
+                found.append(connection)
+        return found
+
+    def _exchange(self, connections: Sequence[urllib3.connection.HTTPConnection], bodies: Sequence[str],
+                  headers: Sequence[dict[str, str]], timeout: float, limit: int) -> list[Answer | Exception | urllib3.Retry]:
+        """The answers; a Retry, how often `fetch` may still try, where there is none yet."""
+        end = time.monotonic() + timeout
+        broken = [self._sent(*each, timeout) for each in zip(connections, bodies, headers, strict=True)]
+        return [self._received(*each, end, timeout, limit) for each in zip(connections, broken, strict=True)]
+
+    def _sent(self, connection: urllib3.connection.HTTPConnection, body: str, more: dict[str, str],
+                timeout: float) -> Exception | None:
+        """Sends a request, in one piece where http.client makes two; returns what the connection broke with, if it did."""
+        connection.timeout, pieces = timeout, []
+        connection.send = pieces.append
+        try:
+            connection.request(self._method, self._target, body, self._with(more), preload_content=False, decode_content=False)
+            connection.sock.sendall(b"".join(pieces))
+        except (OSError, http.client.HTTPException) as error:
+            return error
+        finally:
+            del connection.send
+        return None
+
+    def _received(self, connection: urllib3.connection.HTTPConnection, broken: Exception | None, end: float, timeout: float,
+                  limit: int) -> Answer | Exception | urllib3.Retry:
+        """The answer on a connection, which goes back to the pool, open if it can be used again."""
+        answer = None
+        try:
+            with _translated(timeout):
+                try:
+                    if broken is not None:
+                        raise broken
+                    connection.timeout = max(end - time.monotonic(), 0.001)  # time is up: only what is there already
+                    response = connection.getresponse()
+                except TimeoutError:
+                    raise TimeoutError(f"no answer within {timeout:g}s") from None
+                except (OSError, http.client.HTTPException) as error:  # as when the server closed it a moment ago
+                    return self._retries.increment(self._method, self._target, None, urllib3.exceptions.ProtocolError(error),
+                                                   self._pool)
+                answer = _read(response, end, timeout, limit)
+            if self._retries.is_retry(self._method, answer.status):
+                return self._retries.increment(self._method, self._target, response, None, self._pool)
+            return answer
+        except urllib3.exceptions.MaxRetryError:  # asked often enough: the refusal is the answer
+            return answer
+        except (OSError, ValueError) as error:
+            return error
+        finally:
+            if answer is None:
+                connection.close()
+            self._pool._put_conn(connection)
+
+    def _with(self, more: dict[str, str]) -> dict[str, str]:
+        """The common headers, and more that take the place of those of their name in any spelling."""
+        given = {name.lower() for name in more}
+        return {name: value for name, value in self._headers.items() if name.lower() not in given} | more
+
+
+def _read(response: urllib3.BaseHTTPResponse, end: float, timeout: float, limit: int) -> Answer:
+    """The whole answer; ValueError for more than `limit` bytes, TimeoutError past `end`."""
+    parts, size = [], 0
+    while part := response.read1(_CHUNK, decode_content=True):  # whatever there is
+        parts.append(part)
+        size += len(part)
+        if size > limit:
+            raise ValueError(f"the answer is larger than {limit} bytes")
+        if time.monotonic() > end:
+            raise TimeoutError(f"no complete answer within {timeout:g}s")
+    return Answer(response.status, response.headers, b"".join(parts))
+
+
+def fetch(session: requests.Session, method: str, url: str, timeout: float, limit: int,
+          data: bytes | str | None = None, headers: dict[str, str] | None = None) -> Answer:
+    """One request, as from `Address`."""
+    return Address(session, method, url).fetch(timeout, limit, data, headers)
+
+
+@contextmanager
+def _translated(timeout: float = 0.0) -> Iterator[None]:
+    """Raises what the standard library has for what requests and urllib3 raise."""
     try:
-        with session.request(method, url, timeout=(min(timeout, CONNECT_TIMEOUT), timeout), stream=True,
-                             allow_redirects=False, verify=session.verify, **more) as response:
-            parts, size = [], 0
-            while part := response.raw.read1(_CHUNK, decode_content=True):  # whatever there is
-                parts.append(part)
-                size += len(part)
-                if size > limit:
-                    raise ValueError(f"the answer is larger than {limit} bytes")
-                if time.monotonic() > end:
-                    raise TimeoutError(f"no complete answer within {timeout:g}s")
-            return response, b"".join(parts)
-    except (requests.Timeout, urllib3.exceptions.TimeoutError) as error:
-        raise TimeoutError(f"no answer within {timeout:g}s") from error
+        yield
     except (CredentialsError, TimeoutError):
         raise
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        cause = error.args[0] if error.args and isinstance(error.args[0], Exception) else error
-        raise ConnectionError(str(getattr(cause, "reason", None) or cause)) from error
-
-
-def gather(calls: Sequence[Callable[[], Any]], limit: float, workers: int) -> list[Any]:
-    """Results in order; an exception for a call that raised, TimeoutError for one not done in `limit` s.
-
-    The threads are daemons and not waited for: a call that hangs delays neither the caller nor the exit.
-    """
-    results: list[Any] = [TimeoutError(f"no answer within {limit:g}s")] * len(calls)
-    waiting: queue.SimpleQueue = queue.SimpleQueue()
-    done: queue.SimpleQueue = queue.SimpleQueue()
-    given_up = threading.Event()
-
-    def work() -> None:
-        while not given_up.is_set():
-            try:
-                number, call = waiting.get_nowait()
-            except queue.Empty:
-                return
-            try:
-                done.put((number, call()))
-            except Exception as error:  # noqa: BLE001 - handed over, the caller raises what it cannot use
-                done.put((number, error))
-
-    for item in enumerate(calls):
-        waiting.put(item)
-    for number in range(min(workers, len(calls))):
-        threading.Thread(target=work, name=f"fetch-{number}", daemon=True).start()
-    end = time.monotonic() + limit
-    try:
-        for _ in calls:
-            number, result = done.get(timeout=max(0.0, end - time.monotonic()))
-            results[number] = result
-    except queue.Empty:
-        given_up.set()
-    return results
+        cause = error.reason if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason else error
+        if isinstance(cause, urllib3.exceptions.TimeoutError) and not isinstance(cause, urllib3.exceptions.NewConnectionError):
+            raise TimeoutError(f"no answer within {timeout:g}s") from error
+        raise ConnectionError(str(cause)) from error

@@ -1,14 +1,15 @@
 """Prometheus text of gauge families, rendered fast from arrays.
 
 A series' name and labels never change between scrapes, so `series_prefixes` renders them once
-and the caller keeps the result; a scrape then only joins prefixes and values.
+and the caller keeps the result; a scrape then only joins prefixes and values. A `Page` does so for
+many families at once, with a template that holds everything but the numbers.
 """
 
 import gzip
 import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import compress
+from itertools import compress, groupby
 
 import numpy as np
 import orjson
@@ -80,15 +81,71 @@ def render_family(name: str, help_text: str, prefixes: Sequence[str], values: np
 def render_values(values: np.ndarray) -> list[str]:
     """Values (N,) without NaN as text: the shortest that reads back as the same float32 or float64; infinities as +Inf and
     -Inf."""
-    if not values.size:
-        return []
+    return _render(values).decode().split(",") if values.size else []
+
+
+def _render(values: np.ndarray) -> bytes:
+    """As render_values, with commas between the numbers of values (N,)."""
     if values.dtype not in (np.float32, np.float64):
         values = values.astype(np.float64)
-    array = np.ascontiguousarray(values)
-    texts = orjson.dumps(array, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].decode().split(",")
-    for index in np.flatnonzero(np.isinf(values)).tolist():
-        texts[index] = "+Inf" if values[index] > 0 else "-Inf"
-    return texts
+    text = orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
+    infinite = np.isinf(values)
+    if not infinite.any():
+        return text
+    numbers = text.split(b",")
+    for index in np.flatnonzero(infinite).tolist():
+        numbers[index] = b"+Inf" if values[index] > 0 else b"-Inf"
+    return b",".join(numbers)
+
+
+class Page:
+    """The text of many gauge families at once, again and again: of each its header and its series' prefixes.
+
+    All that stays is one template, made anew only where other values than before are known: putting the numbers into it
+    costs a tenth of joining prefixes and numbers series by series.
+    """
+
+    def __init__(self, families: Iterable[tuple[str, Sequence[str]]]):
+        self._families = [(_literal(header), _literal("\n".join(prefixes)), len(prefixes)) for header, prefixes in families]
+        self._known: np.ndarray | None = None
+        self._template = b""
+
+    def render(self, values: Sequence[np.ndarray]) -> bytes:
+        """The text of one array for each family, with as many numbers as it has series, in any real dtype and shape.
+
+        NaN means "not known" and gives no series; a family without any value gives no text at all.
+        """
+        flat = [np.asarray(of).ravel() for of in values]
+        if (found := [of.size for of in flat]) != (expected := [count for *_, count in self._families]):
+            raise ValueError(f"{found} values; expected one value a series: {expected}")
+        numbers, parts = [], []
+        for _, run in groupby(flat, key=lambda of: of.dtype):  # a dtype at a time: float32 is written shorter
+            joined = np.concatenate([*run])
+            parts.append(known := ~np.isnan(joined))
+            if not known.all():
+                joined = joined[known]
+            if joined.size:
+                numbers += _render(joined).split(b",")
+        known = np.concatenate(parts) if parts else np.empty(0, bool)
+        if self._known is None or not np.array_equal(known, self._known):
+            self._template, self._known = self._fit(known), known
+        return self._template % tuple(numbers)
+
+    def _fit(self, known: np.ndarray) -> bytes:
+        """The template of the series that are known, bool (all series,)."""
+        parts, done = [], 0
+        for header, prefixes, count in self._families:
+            shown = known[done : done + count]
+            done += count
+            if shown.any():
+                lines = compress(prefixes.split(b"\n"), shown.tolist())
+                parts += [header, b"%b\n".join(lines), b"%b\n"]
+        return b"".join(parts)
+
+
+def _literal(text: str) -> bytes:
+    """Text as it stands in a template."""
+    return text.replace("%", "%%").encode()
 
 
 class Prepared:

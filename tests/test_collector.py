@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from forecaster.collector import METRICS, ForecastCollector
 from forecaster.self_metrics import STAGES, SelfMetrics
-from serving.exposition import metrics_response
+from serving.exposition import Page, metrics_response
 from tests.results import (
     DESCRIBED,
     HORIZONS,
@@ -170,9 +170,8 @@ def test_a_server_whose_profile_changes_is_shown_with_the_new_one():
 
 
 def test_a_result_is_rendered_once_and_a_prepared_one_leaves_the_shown_one_in_place(monkeypatch):
-    import forecaster.collector as module
-    rendered = []
-    monkeypatch.setattr(module, "render_family", lambda name, *rest: rendered.append(name) or f"# {name}\n")
+    rendered, render = [], Page.render
+    monkeypatch.setattr(Page, "render", lambda page, values: rendered.append(page) or render(page, values))
     first, second = make_result(), make_result(issued=ISSUED + 15)
     board = board_with(first)
     collector = ForecastCollector(board, HORIZONS, WINDOWS, DESCRIBED, Clock())

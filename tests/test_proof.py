@@ -156,6 +156,9 @@ def test_a_step_scores_widens_the_models_rows_and_leaves_the_heuristics_alone():
     proof = kept.step_over(now, ("s00", "s01"), np.full((2, 1), 50.0), forecast, heuristic, by_model, [(0.0, None)])
     assert (forecast[0, :, :, 2] - 50 > 1.5 * 2).all() and (forecast[1] == before[1]).all()
     assert not kept.due(now + 15) and proof.widening.min() > 1.5
+    later = before.copy()
+    same = kept.step_over(now + 15, ("s00", "s01"), np.full((2, 1), 50.0), later, None, by_model, [(0.0, None)])
+    assert np.array_equal(later, forecast) and np.array_equal(same.outcomes, proof.outcomes), "between steps bands are as wide"
     without = live(record(correction=False), 150, spread=2.0)
     without.step_over(now, ("s00",), np.full((1, 1), 50.0), before[:1], heuristic[:1], by_model[:1], [(0.0, None)])
     assert before[0, 0, 0, 2] == 52 and (without.proof().widening == 1).all()

@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from tools import tool
 
 from serving.exposition import (
+    Page,
     family_header,
     metrics_response,
     render_family,
@@ -57,6 +58,32 @@ def test_a_nan_has_no_series_and_a_family_of_nans_no_text():
     assert [(s.labels["server"], s.value) for s in family.samples] == [("s0", 1.0), ("s2", 3.0)]
     assert rendered([np.nan, np.nan]) == ""
     assert rendered([]) == ""
+
+
+def test_a_page_is_its_families_one_after_the_other_whatever_is_known_this_time():
+    names, rows = ("a_ratio", "b", "c_bytes", "d"), [("50 %d", NASTY), ("s1", "%"), ("s2", "\\n%%")]
+    prefixes = [series_prefixes(name, ("server", "odd"), rows) for name in names]
+    page = Page((family_header(name, f"100 % of {name}."), of) for name, of in zip(names, prefixes, strict=True))
+    nan, inf = np.nan, np.inf
+    for unknown in ([], [0], [], [0, 1, 2], [2], [1]):
+        first = np.array([0.1, 2, -3.3], np.float32)
+        first[unknown] = nan
+        values = [first, np.array([[0.1], [inf], [nan]]), np.array([True, False, True]), np.array([1e300, -inf, 3.25])]
+        text = page.render(values)
+        assert text == "".join(
+            render_family(name, f"100 % of {name}.", of, numbers.ravel())
+            for name, of, numbers in zip(names, prefixes, values, strict=True)
+        ).encode()
+        assert text.count(b"\na_ratio{") == 3 - len(unknown)
+
+
+def test_a_page_without_any_value_is_empty_and_one_value_too_few_is_refused():
+    page = Page([(family_header("x", "An x."), ["x "]), (family_header("y", "No y."), [])])
+    assert page.render([np.array([np.nan]), np.empty(0)]) == b""
+    assert page.render([np.array([1]), np.empty((0, 3))]) == b"# HELP x An x.\n# TYPE x gauge\nx 1.0\n"
+    assert Page([]).render([]) == b""
+    with pytest.raises(ValueError, match=r"\[1, 1\] values; expected one value a series: \[1, 0\]"):
+        page.render([np.zeros(1), np.zeros(1)])
 
 
 def test_infinities_are_written_as_prometheus_reads_them():

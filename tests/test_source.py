@@ -21,6 +21,7 @@ from forecaster.source import (
     SourceNonsense,
     SourceRefused,
     SourceUnreachable,
+    _on_this_machine,
     http_session,
     render,
 )
@@ -431,9 +432,9 @@ def test_an_answer_that_trickles_is_cut_off_at_the_deadline(server, source):
             source(server.url, quick() | {"timeout": 0.4}, cpu="cpu").latest(T0)
         assert time.monotonic() - began < 2
         until = time.monotonic() + 5
-        while threading.active_count() > before + 1 and time.monotonic() < until:  # one serves the trickle
+        while threading.active_count() > before + 1 and time.monotonic() < until:
             time.sleep(0.02)
-        assert threading.active_count() <= before + 1, "the thread that asked has given up too"
+        assert threading.active_count() <= before + 1, "who asked has hung up, and its thread waits for the next round"
     finally:
         released.set()
 
@@ -446,6 +447,67 @@ def test_gzip_is_understood_and_warnings_are_kept(server, source):
     assert asked.latest(T0).values.tolist() == [[1.5]]
     warnings = asked.describe()["signals"]["cpu"]["warnings"]
     assert warnings[:2] == ["remote storage is slow", "7"] and len(warnings) == 10 and len(warnings[9]) == 300
+
+
+def test_labels_that_stay_are_remembered_and_labels_that_change_are_not(server, source):
+    answers = iter([
+        [("db1", "db", "1"), ("web1", "web", "2")],
+        [("db1", "db", "3"), ("web1", "web", "4")],  # the same labels
+        [("web1", "web", "5"), ("db1", "db", "6")],  # in another order
+        [("web1", "front", "7"), ("db1", "db", "8"), ("app1", "app", "9")],
+        [("db1", "db", "10")],
+        [("db1", "db", "11"), ("db1", "x", "12"), ("web1", "web", "13")],  # which of the two is meant?
+        [("db1", "db", "14"), ("db1", "x", "15"), ("web1", "web", "16")],
+    ])
+
+    def respond(request: Request) -> None:
+        rows = [{"metric": {"server": name, "profile": profile}, "value": [T0, value]} for name, profile, value in next(answers)]
+        request.answer(200, json.dumps({"status": "success", "data": {"resultType": "vector", "result": rows}}))
+
+    server.respond = respond
+    asked, nan = source(server.url, quick(), cpu="cpu"), float("nan")
+    for servers, profiles, values in [
+        (("db1", "web1"), ("db", "web"), [1, 2]),
+        (("db1", "web1"), ("db", "web"), [3, 4]),
+        (("db1", "web1"), ("db", "web"), [6, 5]),
+        (("app1", "db1", "web1"), ("app", "db", "front"), [9, 8, 7]),
+        (("db1",), ("db",), [10]),
+        (("db1", "web1"), ("db", "web"), [nan, 13]),
+        (("db1", "web1"), ("db", "web"), [nan, 16]),
+    ]:
+        reading = asked.latest(T0)
+        assert (reading.servers, reading.profiles) == (servers, profiles)
+        np.testing.assert_array_equal(reading.values[:, 0], np.array(values, np.float32))
+        assert len(asked.describe()["signals"]["cpu"]["warnings"]) == (1 if np.isnan(values[0]) else 0)
+
+
+def test_the_profile_of_a_server_is_the_first_signals(server, source):
+    def respond(request: Request) -> None:
+        labels = {"a": {"server": "db1"}, "b": {"server": "db1", "profile": "b"}, "c": {"server": "db1", "profile": "c"}}
+        rows = [{"metric": labels[request.form["query"]], "value": [T0, "1"]}]
+        request.answer(200, json.dumps({"status": "success", "data": {"resultType": "vector", "result": rows}}))
+
+    server.respond = respond
+    assert source(server.url, quick(), a="a", b="b", c="c").latest(T0).profiles == ("b",)
+
+
+@pytest.mark.parametrize(("near", "series", "encoding"), [
+    (True, 3, "identity"), (True, 300, "identity"), (False, 3, "identity"), (False, 300, "gzip, deflate")])
+def test_answers_are_compressed_where_a_network_gains_by_it(server, source, monkeypatch, near, series, encoding):
+    monkeypatch.setattr("forecaster.source._on_this_machine", lambda host: near)
+    rows = [{"metric": {"server": f"s{n}"}, "value": [T0, "1"]} for n in range(series)]
+    body = json.dumps({"status": "success", "data": {"resultType": "vector", "result": rows}})
+    server.respond = lambda request: request.answer(200, body)
+    asked = source(server.url, quick(), cpu="cpu")
+    for _ in range(2):
+        asked.latest(T0)
+    assert server.seen[-1].headers["Accept-Encoding"].startswith(encoding)
+
+
+@pytest.mark.parametrize(("host", "near"), [("127.0.0.1", True), ("127.1.2.3", True), ("::1", True), ("localhost", True),
+                                            ("10.0.0.1", False), ("prometheus", False), ("localhost.example", False)])
+def test_no_network_lies_between_on_this_machine(host, near):
+    assert _on_this_machine(host) is near
 
 
 def test_queries_are_posted_with_tenant_and_a_token_read_anew_each_time(server, source, tmp_path):

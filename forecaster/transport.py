@@ -158,8 +158,10 @@ class Address:
         return results
 
     def _open(self, most: int) -> list[urllib3.connection.HTTPConnection]:
-        """Pooled connections that need no more than a request."""
+        """Pooled connections that need no more than a request; none where a later urllib3 lends none."""
         found = []
+        if not (hasattr(self._pool, "_get_conn") and hasattr(self._pool, "_put_conn")):
+            return found
         with _translated():
             while len(found) < most and self._pool.proxy is None:
                 connection = self._pool._get_conn()

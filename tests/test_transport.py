@@ -61,6 +61,14 @@ def test_connections_stay_open_for_the_next_round_and_no_others_are_made(server,
     assert len(server.seen) == 9 and len(server._connections) == 3
 
 
+def test_where_open_connections_are_not_lent_every_query_goes_the_ordinary_way(server, source, monkeypatch):
+    """As a later urllib3 might have it, whose pool is no longer what it is today."""
+    asked = warmed(source(server.url), server)
+    monkeypatch.delattr("urllib3.connectionpool.HTTPConnectionPool._put_conn")
+    monkeypatch.setattr("urllib3.HTTPResponse.release_conn", lambda self: None)
+    assert asked.latest(T0).values.tolist() == [[1.5, 1.5, 1.5]]
+
+
 def test_every_answer_goes_to_its_own_query(server, source):
     def echo(request: Request) -> None:
         result = [{"metric": {"server": "db1"}, "value": [T0, request.form["query"].removeprefix("q")]}]

@@ -50,8 +50,8 @@ def hour(servers: int, most: float, flat: float) -> list[Line]:
     recorded = kept[CYCLES] - kept[MARKS[-2]]
     later = 0.047 * servers
     return [*found, Line(f"{servers} servers: growth of the second half of the hour", held[CYCLES] - held[MARKS[-2]] - recorded,
-                         "MiB", f"without {recorded:.2g} MiB of forecasts that wait for their outcome, at most {later:.2g} "
-                         "MiB after 8 hours", flat)]
+                         "MiB", f"without {recorded:.2g} MiB of forecasts that wait for their outcome; after 8 hours they "
+                         f"are {later:.2g} MiB of arrays, and as much again of gaps between them", flat)]
 
 
 def hosts(servers: int) -> list[Line]:

@@ -1,5 +1,8 @@
 """A regression of more than 5 % in a headline figure of a model that ships fails here, on a small fixed subset.
 
+Most figures are better when they are less, RISING when they are more; bands must hold what they promise and no more, so what
+falls outside them is held on BOTH sides.
+
 The figures to hold are in accuracy.json. After a change that is meant to move them: .venv/bin/python tests/test_accuracy.py
 """
 
@@ -10,22 +13,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from exporter.fleet import Fleet
 from exporter.profiles import load_fleet
 from forecaster import backtest, limit, scoring
 from forecaster.backtest_data import SIMULATED_END
 from forecaster.config import load_config
-from forecaster.dataset import SCENARIO_DAYS, History, simulate
+from forecaster.dataset import SCENARIO_DAYS, History, simulate, simulate_fleet
 from forecaster.model import MODELS, Model
 
 HELD = Path(__file__).with_name("accuracy.json")
 TOLERANCE = 1.05
+RISING, BOTH = ("_skill_", "_precision_", "_recall_"), ("_band_miss",)
 SEED = 90001
+TROUBLE = ((30, "critical"), (32, "healthy"), (36, "degrading"), (38.5, "healthy"))  # hours after the start of two days
 
 
 @lru_cache
 def found() -> dict[str, float]:
-    """The headline figures as of now; less is better in all of them."""
-    return _fleet() | _oracle() | _hosts()
+    """The headline figures as of now."""
+    return _fleet() | _incidents() | _oracle() | _hosts()
+
+
+@lru_cache
+def model(name: str) -> Model:
+    return Model.load(MODELS / name, "cpu")
 
 
 def _fleet() -> dict[str, float]:
@@ -33,7 +44,7 @@ def _fleet() -> dict[str, float]:
     fleet = load_fleet().model_copy(update={"seed": SEED})
     history = simulate(fleet, SIMULATED_END - 3 * 86400, 3.0, 300.0, SCENARIO_DAYS, SEED)
     windows = backtest.draw(history, 300.0, 20, SEED)
-    forecaster = backtest.Forecaster("default", config.signals, Model.load(MODELS / "default", "cpu"))
+    forecaster = backtest.Forecaster("default", config.signals, model("default"))
     forecast = backtest.run(forecaster, windows)
     figures = scoring.figures(forecast, windows.truth(), None, list(config.signals))
     cpu = figures["signals"]["cpu_pct"]
@@ -47,10 +58,41 @@ def _fleet() -> dict[str, float]:
     }
 
 
+def _incidents() -> dict[str, float]:
+    """Of two fleets that go through both scenarios, from an hour before the first on every 10 minutes; all servers of an
+    instant at once, as in serving."""
+    config = load_config("fleet")
+    forecaster = backtest.Forecaster("default", config.signals, model("default"), config.risk)
+    forecasts, truths = [], []
+    for seed in (SEED, SEED + 1):
+        fleet = Fleet(load_fleet().model_copy(update={"seed": seed}))
+        start = SIMULATED_END - 2 * 86400
+        for hours, name in TROUBLE:
+            fleet.set_scenario(name, start + hours * 3600)
+        history = simulate_fleet(fleet, start, 2.0, config.step)
+        servers = np.arange(len(fleet.servers))
+        for row in range(29 * 60, len(history.values) - 480, 10):
+            place = np.stack([servers, np.full_like(servers, row)], 1)
+            windows = backtest.Windows(history, place, backtest.stride_of(history, config.step))
+            whole = slice(None)
+            forecasts.append(forecaster.forecast(windows.context(whole), windows.instants()[0], *windows.names(whole),
+                                                 windows.earlier(whole)))
+            truths.append(windows.truth())
+    said = backtest.incidents(np.concatenate(forecasts), np.concatenate(truths), list(config.signals), config.risk,
+                              forecaster.chances)
+    assert said["P1_30m"]["incidents"] > 100, "there is nothing to be right about"
+    return {
+        "incidents_brier_skill_30m": said["calibrated_30m"]["skill"],
+        "incidents_calibration_error_30m": said["calibrated_30m"]["ece"],
+        "incidents_p1_precision_30m": said["P1_30m"]["precision"],
+        "incidents_p1_recall_30m": said["P1_30m"]["recall"],
+    }
+
+
 def _oracle() -> dict[str, float]:
     config = load_config("fleet")
     cuts, best, chances = limit.gather(config, None, SEED, 2, 3.0, 3, 60, SIMULATED_END, lambda items: items)
-    forecaster = backtest.Forecaster("default", config.signals, Model.load(MODELS / "default", "cpu"))
+    forecaster = backtest.Forecaster("default", config.signals, model("default"))
     ratio = limit.compare([forecaster], cuts, best, chances, config)["default"]["ratio"]
     return {f"oracle_ratio_{label}": value for label, value in ratio.items()}
 
@@ -95,8 +137,12 @@ def _hosts() -> dict[str, float]:
 
 @pytest.mark.parametrize("figure", sorted(json.loads(HELD.read_text())) if HELD.exists() else ["accuracy.json"])
 def test_no_headline_figure_is_more_than_five_percent_worse(figure):
-    held = json.loads(HELD.read_text())
-    assert found()[figure] <= TOLERANCE * held[figure], f"{figure}: {found()[figure]:.4f}, held {held[figure]:.4f}"
+    held, now = json.loads(HELD.read_text())[figure], found()[figure]
+    both = any(part in figure for part in BOTH)
+    if both or any(part in figure for part in RISING):
+        assert now >= held / TOLERANCE, f"{figure}: {now:.4f}, held {held:.4f}{', bands have become too wide' if both else ''}"
+    if both or not any(part in figure for part in RISING):
+        assert now <= held * TOLERANCE, f"{figure}: {now:.4f}, held {held:.4f}"
 
 
 def test_every_headline_figure_is_held():

@@ -3,9 +3,11 @@
 import gzip
 import re
 import subprocess
+import time
 
 import numpy as np
 import pytest
+import yaml
 from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
@@ -13,6 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from forecaster.collector import METRICS, ForecastCollector
 from forecaster.self_metrics import STAGES, SelfMetrics
 from serving.exposition import Page, metrics_response
+from tests.grafana_stack import Prometheus, await_true
+from tests.local_server import local_server
 from tests.results import (
     DESCRIBED,
     HORIZONS,
@@ -211,8 +215,8 @@ def test_labels_that_need_escaping_come_back_as_they_were():
 
 
 @pytest.fixture
-def exposed():
-    """What /metrics answers: the self-metrics after some events, and a fleet with something of everything."""
+def answered():
+    """What answers a scrape by its headers: the self-metrics after some events, and a fleet with something of everything."""
     registry = CollectorRegistry()
     own = SelfMetrics(registry, "1.2.3")
     own.settings(refresh=15, ttl=120)
@@ -226,9 +230,15 @@ def exposed():
     result = make_result(servers=("ppdb001", "ppweb001", "gone"), profiles=("database", "web_api", "generic"),
                          stale=["gone"])
     text = collector_of(result).exposition()
+    return lambda headers: metrics_response(registry, text, headers)
+
+
+@pytest.fixture
+def exposed(answered):
+    """Text and type of /metrics by what is accepted."""
 
     def answer(accept: str = "") -> tuple[str, str]:
-        response = metrics_response(registry, text, {"Accept": accept})
+        response = answered({"Accept": accept})
         return response.get_data(as_text=True), response.headers["Content-Type"]
 
     return answer
@@ -245,6 +255,55 @@ def test_the_page_parses_as_text_and_as_openmetrics_with_the_same_series(exposed
     assert len(ours) > 100
     assert ours <= strict
     assert {key for key in strict if key[0].startswith(("forecast_", "observed_"))} == ours
+
+
+def test_prometheus_stores_the_page_in_either_format_compressed_as_it_asks_value_by_value(answered, tmp_path, free_port):
+    def respond(request):
+        asked = dict(request.headers)
+        if request.path == "/text":  # Prometheus would rather have OpenMetrics; an older one cannot
+            asked["Accept"] = "text/plain;version=0.0.4"
+        response = answered(asked)
+        request.answer(200, response.data, **{name.replace("-", "_"): text for name, text in response.headers.items()})
+        formats[request.path] = response.content_type, response.headers["Content-Encoding"]
+
+    formats, expected = {}, ours(samples_of(answered({}).data))
+    with local_server(respond) as server:
+        target = [{"targets": [server.url.removeprefix("http://")]}]
+        (tmp_path / "prometheus.yml").write_text(yaml.safe_dump({"scrape_configs": [
+            {"job_name": name, "metrics_path": f"/{name}", "scrape_interval": "1s", "scrape_timeout": "1s",
+             "static_configs": target} for name in ("text", "openmetrics")]}))
+        api, log = Prometheus(f"http://127.0.0.1:{free_port}"), tmp_path / "log"
+        with log.open("wb") as out:
+            process = subprocess.Popen(
+                [tool("prometheus"), "--config.file=prometheus.yml", "--storage.tsdb.path=data",
+                 f"--web.listen-address=127.0.0.1:{free_port}"], cwd=tmp_path, stdout=out, stderr=out)
+        try:
+            await_true(lambda: scraped(api) == {"text", "openmetrics"}, 30, "both pages are scraped")
+            for job in ("text", "openmetrics"):
+                found = api.instant(f'{{job="{job}",__name__=~"(forecast|forecaster|observed)_.+"}}', time.time())
+                assert ours({(one["metric"]["__name__"], frozenset(
+                    (name, text) for name, text in one["metric"].items() if name not in ("__name__", "job", "instance"))):
+                    float(one["values"][0][1]) for one in found}) == expected, job
+        finally:
+            process.terminate()
+            process.wait(20)
+    assert formats["/text"] == ("text/plain; version=0.0.4; charset=utf-8", "gzip")
+    assert formats["/openmetrics"][0].startswith("application/openmetrics-text") and formats["/openmetrics"][1] == "gzip"
+
+
+def scraped(api: Prometheus) -> set[str]:
+    """The jobs whose last scrape was understood."""
+    try:
+        return {one["metric"]["job"] for one in api.instant("up == 1", time.time())}
+    except OSError:  # it is starting
+        return set()
+
+
+def ours(samples: dict) -> dict:
+    """Those of the forecaster itself, which do not change from scrape to scrape; there are many."""
+    found = {key: value for key, value in samples.items() if key[0].startswith(("forecast_", "forecaster_", "observed_"))}
+    assert len(found) > 300
+    return found
 
 
 def test_promtool_finds_nothing_to_mend_but_the_units_in_the_signals_own_names(exposed):

@@ -1,9 +1,14 @@
 """The record: what was forecast is held against what came, and bands that prove too narrow are widened."""
 
+import re
+
 import numpy as np
 import pytest
 
+from forecaster.app import Forecaster
+from forecaster.config import load_config
 from forecaster.proof import Record, widen
+from forecaster.readings import Reading, Readings
 
 STEP, START = 300.0, 1_760_000_100.0
 HORIZONS = {"5m": 1, "30m": 6}
@@ -162,3 +167,49 @@ def test_a_step_scores_widens_the_models_rows_and_leaves_the_heuristics_alone():
     without = live(record(correction=False), 150, spread=2.0)
     without.step_over(now, ("s00",), np.full((1, 1), 50.0), before[:1], heuristic[:1], by_model[:1], [(0.0, None)])
     assert before[0, 0, 0, 2] == 52 and (without.proof().widening == 1).all()
+
+
+class OneHost:
+    """A source of one host whose signals are noise around a level."""
+
+    def _values(self, instant: float) -> np.ndarray:
+        return np.random.default_rng(int(instant)).normal(50, 2, (1, 5)).astype(np.float32)
+
+    def latest(self, instant: float) -> Reading:
+        return Reading(instant, ("127.0.0.1:9100",), ("generic",), self._values(instant))
+
+    def range(self, start: float, end: float, step: float) -> Readings:
+        instants = np.arange(start, end + step / 2, step)
+        return Readings(instants, ("127.0.0.1:9100",), ("generic",), np.stack([self._values(at) for at in instants]))
+
+
+class TooSure:
+    """The preset's model, whose forecast is the level with p10..p90 half as wide as outcomes need."""
+
+    def __init__(self, model):
+        self._model = model
+
+    def __getattr__(self, name):
+        return getattr(self._model, name)
+
+    def quantiles(self, window, *_):
+        levels = np.array(self._model.architecture.quantiles, np.float32)
+        values = 50 + 2.56 * (levels - 0.5) / 0.8
+        return np.broadcast_to(values, (*window.shape[:2], 96, len(levels))).copy(), np.ones(len(window), bool)
+
+
+def test_a_single_host_sees_its_proof_at_every_horizon_within_a_day_and_has_its_bands_widened():
+    now = [START // 86400 * 86400]
+    forecaster = Forecaster(lambda: load_config("node_exporter"), lambda: now[0])
+    cycle = forecaster.parts.cycle
+    cycle._source, cycle._model = OneHost(), TooSure(cycle._model)
+
+    def shown(hours: float, name: str) -> list[float]:
+        while cycle.run_once() and now[0] % 86400 < hours * 3600:
+            now[0] += STEP
+        page = forecaster.app.test_client().get("/metrics").text
+        return [float(value) for value in re.findall(rf"^forecast_live_{name}{{.*}} (\S+)$", page, re.MULTILINE)]
+
+    assert shown(6, "coverage_ratio") == [], "a quarter of a day of one host is too little to judge by"
+    assert len(shown(23, "coverage_ratio")) == len(shown(23, "loss_ratio")) == 5 * len(forecaster.parts.config.horizons)
+    assert min(shown(23, "widening_ratio")) > 1.5

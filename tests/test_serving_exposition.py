@@ -1,5 +1,6 @@
 import gzip
 import subprocess
+import zlib
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from tools import tool
 
 from serving.exposition import (
     Page,
+    Prepared,
     family_header,
     metrics_response,
     render_family,
@@ -177,3 +179,25 @@ def test_gzip_is_used_only_where_it_is_accepted(accepted, packed):
     assert response.headers.get("Content-Encoding") == ("gzip" if packed else None)
     text = gzip.decompress(response.data) if packed else response.data
     assert b"scrapes_total 3.0" in text
+
+
+def members(packed: bytes) -> list[tuple[bytes, bytes]]:
+    """(compressed, text) of each gzip member."""
+    found = []
+    while packed:
+        reader = zlib.decompressobj(wbits=31)
+        text = reader.decompress(packed) + reader.flush()
+        found.append((packed[: len(packed) - len(reader.unused_data)], text))
+        packed = reader.unused_data
+    return found
+
+
+@pytest.mark.parametrize("accept", ["", "application/openmetrics-text;version=1.0.0"])
+def test_every_part_is_compressed_at_level_1_which_costs_a_tenth_of_level_9(accept):
+    extra = [Prepared(rendered(np.random.default_rng(part).random(500)).encode()) for part in (1, 2)]
+    headers = {"Accept": accept, "Accept-Encoding": "gzip"}
+    found = members(metrics_response(registry(), extra, headers).data)
+    assert [text for _, text in found[1:3]] == [part.text for part in extra] and len(found) == 4
+    for packed, text in found:
+        fast, small = (gzip.compress(text, level, mtime=0) for level in (1, 9))
+        assert packed == fast != small

@@ -1,36 +1,46 @@
 """The forecasts' text: rendered, compressed, and handed to a scrape while a forward pass is running."""
 
 import gzip
+import http.client
+import os
+import statistics
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
+from flask import Flask
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from results import Clock, curves, make_result
 
+from forecaster.app import Forecaster
 from forecaster.collector import ForecastCollector
 from forecaster.config import load_config
 from forecaster.cycle import LARGEST_SCRAPE
-from forecaster.model import DEFAULT, Model
 from forecaster.result import Board
 from serving.exposition import metrics_response
-from tests.benchmarks.fleet import fleet_of
+from tests.benchmarks.arrays import Arrays, fleet_names
 from tests.benchmarks.inputs import inputs
-from tests.benchmarks.measure import Line, seconds, side_by_side
+from tests.benchmarks.measure import Line, side_by_side
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 SERIES = 100_000
 PEERS = 5_000  # series rendered by prometheus_client, to compare rates
+SCRAPES = 31
 
 
 def result_of(servers: int, seed: int = 0):
     """A Result of that many servers of the shipped fleet with the eight signals; values with all their digits."""
-    fleet, signals = fleet_of(servers), tuple(load_config("fleet").signals)
-    names = [(f"{fleet.profiles[p].prefix}{i:03d}", p) for p, count in fleet.servers.items() for i in range(1, count + 1)]
+    signals = tuple(load_config("fleet").signals)
     noise = np.random.default_rng(seed).lognormal(size=(servers, len(signals), 96, 3)).astype(np.float32)
     forecast = np.sort(curves(servers, len(signals)) % 97 + noise, -1)
-    return make_result([n for n, _ in names], [p for _, p in names], signals, forecast=forecast)
+    return make_result(*fleet_names(servers), signals, forecast=forecast)
 
 
 def collector_of(result):
@@ -69,24 +79,7 @@ def lines() -> Iterator[Line]:
     packing = side_by_side({"1": lambda: gzip.compress(text, 1, mtime=0), "9": lambda: gzip.compress(text, 9, mtime=0)}, 3, 0)
     yield Line("gzip level 1, once a cycle", 1000 * packing["1"], "ms", f"level 9: {1000 * packing['9']:.0f} ms")
 
-    collector.pack(results[0])
-    model = Model.load(DEFAULT, "cpu")
-    x, stop = inputs(model, 1000), threading.Event()
-
-    def forward():
-        while not stop.is_set():
-            model.engine(x)
-
-    busy = threading.Thread(target=forward)
-    busy.start()
-    try:
-        for name, headers in (("plain", {}), ("gzip", {"Accept-Encoding": "gzip"})):
-            answer = seconds(lambda headers=headers: metrics_response(
-                CollectorRegistry(), collector.exposition(), headers).get_data(), 15)
-            yield Line(f"a scrape answered during a forward pass, {name}", 1000 * answer, "ms", "", 150)
-    finally:
-        stop.set()
-        busy.join()
+    yield from _scraped(servers)
     counted = {name: sum(len(f.samples) for f in parse(text)) for name, text, parse in _both(collector)}
     yield Line("series both parsers of prometheus_client read", counted["text"], "series",
                f"OpenMetrics: {counted['openmetrics']}")
@@ -96,3 +89,67 @@ def _both(collector):
     accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
     for name, headers, parse in (("text", {}, parse_text), ("openmetrics", accept, parse_openmetrics)):
         yield name, metrics_response(CollectorRegistry(), collector.exposition(), headers).get_data(as_text=True), parse
+
+
+# -- scrapes of the application as it is served --------------------------------------------------------------------------
+
+
+def busy(servers: int) -> Flask:
+    """The forecaster's application of that many servers after a cycle, in whose process forward passes follow each other
+    without a pause, as long as it runs."""
+    forecaster = Forecaster(lambda: load_config("fleet"), Clock())
+    cycle = forecaster.parts.cycle
+    cycle._source = Arrays(fleet_names(servers), len(forecaster.parts.config.signals))
+    assert cycle.run_once(), cycle.errors
+    model = cycle._model
+    x = inputs(model, servers)
+
+    def passes():
+        while True:
+            model.engine(x)
+
+    threading.Thread(target=passes, daemon=True).start()
+    return forecaster.app
+
+
+@contextmanager
+def served(servers: int) -> Iterator[http.client.HTTPConnection]:
+    """A connection to the application above, under gunicorn in a process of its own."""
+    program = "import sys; from serving.web import serve; from tests.benchmarks.bench_exposition import busy; " \
+              "serve(lambda: busy(int(sys.argv[1])), '127.0.0.1:0', 'bench')"
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    process = subprocess.Popen([sys.executable, "-c", program, str(servers)], env=os.environ | {"PYTHONPATH": path},
+                               stderr=subprocess.PIPE, text=True)
+    try:
+        address = process.stderr.readline().strip().removeprefix("bench: listening on http://")
+        threading.Thread(target=process.stderr.read, daemon=True).start()
+        yield http.client.HTTPConnection(address, timeout=120)
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _scraped(servers: int) -> Iterator[Line]:
+    """Scrapes over HTTP, timed by who asks, so that sockets and the forecaster's own metrics are part of it."""
+    with served(servers) as connection:
+        for name, headers in (("plain", {}), ("gzip", {"Accept-Encoding": "gzip"})):
+            _scrape(connection, headers)  # the very first waits for the first cycle
+            first, last, bodies = zip(*(_scrape(connection, headers) for _ in range(SCRAPES)), strict=True)
+            text = gzip.decompress(bodies[-1]) if headers else bodies[-1]
+            series = sum(not line.startswith(b"#") for line in text.splitlines())
+            assert b"forecaster_build_info" in text and series > 0.99 * SERIES
+            yield Line(f"a scrape over HTTP during forward passes, {name}", 1000 * statistics.median(last), "ms",
+                       f"{series:,} series, {len(bodies[-1]) / 2**20:.1f} MiB; first byte after "
+                       f"{1000 * statistics.median(first):.0f}, slowest of {SCRAPES} {1000 * max(last):.0f}", 150)
+
+
+def _scrape(connection: http.client.HTTPConnection, headers: dict[str, str]) -> tuple[float, float, bytes]:
+    """(seconds until the answer begins, until it ends, its body)."""
+    started = time.perf_counter()
+    connection.request("GET", "/metrics", headers=headers)
+    answer = connection.getresponse()
+    begun = time.perf_counter()
+    body = answer.read()
+    ended = time.perf_counter()
+    assert answer.status == 200 and (answer.headers["Content-Encoding"] == "gzip") == bool(headers)
+    return begun - started, ended - started, body

@@ -1,57 +1,84 @@
-"""Whether memory stays flat: an hour of cycles at 1,000 servers, as fast as they go."""
+"""Whether memory stays flat: an hour of cycles as fast as they go, of a small and of a large fleet; and real hosts' model."""
 
 import gc
-from collections.abc import Iterator
-
-import numpy as np
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 
 from forecaster.app import Forecaster
 from forecaster.config import load_config
-from forecaster.readings import Reading, Readings
-from tests.benchmarks.bench_exposition import result_of
+from tests.benchmarks.arrays import Arrays, fleet_names, host_names
 from tests.benchmarks.measure import Line, resident_mib
 
-SERVERS, CYCLES, REFRESH = 1000, 240, 15.0
+FEW, MANY, HOSTS = 20, 1000, 250
+CYCLES, REFRESH = 240, 15.0
 MARKS = (1, 60, 120, CYCLES)
-
-
-class Arrays:
-    """A source of made-up measurements: what is measured is what the forecaster keeps, not where it comes from."""
-
-    def __init__(self):
-        result = result_of(SERVERS)
-        self.names, self.rng = (result.servers, result.profiles), np.random.default_rng(0)
-        self.level = result.observed.astype(np.float32) % 60 + 5
-
-    def _values(self, *shape: int) -> np.ndarray:
-        return (self.level * self.rng.lognormal(sigma=0.05, size=(*shape, *self.level.shape))).astype(np.float32)
-
-    def latest(self, instant: float) -> Reading:
-        return Reading(instant, *self.names, self._values())
-
-    def range(self, start: float, end: float, step: float) -> Readings:
-        instants = np.arange(start, end + step / 2, step)
-        return Readings(instants, *self.names, self._values(len(instants)))
-
-    def describe(self) -> dict:
-        return {"kind": "arrays"}
+TIMED = 7  # cycles of the hosts
 
 
 def lines() -> Iterator[Line]:
+    for servers, most, flat in ((FEW, 500, 2), (MANY, 900, 20)):
+        yield from _alone(hour, servers, most, flat)
+    yield from _alone(hosts, HOSTS)
+
+
+def _alone(measured: Callable[..., list[Line]], *arguments: int) -> list[Line]:
+    """What a process of its own finds: memory that others have left behind is no part of it."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(measured, *arguments).result()
+
+
+def hour(servers: int, most: float, flat: float) -> list[Line]:
+    """An hour of refreshes of the default preset, each followed by a scrape."""
     now = [1.79e9]
     forecaster = Forecaster(lambda: load_config("fleet"), lambda: now[0])
     cycle = forecaster.parts.cycle
-    cycle._source = Arrays()
+    cycle._source = Arrays(fleet_names(servers), len(forecaster.parts.config.signals))
     client, held, kept = forecaster.app.test_client(), {}, {}
     for number in range(1, CYCLES + 1):
         now[0] += REFRESH
-        assert cycle.run_once()
+        assert cycle.run_once(), cycle.errors
         client.get("/metrics", headers={"Accept-Encoding": "gzip"}).close()
         if number in MARKS:
             gc.collect()
             held[number] = resident_mib()
             kept[number] = sum(part[2].nbytes for part in cycle.record._pending.values()) / 2**20
-            yield Line(f"{SERVERS} servers after {number} cycles", held[number], "MiB", "this process, sources of noise included")
+    found = [Line(f"{servers} servers after {number} cycles", value, "MiB", "a process of its own, made-up measurements",
+                  most) for number, value in held.items()]
     recorded = kept[CYCLES] - kept[MARKS[-2]]
-    yield Line("growth of the second half of the hour", held[CYCLES] - held[MARKS[-2]] - recorded, "MiB",
-               f"without {recorded:.0f} MiB of forecasts that wait for their outcome, at most 47 MiB after 8 hours", 20)
+    later = 0.047 * servers
+    return [*found, Line(f"{servers} servers: growth of the second half of the hour", held[CYCLES] - held[MARKS[-2]] - recorded,
+                         "MiB", f"without {recorded:.2g} MiB of forecasts that wait for their outcome; after 8 hours they "
+                         f"are {later:.2g} MiB of arrays, and as much again of gaps between them", flat)]
+
+
+def hosts(servers: int) -> list[Line]:
+    """Cycles of the node_exporter preset with the model it names, once all the history is there that this model reads."""
+    now = [1.79e9]
+    forecaster = Forecaster(lambda: load_config("node_exporter"), lambda: now[0])
+    config, cycle = forecaster.parts.config, forecaster.parts.cycle
+    cycle._source = Arrays(host_names(servers), len(config.signals))
+    days = 0
+    while cycle.run_once() and cycle.past is not None and cycle.past.piece(now[0]) is not None:
+        now[0] += REFRESH
+        days += 1
+    stages: dict[str, list[float]] = {}
+    cycle._metrics.stage = lambda name, took, ok: stages.setdefault(name, []).append(took)
+    took = []
+    for _ in range(TIMED):
+        now[0] += REFRESH
+        started = time.perf_counter()
+        assert cycle.run_once(), cycle.errors
+        took.append(time.perf_counter() - started)
+    assert set(forecaster.parts.board.last.method) == {"tft"}, cycle.errors
+    what = f"{servers} hosts x {len(config.signals)} signals"
+    steps = cycle._model.context_steps
+    least = servers * len(config.signals) * steps * 4 / 2**20
+    return [
+        Line(f"{what}: a cycle", statistics.median(took), "s", f"model {config.model!r}, {statistics.median(stages['model']):.2f} s "
+             "of it; the refresh is the limit", config.refresh),
+        Line(f"{what}: resident memory", resident_mib(), "MiB",
+             f"{least:.0f} MiB are {steps} steps of history in float32, read within {days} refreshes"),
+    ]

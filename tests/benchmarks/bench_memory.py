@@ -51,7 +51,7 @@ def hour(servers: int, most: float, flat: float) -> list[Line]:
     later = 0.047 * servers
     return [*found, Line(f"{servers} servers: growth of the second half of the hour", held[CYCLES] - held[MARKS[-2]] - recorded,
                          "MiB", f"without {recorded:.2g} MiB of forecasts that wait for their outcome; after 8 hours they "
-                         f"are {later:.2g} MiB of arrays, and as much again of gaps between them", flat)]
+                         f"are {later:.2g} MiB of arrays and about as much again around them", flat)]
 
 
 def hosts(servers: int) -> list[Line]:

@@ -12,7 +12,7 @@ from serving.settings import SettingsError
 
 DAY = 86400.0
 HOUR = 3600.0
-EXAMPLES = 110_000  # rows of recorded servers held in memory, 12 KB each
+EXAMPLES = 110_000  # rows of recorded servers held in memory, 17 KB each
 log = logging.getLogger(__name__)
 
 WINDOW_HOURS = 10.0  # 24 steps of encoder and 96 of horizon
@@ -45,6 +45,9 @@ def add_command(commands, common: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="recorded servers (.npz): trains a model of single series with a week of context; its metrics are signals of "
         "--config.file",
+    )
+    parser.add_argument(
+        "--examples", type=int, default=EXAMPLES, help="with --data: rows held in memory, 17 KB each (default: %(default)d)"
     )
     parser.add_argument("--start-from", type=Path, default=None, metavar="DIR", help="artifact folder to go on from")
     parser.add_argument("--epochs", type=int, default=90, help="at most this many epochs (default: %(default)d)")
@@ -159,6 +162,8 @@ def _from_file(arguments, config) -> dict:
 
     if arguments.source or arguments.start_from:
         raise DatasetError("--data trains from a file and from fresh weights; leave out --source and --start-from")
+    if arguments.examples < 1:
+        raise DatasetError(f"--examples {arguments.examples}; expected at least 1")
     history = histories.from_file(arguments.data)
     signals = histories.select(history, config.signals, str(arguments.data))
     if history.resolution != config.step:
@@ -170,7 +175,7 @@ def _from_file(arguments, config) -> dict:
         arguments.output,
         steps=arguments.epochs * arguments.batches,
         rows_per_batch=2 * arguments.rows,
-        examples=EXAMPLES,
+        examples=arguments.examples,
         learning_rate=arguments.learning_rate,
         seed=arguments.seed,
         device=arguments.device,

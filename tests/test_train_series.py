@@ -34,11 +34,11 @@ def recording(tmp_path_factory):
 def trained(recording, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained") / "hosts"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("forecaster.training_cli.EXAMPLES", 1024)
         patch.setattr("forecaster.train_series.KEPT_DAYS", 15)
         patch.setattr("forecaster.train_series.EVALUATED", 8)
         arguments = ["train", "--config.file", "node_exporter", "--data", str(recording), "--output", str(folder)]
-        assert main([*arguments, "--epochs", "1", "--batches", "4", "--rows", "16", "--device", "cpu"]) == 0
+        few = ["--examples", "1024", "--epochs", "1", "--batches", "4", "--rows", "16"]
+        assert main([*arguments, *few, "--device", "cpu"]) == 0
     return folder
 
 
@@ -68,6 +68,12 @@ def test_a_recording_too_short_says_how_much_is_needed(tmp_path, capsys):
     arguments = ["train", "--config.file", "node_exporter", "--data", str(tmp_path / "short.npz")]
     assert main([*arguments, "--output", str(tmp_path / "m")]) == 1
     assert "holds 10.4 days; expected more than" in capsys.readouterr().err
+
+
+def test_no_examples_at_all_are_refused(recording, tmp_path, capsys):
+    arguments = ["train", "--config.file", "node_exporter", "--data", str(recording), "--output", str(tmp_path / "m")]
+    assert main([*arguments, "--examples", "0"]) == 1
+    assert "--examples 0; expected at least 1" in capsys.readouterr().err
 
 
 def test_targets_that_were_not_observed_do_not_count_in_a_rows_loss():

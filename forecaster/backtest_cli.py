@@ -173,7 +173,7 @@ def _names(models: list[str] | None, config) -> list[str]:
 
 def _load(name: str, config):
     """A Model as serving loads it, or the yardstick's name; raises ModelError."""
-    from forecaster.app import load_model
+    from forecaster.assembly import load_model
     from forecaster.model import ModelError, folder_of
 
     if name in YARDSTICKS:

@@ -31,7 +31,7 @@ def from_prometheus(
 ) -> History:
     """What the configured source holds of [start, end), from the first row with any value on; raises DatasetError where
     that is nothing, SourceError where it cannot be asked."""
-    from forecaster.app import make_source
+    from forecaster.assembly import make_source
 
     source, parts = make_source(config, time.time), []
     for piece in progress(range(math.ceil((end - start) / (PIECE_HOURS * HOUR)))):

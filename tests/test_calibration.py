@@ -8,7 +8,7 @@ from models import write_untrained
 
 from forecaster import calibration
 from forecaster.__main__ import main
-from forecaster.app import load_model
+from forecaster.assembly import load_model
 from forecaster.calibration import Week, calibrate, fit_fleet, fit_server, judge, table, write
 from forecaster.chance import FILE, Calibration, Fit
 from forecaster.config import load_config

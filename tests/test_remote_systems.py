@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from forecaster.app import make_source
+from forecaster.assembly import make_source
 from forecaster.config import load_config
 from forecaster.readings import SourceRefused
 from tests.local_server import LocalServer, Request, local_server

@@ -13,7 +13,8 @@ from models import write_untrained
 from results import Clock
 
 from forecaster.__main__ import main
-from forecaster.app import Forecaster, fingerprint
+from forecaster.app import Forecaster
+from forecaster.assembly import fingerprint
 from forecaster.chance import Fit
 from forecaster.config import load_config
 from forecaster.readings import NoData, Reading, Readings, SourceNonsense

@@ -8,7 +8,7 @@ import torch
 from models import MONDAY
 
 from forecaster.__main__ import main
-from forecaster.app import load_model
+from forecaster.assembly import load_model
 from forecaster.config import load_config
 from forecaster.model import Model
 from forecaster.network import ANCHORS

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from forecaster import chance, risk, scoring
+from forecaster import risk, scoring
 from forecaster.dataset import DatasetError, History
 from forecaster.features import MOTION_SHARE
 from forecaster.model import Model
@@ -191,10 +191,9 @@ class Forecaster:
 
     def _assess(self, quantiles: np.ndarray, done: np.ndarray) -> dict[str, np.ndarray]:
         """Chances (n,) by window, as a cycle has them, of the quantiles of the rows that are ``done`` (n,)."""
-        signals, levels = self._model.encoding.signals, self._model.architecture.quantiles
-        columns = {role: signals.index(name) for role, name in self.settings.roles if name in signals}
-        above = chance.exceedances(quantiles, levels, columns, dict(self.settings.severe))
-        return self._model.calibration.assess(above, done, scoring.SPANS)[0]
+        model, settings = self._model, self.settings
+        return model.calibration.of_quantiles(quantiles, model.architecture.quantiles, model.encoding.signals, settings.roles,
+                                              settings.severe, done, scoring.SPANS)[0]
 
 
 def run(

@@ -19,7 +19,7 @@ Letters: S servers, N servers that are known, C signals, H steps, Q quantiles.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -125,6 +125,21 @@ class Calibration:
                 spoken = spoken[np.isfinite(spoken)]
                 any_server[window] = float(fit.any(spoken)) if spoken.size else float("nan")
         return by_server, any_server
+
+    def of_quantiles(
+        self,
+        quantiles: np.ndarray,
+        levels: tuple[float, ...],
+        signals: Sequence[str],
+        roles: Iterable[tuple[str, str]],
+        severe: Iterable[tuple[str, float]],
+        known: np.ndarray,
+        windows: Mapping[str, int],
+    ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+        """The same from the quantiles (rows of ``known``, C, H, Q) that a model forecasts of ``signals``; roles and severe as
+        in the configuration of risk: (role, signal) and (role, threshold)."""
+        columns = {role: signals.index(name) for role, name in roles if name in signals}
+        return self.assess(exceedances(quantiles, levels, columns, dict(severe)), known, windows)
 
 
 def exceedances(

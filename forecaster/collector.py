@@ -17,8 +17,9 @@ from itertools import product
 
 import numpy as np
 
+from forecaster.known import largest, mean_known
 from forecaster.result import PERCENTILES, Board, Result
-from forecaster.risk import COMPONENTS, largest, mean_known
+from forecaster.risk import COMPONENTS
 from forecaster.self_metrics import SELF_METRICS
 from serving.exposition import Page, Prepared, family_header, series_prefixes
 

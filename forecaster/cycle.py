@@ -10,39 +10,30 @@ questions and publish the same numbers; they ask a moment later, when all its sa
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import numpy as np
 
-from forecaster import chance, heuristic, risk
+from forecaster import heuristic, risk
 from forecaster.collector import ForecastCollector
 from forecaster.config import ForecasterConfig
 from forecaster.features import MOTION_SHARE
+from forecaster.keeping import Keeper
 from forecaster.model import Model
 from forecaster.past import Past
 from forecaster.proof import Proof, Record
-from forecaster.push import Push, PushError
-from forecaster.readings import NoData, Reading, Source, SourceError
+from forecaster.push import Push
+from forecaster.readings import NoData, Reading, Source
 from forecaster.result import PERCENTILES, Board, Result
 from forecaster.self_metrics import SelfMetrics
 from forecaster.signals import HORIZON_STEPS, steps_of
+from forecaster.stages import StageError, Stages
 from forecaster.window import Window
 
 log = logging.getLogger(__name__)
 
-SNAPSHOT_SECONDS = 300.0  # what a killed process loses of its window; the source fills it again anyway
 SETTLE_SECONDS = 0.3  # what a scrape that began before the present takes to be stored: later replicas would see more
-LARGEST_SCRAPE = 16 << 20  # bytes; vmagent's default limit, Prometheus has none
 SNAPSHOT_FILE, PAST_FILE, RECORD_FILE = "window.npz", "past.npz", "record.npz"
-
-
-class StageError(Exception):
-    """A stage failed; .stage names it, the cause is chained."""
-
-    def __init__(self, stage: str, cause: Exception):
-        super().__init__(f"{stage}: {cause}")
-        self.stage = stage
 
 
 class Stopped(Exception):
@@ -69,12 +60,11 @@ class Cycle:
         self._config, self._source, self._model = config, source, model
         self._board, self._collector, self._metrics, self._clock = board, collector, metrics, clock
         self.window, self.past, self.record = window, past, record
-        self.errors: dict[str, str | None] = {}  # stage -> what it failed with when it last ran
+        self._stage = Stages(metrics)
+        self.errors = self._stage.errors  # stage -> what it failed with when it last ran
+        self._keeper = Keeper(config.storage, self.errors)
         self._columns = [list(config.signals).index(name) for name in model.encoding.signals] if model else []
         self._push = push
-        self._running: str | None = None  # the stage under way
-        self._snapshot_due = 0.0
-        self._large = False  # whether the page was too large for some scrapers
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -99,7 +89,7 @@ class Cycle:
         if self._thread is not None:
             self._thread.join(timeout)
         ended = self._thread is None or not self._thread.is_alive()
-        if ended or self._running == "query":
+        if ended or self._stage.running == "query":
             self.save()
         return ended
 
@@ -129,28 +119,13 @@ class Cycle:
         except StageError as error:
             log.error("cycle failed at stage %s", error)
         self._metrics.cycle(time.perf_counter() - started, self._clock(), success)
-        self._save_when_due()
+        if self._keeper.due():
+            self.save()
         return success
 
     def _present(self) -> float:
         milliseconds = round(self._config.refresh * 1000)
         return int(self._clock() * 1000) // milliseconds * milliseconds / 1000
-
-    @contextmanager
-    def _stage(self, name: str) -> Iterator[None]:
-        started, self._running = time.perf_counter(), name
-        try:
-            yield
-        except Exception as error:  # whatever it is: counted, shown, and the next cycle tries anew
-            if not isinstance(error, SourceError | PushError):
-                log.exception("stage %s failed", name)
-            self.errors[name] = str(error) or type(error).__name__
-            self._metrics.stage(name, time.perf_counter() - started, False)
-            raise StageError(name, error) from error
-        finally:
-            self._running = None
-        self.errors[name] = None
-        self._metrics.stage(name, time.perf_counter() - started, True)
 
     # -- stages -----------------------------------------------------------------------------------------------------
 
@@ -312,57 +287,32 @@ class Cycle:
 
     def _chances(self, by_model: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, float]]:
         """The calibrated chances of an incident, as risk.assess takes them."""
-        calibration, settings = self._model.calibration if self._model else None, self._config.risk
-        if calibration is None or not by_model.any():
+        model, settings = self._model, self._config.risk
+        if model is None or model.calibration is None or not by_model.any():
             return {}, {}
-        signals, levels = self._model.encoding.signals, self._model.architecture.quantiles
-        columns = {role: signals.index(name) for role, name in settings.roles if name in signals}
-        above = chance.exceedances(self._quantiles, levels, columns, dict(settings.severe))
-        return calibration.assess(above, by_model, {window: steps_of(window) for window in settings.incident})
+        windows = {window: steps_of(window) for window in settings.incident}
+        return model.calibration.of_quantiles(self._quantiles, model.architecture.quantiles, model.encoding.signals,
+                                              settings.roles, settings.severe, by_model, windows)
 
     def _publish(self, result: Result) -> None:
         with self._stage("publish"):
             size = self._collector.prepare(result)
             self._board.publish(result)
         self._metrics.exposition(size)
-        if size > LARGEST_SCRAPE and not self._large:
-            log.warning("/metrics is %.1f MiB, more than the %d MiB that some scrapers take: publish fewer horizons or "
-                        "share the fleet among shards", size / 2**20, LARGEST_SCRAPE >> 20)
-        self._large = size > LARGEST_SCRAPE
         self._collector.pack(result)  # after publishing: a forecast does not wait for it
 
     # -- what survives a restart --------------------------------------------------------------------------------------
 
     def restore(self) -> None:
         """Takes over the last snapshots, where there are some that fit."""
-        if self._config.storage is not None and not self.window.servers:
-            for name, part in self._parts():
-                if (path := self._config.storage / name).exists():
-                    reason = part.restore(path, self._clock())
-                    log.info("%s %s", path, "restored" if reason is None else f"not taken over: {reason}")
+        if not self.window.servers:
+            self._keeper.restore(self._parts(), self._clock())
 
     def save(self) -> None:
-        """Keeps window, past and record on disk; a failure is logged and shown, forecasts go on from memory."""
-        if self._config.storage is None or not self.window.servers:
-            return
-        path = self._config.storage
-        try:
-            for name, part in self._parts():
-                path = self._config.storage / name
-                part.snapshot(path)
-            self.errors["snapshot"] = None
-        except OSError as error:
-            self.errors["snapshot"] = f"{path}: {error.strerror or error}; free space or choose another --storage.path"
-            log.error("window not saved: %s", self.errors["snapshot"])
+        """Keeps window, past and record on disk."""
+        if self.window.servers:
+            self._keeper.save(self._parts())
 
-    def _parts(self) -> list[tuple[str, Window | Past | Record]]:
-        named = (SNAPSHOT_FILE, self.window), (PAST_FILE, self.past), (RECORD_FILE, self.record)
-        return [(name, part) for name, part in named if part is not None]
-
-    def _save_when_due(self) -> None:
-        now = time.monotonic()
-        if self._snapshot_due == 0.0:
-            self._snapshot_due = now + SNAPSHOT_SECONDS
-        elif now >= self._snapshot_due:
-            self._snapshot_due = now + SNAPSHOT_SECONDS
-            self.save()
+    def _parts(self) -> dict[str, Window | Past | Record]:
+        named = {SNAPSHOT_FILE: self.window, PAST_FILE: self.past, RECORD_FILE: self.record}
+        return {name: part for name, part in named.items() if part is not None}

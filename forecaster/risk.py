@@ -24,6 +24,7 @@ import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
 from forecaster.chance import SEVERE
+from forecaster.known import largest, mean_known
 from forecaster.signals import STEP_MINUTES, steps_of
 from serving.settings import Settings
 
@@ -280,21 +281,6 @@ def _probability(values: np.ndarray, columns: Mapping[str, int], incident: Incid
         known |= ~np.isnan(p50) & ~np.isnan(p90)
     # rounding takes back what adding decimal weights in binary costs, so that thresholds stay exact
     return np.where(known, np.minimum(1.0, total.round(12)), np.nan)
-
-
-def largest(values: np.ndarray, axis: int) -> np.ndarray:
-    """The largest along an axis, NaN left out: halves laid over each other are several times as fast as fmax.reduce."""
-    values = np.moveaxis(values, axis, 0)
-    while (steps := len(values)) > 1:
-        half = (steps + 1) // 2
-        values = np.fmax(values[:half], values[steps - half :])
-    return values[0]
-
-
-def mean_known(chances: np.ndarray) -> float:
-    """Mean of what is known of (S,), NaN where nothing is."""
-    known = chances[~np.isnan(chances)]
-    return round(float(known.mean()), 12) if known.size else float("nan")
 
 
 def _health(probability: float, limits: Health) -> str:

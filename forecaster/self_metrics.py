@@ -4,6 +4,7 @@ Each metric is declared once in the table below and made in the given registry; 
 (a stage done, a cycle over) and never touch a metric.
 """
 
+import logging
 from collections.abc import Mapping
 
 from prometheus_client import (
@@ -17,6 +18,9 @@ from prometheus_client import (
     ProcessCollector,
 )
 
+log = logging.getLogger(__name__)
+
+LARGEST_SCRAPE = 16 << 20  # bytes; vmagent's default limit, Prometheus has none
 STAGES = ("query", "window", "features", "model", "risk", "publish", "push")
 
 # a cycle takes tens of milliseconds for 20 servers, about a second for 1,000, and must stay below the refresh
@@ -91,6 +95,7 @@ class SelfMetrics:
 
     def __init__(self, registry: CollectorRegistry, version: str):
         self.registry = registry
+        self._large = False  # whether the page is too large for some scrapers
         self._of = {}
         for name, (kind, labels, _, help) in _DECLARED.items():
             if kind is Info:
@@ -112,8 +117,12 @@ class SelfMetrics:
         self._of["forecaster_forecast_ttl_seconds"].set(ttl)
 
     def exposition(self, size: int) -> None:
-        """Bytes of the newest forecasts on /metrics."""
+        """Bytes of the newest forecasts on /metrics; says so when they become too many for some scrapers."""
         self._of["forecaster_exposition_bytes"].set(size)
+        if size > LARGEST_SCRAPE and not self._large:
+            log.warning("/metrics is %.1f MiB, more than the %d MiB that some scrapers take: publish fewer horizons or "
+                        "share the fleet among shards", size / 2**20, LARGEST_SCRAPE >> 20)
+        self._large = size > LARGEST_SCRAPE
 
     def shard(self, ordinal: int, total: int) -> None:
         """The share of the fleet in use; the ordinal is a label as well, so that shards can be counted."""

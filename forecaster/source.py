@@ -3,7 +3,6 @@
 The types that every source speaks live in `readings`; they can be imported from here as well.
 """
 
-import ipaddress
 import logging
 import re
 import time
@@ -36,7 +35,7 @@ from forecaster.readings import (
     numbers32,
 )
 from forecaster.shard import WHOLE, Shard
-from forecaster.transport import AT_ONCE, Address, Answer, http_session
+from forecaster.transport import AT_ONCE, Address, Answer, http_session, on_this_machine
 
 __all__ = ["NoData", "PrometheusSource", "Reading", "Readings", "Source", "SourceError", "SourceNonsense",
            "SourceRefused", "SourceUnreachable", "http_session", "render"]
@@ -86,7 +85,7 @@ class PrometheusSource:
         self._queries = {name: shard.fill(render(signal.query, step)) for name, signal in named(signals).items()}
         self._session, self._timeout, self._clock = session or http_session(), timeout, clock
         self._crew, self._addresses = Crew(AT_ONCE), {}
-        self._near = _on_this_machine(parts.hostname)
+        self._near = on_this_machine(parts.hostname)
         self._max_servers, self._max_samples = max_servers, max_samples
         self._series = dict.fromkeys(self._queries, 0)
         self._warnings: dict[str, list[str]] = {name: [] for name in self._queries}
@@ -288,14 +287,6 @@ class PrometheusSource:
 
     def _what(self, name: str) -> str:
         return f"Prometheus at {self._url}, signal {name}"
-
-
-def _on_this_machine(host: str) -> bool:
-    """Whether no network lies between."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _told(doubled: Mapping[str, SourceNonsense]) -> list[str]:

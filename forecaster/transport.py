@@ -7,6 +7,7 @@ Raises what the standard library has for it: ConnectionError (nobody there, brok
 OSError (a credentials file), ValueError (an answer larger than allowed). The sources translate these.
 """
 import http.client
+import ipaddress
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -258,3 +259,11 @@ def _translated(timeout: float = 0.0) -> Iterator[None]:
         if isinstance(cause, urllib3.exceptions.TimeoutError) and not isinstance(cause, urllib3.exceptions.NewConnectionError):
             raise TimeoutError(f"no answer within {timeout:g}s") from error
         raise ConnectionError(str(cause)) from error
+
+
+def on_this_machine(host: str) -> bool:
+    """Whether no network lies between."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

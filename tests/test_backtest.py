@@ -7,7 +7,7 @@ from models import MONDAY, history, write_untrained
 from exporter.profiles import METRICS
 from forecaster import backtest, heuristic, scoring
 from forecaster.backtest import CONTEXT_STEPS, Forecaster, Joined, Windows, at_origins, draw
-from forecaster.chance import SEVERE
+from forecaster.chance import SEVERE, Calibration
 from forecaster.config import load_config
 from forecaster.dataset import DatasetError, History
 from forecaster.model import Model
@@ -254,8 +254,11 @@ def test_without_a_role_among_the_signals_there_are_no_incidents():
     assert backtest.incidents(forecast[:, :1], truth[:, :1], ("net_in_mb_s",), RiskConfig()) == {}
 
 
-class Even:
+class Even(Calibration):
     """A calibration that holds an incident for as likely as none."""
+
+    def __init__(self):
+        super().__init__({}, {}, {})
 
     def assess(self, exceedance, known, windows):
         assert exceedance.shape == (known.sum(), 3, 96), "chances of cpu, memory and latency for the rows that are known"

@@ -363,7 +363,7 @@ def test_a_page_too_large_for_some_scrapers_is_said_once_and_its_size_always_sho
     bench.run()
     size = bench.metric("forecaster_exposition_bytes")
     assert size == len(page(bench.collector)) and "scrapers" not in caplog.text
-    monkeypatch.setattr("forecaster.cycle.LARGEST_SCRAPE", int(size) - 1000)
+    monkeypatch.setattr("forecaster.self_metrics.LARGEST_SCRAPE", int(size) - 1000)
     bench.run(15.0)
     bench.run(15.0)
     assert caplog.text.count("scrapers take") == 1

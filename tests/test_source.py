@@ -21,10 +21,10 @@ from forecaster.source import (
     SourceNonsense,
     SourceRefused,
     SourceUnreachable,
-    _on_this_machine,
     http_session,
     render,
 )
+from forecaster.transport import on_this_machine
 from tests.local_server import LocalServer, Request, local_server
 from tests.tools import tool
 
@@ -494,7 +494,7 @@ def test_the_profile_of_a_server_is_the_first_signals(server, source):
 @pytest.mark.parametrize(("near", "series", "encoding"), [
     (True, 3, "identity"), (True, 300, "identity"), (False, 3, "identity"), (False, 300, "gzip, deflate")])
 def test_answers_are_compressed_where_a_network_gains_by_it(server, source, monkeypatch, near, series, encoding):
-    monkeypatch.setattr("forecaster.source._on_this_machine", lambda host: near)
+    monkeypatch.setattr("forecaster.source.on_this_machine", lambda host: near)
     rows = [{"metric": {"server": f"s{n}"}, "value": [T0, "1"]} for n in range(series)]
     body = json.dumps({"status": "success", "data": {"resultType": "vector", "result": rows}})
     server.respond = lambda request: request.answer(200, body)
@@ -507,7 +507,7 @@ def test_answers_are_compressed_where_a_network_gains_by_it(server, source, monk
 @pytest.mark.parametrize(("host", "near"), [("127.0.0.1", True), ("127.1.2.3", True), ("::1", True), ("localhost", True),
                                             ("10.0.0.1", False), ("prometheus", False), ("localhost.example", False)])
 def test_no_network_lies_between_on_this_machine(host, near):
-    assert _on_this_machine(host) is near
+    assert on_this_machine(host) is near
 
 
 def test_queries_are_posted_with_tenant_and_a_token_read_anew_each_time(server, source, tmp_path):

@@ -22,8 +22,8 @@ from results import Clock, curves, make_result
 from forecaster.app import Forecaster
 from forecaster.collector import ForecastCollector
 from forecaster.config import load_config
-from forecaster.cycle import LARGEST_SCRAPE
 from forecaster.result import Board
+from forecaster.self_metrics import LARGEST_SCRAPE
 from serving.exposition import metrics_response
 from tests.benchmarks.arrays import Arrays, fleet_names
 from tests.benchmarks.inputs import inputs

@@ -10,12 +10,12 @@ from flask import Flask, Response, request
 from prometheus_client import CollectorRegistry
 
 from forecaster.api import api_blueprint
+from forecaster.artifact import ModelError
 from forecaster.assembly import fingerprint, load_model, make_push, make_source
 from forecaster.collector import ForecastCollector
 from forecaster.config import ForecasterConfig
 from forecaster.cycle import Cycle
 from forecaster.landing import fleet_tables, glance
-from forecaster.model import ModelError
 from forecaster.past import Past
 from forecaster.proof import Record
 from forecaster.readings import Source, SourceError

@@ -4,8 +4,9 @@ import hashlib
 import logging
 from collections.abc import Callable
 
+from forecaster.artifact import ModelError, folder_of
 from forecaster.config import MODEL_STEP, ForecasterConfig
-from forecaster.model import Model, ModelError, folder_of
+from forecaster.model import Model
 from forecaster.push import Push
 from forecaster.readings import Source
 from forecaster.scrape import ScrapeSource

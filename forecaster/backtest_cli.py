@@ -75,9 +75,9 @@ def run(arguments: argparse.Namespace) -> int:
     models, arguments.model = arguments.models, None
     config = read_config(arguments)
     from forecaster import backtest, backtest_data, backtest_table, scoring
+    from forecaster.artifact import ModelError
     from forecaster.dataset import DatasetError
     from forecaster.histories import select
-    from forecaster.model import ModelError
     from forecaster.readings import SourceError
 
     try:
@@ -173,8 +173,8 @@ def _names(models: list[str] | None, config) -> list[str]:
 
 def _load(name: str, config):
     """A Model as serving loads it, or the yardstick's name; raises ModelError."""
+    from forecaster.artifact import ModelError, folder_of
     from forecaster.assembly import load_model
-    from forecaster.model import ModelError, folder_of
 
     if name in YARDSTICKS:
         return name

@@ -49,9 +49,10 @@ def add_command(commands, common: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Fits, prints and writes; the exit code."""
     from forecaster.__main__ import read_config
+    from forecaster.artifact import ModelError, folder_of
     from forecaster.backtest_cli import progress
     from forecaster.dataset import DatasetError
-    from forecaster.model import Model, ModelError, folder_of
+    from forecaster.model import Model
 
     config, folder = read_config(arguments), folder_of(arguments.model)
     try:

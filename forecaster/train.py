@@ -20,9 +20,10 @@ from pytorch_forecasting.metrics import QuantileLoss
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
+from forecaster.artifact import Architecture, write_artifact
 from forecaster.dataset import Windows, training_batches
 from forecaster.features import Encoding, Variables
-from forecaster.model import Architecture, Model, choose_device, write_artifact
+from forecaster.model import Model, choose_device
 from forecaster.network import ANCHORS, LAGS, SKIP_BIAS, SKIP_WEIGHT, Network, lags
 from forecaster.scoring import figures
 

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from forecaster import backtest, scoring, series
+from forecaster.artifact import Architecture, write_artifact
 from forecaster.dataset import DatasetError, History
-from forecaster.model import Architecture, Model, choose_device, write_artifact
+from forecaster.model import Model, choose_device
 from forecaster.network import ANCHORS, SeriesNetwork
 from forecaster.series import CONTEXT, SeriesEncoding
 from forecaster.signals import HORIZON_STEPS, Signal

@@ -76,7 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
     config = read_config(arguments)
     try:
         from forecaster import dataset, train
-        from forecaster.model import Architecture, Model, ModelError
+        from forecaster.artifact import Architecture, ModelError
+        from forecaster.model import Model
     except ImportError as error:
         raise SettingsError(
             f"train: {error.name} is not installed; install the training extra: pip install 'fleetcast[train]'"
@@ -157,8 +158,8 @@ def _calibrate(folder: Path, config, weeks: int) -> None:
 def _from_file(arguments, config) -> dict:
     """Trains a model of single series; its report."""
     from forecaster import histories, train_series
+    from forecaster.artifact import Architecture
     from forecaster.dataset import DatasetError
-    from forecaster.model import Architecture
 
     if arguments.source or arguments.start_from:
         raise DatasetError("--data trains from a file and from fresh weights; leave out --source and --start-from")

@@ -4,9 +4,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from exporter.profiles import METRICS, load_fleet
+from forecaster.artifact import Architecture, write_artifact
 from forecaster.config import load_config
 from forecaster.dataset import Windows, fit_encoding, simulate
-from forecaster.model import Architecture, write_artifact
 
 MONDAY = 1_772_409_600.0  # 2026-03-02 00:00 UTC
 TINY = Architecture(hidden=8, heads=2, continuous=4, dropout=0.0, quantiles=(0.1, 0.5, 0.9))

@@ -16,10 +16,11 @@ import pytest
 from exporter.fleet import Fleet
 from exporter.profiles import load_fleet
 from forecaster import backtest, limit, scoring
+from forecaster.artifact import MODELS
 from forecaster.backtest_data import SIMULATED_END
 from forecaster.config import load_config
 from forecaster.dataset import SCENARIO_DAYS, History, simulate, simulate_fleet
-from forecaster.model import MODELS, Model
+from forecaster.model import Model
 
 HELD = Path(__file__).with_name("accuracy.json")
 TOLERANCE = 1.05

@@ -8,12 +8,13 @@ from models import write_untrained
 
 from forecaster import calibration
 from forecaster.__main__ import main
+from forecaster.artifact import ModelError
 from forecaster.assembly import load_model
 from forecaster.calibration import Week, calibrate, fit_fleet, fit_server, judge, table, write
 from forecaster.chance import FILE, Calibration, Fit
 from forecaster.config import load_config
 from forecaster.dataset import DatasetError
-from forecaster.model import Model, ModelError
+from forecaster.model import Model
 
 STEPS, SERVERS = 6, 20
 TRUE = Fit((0.6, 0.0, 0.4), 0.3, 0.02, 0.1, 0.2)

@@ -7,10 +7,11 @@ import pytest
 
 from exporter.fleet import Fleet
 from exporter.profiles import METRICS, STATES, load_fleet
+from forecaster.artifact import DEFAULT
 from forecaster.config import load_config
 from forecaster.dataset import History, simulate
 from forecaster.heuristic import forecast as trend_forecast
-from forecaster.model import DEFAULT, Model
+from forecaster.model import Model
 from forecaster.risk import RiskConfig, assess
 
 WEDNESDAY = datetime(2026, 5, 6, tzinfo=UTC).timestamp()

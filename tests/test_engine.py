@@ -79,7 +79,8 @@ import sys
 sys.modules["llvmlite"] = None
 import numpy as np
 import forecaster.app
-from forecaster.model import DEFAULT, Model
+from forecaster.artifact import DEFAULT
+from forecaster.model import Model
 model = Model.load(DEFAULT, "cpu")
 values, done = model.forecast(np.full((2, 8, 24), 30, np.float32), 1.79e9, ("a", "b"), ("web_api",) * 2)
 assert model.info["engine"] == "pytorch" and done.all(), model.info

@@ -9,9 +9,10 @@ from models import TINY, network, weights, windows, write_untrained
 
 from forecaster import compiled as compiled_engines
 from forecaster import engine, fused
+from forecaster.artifact import MODELS
 from forecaster.features import batch
 from forecaster.fused import Fused
-from forecaster.model import MODELS, Model
+from forecaster.model import Model
 from forecaster.network import Network
 from forecaster.tft import Tft
 from forecaster.train import library_inputs

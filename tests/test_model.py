@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from models import history, write_untrained
 
-from forecaster.model import Model, ModelError, choose_device, write_artifact
+from forecaster.artifact import ModelError, write_artifact
+from forecaster.model import Model, choose_device
 
 
 @pytest.fixture(scope="module")

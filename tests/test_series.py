@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from forecaster import series
-from forecaster.model import MODELS, Architecture, Model, ModelError, write_artifact
+from forecaster.artifact import MODELS, Architecture, ModelError, write_artifact
+from forecaster.model import Model
 from forecaster.network import ANCHORS, SeriesNetwork, sparsemax
 from forecaster.series import CONTEXT, SeriesEncoding
 

@@ -25,8 +25,9 @@ from test_shard import GOLDEN
 
 from forecaster import app as composition
 from forecaster.app import Forecaster
+from forecaster.artifact import folder_of
 from forecaster.config import load_config
-from forecaster.model import Model, folder_of
+from forecaster.model import Model
 from forecaster.shard import Shard
 from stack.layout import ROOT
 from tests.tools import tool

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from forecaster import network
-from forecaster.model import DEFAULT, Model
+from forecaster.artifact import DEFAULT
+from forecaster.model import Model
 from forecaster.train import build_network, library_inputs
 from tests.benchmarks.inputs import inputs
 from tests.benchmarks.measure import Line, seconds, side_by_side

@@ -10,8 +10,8 @@ import torch
 
 from exporter.profiles import load_fleet
 from forecaster import dataset, features
+from forecaster.artifact import Architecture
 from forecaster.config import load_config
-from forecaster.model import Architecture
 from forecaster.train import Training, build_network, fresh_weights, library_inputs
 from tests.benchmarks.measure import Line, seconds, side_by_side
 

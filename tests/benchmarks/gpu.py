@@ -14,7 +14,8 @@ import torch
 
 from exporter.profiles import load_fleet
 from forecaster import dataset, engine, scoring
-from forecaster.model import DEFAULT, Model
+from forecaster.artifact import DEFAULT
+from forecaster.model import Model
 from tests.benchmarks.inputs import inputs
 from tests.benchmarks.measure import Line, machine, seconds
 

@@ -37,10 +37,11 @@ class Eager:
 
     def __init__(self, network: Network | SeriesNetwork, encoding: Encoding | SeriesEncoding, device: torch.device):
         self.network, self.encoding, self.device = network, encoding, device
+        self._fits: int | None = None  # rows, once more did not fit
 
     def __call__(self, x: Inputs) -> np.ndarray:
         rows = len(x["observed"])
-        at_once = self.ROWS.get(self.device.type, rows)
+        at_once = self._fits or self.ROWS.get(self.device.type, rows)
         with torch.inference_mode():
             while True:
                 try:
@@ -52,7 +53,7 @@ class Eager:
                 except torch.cuda.OutOfMemoryError:
                     if at_once <= SMALLEST:
                         raise
-                    at_once //= 2
+                    at_once = self._fits = at_once // 2
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _part(self, x: Inputs) -> np.ndarray:

@@ -39,6 +39,9 @@ def test_rows_that_do_not_fit_a_cards_memory_are_halved_until_they_do(eager, mon
     monkeypatch.setattr(eager, "_part", short_of_memory)
     np.testing.assert_allclose(eager(inputs(900)), expected, rtol=1e-4, atol=1e-5)
     assert tried == [900, 512, 256, 256, 256, 132]
+    tried.clear()
+    eager(inputs(900))
+    assert tried == [256, 256, 256, 132], "the next cycle does not run out of memory again"
 
 
 def test_memory_too_short_for_a_few_rows_is_an_error(eager, monkeypatch):

@@ -26,9 +26,9 @@ from forecaster.source import (
 )
 from forecaster.transport import on_this_machine
 from tests.local_server import LocalServer, Request, local_server
+from tests.prometheus_answers import GOOD, T0, good
 from tests.tools import tool
 
-T0 = 1_700_000_100  # a multiple of 300
 COUNT = 240  # samples of 15 s: one hour
 STEP = 300.0
 
@@ -287,14 +287,6 @@ def test_an_address_that_cannot_work_is_refused_without_showing_secrets(url, sou
 
 
 # -- servers that misbehave -------------------------------------------------------------------------
-
-GOOD = json.dumps({"status": "success", "data": {"resultType": "vector", "result": [
-    {"metric": {"server": "db1", "profile": "db"}, "value": [T0, "1.5"]}]}})
-
-
-def good(request: Request) -> None:
-    request.answer(200, GOOD)
-
 
 @pytest.fixture
 def server() -> Iterator[LocalServer]:

@@ -12,14 +12,7 @@ import pytest
 from forecaster.source import PrometheusSource, SourceRefused, SourceUnreachable, http_session
 from forecaster.transport import AT_ONCE, fetch
 from tests.local_server import LocalServer, Request, local_server
-
-T0 = 1_700_000_100
-GOOD = json.dumps({"status": "success", "data": {"resultType": "vector", "result": [
-    {"metric": {"server": "db1", "profile": "db"}, "value": [T0, "1.5"]}]}})
-
-
-def good(request: Request) -> None:
-    request.answer(200, GOOD)
+from tests.prometheus_answers import GOOD, T0, good
 
 
 @pytest.fixture

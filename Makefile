@@ -26,8 +26,8 @@ lint: venv ## check style and shell scripts' syntax
 	@$(VENV)/bin/ruff check .
 	@bash -n stack/fetch_tools.sh .ci/run
 
-train: venv ## train the default model anew from the simulator (forecaster/models/default)
-	@$(VENV)/bin/fleet-forecaster train --output forecaster/models/default
+train: venv ## train the default model anew from the simulator (forecaster/artifacts/default)
+	@$(VENV)/bin/fleet-forecaster train --output forecaster/artifacts/default
 
 # The oracle's figures, then the default model's against what came, then, with DATA=FILE.npz, those of real servers.
 accuracy: venv ## measure the shipped models: make accuracy [DATA=servers.npz] (at most 20 minutes; tables, .data/accuracy)

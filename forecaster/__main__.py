@@ -72,7 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     checking.set_defaults(run=_check)
 
-    from forecaster import backtest_cli, calibration, training_cli  # light: they import heavy libraries when they run
+    from forecaster.commands import backtest as backtest_cli  # light: they import heavy libraries when they run
+    from forecaster.commands import train as training_cli
+    from forecaster.evaluation import calibration
 
     training_cli.add_command(commands, common)
     backtest_cli.add_command(commands, common)
@@ -106,7 +108,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     config = read_config(arguments)  # before the fork, so that a bad file is one clear message
 
     def app():
-        from forecaster.app import create_app  # in the worker: torch's threads do not survive a fork
+        from forecaster.service.app import create_app  # in the worker: torch's threads do not survive a fork
 
         return create_app(lambda: read_config(arguments), time.time)
 

@@ -14,9 +14,9 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
-from forecaster.risk import ROLE_UNITS, RiskConfig
-from forecaster.shard import Shard, ordinal
+from forecaster.risk.score import ROLE_UNITS, RiskConfig
 from forecaster.signals import HORIZON_STEPS, STEP_MINUTES, Signal, StepsByLabel
+from forecaster.sources.shard import Shard, ordinal
 from serving.settings import Duration, Settings, SettingsError, load
 
 MODEL_STEP = 60.0 * STEP_MINUTES  # s, the step the model was trained on

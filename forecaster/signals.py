@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from forecaster.shard import PLACEHOLDERS
 from serving.settings import Settings, parse_duration
 
 HORIZON_STEPS = 96  # H, fixed by the trained model: 8 h, a full work shift to react in
 STEP_MINUTES = 5  # what one step stands for in the model and in every horizon's name
 
+PLACEHOLDERS = ("$shard", "$total_shards")  # of a query, filled in with this forecaster's share of the fleet
 _METRIC_NAME = r"^[a-zA-Z_:][a-zA-Z0-9_:]*$"
 
 

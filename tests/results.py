@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from forecaster.collector import ForecastCollector
-from forecaster.proof import Proof
-from forecaster.result import Board, Result
-from forecaster.risk import RiskConfig, assess
+from forecaster.memory.record import Proof
+from forecaster.publish.gauges import ForecastCollector
+from forecaster.publish.result import Board, Result
+from forecaster.risk.score import RiskConfig, assess
 from serving.web import Service, create_app
 
 ISSUED = 1_760_000_000.0

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from forecaster.config import HORIZON_STEPS, PRESETS, ForecasterConfig, RiskConfig, load_config
 from forecaster.signals import steps_of
-from forecaster.source import render
+from forecaster.sources.prometheus import render
 from serving.settings import SettingsError
 from tests.tools import tool
 

@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterator
 from urllib.parse import urlencode, urlsplit
 
-from forecaster.app import Forecaster
 from forecaster.config import load_config
+from forecaster.service.app import Forecaster
 from tests.benchmarks.fleet import prometheus
 from tests.benchmarks.measure import Line
 

@@ -17,17 +17,17 @@ from flask import Flask
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
-from results import Clock, curves, make_result
 
-from forecaster.app import Forecaster
-from forecaster.collector import ForecastCollector
 from forecaster.config import load_config
-from forecaster.result import Board
-from forecaster.self_metrics import LARGEST_SCRAPE
+from forecaster.publish.gauges import ForecastCollector
+from forecaster.publish.result import Board
+from forecaster.publish.self_metrics import LARGEST_SCRAPE
+from forecaster.service.app import Forecaster
 from serving.exposition import metrics_response
 from tests.benchmarks.arrays import Arrays, fleet_names
 from tests.benchmarks.inputs import inputs
 from tests.benchmarks.measure import Line, side_by_side
+from tests.results import Clock, curves, make_result
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SERIES = 100_000

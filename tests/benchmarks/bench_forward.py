@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from forecaster import network
-from forecaster.artifact import DEFAULT
-from forecaster.model import Model
-from forecaster.train import build_network, library_inputs
+from forecaster.models import network
+from forecaster.models.artifact import DEFAULT
+from forecaster.models.model import Model
+from forecaster.training.fleet import build_network, library_inputs
 from tests.benchmarks.inputs import inputs
 from tests.benchmarks.measure import Line, seconds, side_by_side
 
@@ -94,7 +94,7 @@ def lines() -> Iterator[Line]:
 
 
 def _transformer_alone(model: Model, x: dict[str, np.ndarray]) -> np.ndarray:
-    from forecaster.fused import Fused
+    from forecaster.models.compiled.fused import Fused
 
     return Fused(model.engine.eager.network.tft, model.encoding.horizon)(x)
 

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 
-from forecaster.app import Forecaster
 from forecaster.config import load_config
+from forecaster.service.app import Forecaster
 from tests.benchmarks.arrays import Arrays, fleet_names, host_names
 from tests.benchmarks.measure import Line, resident_mib
 

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from test_victoria_metrics import victoria
 
 from forecaster.config import load_config
-from forecaster.push import SERVERS, Push
-from forecaster.push import lines as encoded
-from forecaster.transport import http_session
+from forecaster.publish.push import SERVERS, Push
+from forecaster.publish.push import lines as encoded
+from forecaster.sources.transport import http_session
 from tests.benchmarks.bench_exposition import result_of
 from tests.benchmarks.measure import Line, seconds
+from tests.integration.test_victoria_metrics import victoria
 
 MANY = 1000
 

@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 
 import cramjam
-from results import Clock, app_of
 
-from forecaster import remote_pb as pb
 from forecaster.config import load_config
-from forecaster.remote_read import remote_read_blueprint
-from forecaster.result import Board
+from forecaster.publish import remote_pb as pb
+from forecaster.publish.remote_read import remote_read_blueprint
+from forecaster.publish.result import Board
 from tests.benchmarks.bench_exposition import result_of
 from tests.benchmarks.measure import Line, seconds
+from tests.results import Clock, app_of
 
 KINDS = {"=": pb.EQ, "!=": pb.NEQ, "=~": pb.RE, "!~": pb.NRE}
 

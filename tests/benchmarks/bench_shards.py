@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from forecaster.readings import Reading
-from forecaster.shard import Shard, number
+from forecaster.sources.shard import Shard, number
 from tests.benchmarks.bench_cycle import Measured
 from tests.benchmarks.bench_exposition import result_of
 from tests.benchmarks.fleet import prometheus

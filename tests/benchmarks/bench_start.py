@@ -56,7 +56,7 @@ def family_mib(process: subprocess.Popen) -> float:
 
 def lines() -> Iterator[Line]:
     took = {}
-    for name, module in (("torch", "torch"), ("the forecaster's application", "forecaster.app")):
+    for name, module in (("torch", "torch"), ("the forecaster's application", "forecaster.service.app")):
         times = []
         for _ in range(4):
             started = time.perf_counter()
@@ -64,7 +64,7 @@ def lines() -> Iterator[Line]:
             times.append(time.perf_counter() - started)
         took[name] = sorted(times[1:])[1]
         yield Line(f"importing {name}", took[name], "s", "a fresh process")
-    probe = f"import sys, forecaster.app, forecaster.__main__; print([m for m in {HEAVY} if m in sys.modules])"
+    probe = f"import sys, forecaster.service.app, forecaster.__main__; print([m for m in {HEAVY} if m in sys.modules])"
     heavy = subprocess.run([sys.executable, "-c", probe], check=True, capture_output=True, text=True).stdout
     yield Line("training libraries imported to serve", len(json.loads(heavy.replace("'", '"'))), "", ", ".join(HEAVY), 0)
     for servers, most in ((FEW, 500), (MANY, 900)):

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from exporter.profiles import load_fleet
-from forecaster import dataset, features
-from forecaster.artifact import Architecture
 from forecaster.config import load_config
-from forecaster.train import Training, build_network, fresh_weights, library_inputs
+from forecaster.models import features
+from forecaster.models.artifact import Architecture
+from forecaster.training import dataset
+from forecaster.training.fleet import Training, build_network, fresh_weights, library_inputs
 from tests.benchmarks.measure import Line, seconds, side_by_side
 
 ROWS, BATCHES = 128, 12
@@ -65,7 +66,7 @@ def lines() -> Iterator[Line]:
 
 def _losses_apart(windows: dataset.Windows, encoding: features.Encoding) -> float:
     """The same 30 batches through the served pass and through the library's module, each trained by itself."""
-    from forecaster.tft import Tft
+    from forecaster.models.tft import Tft
 
     architecture = Architecture(hidden=16, heads=2, continuous=8, dropout=0.0)
     torch.manual_seed(0)

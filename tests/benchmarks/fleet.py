@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools import tool
-
 from exporter.fleet import Fleet
 from exporter.history import write_history
 from exporter.profiles import FleetConfig, load_fleet
+from tests.tools import tool
 
 HOURS = 2.25  # what the longest encoder reads, and a little more
 RESOLUTION = 60.0

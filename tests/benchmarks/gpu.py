@@ -13,9 +13,11 @@ import numpy as np
 import torch
 
 from exporter.profiles import load_fleet
-from forecaster import dataset, engine, scoring
-from forecaster.artifact import DEFAULT
-from forecaster.model import Model
+from forecaster.evaluation import scoring
+from forecaster.models import engine
+from forecaster.models.artifact import DEFAULT
+from forecaster.models.model import Model
+from forecaster.training import dataset
 from tests.benchmarks.inputs import inputs
 from tests.benchmarks.measure import Line, machine, seconds
 

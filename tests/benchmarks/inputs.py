@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from forecaster import features
-from forecaster.model import Model
+from forecaster.models import features
+from forecaster.models.model import Model
 
 
 def inputs(model: Model, rows: int) -> dict[str, np.ndarray]:

@@ -1,0 +1,124 @@
+"""Model artifacts on disk.
+
+An artifact folder holds ``artifact.json`` (format, architecture, encoding, checksum, training facts), ``weights.npz``
+and ``report.json``. It is written beside its place and moved there whole; reading checks format and checksum.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from forecaster.models.features import Encoding
+from forecaster.models.series import SeriesEncoding
+
+FORMAT = 2
+MODELS = Path(__file__).parents[1] / "artifacts"  # those that ship, by name
+DEFAULT = MODELS / "default"
+
+
+def folder_of(name: str) -> Path:
+    """The folder of a model that ships, or the path given."""
+    return MODELS / name if re.fullmatch(r"[a-z]+", name) and (MODELS / name).is_dir() else Path(name)
+
+
+class ModelError(Exception):
+    """The artifact cannot be used; the message names the file, what was found and what was expected."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Sizes of the network; quantiles include 0.1, 0.5 and 0.9."""
+
+    hidden: int = 32
+    heads: int = 4
+    continuous: int = 8
+    dropout: float = 0.05
+    quantiles: tuple[float, ...] = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
+
+
+def read(folder: Path) -> tuple[dict, dict[str, np.ndarray], dict]:
+    """(facts, weights by name, report) of an artifact folder; raises ModelError."""
+    facts = _read_json(folder / "artifact.json")
+    if facts.get("format") != FORMAT:
+        raise ModelError(
+            f"{folder / 'artifact.json'}: format {facts.get('format')!r}, expected {FORMAT}; "
+            "train the model with this version of fleet-forecaster"
+        )
+    try:
+        data = (folder / "weights.npz").read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"{folder / 'weights.npz'}: cannot be read ({error.strerror}); copy the whole folder"
+        ) from error
+    found = hashlib.sha256(data).hexdigest()
+    if found != facts.get("weights_sha256"):
+        raise ModelError(
+            f"{folder / 'weights.npz'}: checksum {found[:12]}..., expected "
+            f"{str(facts.get('weights_sha256'))[:12]}...; the file is damaged or half-written, copy it again"
+        )
+    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+        weights = {name: archive[name] for name in archive.files}
+    return facts, weights, _read_json(folder / "report.json")
+
+
+def write_artifact(
+    folder: Path,
+    weights: dict[str, np.ndarray],
+    encoding: Encoding | SeriesEncoding,
+    architecture: Architecture,
+    report: dict,
+    facts: dict,
+) -> None:
+    """Write an artifact folder whole or not at all, replacing an older one."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **weights)
+    content = {
+        "format": FORMAT,
+        "weights_sha256": hashlib.sha256(buffer.getvalue()).hexdigest(),
+        **facts,
+        "architecture": asdict(architecture),
+        "encoding": encoding.to_json(),
+    }
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        fresh.chmod(0o755)
+        (fresh / "weights.npz").write_bytes(buffer.getvalue())
+        (fresh / "artifact.json").write_text(json.dumps(content, indent=1) + "\n")
+        (fresh / "report.json").write_text(json.dumps(report, indent=1) + "\n")
+        if folder.exists():  # a folder cannot be replaced at once: for a moment the old one has another name
+            old = folder.with_name(f".{folder.name}-old")
+            shutil.rmtree(old, ignore_errors=True)
+            os.replace(folder, old)
+            os.replace(fresh, folder)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.replace(fresh, folder)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        data = json.loads(path.read_text())
+    except OSError as error:
+        raise ModelError(
+            f"{path}: cannot be read ({error.strerror}); expected an artifact folder with artifact.json, "
+            "weights.npz and report.json, as `fleet-forecaster train` writes it"
+        ) from error
+    except ValueError as error:
+        raise ModelError(f"{path}: not JSON ({error}); the file is damaged or half-written, copy it again") from error
+    if not isinstance(data, dict):
+        raise ModelError(f"{path}: expected a JSON object, found {type(data).__name__}")
+    return data

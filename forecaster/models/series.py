@@ -1,0 +1,291 @@
+"""Features of single series: for servers of any kind, whose signals differ by orders of magnitude from host to host.
+
+A row is one signal of one server. Its scale comes from its own last day, and beside the newest steps the network reads what
+simple methods would say of every step to come: "views", the quantiles of the last half hour, two hours, six hours, day and
+week; of the same minute of the hour and of two hours; of the same time on the days before; of how far the series moved
+within as many steps; and of what followed the moments of the week that look most like the present (analog forecasting, Lorenz,
+J. Atmos. Sci. 26, 1969). The network mixes views (see network.py), so that a machine that is exactly idle is forecast so.
+
+Letters: B rows, C signals, L context steps, T encoder steps, H horizon steps, P decoder positions, Q quantiles, K views.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from forecaster.models.features import CLOCK, Variables, clock_inputs
+
+DAY, HOUR, DAYS = 288, 12, 7
+CONTEXT = DAYS * DAY
+PATCH = 4  # horizon steps of one decoder position
+MIN_STEPS = 3
+CARRY_STEPS = 6  # as for fleets: a gap is bridged for at most 30 minutes where it is the newest
+STRETCH = 2.0  # arcsinh(distance in spreads) / STRETCH keeps bursts of any size within a few units
+FLOORS = {"percent": 1e-3}  # the smallest spread that matters, by unit; else OTHER_FLOOR
+OTHER_FLOOR = 1e-6
+FLAT = (6, 24, 72, DAY, CONTEXT)  # steps back
+PHASES = ((DAY, HOUR), (6 * HOUR, HOUR), (CONTEXT, HOUR), (DAY, 2 * HOUR))  # (steps back, period)
+AROUND = (0, 1, 3)  # steps around the same time on the days before
+MOVES = (1, 3, 6, 12, 24, 48, 96)
+ALIKE_STEPS = 60  # of the past that are compared, the newer the more
+ALIKE_STRIDE = 2  # steps between two moments that are compared with the present
+ALIKE = 32  # moments whose sequels make a view
+NEWER, SAME_MINUTE = 0.2, 0.5  # of the mean distance: what age and another minute of the hour cost in the second such view
+ANALOGS = 2
+VIEWS = len(FLAT) + len(PHASES) + len(AROUND) + 1 + ANALOGS
+HABITS, OTHER_STATICS = 11, 9
+SHOWN = 8  # views among the known inputs
+ROWS = 128  # at once: bounds memory, and their views stay in a processor's cache
+ANALOG_ROWS = 16  # at once: what fits a processor's cache
+
+
+@dataclass(frozen=True)
+class SeriesEncoding:
+    """All that is needed to encode series as in training; stored with the weights."""
+
+    signals: tuple[str, ...]
+    floors: tuple[float, ...]
+    low: tuple[float | None, ...]
+    high: tuple[float | None, ...]
+    levels: tuple[float, ...]  # the quantiles
+    step: float
+    horizon: int
+    timezone: str
+    encoder_steps: int = 24
+    context_steps: int = CONTEXT
+
+    @property
+    def positions(self) -> int:
+        return self.horizon // PATCH
+
+    @property
+    def months(self) -> tuple[int, ...]:
+        """None: a trace of weeks says nothing of the time of year."""
+        return ()
+
+    @property
+    def outputs(self) -> int:
+        """Values of one decoder position: mixing weights, then a correction of each step and quantile."""
+        return (VIEWS + PATCH) * len(self.levels)
+
+    @property
+    def variables(self) -> Variables:
+        return Variables(
+            {"signal": len(self.signals) + 1},
+            tuple(f"static_{i}" for i in range(3 * len(self.levels) + 3 + HABITS + OTHER_STATICS)),
+            {},
+            (*CLOCK, *(f"view_{i}" for i in range(SHOWN))),
+            ("series", "repeated"),
+        )
+
+    def to_json(self) -> dict:
+        return asdict(self) | {"kind": "series"}
+
+    @classmethod
+    def from_json(cls, data: dict) -> SeriesEncoding:
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k != "kind"})
+
+
+def fill(context: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Contexts float32 (B, L), newest last, NaN gaps -> (filled (B, CONTEXT), known int64 (B,): steps since the first value).
+
+    Gaps carry the last value on. What lies before the first value repeats what is known in whole days or hours, so that
+    quantiles and phases stay those of the known part. known is 0 where the newest value is more than CARRY_STEPS old.
+    """
+    context = context[:, -CONTEXT:].astype(np.float32)
+    if context.shape[1] < CONTEXT:
+        context = np.pad(context, ((0, 0), (CONTEXT - context.shape[1], 0)), constant_values=np.nan)
+    steps = np.arange(CONTEXT)
+    seen = np.isfinite(context)
+    last = np.maximum.accumulate(np.where(seen, steps, -1), -1)
+    filled = np.nan_to_num(np.take_along_axis(context, np.maximum(last, 0), -1))
+    first = np.where(seen.any(1), seen.argmax(1), CONTEXT)
+    known = np.where(CONTEXT - 1 - last[:, -1] <= CARRY_STEPS, CONTEXT - first, 0)
+    for row in np.flatnonzero((known >= 1) & (known < CONTEXT)):
+        have = int(known[row])
+        period = have // DAY * DAY or have // HOUR * HOUR or have
+        block = filled[row, CONTEXT - period :]
+        filled[row, : CONTEXT - have] = np.resize(block[::-1], CONTEXT)[::-1][: CONTEXT - have]
+    return filled, known
+
+
+def quantiles(x: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """(..., n) -> (..., Q), linear between order statistics."""
+    ordered, n = np.sort(x, -1), x.shape[-1]
+    place = levels * (n - 1)
+    below = np.floor(place).astype(int)
+    share = (place - below).astype(np.float32)
+    lower = ordered[..., below]
+    return lower + (ordered[..., np.minimum(below + 1, n - 1)] - lower) * share  # exact where both are equal
+
+
+def _days_index(around: int, horizon: int) -> np.ndarray:
+    """int (H, days x (2 around + 1)): where the same time of the days before stands in a context."""
+    step = np.arange(horizon)
+    return np.stack(
+        [
+            CONTEXT - DAY * day + np.clip(step + shift, -DAY * (DAYS - day), DAY * day - 1)
+            for day in range(1, DAYS + 1)
+            for shift in range(-around, around + 1)
+        ],
+        -1,
+    ).clip(0)
+
+
+def analogs(
+    filled: np.ndarray, scaled: np.ndarray, levels: np.ndarray, horizon: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """What followed the moments that look most like the present: (quantiles (B, ANALOGS, H, Q) in signal units, how far those
+    moments were from it (B, ANALOGS), 1: like any other).
+
+    filled, scaled float32 (B, CONTEXT): values, and what their distance is measured in. The first view takes the nearest
+    moments; for the second newer ones and those of the same minute of the hour count as nearer.
+    """
+    last = CONTEXT - 1
+    moments = np.arange(last - horizon, ALIKE_STEPS - 2, -ALIKE_STRIDE)[::-1]
+    apart = np.abs(moments - last) % HOUR
+    cost = NEWER * np.linspace(1, 0, len(moments)) + SAME_MINUTE * np.minimum(apart, HOUR - apart) / (HOUR / 2)
+    after = np.arange(1, horizon + 1)
+    out = np.empty((len(filled), ANALOGS, horizon, len(levels)), np.float32)
+    near = np.empty((len(filled), ANALOGS), np.float32)
+    for begin in range(0, len(filled), ANALOG_ROWS):
+        rows = slice(begin, begin + ANALOG_ROWS)
+        distance = _distances(scaled[rows], moments)
+        mean = distance.mean(1, keepdims=True) + 1e-9
+        for view, judged in enumerate((distance, distance + mean * cost.astype(np.float32))):
+            chosen = np.argpartition(judged, ALIKE, 1)[:, :ALIKE]
+            row = np.arange(len(chosen))[:, None]
+            sequels = filled[rows][row[..., None], moments[chosen][:, :, None] + after]
+            out[rows, view] = quantiles(sequels.transpose(0, 2, 1), levels)
+            near[rows, view] = distance[row, chosen].mean(1) / mean[:, 0]
+    return out, near
+
+
+def _distances(scaled: np.ndarray, moments: np.ndarray) -> np.ndarray:
+    """(B, moments): weighted squared distance of the ALIKE_STEPS before each moment from those before now."""
+    total = np.zeros((len(scaled), len(moments)), np.float32)
+    step = np.empty_like(total)
+    for back in range(ALIKE_STEPS):
+        now = CONTEXT - 1 - back
+        np.subtract(scaled[:, moments[0] - back : moments[-1] - back + 1 : ALIKE_STRIDE], scaled[:, now : now + 1], out=step)
+        np.multiply(step, step, out=step)
+        step *= np.float32(1 / (1 + 4 * back / ALIKE_STEPS))
+        total += step
+    return total
+
+
+def views(filled: np.ndarray, levels: np.ndarray, horizon: int) -> dict[str, np.ndarray]:
+    """What each view says, in signal units, float32: flat (B, 5, Q), hours (B, 3, 12, Q), two_hours (B, 24, Q), days
+    (B, 3, H, Q), moves (B, len(MOVES), Q). What the analogs say needs a scale and comes from ``analogs``."""
+    rows = len(filled)
+    phases = [
+        quantiles(filled[:, -back:].reshape(rows, -1, period).transpose(0, 2, 1), levels) for back, period in PHASES
+    ]
+    recent = filled[:, -2 * DAY :]
+    moves = np.stack([quantiles(recent[:, k:] - recent[:, :-k], levels) for k in MOVES], 1)
+    return {
+        "flat": np.stack([quantiles(filled[:, -back :: 4 if back > DAY else 1], levels) for back in FLAT], 1),
+        "hours": np.stack(phases[:3], 1),
+        "two_hours": phases[3],
+        "days": np.stack([quantiles(filled[:, _days_index(around, horizon)], levels) for around in AROUND], 1),
+        "moves": filled[:, -1, None, None] + moves,
+    }
+
+
+def batch(
+    encoding: SeriesEncoding, filled: np.ndarray, known: np.ndarray, signal: np.ndarray, instants: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Inputs of rows: filled and known as from ``fill``, signal int64 (B,), instants float64 (B,), Unix seconds of now.
+
+    Returns the network's five tensors, the views, and `scale` (B, 2): median and spread of the last day.
+    """
+    levels, horizon, steps = np.array(encoding.levels, np.float32), encoding.horizon, encoding.encoder_steps
+    seen = views(filled, levels, horizon)
+    flat, hours, two_hours, days = (seen[k] for k in ("flat", "hours", "two_hours", "days"))
+    middle, high = encoding.levels.index(0.5), encoding.levels.index(0.9)
+    floor = np.array(encoding.floors, np.float32)[signal]
+    day = filled[:, -DAY:]
+    median = flat[:, 3, middle]
+    away = np.abs(day - median[:, None])
+    spread = np.median(away, -1) + 0.2 * away.mean(-1) + 0.002 * np.abs(median) + floor
+
+    def z(x: np.ndarray) -> np.ndarray:
+        shape = (-1, *[1] * (x.ndim - 1))
+        return np.arcsinh((x - median.reshape(shape)) / spread.reshape(shape)) / STRETCH
+
+    seen["analogs"], near = analogs(filled, z(filled), levels, horizon)
+    repeated = filled[:, 1:] == filled[:, :-1]
+    past, future = np.arange(-steps, 0), np.arange(horizon)
+
+    def ahead(x: np.ndarray) -> np.ndarray:
+        return z(x).reshape(len(x), -1, PATCH).mean(-1)
+
+    hour = hours[:, 0]
+    before = z(filled[:, CONTEXT - DAY - steps : CONTEXT - DAY])
+    shown = np.concatenate(
+        [
+            np.stack(
+                [z(hour[:, past % HOUR, middle]), z(hour[:, past % HOUR, high])]
+                + [z(two_hours[:, past % (2 * HOUR), middle]), before, before, before, before, before],
+                -1,
+            ),
+            np.stack(
+                [ahead(hour[:, future % HOUR, middle]), ahead(hour[:, future % HOUR, high])]
+                + [ahead(two_hours[:, future % (2 * HOUR), middle]), ahead(days[:, 1, :, middle])]
+                + [ahead(days[:, 1, :, high]), ahead(filled[:, CONTEXT - DAY : CONTEXT - DAY + horizon])]
+                + [ahead(seen["analogs"][:, 0, :, middle]), ahead(seen["analogs"][:, 1, :, high])],
+                -1,
+            ),
+        ],
+        1,
+    )
+    offsets = np.concatenate([np.arange(1 - steps, 1), np.arange(encoding.positions) * PATCH + (PATCH + 1) / 2])
+    clock, _ = clock_inputs(encoding, instants[:, None] + offsets * encoding.step, offsets)
+    statics = np.concatenate(
+        [z(flat[:, i]) for i in (1, 3, 4)]
+        + [z(flat[:, 0][:, [encoding.levels.index(q) for q in (0.1, 0.5, 0.9)]])]
+        + [_habits(filled, seen, middle, spread, floor)]
+        + [np.stack([np.log(spread / floor) / 4, np.arcsinh(median / floor) / 5, np.log(known / CONTEXT + 1e-3) / 3], -1)]
+        + [np.stack([repeated[:, -back:].mean(-1) for back in (DAY, 24)], -1)]
+        + [np.log(near + 1e-3) / 3]
+        + [np.stack([(day == value).mean(-1) for value in (filled[:, -1:], median[:, None])], -1)],
+        -1,
+    )
+    out = {
+        "observed": np.stack([z(filled[:, -steps:]), repeated[:, -steps:]], -1),
+        "known": np.concatenate([clock, shown], -1),
+        "static_reals": np.clip(statics, -6, 6),
+        "scale": np.stack([median, spread], -1),
+        **seen,
+    }
+    return {k: v.astype(np.float32) for k, v in out.items()} | {
+        "calendar": np.zeros((len(filled), steps + encoding.positions, 0), np.int64),
+        "static": signal[:, None].astype(np.int64) + 1,
+    }
+
+
+def _habits(
+    filled: np.ndarray, seen: dict[str, np.ndarray], middle: int, spread: np.ndarray, floor: np.ndarray
+) -> np.ndarray:
+    """(B, HABITS): how far the last day was from what each simple method would have said, in log spreads."""
+    day, place = filled[:, -DAY:], np.arange(DAY)
+    recent = filled[:, -2 * DAY :]
+    levels = np.median(recent.reshape(len(filled), -1, 24), -1)
+    errors = [
+        day - seen["flat"][:, 3, middle, None],
+        day - seen["hours"][:, 0, :, middle][:, place % HOUR],
+        day - seen["two_hours"][:, :, middle][:, place % (2 * HOUR)],
+        filled[:, DAY:] - filled[:, :-DAY],
+        day - filled[:, -2 * DAY : -DAY],
+        np.diff(day, axis=-1),
+        day[:, 24:] - day[:, :-24],
+        day[:, HOUR:] - day[:, :-HOUR],
+        day - filled[:, -DAY - 96 : -96],
+        filled[:, -24:] - seen["flat"][:, 1, middle, None],
+        np.diff(levels, axis=-1),
+    ]
+    least = (0.1 * floor + 1e-4 * spread)[:, None]
+    mean = np.stack([np.abs(e).mean(-1) for e in errors], -1)
+    return np.log((mean + least) / (spread[:, None] + least)) / 2

@@ -1,0 +1,295 @@
+"""The Temporal Fusion Transformer as it is served: one batched forward pass on plain tensors.
+
+Reads the weights that pytorch-forecasting's ``TemporalFusionTransformer`` trained, by their names there, and computes
+the same function (Lim et al., arXiv 1912.09363, in that library's variant) without importing it. What is linear in a
+scalar input is folded into one multiply when the weights are read, all variables go through one stacked operation
+instead of one small network each, and clock inputs shared by all servers are processed once.
+
+Built from a module's own parameters it is differentiable, so that training runs through this very pass.
+
+Letters: B rows, T encoder steps, P decoder positions, D hidden size, V variables, E continuous embedding size.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from forecaster.models.features import Variables
+
+
+class Weights:
+    """A prefix view on the trained tensors; a missing name is an error that names it."""
+
+    def __init__(self, tensors: Mapping[str, Tensor], prefix: str = ""):
+        self._tensors, self._prefix = tensors, prefix
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._tensors[self._prefix + name]
+
+    def __truediv__(self, name: str) -> Weights:
+        return Weights(self._tensors, f"{self._prefix}{name}.")
+
+    def get(self, name: str) -> Tensor | None:
+        """The tensor, or None where the network has none of this name."""
+        return self._tensors.get(self._prefix + name)
+
+
+def _stretch(sizes: tuple[int, int], like: Tensor) -> Tensor:
+    """(in, out): linear interpolation from one width to another as a matrix."""
+    eye = torch.eye(sizes[0], device=like.device, dtype=torch.float32)
+    return F.interpolate(eye[:, None], sizes[1], mode="linear", align_corners=True)[:, 0].to(like.dtype)
+
+
+class Norm:
+    def __init__(self, w: Weights):
+        self.weight, self.bias = w["weight"], w["bias"]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, 1e-5)
+
+
+class Gate:
+    """Gated linear unit, skip connection, layer norm."""
+
+    def __init__(self, glu: Weights, norm: Weights):
+        self.weight, self.bias, self.norm = glu["fc.weight"], glu["fc.bias"], Norm(norm)
+
+    def __call__(self, x: Tensor, skip: Tensor) -> Tensor:
+        return self.norm(F.glu(F.linear(x, self.weight, self.bias), -1) + skip)
+
+
+class Residual:
+    """Gated residual network of equal input and output width; fc2 and the gate are one matrix."""
+
+    def __init__(self, w: Weights):
+        self.fc1, self.bias1 = w["fc1.weight"], w["fc1.bias"]
+        glu = w / "gate_norm.glu.fc"
+        self.gate, self.gate_bias = glu["weight"] @ w["fc2.weight"], glu["weight"] @ w["fc2.bias"] + glu["bias"]
+        self.norm = Norm(w / "gate_norm.add_norm.norm")
+        self.context = w.get("context.weight")
+
+    def __call__(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        hidden = F.linear(x, self.fc1, self.bias1)
+        if context is not None:
+            hidden = hidden + F.linear(context, self.context)
+        return self.norm(F.glu(F.linear(F.elu(hidden), self.gate, self.gate_bias), -1) + x)
+
+
+class Selection:
+    """Variable selection: every variable's own small network, mixed by softmax weights that see all variables.
+
+    reals enter as scalars (..., R), categories as integer indices (..., K); context (..., D) or None.
+    """
+
+    def __init__(
+        self,
+        w: Weights,
+        reals: tuple[str, ...],
+        categories: tuple[str, ...],
+        order: tuple[str, ...],
+        embeddings: Weights,
+        prescalers: Weights,
+    ):
+        first = w["flattened_grn.fc1.weight"]
+        names = order
+        sizes = [
+            prescalers[f"{n}.weight"].shape[0] if n in reals else embeddings[f"{n}.weight"].shape[1] for n in names
+        ]
+        start = dict(zip(names, np.cumsum([0, *sizes[:-1]]).tolist(), strict=True))
+        resample = _stretch((sum(sizes), len(names)), first)
+        joint = torch.cat([first.T, resample], 1)  # (flat inputs, hidden + V): the weight network's two readings
+        self.hidden = first.shape[0]
+        self.at_real = [names.index(n) for n in reals]
+        self.at_category = [names.index(n) for n in categories]
+        flat = w / "flattened_grn"
+        glu = flat / "gate_norm.glu.fc"
+        self.gate, self.gate_bias = glu["weight"] @ flat["fc2.weight"], glu["weight"] @ flat["fc2.bias"] + glu["bias"]
+        self.norm = Norm(flat / "gate_norm.add_norm.norm")
+        self.skip_gate, self.skip_norm = (
+            2 * torch.sigmoid(flat["resample_norm.mask"]),
+            Norm(flat / "resample_norm.norm"),
+        )
+        self.context = flat.get("context.weight")
+        bias = torch.cat([flat["fc1.bias"], torch.zeros_like(resample[0])])
+        slopes = []
+        for n in reals:
+            scale, shift = prescalers[f"{n}.weight"][:, 0], prescalers[f"{n}.bias"]
+            rows = joint[start[n] : start[n] + scale.shape[0]]
+            slopes.append(scale @ rows)
+            bias = bias + shift @ rows
+        self.joint_slope, self.joint_bias = torch.stack(slopes), bias
+        self.tables = [
+            _table(embeddings[f"{n}.weight"], joint, start[n], w / f"single_variable_grns.{n}") for n in categories
+        ]
+        self._stack_reals([(w / f"single_variable_grns.{n}", prescalers / n) for n in reals])
+
+    def _stack_reals(self, networks: list[tuple[Weights, Weights]]) -> None:
+        parts: dict[str, list[Tensor]] = {
+            k: [] for k in ("a", "c", "gate", "gate_bias", "r", "s", "nw", "nb", "rw", "rb")
+        }
+        for grn, pre in networks:
+            scale, shift = pre["weight"][:, 0], pre["bias"]
+            glu = grn / "gate_norm.glu.fc"
+            stretch = _stretch((scale.shape[0], glu["weight"].shape[0] // 2), scale)
+            mask = 2 * torch.sigmoid(grn["resample_norm.mask"])
+            parts["a"].append(grn["fc1.weight"] @ scale)
+            parts["c"].append(grn["fc1.weight"] @ shift + grn["fc1.bias"])
+            parts["gate"].append((glu["weight"] @ grn["fc2.weight"]).T)
+            parts["gate_bias"].append(glu["weight"] @ grn["fc2.bias"] + glu["bias"])
+            parts["r"].append(scale @ stretch * mask)
+            parts["s"].append(shift @ stretch * mask)
+            for key, norm in (("r", "resample_norm.norm"), ("n", "gate_norm.add_norm.norm")):
+                parts[f"{key}w"].append(grn[f"{norm}.weight"])
+                parts[f"{key}b"].append(grn[f"{norm}.bias"])
+        self.real = {k: torch.stack(v) for k, v in parts.items()}
+
+    def _real_outputs(self, x: Tensor) -> Tensor:
+        """The first R reals (N, R) -> (R, N, D)."""
+        p, size = {k: v[: x.shape[1]] for k, v in self.real.items()}, self.real["nw"].shape[1:]
+        x = x.T[..., None]
+        hidden = F.elu(torch.addcmul(p["c"][:, None], x, p["a"][:, None]))
+        gated = F.glu(torch.baddbmm(p["gate_bias"][:, None], hidden, p["gate"]), -1)
+        skip = F.layer_norm(torch.addcmul(p["s"][:, None], x, p["r"][:, None]), size, eps=1e-5)
+        skip = torch.addcmul(p["rb"][:, None], skip, p["rw"][:, None])
+        return torch.addcmul(p["nb"][:, None], F.layer_norm(gated + skip, size, eps=1e-5), p["nw"][:, None])
+
+    def shared(self, reals: Tensor, categories: Tensor) -> tuple[Tensor, Tensor]:
+        """What the first reals (N, R) and all categories (N, K) add to the weight network (N, hidden + V) with its bias, and
+        their own networks' outputs (N, K + R, D), categories first."""
+        count = reals.shape[1]
+        joint = reals @ self.joint_slope[:count] + self.joint_bias
+        outputs = [out[categories[:, i]] for i, (out, _) in enumerate(self.tables)]
+        for i, (_, part) in enumerate(self.tables):
+            joint = joint + part[categories[:, i]]
+        if count:
+            outputs += self._real_outputs(reals)
+        return joint, torch.stack(outputs, 1) if outputs else joint.new_zeros(len(joint), 0, 1)
+
+    def __call__(self, reals: Tensor, categories: Tensor, context: Tensor | None = None) -> Tensor:
+        joint = reals @ self.joint_slope + self.joint_bias
+        outputs = self._real_outputs(reals.flatten(0, -2)).unflatten(1, reals.shape[:-1])  # (R, ..., D)
+        tables = []
+        for i, (out, part) in enumerate(self.tables):
+            tables.append(out[categories[..., i]])
+            joint = joint + part[categories[..., i]]
+        hidden, flat = joint[..., : self.hidden], joint[..., self.hidden :]
+        if context is not None:
+            hidden = hidden + F.linear(context, self.context)
+        skip = self.skip_norm(flat * self.skip_gate)
+        weights = self.norm(F.glu(F.linear(F.elu(hidden), self.gate, self.gate_bias), -1) + skip).softmax(-1)
+        mixed = None
+        for place, out in zip([*self.at_real, *self.at_category], [*outputs.unbind(), *tables], strict=True):
+            weight = weights[..., place, None]
+            mixed = weight * out if mixed is None else torch.addcmul(mixed, weight, out)
+        return mixed
+
+
+def _table(embedding: Tensor, joint: Tensor, start: int, w: Weights) -> tuple[Tensor, Tensor]:
+    """A category's finished output (n, D) and its part in the weight network (n, hidden + V), per index."""
+    width = w["norm.weight"].shape[0]
+    out = embedding if embedding.shape[1] == width else embedding @ _stretch((embedding.shape[1], width), embedding)
+    return Norm(w / "norm")(out * 2 * torch.sigmoid(w["mask"])), embedding @ joint[start : start + embedding.shape[1]]
+
+
+class Tft:
+    """The network. Built from tensors on one device and of one dtype; calling it needs no gradients."""
+
+    def __init__(self, tensors: Mapping[str, Tensor], names: Variables, heads: int):
+        w = Weights(tensors)
+        lookup = {"embeddings": w / "input_embeddings.embeddings", "prescalers": w / "prescalers"}
+
+        def selection(kind: str, reals: tuple[str, ...], categories: tuple[str, ...]) -> Selection:
+            return Selection(w / f"{kind}_variable_selection", reals, categories, (*categories, *reals), **lookup)
+
+        self.select_static = selection("static", names.static_reals, names.static_categories)
+        self.select_encoder = selection("encoder", (*names.known_reals, *names.observed), names.known_categories)
+        self.select_decoder = selection("decoder", names.known_reals, names.known_categories)
+        self.contexts = [
+            Residual(w / f"static_context_{name}")
+            for name in ("variable_selection", "initial_hidden_lstm", "initial_cell_lstm", "enrichment")
+        ]
+        self.encoder, self.decoder = (
+            [w[f"lstm_{name}.{part}_l0"] for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+            for name in ("encoder", "decoder")
+        )
+        self._encode, self._decode = _lstm(self.encoder), _lstm(self.decoder)
+        self.post_lstm = Gate(w / "post_lstm_gate_encoder", w / "post_lstm_add_norm_encoder.norm")
+        self.enrich = Residual(w / "static_enrichment")
+        a = w / "multihead_attn"
+        self.heads = heads
+        self.query = [torch.cat([a[f"q_layers.{h}.{part}"] for h in range(heads)]) for part in ("weight", "bias")]
+        self.key = [torch.cat([a[f"k_layers.{h}.{part}"] for h in range(heads)]) for part in ("weight", "bias")]
+        self.value = [a["w_h.weight"] @ a["v_layer.weight"], a["w_h.weight"] @ a["v_layer.bias"]]
+        self.post_attention = Gate(w / "post_attn_gate_norm.glu", w / "post_attn_gate_norm.add_norm.norm")
+        self.feed_forward = Residual(w / "pos_wise_ff")
+        self.pre_output = Gate(w / "pre_output_gate_norm.glu", w / "pre_output_gate_norm.add_norm.norm")
+        self.output = [w["output_layer.weight"], w["output_layer.bias"]]
+
+    def __call__(self, x: Mapping[str, Tensor]) -> Tensor:
+        """Inputs as from ``features`` -> (B, P, outputs of one position) in model units.
+
+        observed (B, T, observed reals); known (B or 1, T + P, known reals) and calendar (B or 1, T + P, categories),
+        one row where all share it; static int64 (B, categories) and static_reals (B, static reals).
+        """
+        rows, steps = x["observed"].shape[:2]
+        static = self.select_static(x["static_reals"], x["static"])
+        selection, hidden, cell, enrichment = (grn(static) for grn in self.contexts)
+        known, calendar = x["known"], x["calendar"]
+        past = torch.cat([known[:, :steps].expand(rows, -1, -1), x["observed"]], -1)
+        past = self.select_encoder(past, calendar[:, :steps].expand(rows, -1, -1), selection[:, None])
+        future = self.select_decoder(known[:, steps:], calendar[:, steps:], selection[:, None])
+        encoded, state = self._encode(past, (hidden[None], cell[None]))
+        decoded, _ = self._decode(future, state)
+        local = self.post_lstm(torch.cat([encoded, decoded], 1), torch.cat([past, future], 1))
+        enriched = self.enrich(local, enrichment[:, None])
+        attended = self.post_attention(self._attend(enriched, steps), enriched[:, steps:])
+        out = self.pre_output(self.feed_forward(attended), local[:, steps:])
+        return F.linear(out, *self.output)
+
+    def _attend(self, x: Tensor, steps: int) -> Tensor:
+        """Interpretable attention of the positions from ``steps`` on: all heads share the values. A position sees the encoder
+        and what is before it. (B, T + P, D) -> (B, P, D)."""
+        length = x.shape[1]
+        q = F.linear(x[:, steps:], *self.query).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        k = F.linear(x, *self.key).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        v = F.linear(x, *self.value)
+        future = torch.ones(length - steps, length, dtype=torch.bool, device=x.device).triu(steps)  # own step and later
+        inside = x.is_cuda and not torch.is_grad_enabled()
+        return (attention_inside if inside else attention)(q, k, v, future)
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, hidden: Tensor) -> Tensor:
+    """Mean over heads of softmax(q k') v, taken before values are mixed. q (B, heads, P, d), k (B, heads, T + P, d), v
+    (B, T + P, D), hidden bool (P, T + P): what may not be seen -> (B, P, D)."""
+    scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
+    return scores.masked_fill_(hidden, -math.inf).softmax(-1).mean(1) @ v
+
+
+def attention_inside(q: Tensor, k: Tensor, v: Tensor, hidden: Tensor) -> Tensor:
+    """The same in one kernel that keeps the scores inside a card's cache: the network takes a tenth less on an H100."""
+    shared = v[:, None].expand(-1, q.shape[1], -1, -1)
+    return F.scaled_dot_product_attention(q, k, shared, attn_mask=~hidden).mean(1)
+
+
+def _lstm(weights: list[Tensor]) -> Callable[[Tensor, tuple[Tensor, Tensor]], tuple[Tensor, tuple[Tensor, Tensor]]]:
+    """One batch-first layer from weights that may belong to another module; on a card, where nothing is trained, a copy of
+    them is laid out once as its kernels want them."""
+    if weights[0].is_cuda and not any(w.requires_grad for w in weights):
+        size = weights[1].shape[1]
+        layer = torch.nn.LSTM(weights[0].shape[1], size, batch_first=True, device=weights[0].device, dtype=weights[0].dtype)
+        with torch.no_grad():
+            for own, given in zip(layer.parameters(), weights, strict=True):
+                own.copy_(given).requires_grad_(False)
+        return layer
+
+    def run(x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        out, hidden, cell = torch.lstm(x, state, weights, True, 1, 0.0, torch.is_grad_enabled(), False, True)
+        return out, (hidden, cell)
+
+    return run

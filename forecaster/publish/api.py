@@ -1,0 +1,246 @@
+"""The forecaster's JSON: forecasts, alerts and status, keyed by signal names.
+
+    GET /predictions/current   every live server's curves, alerts, fleet risk; ?server=<name>, repeatable
+    GET /alerts                servers with a risk score above 0, highest first
+    GET /status                warm-up, model, source, ages and errors; answers 200 whatever the state
+
+The first two answer 503 and the reason where there is no current forecast; an old one is never shown as new.
+Values are in signal units with four decimals, below 1 with four significant digits; the unknown is null.
+"""
+
+import json
+import math
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from flask import Blueprint, Response, request
+
+from forecaster.publish.result import PERCENTILES, Board, Result
+from forecaster.risk.score import COMPONENTS, RISK_STEPS, Roles
+from serving.web import RequestError
+
+_SHORT = {"cpu": "cpu", "memory": "mem", "latency": "latency"}  # component -> its prefix in an alert
+_P90 = PERCENTILES.index("p90")
+
+
+def api_blueprint(board: Board, roles: Roles, more: Callable[[], Mapping[str, Any]],
+                  clock: Callable[[], float] = time.time) -> Blueprint:
+    """The three endpoints over the board's newest Result.
+
+    `more` tells what the cycle knows beyond it: model and source (dicts), errors (stage -> message or None)
+    and whatever else /status shall show; `roles` says which signals an alert's cpu, mem and latency are.
+    """
+    blueprint = Blueprint("api", __name__)
+    rendered = _Predictions()
+
+    @blueprint.get("/predictions/current")
+    def predictions():
+        now = clock()
+        result = current(board, now)
+        servers = _asked_for(result, request.args.getlist("server"), now)
+        alerts_shown = [alert for alert in alerts(result, roles) if alert["server_name"] in set(servers)]
+        parts = {"predictions": rendered.of(result, servers), "alerts": _json(alerts_shown),
+                 "environment": _json(environment(result)),
+                 "metadata": _json({**metadata(result, board.ttl, now), "model": more().get("model")})}
+        return _answer("{" + ",".join(f'"{key}":{text}' for key, text in parts.items()) + "}\n")
+
+    @blueprint.get("/alerts")
+    def list_alerts():
+        now = clock()
+        result = current(board, now)
+        body = {"alerts": alerts(result, roles), "metadata": metadata(result, board.ttl, now)}
+        return _answer(_json(body) + "\n")
+
+    @blueprint.get("/status")
+    def status():
+        return _answer(_json({**state(board, clock()), **more()}) + "\n")
+
+    return blueprint
+
+
+def current(board: Board, now: float) -> Result:
+    """The current Result; RequestError 503 saying why where there is none."""
+    result = board.current(now)
+    if result is not None:
+        return result
+    last = board.last
+    if last is None:
+        raise RequestError("there is no forecast yet", "forecast",
+                           "a forecast after the first cycle; /status tells how far that is", 503)
+    raise RequestError(f"the newest forecast is {last.age(now):.0f} s old and no longer shown", "forecast",
+                       f"one of at most {board.ttl:.0f} s; /status tells which stage fails", 503,
+                       issued=_iso(last.issued), age_seconds=_number(last.age(now)))
+
+
+def _asked_for(result: Result, names: list[str], now: float) -> list[str]:
+    """The servers to answer with: those named, else all live ones. RequestError: 404 unknown, 503 stale."""
+    if not names:
+        return [name for name, live in zip(result.servers, result.live, strict=True) if live]
+    known = {name: position for position, name in enumerate(result.servers)}
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise RequestError(f"there is no server {', '.join(map(repr, missing))}", "server",
+                           f"a server of /status, such as {min(known, default='')!r}", 404)
+    for name in names:
+        if result.stale[known[name]]:
+            seen = _seen(result, known[name], now)
+            raise RequestError(f"{name} is stale and not forecast: last seen {seen['last_seen'] or 'never'}",
+                               "server", "a server that still sends samples", 503, **seen)
+    return list(dict.fromkeys(names))
+
+
+class _Predictions:
+    """The JSON text of each server's curves, made when first asked for and kept until the next Result."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._result: Result | None = None
+        self._texts: dict[str, str] = {}
+
+    def of(self, result: Result, servers: Iterable[str]) -> str:
+        """{"<server>": {"<signal>": {"p10": [H], "p50": [H], "p90": [H], "current": , "trend": }}}"""
+        with self._lock:
+            if self._result is not result:
+                self._result, self._texts = result, {}
+            missing = [name for name in servers if name not in self._texts]
+            if missing:
+                positions = {name: position for position, name in enumerate(result.servers)}
+                for name in missing:
+                    self._texts[name] = f"{json.dumps(name)}:{_json(_curves(result, positions[name]))}"
+            return "{" + ",".join([self._texts[name] for name in servers]) + "}"
+
+
+def _curves(result: Result, server: int) -> dict[str, dict[str, Any]]:
+    """One server's signals; trend is the change per step."""
+    curves = numbers(result.forecast[server].transpose(0, 2, 1))  # (C, 3, H)
+    observed, trend = numbers(result.observed[server]), numbers(result.trend[server])
+    return {signal: {**dict(zip(PERCENTILES, curves[c], strict=True)),
+                     "current": observed[c], "trend": trend[c]}
+            for c, signal in enumerate(result.signals)}
+
+
+def alerts(result: Result, roles: Roles) -> list[dict[str, Any]]:
+    """One entry for each live server with risk, highest score first, then by name.
+
+    <component>_now, _30m and _delta: the observed value, the p90 forecast 30 minutes ahead, their difference.
+    """
+    risk = result.risk
+    at_risk = np.flatnonzero(np.nan_to_num(risk.score) * result.live > 0).tolist()
+    found = []
+    for s in sorted(at_risk, key=lambda s: (-risk.score[s], result.servers[s])):
+        alert = {"server_name": result.servers[s], "profile": result.profiles[s],
+                 "priority": risk.priority[s], "risk_score": _number(risk.score[s]),
+                 "component": risk.component[s], "message": risk.message(s), "method": result.method[s]}
+        alert |= {f"{_SHORT[name]}_risk": _number(risk.points[s, k]) for k, name in enumerate(COMPONENTS)}
+        for name in COMPONENTS:
+            signal = getattr(roles, name)
+            if signal in result.signals:
+                c = result.signals.index(signal)
+                now, ahead = float(result.observed[s, c]), float(result.forecast[s, c, RISK_STEPS - 1, _P90])
+                for moment, value in (("now", now), ("30m", ahead), ("delta", ahead - now)):
+                    alert[f"{_SHORT[name]}_{moment}"] = _number(value)
+        found.append(alert)
+    return found
+
+
+def environment(result: Result) -> dict[str, Any]:
+    """The fleet's risk; only live servers count."""
+    return {**{f"prob_{window}": _number(value) for window, value in result.risk.fleet_probability.items()},
+            "high_risk_servers": result.risk.high_risk, "total_servers": int(result.live.sum()),
+            "fleet_health": result.risk.health}
+
+
+def metadata(result: Result, ttl: float, now: float) -> dict[str, Any]:
+    """When and how the forecast was made, and which servers are left out of it."""
+    live = [s for s, stale in enumerate(result.stale) if not stale]
+    return {**_times(result, ttl, now), "step_seconds": result.step, "steps": result.horizon,
+            "percentiles": list(PERCENTILES), "method": {result.servers[s]: result.method[s] for s in live},
+            "stale": _stale(result, now)}
+
+
+def state(board: Board, now: float) -> dict[str, Any]:
+    """The board's part of /status: forecast (its ages), warmup, servers."""
+    last = board.last
+    if last is None:
+        return {"forecast": {"current": False, "reason": "no cycle has succeeded yet"},
+                "warmup": warmup(None), "servers": {"total": 0, "stale": 0, "stale_servers": {}}}
+    forecast = {"current": board.current(now) is last, **_times(last, board.ttl, now)}
+    if not forecast["current"]:
+        forecast["reason"] = "the newest forecast is older than ttl_seconds"
+    return {"forecast": forecast, "warmup": warmup(last),
+            "servers": {"total": len(last.servers), "stale": int(last.stale.sum()),
+                        "stale_servers": _stale(last, now)}}
+
+
+def warmup(result: Result | None) -> dict[str, Any]:
+    """How far the live servers are from being forecast by the model; the least warm one counts."""
+    if result is None:
+        return {"is_warmed_up": False, "progress_percent": 0, "current_size": 0, "required_size": None,
+                "message": "No server has been seen yet", "servers": {}}
+    servers = dict(zip(result.servers, result.samples.tolist(), strict=True))
+    if not result.live.any():
+        return {"is_warmed_up": False, "progress_percent": 0, "current_size": 0,
+                "required_size": result.required, "message": "No server sends samples", "servers": servers}
+    samples, required = result.samples[result.live], result.required
+    size, waiting = min(int(samples.min()), required), int((samples < required).sum())
+    trending = sum(m != "tft" for m, live in zip(result.method, result.live, strict=True) if live)
+    if waiting:
+        message = (f"Model warming up: {size}/{required} samples, "
+                   f"{waiting} of {samples.size} servers not ready")
+    elif trending:
+        message = f"Warm; the trend heuristic forecasts {trending} of {samples.size} servers"
+    else:
+        message = "Model ready for predictions"
+    return {"is_warmed_up": not waiting, "progress_percent": 100 * size // required if required else 100,
+            "current_size": size, "required_size": required, "message": message,
+            "servers": servers}
+
+
+def _times(result: Result, ttl: float, now: float) -> dict[str, Any]:
+    return {"issued": _iso(result.issued), "issued_unix": result.issued,
+            "age_seconds": _number(result.age(now)), "ttl_seconds": ttl}
+
+
+def _stale(result: Result, now: float) -> dict[str, dict[str, Any]]:
+    return {result.servers[s]: _seen(result, s, now) for s in np.flatnonzero(result.stale).tolist()}
+
+
+def _seen(result: Result, server: int, now: float) -> dict[str, Any]:
+    seen = float(result.last_seen[server])
+    ago = None if math.isnan(seen) else _number(max(0.0, now - seen))
+    return {"last_seen": _iso(seen), "last_seen_seconds_ago": ago}
+
+
+def numbers(values: np.ndarray) -> list:
+    """The values (any shape) rounded, as nested lists with None for NaN and infinities."""
+    wide = values.astype(np.float64)
+    known = np.isfinite(wide)
+    size = np.abs(wide)
+    exponent = np.floor(np.log10(size, where=known & (size > 0), out=np.zeros_like(wide)))
+    scale = 10.0 ** np.clip(3 - np.minimum(exponent, -1), 4, 12)
+    rounded = np.where(known, np.rint(np.where(known, wide, 0) * scale) / scale, np.nan)
+    return (rounded if known.all() else np.where(known, rounded.astype(object), None)).tolist()
+
+
+def _number(value: float) -> float | int | None:
+    """One value rounded as `numbers` does it; whole numbers without a fraction."""
+    rounded = numbers(np.array(value))
+    return int(rounded) if rounded is not None and rounded == int(rounded) else rounded
+
+
+def _iso(instant: float) -> str | None:
+    if not math.isfinite(instant):
+        return None
+    return datetime.fromtimestamp(instant, UTC).isoformat(timespec="milliseconds")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, allow_nan=False, separators=(",", ":"), default=str)
+
+
+def _answer(body: str) -> Response:
+    return Response(body, mimetype="application/json", headers={"Cache-Control": "no-store"})

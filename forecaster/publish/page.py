@@ -1,0 +1,72 @@
+"""What the landing page shows of the forecasts: a few lines of status, and the fleet where no Grafana runs."""
+
+from collections.abc import Mapping
+from math import isnan
+
+from forecaster.publish.result import PERCENTILES, Result
+from forecaster.risk.score import RISK_STEPS, Roles
+from serving import __version__
+from serving.web import Table
+
+_P90 = PERCENTILES.index("p90")
+
+
+def glance(
+    last: Result | None,
+    current: Result | None,
+    model: Mapping[str, object],
+    source: str,
+    problem: str | None,
+    now: float,
+) -> dict[str, object]:
+    """Item and value: version, model, age, fleet risk; ``problem`` says why the service is not ready."""
+    shown: dict[str, object] = {
+        "Version": __version__,
+        "Model": model["model"],
+        "Method": model["method"],
+        "Source": source,
+    }
+    if model["problem"]:
+        shown["Model problem"] = model["problem"]
+    shown["Forecast age"] = f"{last.age(now):.0f} s" if last else "no forecast yet"
+    if current is not None:
+        shown["Fleet health"] = current.risk.health
+        for window, chance in current.risk.fleet_probability.items():
+            shown[f"Incident probability {window}"] = "unknown" if isnan(chance) else f"{chance:.0%}"
+    if problem:
+        shown["Not ready"] = problem
+    return shown
+
+
+def fleet_tables(result: Result | None, roles: Roles) -> tuple[Table, ...]:
+    """The servers, highest risk first; no table without a current forecast."""
+    if result is None:
+        return ()
+    titles = (("CPU %", roles.cpu), ("Memory %", roles.memory), ("Latency ms", roles.latency))
+    shown = [(title, result.signals.index(name)) for title, name in titles if name in result.signals]
+    columns = ["Server", "Profile", "Priority", "Risk", "Method"]
+    for title, _ in shown:
+        columns += [f"{title} now", "p90 in 30 min"]
+    by_risk = sorted(range(len(result.servers)), key=lambda s: (_descending(result.risk.score[s]), result.servers[s]))
+    rows = []
+    for s in by_risk:
+        method = "none" if result.stale[s] else result.method[s]
+        row = [
+            result.servers[s],
+            result.profiles[s],
+            result.risk.priority[s] or "stale",
+            _text(result.risk.score[s]),
+            method,
+        ]
+        for _, c in shown:
+            row += [_text(result.observed[s, c]), _text(result.forecast[s, c, RISK_STEPS - 1, _P90])]
+        rows.append(row)
+    return (Table("Fleet", tuple(columns), rows),)
+
+
+def _descending(score: float) -> float:
+    return 1.0 if isnan(score) else -float(score)
+
+
+def _text(value: float) -> str:
+    return "-" if isnan(value) else f"{value:.1f}".removesuffix(".0")

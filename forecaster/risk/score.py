@@ -1,0 +1,291 @@
+"""Risk stage: forecast quantiles in, points, priorities and incident probabilities out.
+
+Letters: S servers, C signals, H horizon steps; the last axis of a forecast is p10, p50, p90.
+
+A role says what a signal means to an on-call person: cpu, memory, latency, disk. Signals are found by role,
+so any signals may be forecast, and the configuration says which play a role. Points come from cpu, memory and
+latency within the next 30 minutes, incident probabilities from all four roles. Comparisons are strict: a
+value exactly on a threshold does not cross it.
+
+    score       = min(100, cpu points + memory points + latency points), each by the largest p90 of 30 minutes
+    probability = min(1, sum over roles of the weight of the level crossed by the largest p50 or p90)
+    fleet       = mean of the servers' probabilities; its health follows the 30 minute one
+
+What is unknown stays unknown: a signal without a forecast has NaN points and adds nothing, and a server for
+which nothing is forecast has a NaN score, no priority and no part in the fleet's mean.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+from pydantic import Field, ValidationInfo, field_validator
+
+from forecaster.risk.chance import SEVERE
+from forecaster.risk.known import largest, mean_known
+from forecaster.signals import STEP_MINUTES, steps_of
+from serving.settings import Settings
+
+ROLES = ("cpu", "memory", "latency", "disk")
+ROLE_UNITS = {"cpu": "percent", "memory": "percent", "latency": "milliseconds"}  # of the thresholds
+COMPONENTS = ROLES[:3]  # the roles that earn points, in the order of Risk.points
+RISK_WINDOW = "30m"     # the window whose incident probability decides the fleet's health
+RISK_STEPS = steps_of(RISK_WINDOW)  # steps 1..6: points look at the same 30 minutes
+
+_SHOWN = {"cpu": ("CPU", "{:.1f}%"), "memory": ("Memory", "{:.1f}%"), "latency": ("Latency", "{:.0f} ms")}
+_P50, _P90 = 1, 2       # positions on a forecast's last axis
+
+Role = Literal["cpu", "memory", "latency", "disk"]
+
+
+class Roles(Settings):
+    """Which signal plays which role; one that is not forecast adds nothing and is listed as missing."""
+
+    cpu: str = "cpu_pct"
+    memory: str = "mem_pct"
+    latency: str = "latency_ms"
+    disk: str = "disk_io_mb_s"
+
+    @field_validator("memory", "latency", "disk")
+    @classmethod
+    def _one_role_each(cls, signal: str, info: ValidationInfo) -> str:
+        for role, other in info.data.items():
+            if other == signal:
+                raise ValueError(f"{signal} plays role {role} already: name another signal")
+        return signal
+
+
+class Band(Settings):
+    """Points for a largest p90 above a threshold."""
+
+    above: float
+    points: float = Field(gt=0, le=100)
+
+
+def _bands(*bands: tuple[float, float]) -> tuple[Band, ...]:
+    return tuple(Band(above=above, points=points) for above, points in bands)
+
+
+class Points(Settings):
+    """Bands of each component, highest first; cpu and memory in percent, latency in milliseconds."""
+
+    cpu: tuple[Band, ...] = _bands((98, 40), (95, 30), (90, 15))
+    memory: tuple[Band, ...] = _bands((98, 35), (95, 25), (90, 12))
+    latency: tuple[Band, ...] = _bands((500, 25), (200, 15), (100, 8))
+
+    @field_validator("cpu", "memory", "latency")
+    @classmethod
+    def _highest_first(cls, bands: tuple[Band, ...]) -> tuple[Band, ...]:
+        for upper, lower in pairwise(bands):
+            if upper.above <= lower.above or upper.points <= lower.points:
+                raise ValueError(f"band above {lower.above:g} ({lower.points:g} points) follows band above "
+                                 f"{upper.above:g} ({upper.points:g} points); expected thresholds and points "
+                                 "to fall from band to band: list the highest band first")
+        return bands
+
+
+class Level(Settings):
+    """Weight added when the largest p50 or the largest p90 of the window is above its threshold."""
+
+    p50: float
+    p90: float
+    weight: float = Field(ge=0, le=1)
+
+
+class Levels(Settings):
+    severe: Level
+    moderate: Level
+
+    @field_validator("moderate")
+    @classmethod
+    def _below_severe(cls, moderate: Level, info: ValidationInfo) -> Level:
+        severe = info.data.get("severe")
+        for name in ("p50", "p90", "weight") if severe else ():
+            if getattr(moderate, name) > getattr(severe, name):
+                raise ValueError(f"{name} {getattr(moderate, name):g} is above severe's "
+                                 f"{getattr(severe, name):g}; expected no more: lower moderate's {name}")
+        return moderate
+
+
+class Incident(Levels):
+    """Levels of one window, the same for all roles save those named in `overrides`."""
+
+    overrides: dict[Role, Levels] = Field(default_factory=dict)
+
+
+class Priorities(Settings):
+    p1: float = Field(70, ge=0, le=100, description="score from which on a server is P1")
+    p2: float = Field(40, ge=0, le=100, description="score from which on a server is P2")
+
+    @field_validator("p2")
+    @classmethod
+    def _below_p1(cls, p2: float, info: ValidationInfo) -> float:
+        p1 = info.data.get("p1")
+        if p1 is not None and p2 >= p1:
+            raise ValueError(f"expected less than p1 ({p1:g}): lower p2 or raise p1")
+        return p2
+
+
+class Health(Settings):
+    critical: float = Field(0.7, ge=0, le=1, description="fleet probability above which it is critical")
+    warning: float = Field(0.4, ge=0, le=1, description="fleet probability above which it is in warning")
+
+    @field_validator("warning")
+    @classmethod
+    def _below_critical(cls, warning: float, info: ValidationInfo) -> float:
+        critical = info.data.get("critical")
+        if critical is not None and warning >= critical:
+            raise ValueError(f"expected less than critical ({critical:g}): lower warning or raise critical")
+        return warning
+
+
+class Severe(Settings):
+    """What the calibrated method's chances are of: the largest mean over one step above any of these."""
+
+    cpu: float = Field(SEVERE["cpu"], description="percent above which a server is in an incident")
+    memory: float = Field(SEVERE["memory"], description="percent above which a server is in an incident")
+    latency: float = Field(SEVERE["latency"], description="milliseconds above which a server is in an incident")
+
+
+class RiskConfig(Settings):
+    """Thresholds of the risk stage."""
+
+    roles: Roles = Roles()
+    points: Points = Points()
+    priorities: Priorities = Priorities()
+    method: Literal["weighted", "calibrated"] = Field("weighted", description="which incident probability decides")
+    severe: Severe = Severe()
+    incident: dict[str, Incident] = Field(description="levels of each window", default={
+        "30m": Incident(severe=Level(p50=90, p90=98, weight=0.35),
+                        moderate=Level(p50=85, p90=95, weight=0.15)),
+        "8h": Incident(severe=Level(p50=88, p90=96, weight=0.25),
+                       moderate=Level(p50=82, p90=92, weight=0.10))})
+    health: Health = Health()
+
+    @field_validator("incident")
+    @classmethod
+    def _health_has_its_window(cls, incident: dict[str, Incident]) -> dict[str, Incident]:
+        for window in incident:
+            steps_of(window)
+        if RISK_WINDOW not in incident:
+            raise ValueError(f"expected levels for {RISK_WINDOW}, which decides the fleet's health: "
+                             f"add incident.{RISK_WINDOW}")
+        return incident
+
+
+@dataclass(frozen=True, eq=False)
+class Risk:
+    """How bad it will be, per server and for the fleet. NaN: not known."""
+
+    points: np.ndarray                   # float64 (S, 3) by COMPONENTS; 0: missing role, NaN: no forecast
+    score: np.ndarray                    # float64 (S,) 0..100, NaN without forecast
+    priority: tuple[str | None, ...]     # S, "P1" | "P2" | "P3", None without forecast
+    component: tuple[str | None, ...]    # S, the component with most points, None where none has any
+    probability: dict[str, np.ndarray]   # window -> float64 (S,) 0..1, NaN without forecast
+    fleet_probability: dict[str, float]  # window -> 0..1, NaN when no server has a forecast
+    health: str                          # "healthy" | "warning" | "critical", "unknown" without any forecast
+    high_risk: int                       # servers of priority P1
+    worst: np.ndarray                    # float32 (S, 3) largest p90 of 30 minutes, in the signal's unit
+    worst_step: np.ndarray               # int64 (S, 3) 1-based step it is first reached at, 0 without
+    severe: dict[str, np.ndarray]        # window -> float64 (S,) calibrated chance of an incident, NaN where unknown
+    severe_any: dict[str, float]         # window -> the chance that any server has one, NaN where unknown
+    missing: tuple[str, ...]             # roles whose signal is not forecast at all
+
+    def message(self, server: int) -> str:
+        """One sentence for an on-call person about the server at this index."""
+        if self.priority[server] is None:
+            return "No forecast"
+        component = self.component[server]
+        if component is None:
+            return f"No threshold predicted to be crossed within {RISK_STEPS * STEP_MINUTES} minutes"
+        position = COMPONENTS.index(component)
+        name, form = _SHOWN[component]
+        value, minutes = self.worst[server, position], self.worst_step[server, position] * STEP_MINUTES
+        return f"{name} predicted to reach {form.format(value)} in {minutes} minutes"
+
+
+def assess(values: np.ndarray, signals: Sequence[str], config: RiskConfig,
+           severe: Mapping[str, np.ndarray] | None = None, severe_any: Mapping[str, float] | None = None) -> Risk:
+    """Risk of a forecast: values float32 (S, C, H, 3) in signal units, `signals` the C names.
+
+    severe, severe_any: the calibrated chances of each window, where the model has them.
+    """
+    unknown = np.full(len(values), np.nan)
+    chances = {window: (severe or {}).get(window, unknown) for window in config.incident}
+    any_server = {window: (severe_any or {}).get(window, float("nan")) for window in config.incident}
+    columns = {role: signals.index(name) for role, name in config.roles if name in signals}
+    worst, worst_step = _worst(values, columns)
+    points = _points(worst, columns, config.points)
+    scored = ~np.isnan(worst).all(axis=1)
+    score = np.where(scored, np.minimum(100.0, np.nansum(points, axis=1)), np.nan)
+    priority = _priorities(score, config.priorities)
+    earned = np.nan_to_num(points)
+    component = _named(COMPONENTS, np.where(earned.any(axis=1), earned.argmax(axis=1), -1))
+    if config.method == "calibrated":
+        probability = chances
+    else:
+        probability = {window: _probability(values[:, :, :steps_of(window)], columns, incident)
+                       for window, incident in config.incident.items()}
+    fleet = {window: mean_known(chances) for window, chances in probability.items()}
+    return Risk(points=points, score=score, priority=priority, component=component, probability=probability,
+                fleet_probability=fleet, health=_health(fleet[RISK_WINDOW], config.health),
+                high_risk=priority.count("P1"), worst=worst, worst_step=worst_step,
+                severe=chances, severe_any=any_server,
+                missing=tuple(role for role in ROLES if role not in columns))
+
+
+def _worst(values: np.ndarray, columns: Mapping[str, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Largest p90 of the risk steps float32 (S, 3), its first step int64 (S, 3); NaN and 0 where unknown."""
+    worst = np.full((len(values), len(COMPONENTS)), np.nan, np.float32)
+    step = np.zeros(worst.shape, np.int64)
+    for position, role in enumerate(COMPONENTS):
+        if role in columns:
+            p90 = values[:, columns[role], :RISK_STEPS, _P90]
+            worst[:, position] = np.fmax.reduce(p90, axis=1)
+            first = np.where(np.isnan(p90), -np.inf, p90).argmax(axis=1) + 1
+            step[:, position] = np.where(np.isnan(worst[:, position]), 0, first)
+    return worst, step
+
+
+def _points(worst: np.ndarray, columns: Mapping[str, int], bands: Points) -> np.ndarray:
+    """float64 (S, 3): points of each component's highest band crossed."""
+    points = np.zeros(worst.shape)
+    for position, role in enumerate(COMPONENTS):
+        if role in columns:
+            for band in reversed(getattr(bands, role)):
+                points[worst[:, position] > band.above, position] = band.points
+            points[np.isnan(worst[:, position]), position] = np.nan
+    return points
+
+
+def _priorities(score: np.ndarray, limits: Priorities) -> tuple[str | None, ...]:
+    """S priorities of scores float64 (S,)."""
+    return _named(("P1", "P2", "P3"), np.where(np.isnan(score), -1, np.where(score >= limits.p1, 0, np.where(score >= limits.p2, 1, 2))))
+
+
+def _named(names: Sequence[str], index: np.ndarray) -> tuple[str | None, ...]:
+    """The names at an index (S,) of them, None at -1."""
+    return tuple(np.array([*names, None], object)[index].tolist())
+
+
+def _probability(values: np.ndarray, columns: Mapping[str, int], incident: Incident) -> np.ndarray:
+    """float64 (S,): the window's weights summed over roles, at most 1; values (S, C, window's steps, 3)."""
+    total, known = np.zeros(len(values)), np.zeros(len(values), bool)
+    peaks = largest(values[:, [*columns.values()], :, _P50:], axis=2)  # (S, roles, 2)
+    for role, (p50, p90) in zip(columns, peaks.transpose(1, 2, 0), strict=True):
+        levels = incident.overrides.get(role, incident)
+        severe, moderate = ((p50 > level.p50) | (p90 > level.p90) for level in (levels.severe, levels.moderate))
+        total += np.where(severe, levels.severe.weight, np.where(moderate, levels.moderate.weight, 0.0))
+        known |= ~np.isnan(p50) & ~np.isnan(p90)
+    # rounding takes back what adding decimal weights in binary costs, so that thresholds stay exact
+    return np.where(known, np.minimum(1.0, total.round(12)), np.nan)
+
+
+def _health(probability: float, limits: Health) -> str:
+    if np.isnan(probability):
+        return "unknown"
+    if probability > limits.critical:
+        return "critical"
+    return "warning" if probability > limits.warning else "healthy"

@@ -1,0 +1,261 @@
+"""Training of the model of single series (series.py) from recorded servers: writes one artifact folder.
+
+Some servers and the last weeks are kept out: the report's figures are of kept-out servers in kept-out weeks, the bands are
+calibrated on the other servers in those weeks.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from forecaster.evaluation import backtest, scoring
+from forecaster.models import series
+from forecaster.models.artifact import Architecture, write_artifact
+from forecaster.models.model import Model, choose_device
+from forecaster.models.network import ANCHORS, SeriesNetwork
+from forecaster.models.series import CONTEXT, SeriesEncoding
+from forecaster.signals import HORIZON_STEPS, Signal
+from forecaster.training.dataset import DatasetError, History
+from forecaster.training.fleet import build_network
+
+KEPT_OUT = 5  # every fifth server
+KEPT_DAYS = 21
+SHORTENED = 0.2  # of the rows know less than a week
+LOG_FLOOR = 3e-5  # of a loss in day-ago errors: below, a series is forecast exactly
+ABSOLUTE = 0.3  # weight of the loss in a signal's own unit, where large hosts count more
+AVERAGE = 0.998  # weights are averaged exponentially over about the last 500 steps
+WARM_UP = 200  # steps
+WEIGHT_DECAY = 1e-3
+EVALUATED = 32  # windows of every kept-out server: with fewer, single bursts decide the figures
+TARGET = 0.82  # of outcomes inside p10..p90; idle servers sit exactly on their forecast, so a little above 0.8
+log = logging.getLogger(__name__)
+
+
+def encoding_of(history: History, signals: dict[str, Signal], timezone: str, quantiles: tuple[float, ...]) -> SeriesEncoding:
+    """The encoding of these signals."""
+    return SeriesEncoding(
+        signals=history.signals,
+        floors=tuple(series.FLOORS.get(signals[name].unit, series.OTHER_FLOOR) for name in history.signals),
+        low=tuple(signals[name].min for name in history.signals),
+        high=tuple(signals[name].max for name in history.signals),
+        levels=quantiles,
+        step=history.resolution,
+        horizon=HORIZON_STEPS,
+        timezone=timezone,
+    )
+
+
+def rows(history: History, servers: np.ndarray, until: int, count: int, encoding: SeriesEncoding, seed: int) -> dict:
+    """About ``count`` random rows of those servers whose targets end before row ``until``: inputs, ``target`` (B, H),
+    ``error`` (B,) the day-ago error, ``level`` (B,) the last day's mean magnitude and ``usual`` (B,) its mean over the signal."""
+    rng, steps = np.random.default_rng(seed), len(history.values)
+    last = min(until, steps) - HORIZON_STEPS
+    if last <= CONTEXT:
+        raise DatasetError(
+            f"the data holds {steps * history.resolution / 86400:.1f} days; expected more than "
+            f"{(CONTEXT + HORIZON_STEPS) * history.resolution / 86400 + KEPT_DAYS:.0f}: a week of context, 8 h of targets, "
+            f"and {KEPT_DAYS} days kept out"
+        )
+    parts = []
+    for _ in range(-(-count // series.ROWS)):
+        server, signal = rng.choice(servers, series.ROWS), rng.integers(0, len(history.signals), series.ROWS)
+        origin = rng.integers(CONTEXT, last, series.ROWS)
+        cut = history.values[origin[:, None] + np.arange(-CONTEXT, HORIZON_STEPS), server[:, None], signal[:, None]]
+        parts.append(prepare(cut, signal, history.start + (origin - 1) * history.resolution, encoding, rng))
+    whole = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    of = whole["static"][:, 0]
+    usual = np.bincount(of, whole["level"], len(history.signals) + 1) / np.maximum(np.bincount(of, minlength=len(history.signals) + 1), 1)
+    return whole | {"usual": np.maximum(usual[of], 1e-12).astype(np.float32)}
+
+
+def prepare(
+    cut: np.ndarray, signal: np.ndarray, instants: np.ndarray, encoding: SeriesEncoding, rng: np.random.Generator | None
+) -> dict:
+    """Rows cut (B, CONTEXT + H) -> inputs and targets, without those that cannot be learnt from; with ``rng``, some know
+    less than a week."""
+    context, target = cut[:, :CONTEXT].astype(np.float32), cut[:, CONTEXT:].astype(np.float32)
+    error = scoring.day_ago_error(context)
+    error = np.where(np.isfinite(error), error, 1.0)
+    level = np.nan_to_num(np.nanmean(np.abs(np.nan_to_num(context[:, -series.DAY :])), 1))
+    if rng is not None:
+        length = np.exp(rng.uniform(np.log(series.MIN_STEPS), np.log(CONTEXT), len(context)))
+        length[rng.random(len(context)) > SHORTENED] = CONTEXT
+        context = np.where(np.arange(CONTEXT) >= CONTEXT - length[:, None], context, np.nan)
+    filled, known = series.fill(context)
+    keep = (known >= series.MIN_STEPS) & (np.isfinite(target).mean(1) > 0.9)
+    made = series.batch(encoding, filled[keep], known[keep], signal[keep], instants[keep])
+    return made | {
+        "target": target[keep],
+        "error": error[keep].astype(np.float32),
+        "level": level[keep].astype(np.float32),
+    }
+
+
+def row_loss(prediction: Tensor, target: Tensor, quantiles: Tensor) -> Tensor:
+    """(B,): each row's mean pinball loss x 2 in signal units. prediction (B, H, Q), target (B, H) with NaN unobserved."""
+    known = target.isfinite()
+    error = target.nan_to_num()[..., None] - prediction
+    loss = 2 * torch.maximum(quantiles * error, (quantiles - 1) * error).mean(-1) * known
+    return loss.sum(-1) / known.sum(-1).clamp(min=1)
+
+
+def objective(loss: Tensor, error: Tensor, level: Tensor, usual: Tensor) -> Tensor:
+    """Every row's loss (B,) against its own day-ago error counts by its logarithm, so that idle servers count like busy ones;
+    the loss against the row's level and against the signal's usual level keep busy and large ones honest."""
+    relative = torch.log(loss / error + LOG_FLOOR).mean()
+    return relative + (loss / (level + error)).clamp(max=20).mean() + ABSOLUTE * (loss / usual).clamp(max=30).mean()
+
+
+def fit(
+    history: History,
+    signals: dict[str, Signal],
+    architecture: Architecture,
+    folder: Path,
+    *,
+    steps: int,
+    rows_per_batch: int,
+    examples: int,
+    learning_rate: float,
+    seed: int,
+    device: str,
+    timezone: str,
+    about: dict,
+    progress=iter,
+) -> dict:
+    """Train, calibrate, evaluate and write the artifact; returns its report."""
+    encoding, chosen = encoding_of(history, signals, timezone, architecture.quantiles), choose_device(device)
+    _, others, until = split(history)
+    started = time.monotonic()
+    data = {k: torch.as_tensor(v, device=chosen) for k, v in rows(history, others, until, examples, encoding, seed).items()}
+    log.info("%d rows of %d servers", len(data["target"]), len(others))
+    torch.manual_seed(seed)
+    library = build_network(encoding.variables, architecture, encoding.encoder_steps, encoding.outputs).state_dict()
+    weights = {
+        k: v.detach().to(chosen).clone().requires_grad_()
+        for k, v in library.items()
+        if "variable_selection.prescalers" not in k
+    }
+    with torch.no_grad():
+        weights["output_layer.weight"] *= 0.5
+        weights["output_layer.bias"] *= 0
+    averaged = {k: v.detach().clone() for k, v in weights.items()}
+    optimizer = torch.optim.AdamW(weights.values(), lr=learning_rate, weight_decay=WEIGHT_DECAY)
+    quantiles, recent = torch.tensor(architecture.quantiles, device=chosen), []
+    for step, chosen_rows in enumerate(progress(_batches(len(data["target"]), steps, rows_per_batch, seed))):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate * min(1, (step + 1) / WARM_UP) * max(0.5 * (1 + math.cos(math.pi * step / steps)), 0.01)
+        part = {k: v[chosen_rows] for k, v in data.items()}
+        out = SeriesNetwork(weights, encoding, architecture.heads)(part)
+        loss = objective(row_loss(out, part["target"], quantiles), part["error"], part["level"], part["usual"])
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_([w for w in weights.values() if w.grad is not None], 1.0)
+        optimizer.step()
+        with torch.no_grad():
+            keep = min(AVERAGE, (1 + step) / (10 + step))
+            for name, mean in averaged.items():
+                mean.lerp_(weights[name], 1 - keep)
+        recent.append(loss.item())
+        if (step + 1) % 200 == 0:
+            log.info("step %d of %d: loss %.4f, %.0f s", step + 1, steps, np.mean(recent[-200:]), time.monotonic() - started)
+    arrays = {k: v.cpu().numpy().astype(np.float32) for k, v in averaged.items()}
+    about = about | {"seed": seed, "device": chosen.type}
+    found = {"seconds": round(time.monotonic() - started), "steps": steps}
+    return finish(history, signals, encoding, architecture, arrays, folder, about, found)
+
+
+def finish(
+    history: History,
+    signals: dict[str, Signal],
+    encoding: SeriesEncoding,
+    architecture: Architecture,
+    weights: dict[str, np.ndarray],
+    folder: Path,
+    about: dict,
+    found: dict,
+) -> dict:
+    """Calibrate the bands of trained weights on the learnt servers' kept-out weeks, evaluate on kept-out servers in these weeks
+    and write the artifact; returns its report, with ``found`` in it."""
+    kept, others, until = split(history)
+    first = history.start + until * history.resolution
+    facts = about | {
+        "kept_out_servers": [history.servers[i] for i in kept],
+        "kept_out_from": datetime.fromtimestamp(first, UTC).isoformat().replace("+00:00", "Z"),
+    }
+
+    def served() -> Model:
+        return Model(encoding, architecture, weights, facts | {"weights_sha256": ""}, {}, torch.device("cpu"))
+
+    facts["widening"] = calibrate(served(), history.of_servers(others), signals, first, about["seed"])
+    report = evaluate(served(), history.of_servers(kept), signals, first, about["seed"]) | found
+    report["parameters"] = sum(w.size for w in weights.values())
+    write_artifact(folder, weights, encoding, architecture, report, facts)
+    return report
+
+
+def split(history: History) -> tuple[np.ndarray, np.ndarray, int]:
+    """(kept-out servers, the others, first kept-out row)."""
+    kept = np.arange(0, len(history.servers), KEPT_OUT)
+    others = np.setdiff1d(np.arange(len(history.servers)), kept)
+    return kept, others, len(history.values) - round(KEPT_DAYS * 86400 / history.resolution)
+
+
+def _batches(total: int, steps: int, size: int, seed: int) -> Iterator[Tensor]:
+    rng = np.random.default_rng(seed + 1)
+    for _ in range(steps):
+        yield torch.as_tensor(rng.integers(0, total, size))
+
+
+def calibrate(model: Model, history: History, signals: dict[str, Signal], first: float, seed: int) -> list[list[float]]:
+    """(C, A) factors on the half-bands of each signal at ANCHORS, so that 80 % of held-out targets lie inside."""
+    windows = backtest.draw(history, history.resolution, 8, seed, first)
+    forecast = backtest.run(backtest.Forecaster("model", {s: signals[s] for s in history.signals}, model), windows)
+    return widening(forecast, windows.truth())
+
+
+def widening(forecast: np.ndarray, truth: np.ndarray) -> list[list[float]]:
+    """(C, A) factors f on p90 - p50 and p50 - p10 such that 80 % of truths lie inside (split conformal prediction, Romano
+    et al., NeurIPS 2019, with the score in half-bands). Outcomes exactly on a quantile lie inside; a band of no width
+    cannot be widened and leaves its row out."""
+    out = []
+    edges = [0, *ANCHORS]
+    for c in range(truth.shape[1]):
+        row = []
+        for before, anchor in zip(edges, ANCHORS, strict=False):
+            steps = slice(before, anchor)
+            y, low, mid, high = truth[:, c, steps], *(forecast[:, c, steps, q] for q in range(3))
+            half = np.where(y >= mid, high - mid, mid - low)
+            known = np.isfinite(y) & np.isfinite(mid) & (half > 0)
+            score = np.abs(y - mid)[known] / half[known]
+            share = 0.8 if not known.size else _wanted_share(y, low, high, known)
+            row.append(round(float(np.clip(np.quantile(score, share), 0.5, 3.0)), 4) if score.size else 1.0)
+        out.append(row)
+    return out
+
+
+def _wanted_share(y: np.ndarray, low: np.ndarray, high: np.ndarray, known: np.ndarray) -> float:
+    """The share of rows with a band that must lie inside for TARGET overall, given those on a band of no width."""
+    seen = np.isfinite(y)
+    exact = seen & ~known & (low <= y) & (y <= high)
+    return float(np.clip((TARGET * seen.sum() - exact.sum()) / max(known.sum(), 1), 0.7, 0.9))
+
+
+def evaluate(model: Model, history: History, signals: dict[str, Signal], first: float, seed: int) -> dict:
+    """Figures of kept-out servers in kept-out weeks, beside the yardsticks'."""
+    windows = backtest.draw(history, history.resolution, EVALUATED, seed, first)
+    known, truth, scale = {s: signals[s] for s in history.signals}, windows.truth(), backtest.scale(windows)
+    report = {}
+    for name in ("model", "last-day", "seasonal-naive", "persistence"):
+        forecaster = backtest.Forecaster(name, known, model if name == "model" else name)
+        report[name] = scoring.figures(backtest.run(forecaster, windows), truth, scale, list(history.signals))
+    found = report.pop("model")
+    return found | {"yardsticks": {n: {k: v for k, v in r.items() if k != "signals"} for n, r in report.items()}}

@@ -1,0 +1,182 @@
+"""`fleet-forecaster backtest` from the command line to its table and files."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from forecaster.__main__ import main
+from forecaster.commands import backtest as backtest_cli
+from forecaster.config import load_config
+from forecaster.evaluation import table as backtest_table
+from forecaster.evaluation import yardsticks
+from tests.tiny_models import write_untrained
+
+START, DAY = 1_772_409_600, 288
+METRICS = ("mem_pct", "cpu_pct", "latency_ms")
+SHORT = ["backtest", "--model", "persistence"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Three servers for three days; the second crosses severe thresholds now and then."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(50, 3, (3, 3 * DAY, 3)).astype(np.float16)
+    values[1, ::40, 1] = 99
+    values[2, 700:, 0] = np.nan
+    folder = tmp_path_factory.mktemp("data")
+    np.savez(folder / "data.npz", values=values, server=np.array(["a", "b", "c"]), metric=np.array(METRICS),
+             start_unix=START, step_seconds=300)
+    np.save(folder / "w.npy", np.array([[0, 400], [1, 500], [2, 690], [1, 760]]))
+    return folder
+
+
+def of(data, *more) -> list[str]:
+    return [*SHORT, "--data", str(data / "data.npz"), "--windows", str(data / "w.npy"), *map(str, more)]
+
+
+def test_a_backtest_prints_a_table_and_writes_forecasts_and_figures(data, tmp_path, capsys):
+    code = main(of(data, "--model", "last-day,heuristic", "--out", tmp_path / "sub" / "f.npz", "--report", tmp_path / "r.json"))
+    printed, said = capsys.readouterr()
+    assert code == 0 and said == ""
+    for text in ("4 windows", "persistence", "last-day", "heuristic", "mem_pct", "incident within 30m, weighted", "P1"):
+        assert text in printed
+    forecast = np.load(tmp_path / "sub" / "f.npz")["forecast"]
+    assert forecast.shape == (4, 3, 96, 3) and forecast.dtype == np.float32
+    values = np.load(data / "data.npz")["values"].astype(np.float32)
+    context = values[1, :760].T[None]
+    signals = {name: load_config("fleet").signals[name] for name in METRICS}
+    week = np.concatenate([np.full((1, 3, 7 * DAY - 760), np.nan, np.float32), context], -1)
+    np.testing.assert_array_equal(forecast[3], yardsticks.named(signals)["persistence"](week)[0])
+    report = json.loads((tmp_path / "r.json").read_text(), parse_constant=lambda word: pytest.fail(word))
+    assert list(report["models"]) == ["persistence", "last-day", "heuristic"] and report["context_steps"] == 2016
+    row = report["models"]["persistence"]["signals"]["cpu_pct"]
+    assert {"wql_at_5m", "pinball_at_4h", "coverage80_30m", "mape_8h", "accuracy_30m", "sql"} <= set(row)
+    assert report["models"]["persistence"]["incidents"]["weighted_8h"]["base_rate"] == 0.5
+    assert not list(tmp_path.glob("**/.*")), "nothing half-written is left"
+
+
+def test_the_written_figures_are_those_of_the_written_forecasts(data, tmp_path):
+    assert main(of(data, "--out", tmp_path / "f.npz", "--report", tmp_path / "r.json")) == 0
+    forecast = np.load(tmp_path / "f.npz")["forecast"]
+    values, pairs = np.load(data / "data.npz")["values"].astype(np.float32), np.load(data / "w.npy")
+    truth = np.stack([values[s, o : o + 96].T for s, o in pairs])
+    error, levels = truth[..., None] - forecast, np.array([0.1, 0.5, 0.9])
+    loss = np.where(np.isfinite(error), 2 * np.maximum(levels * error, (levels - 1) * error), np.nan)
+    found = json.loads((tmp_path / "r.json").read_text())["models"]["persistence"]
+    wql = [np.nanmean(loss[:, i]) / np.nanmean(np.abs(truth[:, i])) for i in range(3)]
+    assert found["wql_mean"] == pytest.approx(np.mean(wql), abs=1e-6)
+    assert found["signals"]["mem_pct"]["wql_8h"] == pytest.approx(wql[0], abs=1e-6)
+    scale = []
+    for s, o in pairs:
+        day = values[s, DAY:o] - values[s, : o - DAY]
+        scale.append(np.maximum(np.nanmean(np.abs(day), 0), 1e-3))
+    ratio = np.maximum(np.nanmean(loss[:, :2], (2, 3)) / np.array(scale)[:, :2], 1e-6)
+    assert found["signals"]["cpu_pct"]["sql"] == pytest.approx(np.exp(np.log(ratio[:, 1]).mean()), rel=1e-5)
+    inside = (forecast[..., 0] <= truth) & (truth <= forecast[..., 2])
+    assert found["inside80"] == pytest.approx(inside[np.isfinite(truth)].mean(), abs=1e-6)
+
+
+def test_windows_are_drawn_by_seed_where_none_are_given(data, tmp_path):
+    for name, seed in (("one", 3), ("two", 3), ("three", 4)):
+        asked = ["--data", str(data / "data.npz"), "--per-server", "2", "--seed", str(seed), "--report", str(tmp_path / name)]
+        assert main([*SHORT, *asked]) == 0
+    one, two, three = ((tmp_path / name).read_text() for name in ("one", "two", "three"))
+    assert one == two != three and json.loads(one)["windows"] == 6 and json.loads(one)["seed"] == 3
+
+
+def test_the_simulator_is_looked_back_on_without_any_flag(capsys):
+    assert main([*SHORT, "--days", "2", "--fleets", "1", "--per-server", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert "simulator, 1 x 2 days, seed 90001: 20 windows" in printed and "gc_pause_ms" in printed
+
+
+def test_a_model_folder_is_measured_like_a_yardstick(tmp_path, capsys):
+    folder = write_untrained(tmp_path / "tiny")
+    assert main(["backtest", "--model", str(folder), "--days", "2", "--fleets", "1", "--per-server", "1"]) == 0
+    assert f"{folder}\n" in capsys.readouterr().out, "a simulated fleet has no gaps: nothing is left to the heuristic"
+
+
+def test_plots_are_written_on_request(data, tmp_path):
+    assert main(of(data, "--plots", tmp_path / "plots")) == 0
+    assert {path.name for path in (tmp_path / "plots").iterdir()} == {
+        "fan_worst.png", "fan_median.png", "fan_best.png", "by_horizon.png", "reliability.png"}
+
+
+def test_without_matplotlib_all_but_plots_works_and_the_error_names_the_remedy(data, tmp_path, capsys, monkeypatch):
+    monkeypatch.delitem(sys.modules, "forecaster.evaluation.plots", raising=False)
+    monkeypatch.setattr("forecaster.evaluation.plots", None, raising=False)
+    monkeypatch.delattr("forecaster.evaluation.plots")
+    monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
+    assert main(of(data)) == 0
+    assert main(of(data, "--plots", tmp_path)) == 1
+    assert "pip install 'fleetcast[backtest]'" in capsys.readouterr().err
+
+
+def refusal(capsys, *words) -> str:
+    """The one line on stderr of a command that fails before any work."""
+    assert main(list(map(str, words))) == 1
+    printed, said = capsys.readouterr()
+    assert printed == "" and said.count("\n") == 1 and said.startswith("fleet-forecaster: backtest: ")
+    return said.removeprefix("fleet-forecaster: backtest: ").strip()
+
+
+def test_a_model_that_is_neither_is_refused_with_what_there_is(data, capsys):
+    said = refusal(capsys, *of(data, "--model", "gpt"))
+    assert "--model gpt" in said and "expected default, servers" in said and "predict-linear" in said
+
+
+def test_a_model_whose_signals_the_data_lacks_is_refused(data, tmp_path, capsys):
+    folder = write_untrained(tmp_path / "tiny")
+    assert "needs the signals disk_io_mb_s" in refusal(capsys, "backtest", *of(data)[3:], "--model", folder)
+
+
+def test_outputs_that_cannot_be_written_are_refused_before_the_work(data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("forecaster.training.histories.from_file", lambda path: pytest.fail("work has begun"))
+    (tmp_path / "file").touch()
+    assert "--out" in refusal(capsys, *of(data, "--out", tmp_path / "file" / "f.npz"))
+    assert "is a folder" in refusal(capsys, *of(data, "--report", tmp_path))
+    assert "is an input of this run" in refusal(capsys, *of(data, "--out", data / "data.npz"))
+    assert "expected two files" in refusal(capsys, *of(data, "--out", tmp_path / "x", "--report", tmp_path / "x"))
+    assert "--plots" in refusal(capsys, *of(data, "--plots", tmp_path / "file"))
+
+
+def test_a_full_disk_is_noticed_before_the_first_forecast(data, tmp_path, capsys, monkeypatch):
+    full = type("Usage", (), {"free": 1_000_000})
+    monkeypatch.setattr(backtest_cli.shutil, "disk_usage", lambda path: full)
+    monkeypatch.setattr("forecaster.evaluation.backtest.run", lambda *_: pytest.fail("work has begun"))
+    assert "1 MB are free, up to 20 MB are needed" in refusal(capsys, *of(data, "--out", tmp_path / "f.npz"))
+
+
+def test_a_failed_write_leaves_the_older_file_and_says_so(data, tmp_path, capsys, monkeypatch):
+    (tmp_path / "f.npz").write_text("older")
+
+    def fail(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", fail)
+    assert main(of(data, "--out", tmp_path / "f.npz")) == 1
+    assert "f.npz: cannot be written (No space left on device)" in capsys.readouterr().err
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["older"]
+
+
+def test_bad_data_is_one_line(data, tmp_path, capsys):
+    (tmp_path / "w.npy").write_text("1 2")
+    assert "--windows" in refusal(capsys, *of(data, "--windows", tmp_path / "w.npy"))
+    assert "no such file" in refusal(capsys, *SHORT, "--data", tmp_path / "none.npz")
+
+
+def test_progress_is_shown_on_a_terminal_only(monkeypatch, capsys):
+    assert backtest_cli.progress("x") is iter
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert list(backtest_cli.progress("measuring")(range(3))) == [0, 1, 2]
+    printed, said = capsys.readouterr()
+    assert printed == "" and "measuring" in said
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    assert backtest_cli.progress("x") is iter
+
+
+def test_what_is_not_known_is_null_in_json():
+    assert json.loads(backtest_table.to_json({"a": float("nan"), "b": (1, float("inf")), "c": {"d": 2.5}})) == {
+        "a": None, "b": [1, None], "c": {"d": 2.5}}

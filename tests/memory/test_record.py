@@ -1,0 +1,215 @@
+"""The record: what was forecast is held against what came, and bands that prove too narrow are widened."""
+
+import re
+
+import numpy as np
+import pytest
+
+from forecaster.config import load_config
+from forecaster.memory.record import Record, widen
+from forecaster.readings import Reading, Readings
+from forecaster.service.app import Forecaster
+
+STEP, START = 300.0, 1_760_000_100.0
+HORIZONS = {"5m": 1, "30m": 6}
+NAMES = tuple(f"s{i:02d}" for i in range(40))
+
+
+def record(**changed) -> Record:
+    return Record(
+        **{"signals": ("cpu_pct",), "horizons": HORIZONS, "step": STEP, "window": 86400.0, "minimum": 500, "limit": 3.0}
+        | changed
+    )
+
+
+def live(kept: Record, steps: int, spread: float = 1.0, seed: int = 0, begin: int = 0, skip=()):
+    """Runs a forecaster of p10..p90 = 50 -/+ 1.2816 whose outcomes have that spread; what it publishes is widened."""
+    rng = np.random.default_rng(seed)
+    raw = np.tile(np.array([50 - 1.2816, 50, 50 + 1.2816], np.float32), (len(NAMES), 1, 2, 1))
+    for n in range(begin, begin + steps):
+        now = START + n * STEP
+        if n in skip:
+            continue
+        assert kept.due(now)
+        kept.observe(now, NAMES, (50 + spread * rng.standard_normal((len(NAMES), 1))).astype(np.float32))
+        factors = kept.factors(96)
+        published = raw if factors is None else widen(raw, factors[:, [0, 5]], np.array([0.0]), np.array([100.0]))
+        kept.keep(now, NAMES, published, raw, raw * np.array([0.8, 1, 1.2], np.float32))
+    return kept
+
+
+def test_a_good_forecaster_is_shown_as_one_and_left_alone():
+    proof = live(record(), 100).proof()
+    assert proof.coverage == pytest.approx(0.8, abs=0.03)
+    assert (proof.widening == 1).all() and (proof.loss < 0.6).all()
+    assert proof.outcomes.tolist() == [[99 * 40, 94 * 40]]
+
+
+def test_bands_that_are_too_narrow_are_widened_until_they_cover():
+    kept = live(record(window=36 * STEP * 3), 400, spread=2.0)
+    proof = kept.proof()
+    assert proof.widening == pytest.approx(2.0, rel=0.15)
+    assert proof.coverage == pytest.approx(0.8, abs=0.03), "what was published, not what was thought at first"
+
+
+def test_widening_has_a_limit():
+    assert live(record(limit=1.5), 200, spread=4.0).proof().widening.max() == 1.5
+
+
+def test_nothing_is_shown_before_enough_outcomes_over_enough_hours():
+    hours = live(record(minimum=10), 60)
+    assert np.isnan(hours.proof().coverage).all() and (hours.proof().widening == 1).all(), "five hours"
+    few = live(record(minimum=10_000), 200)
+    assert np.isnan(few.proof().loss).all() and (few.proof().outcomes > 0).all()
+
+
+def test_an_unobserved_outcome_is_not_scored():
+    kept = record()
+    for n in range(3):
+        kept.observe(START + n * STEP, NAMES, np.full((40, 1), np.nan, np.float32))
+        kept.keep(START + n * STEP, NAMES, *[np.ones((40, 1, 2, 3), np.float32)] * 3)
+    assert (kept.proof().outcomes == 0).all()
+
+
+def test_only_what_still_waits_for_its_outcome_is_held():
+    kept = live(record(horizons={"5m": 1, "30m": 6, "8h": 96}), 0)
+    forecasts = np.ones((40, 1, 3, 3), np.float32)
+    for n in range(120):
+        kept.observe(START + n * STEP, NAMES, np.ones((40, 1), np.float32))
+        kept.keep(START + n * STEP, NAMES, forecasts, forecasts, forecasts)
+    held = [part[2].shape[3] for part in kept._pending.values()]
+    assert sum(held) == 96 + 6 + 1, "each horizon waits as many steps as it looks ahead"
+    assert kept.proof().outcomes[0].tolist() == [119 * 40, 114 * 40, 24 * 40]
+
+
+def test_steps_nobody_looked_at_are_not_scored_against_their_neighbours():
+    kept = live(record(), 30, skip=range(10, 20))
+    assert kept.proof().outcomes[0].tolist() == [18 * 40, 40 * sum(
+        1 for n in range(30) if n not in range(10, 20) and n - 6 >= 0 and n - 6 not in range(10, 20)
+    )]
+
+
+def test_servers_are_matched_by_name_when_some_come_and_go():
+    kept = record()
+    kept.observe(START, ("a", "b"), np.zeros((2, 1), np.float32))
+    kept.keep(START, ("a", "b"), *[np.zeros((2, 1, 2, 3), np.float32)] * 3)
+    kept.observe(START + STEP, ("b", "c"), np.array([[0.0], [9.0]], np.float32))
+    assert kept.proof().outcomes[0, 0] == 1
+
+
+def test_one_step_is_kept_and_scored_once():
+    kept = live(record(), 3)
+    assert not kept.due(START + 2 * STEP + 15) and kept.due(START + 3 * STEP)
+
+
+def test_a_clock_set_back_forgets_what_was_said_of_the_future():
+    kept = live(record(), 50)
+    kept.observe(START + 10 * STEP, NAMES, np.zeros((40, 1), np.float32))
+    assert kept.proof().outcomes[0, 0] == 40 * 9 and kept.due(START + 10 * STEP)
+
+
+def test_outcomes_leave_the_window():
+    kept = live(record(window=20 * STEP), 100)
+    assert kept.proof().outcomes[0].tolist() == [20 * 40, 20 * 40]
+
+
+def test_idle_servers_that_sit_on_their_forecast_are_covered_and_not_widened():
+    kept, exact = record(minimum=10), np.full((40, 1, 2, 3), 5.0, np.float32)
+    for n in range(100):
+        kept.observe(START + n * STEP, NAMES, np.full((40, 1), 5.0, np.float32))
+        kept.keep(START + n * STEP, NAMES, exact, exact, exact)
+    assert (kept.proof().coverage == 1).all() and kept.factors(96) is None
+
+
+def test_the_record_survives_a_restart(tmp_path):
+    kept = live(record(), 150, spread=2.0)
+    kept.snapshot(tmp_path / "record.npz")
+    again = record()
+    assert again.restore(tmp_path / "record.npz", START + 150 * STEP) is None
+    np.testing.assert_array_equal(again.proof().coverage, kept.proof().coverage)
+    np.testing.assert_array_equal(again.factors(96), kept.factors(96))
+    live(again, 10, begin=150, spread=2.0)
+    assert again.proof().outcomes[0, 1] == 40 * (150 - 6 + 10)
+
+
+@pytest.mark.parametrize("changed", [{"identity": "other weights"}, {"step": 60.0}, {"horizons": {"5m": 1}}])
+def test_the_record_of_another_model_or_layout_is_not_gone_on_with(tmp_path, changed):
+    live(record(), 20).snapshot(tmp_path / "record.npz")
+    assert "another model" in record(**changed).restore(tmp_path / "record.npz", START + 20 * STEP)
+
+
+def test_a_damaged_record_starts_empty_and_says_so(tmp_path):
+    path = tmp_path / "record.npz"
+    live(record(), 20).snapshot(path)
+    path.write_bytes(path.read_bytes()[:-200])
+    fresh = record()
+    assert "cannot be read" in fresh.restore(path, START) and (fresh.proof().outcomes == 0).all()
+
+
+def test_widening_keeps_the_median_and_the_bounds():
+    forecast = np.array([[[[10.0, 50.0, 95.0]]]], np.float32)
+    found = widen(forecast, np.array([[2.0]], np.float32), np.array([0.0]), np.array([100.0]))
+    assert found[0, 0, 0].tolist() == [0.0, 50.0, 100.0]
+
+
+def test_a_step_scores_widens_the_models_rows_and_leaves_the_heuristics_alone():
+    kept = live(record(), 150, spread=2.0)
+    forecast = np.tile(np.array([48.0, 50.0, 52.0], np.float32), (2, 1, 96, 1))
+    before = forecast.copy()
+    now, by_model = START + 150 * STEP, np.array([True, False])
+    heuristic = forecast[:, :, [0, 5]].copy()
+    proof = kept.step_over(now, ("s00", "s01"), np.full((2, 1), 50.0), forecast, heuristic, by_model, [(0.0, None)])
+    assert (forecast[0, :, :, 2] - 50 > 1.5 * 2).all() and (forecast[1] == before[1]).all()
+    assert not kept.due(now + 15) and proof.widening.min() > 1.5
+    later = before.copy()
+    same = kept.step_over(now + 15, ("s00", "s01"), np.full((2, 1), 50.0), later, None, by_model, [(0.0, None)])
+    assert np.array_equal(later, forecast) and np.array_equal(same.outcomes, proof.outcomes), "between steps bands are as wide"
+    without = live(record(correction=False), 150, spread=2.0)
+    without.step_over(now, ("s00",), np.full((1, 1), 50.0), before[:1], heuristic[:1], by_model[:1], [(0.0, None)])
+    assert before[0, 0, 0, 2] == 52 and (without.proof().widening == 1).all()
+
+
+class OneHost:
+    """A source of one host whose signals are noise around a level."""
+
+    def _values(self, instant: float) -> np.ndarray:
+        return np.random.default_rng(int(instant)).normal(50, 2, (1, 5)).astype(np.float32)
+
+    def latest(self, instant: float) -> Reading:
+        return Reading(instant, ("127.0.0.1:9100",), ("generic",), self._values(instant))
+
+    def range(self, start: float, end: float, step: float) -> Readings:
+        instants = np.arange(start, end + step / 2, step)
+        return Readings(instants, ("127.0.0.1:9100",), ("generic",), np.stack([self._values(at) for at in instants]))
+
+
+class TooSure:
+    """The preset's model, whose forecast is the level with p10..p90 half as wide as outcomes need."""
+
+    def __init__(self, model):
+        self._model = model
+
+    def __getattr__(self, name):
+        return getattr(self._model, name)
+
+    def quantiles(self, window, *_):
+        levels = np.array(self._model.architecture.quantiles, np.float32)
+        values = 50 + 2.56 * (levels - 0.5) / 0.8
+        return np.broadcast_to(values, (*window.shape[:2], 96, len(levels))).copy(), np.ones(len(window), bool)
+
+
+def test_a_single_host_sees_its_proof_at_every_horizon_within_a_day_and_has_its_bands_widened():
+    now = [START // 86400 * 86400]
+    forecaster = Forecaster(lambda: load_config("node_exporter"), lambda: now[0])
+    cycle = forecaster.parts.cycle
+    cycle._source, cycle._model = OneHost(), TooSure(cycle._model)
+
+    def shown(hours: float, name: str) -> list[float]:
+        while cycle.run_once() and now[0] % 86400 < hours * 3600:
+            now[0] += STEP
+        page = forecaster.app.test_client().get("/metrics").text
+        return [float(value) for value in re.findall(rf"^forecast_live_{name}{{.*}} (\S+)$", page, re.MULTILINE)]
+
+    assert shown(6, "coverage_ratio") == [], "a quarter of a day of one host is too little to judge by"
+    assert len(shown(23, "coverage_ratio")) == len(shown(23, "loss_ratio")) == 5 * len(forecaster.parts.config.horizons)
+    assert min(shown(23, "widening_ratio")) > 1.5

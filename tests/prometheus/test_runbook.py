@@ -1,0 +1,55 @@
+"""prometheus/runbook.md, held against the alert rules."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.tools import tool
+
+PROMETHEUS = Path(__file__).resolve().parents[2] / "prometheus"
+RUNBOOK = (PROMETHEUS / "runbook.md").read_text()
+RULES = [rule for file in sorted((PROMETHEUS / "rules").glob("*.yml"))
+         for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"]]
+ALERTS = [rule["alert"] for rule in RULES if "alert" in rule]
+SECTIONS = dict(re.findall(r"^## (\S+)\n(.*?)(?=^## |\Z)", RUNBOOK, flags=re.MULTILINE | re.DOTALL))
+QUERIES = re.findall(r"^```promql\n(.*?)\n```$", RUNBOOK, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_every_alert_has_its_heading_and_there_is_no_other():
+    headings = re.findall(r"^#+ (.*)$", RUNBOOK, flags=re.MULTILINE)
+    assert headings[0] == "Runbook"
+    assert ALERTS
+    assert sorted(headings[1:]) == sorted(ALERTS)
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_every_entry_says_what_it_means_what_to_check_how_to_silence_and_when_it_is_false(name):
+    section = SECTIONS[name]
+    parts = re.findall(r"^\*\*(Means\.|Check first|Silence\.|False alarm)", section, flags=re.MULTILINE)
+    assert parts == ["Means.", "Check first", "Silence.", "False alarm"]
+    assert "```promql\n" in section, "no query to paste"
+    assert re.search(rf"`amtool [^`]*silence add alertname={name} [^`]*--duration=[^`]*--comment=", section)
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_an_entry_is_short_enough_for_the_middle_of_the_night(name):
+    assert len(SECTIONS[name].split()) < 200
+
+
+def test_every_query_is_valid_promql(tmp_path):
+    rules = [{"record": f"query:{number}", "expr": query} for number, query in enumerate(QUERIES)]
+    assert len(rules) >= len(ALERTS)
+    (tmp_path / "queries.yml").write_text(yaml.safe_dump({"groups": [{"name": "runbook", "rules": rules}]}))
+    result = subprocess.run([tool("promtool"), "check", "rules", str(tmp_path / "queries.yml")],
+                            capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_every_recorded_series_it_quotes_is_recorded():
+    recorded = {rule["record"] for rule in RULES if "record" in rule}
+    quoted = {name for query in QUERIES for name in re.findall(r"[a-z_]+:[a-z_]+:[a-z0-9_]+", query)}
+    assert quoted
+    assert quoted <= recorded

@@ -1,0 +1,241 @@
+"""The forecaster put together: pages, reload, and the ways it can be started."""
+
+import time
+
+import pytest
+
+from forecaster.__main__ import main
+from forecaster.config import load_config
+from forecaster.service import app as composition
+from forecaster.service.app import Forecaster
+from forecaster.sources.scrape import ScrapeSource
+from serving.settings import SettingsError
+from tests.results import Clock
+from tests.service.test_cycle import START, Fleet
+from tests.tiny_models import history, write_untrained
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_untrained(tmp_path_factory.mktemp("app") / "tiny")
+
+
+class Bench:
+    """A forecaster over simulated history whose configuration can be changed between reloads."""
+
+    def __init__(self, monkeypatch, **overrides):
+        self.clock, self.source, self.overrides = Clock(START), Fleet(), overrides
+        monkeypatch.setattr(composition, "make_source", lambda *_: self.source)
+        self.forecaster = Forecaster(self.config, self.clock)
+        self.client = self.forecaster.app.test_client()
+
+    def config(self):
+        return load_config("fleet", self.overrides)
+
+    def run(self):
+        assert self.forecaster.parts.cycle.run_once()
+
+
+@pytest.fixture
+def bench(monkeypatch, folder):
+    made = Bench(monkeypatch, model=str(folder))
+    yield made
+    made.forecaster.close()
+
+
+def test_it_is_healthy_at_once_and_ready_with_the_first_forecast(bench):
+    assert bench.client.get("/-/healthy").status_code == 200
+    before = bench.client.get("/-/ready")
+    assert before.status_code == 503 and b"no current forecast" in before.data
+    bench.run()
+    assert bench.client.get("/-/ready").status_code == 200
+    bench.clock.now += 121
+    assert bench.client.get("/-/ready").status_code == 503
+
+
+def test_the_landing_page_shows_the_fleet_with_its_risk(bench):
+    bench.run()
+    page = bench.client.get("/").get_data(as_text=True)
+    assert "ppdb001" in page and "Fleet health" in page and "p90 in 30 min" in page and "tft" in page
+
+
+def test_status_tells_model_source_warm_up_and_errors(bench):
+    bench.run()
+    status = bench.client.get("/status").get_json()
+    assert status["model"]["model"] == "tiny" and status["model"]["loaded"] and status["model"]["problem"] is None
+    assert status["warmup"]["is_warmed_up"] and status["warmup"]["message"] == "Model ready for predictions"
+    assert status["source"] == {"kind": "test"} and set(status["errors"].values()) == {None}
+
+
+def test_metrics_hold_forecasts_and_self_metrics(bench):
+    bench.run()
+    page = bench.client.get("/metrics").get_data(as_text=True)
+    assert 'forecast_cpu_pct{server="ppdb001",profile="database",percentile="p90",horizon="30m"}' in page
+    assert "forecaster_model_loaded 1.0" in page and "process_resident_memory_bytes" in page
+
+
+def test_a_model_that_cannot_be_loaded_means_heuristics_everywhere_and_is_said_loudly(monkeypatch, tmp_path):
+    bench = Bench(monkeypatch, model=str(tmp_path / "nowhere"))
+    bench.run()
+    status = bench.client.get("/status").get_json()
+    assert not status["model"]["loaded"] and "nowhere" in status["model"]["problem"]
+    page = bench.client.get("/metrics").get_data(as_text=True)
+    assert "forecaster_model_loaded 0.0" in page and "forecaster_model_configured 1.0" in page
+    assert 'method="heuristic"} 1' in page and "Model problem" in bench.client.get("/").get_data(as_text=True)
+
+
+def test_the_heuristic_by_choice_is_not_a_fault(monkeypatch):
+    bench = Bench(monkeypatch, model="none")
+    bench.run()
+    page = bench.client.get("/metrics").get_data(as_text=True)
+    assert "forecaster_model_configured 0.0" in page
+    assert bench.client.get("/status").get_json()["model"]["problem"] is None
+
+
+def test_a_model_of_other_signals_is_refused_naming_what_is_missing(monkeypatch, folder):
+    bench = Bench(monkeypatch, model="none")
+    signals = dict(bench.config().signals)
+    del signals["gc_pause_ms"]
+    monkeypatch.setattr(
+        bench, "config", lambda: load_config("fleet", {"model": str(folder)}).model_copy(update={"signals": signals})
+    )
+    with pytest.raises(composition.ModelError, match="lacks: gc_pause_ms"):
+        composition.load_model(bench.config())
+
+
+def test_a_reload_takes_the_new_settings_and_keeps_the_window(bench):
+    bench.run()
+    before = bench.forecaster.parts.cycle.window
+    bench.overrides = bench.overrides | {"forecast_ttl": "1m"}
+    assert bench.client.post("/-/reload").status_code == 200
+    assert bench.forecaster.parts.board.ttl == 60
+    assert bench.forecaster.parts.cycle.window is before
+    assert "forecaster_forecast_ttl_seconds 60.0" in bench.client.get("/metrics").get_data(as_text=True)
+
+
+def test_a_bad_reload_keeps_the_old_settings_and_model_and_says_why(bench, tmp_path):
+    bench.run()
+    old = bench.forecaster.parts
+    for wrong, reason in (({"model": str(tmp_path / "gone")}, "gone"), ({"refresh": "7s"}, "refresh")):
+        kept = dict(bench.overrides)
+        bench.overrides = kept | wrong
+        answer = bench.client.post("/-/reload")
+        assert answer.status_code == 500 and reason in answer.get_json()["error"]
+        bench.overrides = kept
+    assert bench.forecaster.parts is old and bench.client.get("/-/ready").status_code == 200
+    page = bench.client.get("/metrics").get_data(as_text=True)
+    assert "forecaster_config_last_reload_successful 0.0" in page and "forecaster_model_loaded 1.0" in page
+
+
+def test_without_prometheus_it_reads_the_exporter_itself_and_starts_warm_from_history(tmp_path, folder, monkeypatch):
+    from exporter.fleet import Fleet as Simulated
+    from exporter.history import write_history
+    from exporter.profiles import load_fleet
+
+    now = history().start + 6 * 3600
+    with (tmp_path / "history.om").open("wb") as out:
+        write_history(Simulated(load_fleet()), now - 3 * 3600, now, 60, out, {}, False)
+    monkeypatch.setattr(ScrapeSource, "start", lambda self: None)
+    config = load_config(
+        "fleet",
+        {
+            "source.kind": "scrape",
+            "source.bootstrap": str(tmp_path / "history.om"),
+            "model": str(folder),
+            "storage": str(tmp_path / "state"),
+        },
+    )
+    forecaster = Forecaster(lambda: config, Clock(now))
+    monkeypatch.setattr(forecaster.parts.cycle, "start", lambda: None)
+    forecaster.start()
+    assert forecaster.parts.cycle.run_once()
+    assert set(forecaster.parts.board.last.method) == {"tft"}
+    forecaster.close()
+    assert (tmp_path / "state" / "scrape.npz").exists() and (tmp_path / "state" / "window.npz").exists()
+
+
+def test_serving_does_not_import_what_only_training_needs():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, forecaster.service.app, forecaster.__main__; "
+        "print([m for m in ('lightning', 'pandas', 'pytorch_forecasting', 'scipy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_configuration_can_be_checked_without_running(capsys, tmp_path):
+    assert main(["check-config"]) == 0
+    assert "8 signals" in capsys.readouterr().out
+    bad = tmp_path / "bad.yml"
+    bad.write_text("refersh: 15s\nsignals: {}\n")
+    assert main(["check-config", "--config.file", str(bad)]) == 1
+    said = capsys.readouterr().err
+    assert "refersh" in said and "refresh" in said and "bad.yml" in said
+
+
+def test_the_command_lines_source_and_model_win_over_the_file():
+    from forecaster.__main__ import _parser, read_config
+
+    arguments = _parser().parse_args(
+        [
+            "serve",
+            "--source",
+            "scrape",
+            "--source.url",
+            "http://127.0.0.1:9/metrics",
+            "--model",
+            "none",
+            "--web.listen-address",
+            "127.0.0.1:7",
+        ]
+    )
+    config = read_config(arguments)
+    assert config.source.kind == "scrape" and config.source.targets == ("http://127.0.0.1:9/metrics",)
+    assert config.model is None and config.listen == "127.0.0.1:7"
+
+
+def test_an_unknown_preset_is_an_error_that_names_the_known_ones():
+    with pytest.raises(SettingsError, match="fleet, node_exporter"):
+        load_config("flet")
+
+
+def test_the_thread_of_a_started_forecaster_forecasts_by_itself(bench):
+    bench.forecaster.start()
+    end = time.monotonic() + 30
+    while bench.forecaster.parts.board.last is None and time.monotonic() < end:
+        time.sleep(0.01)
+    assert bench.client.get("/-/ready").status_code == 200
+
+
+def test_reloads_at_the_same_time_leave_one_cycle_running(bench):
+    import threading
+
+    bench.forecaster.start()
+    threads = [threading.Thread(target=bench.forecaster.reload) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sum(thread.name == "cycle" for thread in threading.enumerate()) == 1
+
+
+def test_values_of_another_query_never_mix_with_these(bench, tmp_path):
+    bench.run()
+    before = bench.forecaster.parts.cycle.window
+    bench.overrides = bench.overrides | {"signals.cpu_pct.query": "server_cpu_utilization_ratio * 42"}
+    assert bench.client.post("/-/reload").status_code == 200
+    assert bench.forecaster.parts.cycle.window is not before
+    assert bench.forecaster.parts.cycle.window.origin != before.origin
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [({"timezone": "Asia/Tokyo"}, "clock of UTC, timezone is Asia/Tokyo"), ({"encoder_steps": 12}, "reads 24 steps")],
+)
+def test_a_model_trained_for_another_clock_or_history_is_refused(folder, override, message):
+    overrides = {"model": str(folder), "warmup.samples": 100} | override
+    with pytest.raises(composition.ModelError, match=message):
+        composition.load_model(load_config("fleet", overrides))

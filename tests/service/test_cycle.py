@@ -1,0 +1,370 @@
+"""The clockwork: what is published after each refresh, and what happens when a stage fails."""
+
+from copy import copy
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from forecaster.config import load_config
+from forecaster.memory.window import Window
+from forecaster.models.model import Model
+from forecaster.publish.gauges import ForecastCollector
+from forecaster.publish.result import Board
+from forecaster.publish.self_metrics import SelfMetrics
+from forecaster.readings import NoData, Reading, Readings, SourceUnreachable
+from forecaster.risk.chance import Calibration, Fit
+from forecaster.service.cycle import SNAPSHOT_FILE, Cycle
+from tests.results import Clock, page
+from tests.tiny_models import history, write_untrained
+
+START = history().start + 12 * 3600
+
+
+class Fleet:
+    """A source over simulated history; servers can be silenced and the source can fail."""
+
+    def __init__(self):
+        self.silent: set[str] = set()
+        self.born: dict[str, float] = {}
+        self.error: Exception | None = None
+        self.range_error: Exception | None = None
+        self.ranges: list[tuple[float, float]] = []
+
+    def _at(self, instant: float) -> np.ndarray:
+        values = history().values[int((instant - history().start) // 60)].copy()
+        for i, server in enumerate(history().servers):
+            if instant < self.born.get(server, 0.0):
+                values[i] = np.nan
+        return values
+
+    def latest(self, instant: float) -> Reading:
+        if self.error:
+            raise self.error
+        rows = [i for i, server in enumerate(history().servers) if server not in self.silent]
+        if not rows:
+            raise NoData("nothing there")
+        pick = tuple(history().servers[i] for i in rows), tuple(history().profiles[i] for i in rows)
+        return Reading(instant, *pick, self._at(instant)[rows])
+
+    def range(self, start: float, end: float, step: float) -> Readings:
+        self.ranges.append((start, end))
+        if self.range_error:
+            raise self.range_error
+        instants = np.arange(start, end + step / 2, step)
+        values = np.stack([self._at(t) for t in instants])
+        for i, server in enumerate(history().servers):
+            if server in self.silent:
+                values[:, i] = np.nan
+        return Readings(instants, history().servers, history().profiles, values)
+
+    def describe(self):
+        return {"kind": "test"}
+
+
+class Bench:
+    """A cycle on a clock that stands where it is put."""
+
+    def __init__(self, model, **overrides):
+        self.config = load_config("fleet", overrides)
+        self.clock, self.source = Clock(START), Fleet()
+        self.registry = CollectorRegistry()
+        self.board = Board(self.config.forecast_ttl)
+        self.collector = ForecastCollector(self.board, self.config.horizons, self.config.windows, {}, self.clock)
+        self.cycle = self.make(model)
+
+    def make(self, model) -> Cycle:
+        window = Window(tuple(self.config.signals), self.config.refresh, self.config.step, self.config.encoder_steps)
+        return Cycle(
+            self.config,
+            self.source,
+            window,
+            model,
+            self.board,
+            self.collector,
+            SelfMetrics(CollectorRegistry(), "test") if hasattr(self, "cycle") else SelfMetrics(self.registry, "test"),
+            self.clock,
+        )
+
+    def run(self, seconds: float = 0.0):
+        self.clock.now += seconds
+        self.cycle.run_once()
+        return self.board.current(self.clock.now)
+
+    def metric(self, name: str, **labels) -> float:
+        return self.registry.get_sample_value(name, labels)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return Model.load(write_untrained(tmp_path_factory.mktemp("cycle") / "tiny"), "cpu")
+
+
+@pytest.fixture
+def bench(model):
+    return Bench(model)
+
+
+def test_the_first_cycle_fills_the_window_from_history_and_forecasts_all_servers_by_the_model(bench):
+    result = bench.run()
+    assert set(result.method) == {"tft"} and len(result.servers) == 20
+    assert result.issued == START and np.isfinite(result.forecast).all()
+    np.testing.assert_allclose(result.observed, bench.source._at(START), rtol=1e-6)
+    assert bench.source.ranges and (result.samples == 150).all()
+
+
+def calibrated(model):
+    """The same model with a calibration of both windows."""
+    fit = Fit((0.5, 0.3, 0.4), -1.0, 0.01, 0.05, 0.3)
+    other = copy(model)
+    other.calibration = Calibration({"30m": fit, "8h": fit}, {"cpu": 95.0}, {})
+    return other
+
+
+def test_calibrated_chances_stand_beside_the_weighted_ones_and_only_for_servers_the_model_forecasts(model):
+    bench = Bench(calibrated(model))
+    bench.source.born["ppdb001"] = START - 60.0
+    result = bench.run()
+    assert result.method[result.index("ppdb001")] == "heuristic"
+    chances, weighted = result.risk.severe["30m"], result.risk.probability["30m"]
+    assert np.isnan(chances).tolist() == [m == "heuristic" for m in result.method] and np.isfinite(weighted).all()
+    assert 0.01 <= np.nanmin(chances) <= np.nanmax(chances) <= result.risk.severe_any["30m"] <= 1
+    text = page(bench.collector).decode()
+    assert 'forecast_severe_probability{server="ppdb002",profile="database",window="8h"}' in text
+    assert 'forecast_severe_probability{server="ppdb001"' not in text
+    assert 'forecast_fleet_severe_share{window="30m"}' in text
+
+
+def test_by_method_calibrated_the_chances_are_the_incident_probability_and_the_share_decides_health(model):
+    risk = Bench(calibrated(model), **{"risk.method": "calibrated"}).run().risk
+    for window in ("30m", "8h"):
+        np.testing.assert_array_equal(risk.probability[window], risk.severe[window])
+        assert risk.fleet_probability[window] == pytest.approx(np.mean(risk.severe[window]))
+
+
+def test_a_model_without_calibration_shows_no_calibrated_series(bench):
+    assert bench.run() and "severe" not in page(bench.collector).decode()
+
+
+def test_later_cycles_ask_for_the_present_only(bench):
+    bench.run()
+    asked = len(bench.source.ranges)
+    for _ in range(4):
+        assert bench.run(15.0).issued == bench.clock.now
+    assert len(bench.source.ranges) == asked
+
+
+def test_the_present_is_the_last_whole_refresh_so_that_replicas_agree(bench, model):
+    bench.clock.now = START + 7.3
+    other = Bench(model)
+    other.clock.now = START + 11.9
+    ours, theirs = bench.run(), other.run()
+    assert ours.issued == theirs.issued == START
+    np.testing.assert_array_equal(ours.forecast, theirs.forecast)
+
+
+def test_after_an_outage_the_gap_is_filled_and_forecasts_return_without_a_new_warm_up(bench):
+    bench.run()
+    bench.source.error = SourceUnreachable("Prometheus is down")
+    for _ in range(8):
+        bench.run(15.0)
+    bench.source.error = None
+    result = bench.run(15.0)
+    assert bench.source.ranges[-1] == (START + 15.0, START + 120.0)
+    assert result.issued == START + 135.0 and set(result.method) == {"tft"}
+
+
+def test_while_the_source_is_down_the_last_forecast_ages_and_then_disappears(bench):
+    first = bench.run()
+    bench.source.error = SourceUnreachable("Prometheus is down")
+    assert bench.run(60.0) is first
+    assert bench.run(61.0) is None
+    shown = page(bench.collector).decode()
+    assert "forecast_cpu_pct{" not in shown and "forecast_last_seen_timestamp_seconds{" in shown
+    assert bench.metric("forecaster_cycle_failures_total", stage="query") == 2
+    assert bench.metric("forecaster_stage_success", stage="query") == 0
+    assert bench.metric("forecaster_last_success_timestamp_seconds") == START
+    assert bench.cycle.errors["query"] == "Prometheus is down"
+
+
+def test_history_that_cannot_be_read_is_shown_and_retried_while_the_present_goes_on(bench):
+    bench.source.range_error = SourceUnreachable("too slow")
+    result = bench.run()
+    assert set(result.method) == {"heuristic"}, "one sample is no warm-up"
+    assert bench.cycle.errors["query"] == "too slow"
+    bench.source.range_error = None
+    assert set(bench.run(15.0).method) == {"tft"}
+
+
+def test_a_new_server_is_forecast_by_the_trend_until_it_is_warm_and_the_fleet_stays_on_the_model(bench):
+    bench.source.born["ppdb002"] = START - 600.0
+    result = bench.run()
+    methods = dict(zip(result.servers, result.method, strict=True))
+    assert methods.pop("ppdb002") == "heuristic" and set(methods.values()) == {"tft"}
+    assert 0 < result.samples[result.index("ppdb002")] < 150
+    for _ in range(12):
+        result = bench.run(15.0)
+    assert result.method[result.index("ppdb002")] == "tft"
+
+
+def test_a_silent_server_loses_its_observation_at_once_and_its_forecast_after_half_an_hour(bench):
+    bench.run()
+    bench.source.silent.add("ppdb001")
+    result = bench.run(15.0)
+    i = result.index("ppdb001")
+    assert np.isnan(result.observed[i]).all() and not result.stale[i] and np.isfinite(result.forecast[i]).all()
+    result = bench.run(1860.0)
+    i = result.index("ppdb001")
+    assert result.stale[i] and np.isnan(result.forecast[i]).all() and result.risk.priority[i] is None
+    assert result.last_seen[i] == START
+    assert result.stale.sum() == 1
+
+
+def test_a_server_silent_for_a_day_is_forgotten(model):
+    bench = Bench(model, drop_after="1h")
+    bench.run()
+    bench.source.silent.add("ppdb001")
+    assert bench.run(3700.0).index("ppdb001") is None
+
+
+def test_a_fleet_that_falls_silent_altogether_goes_stale_instead_of_failing(bench):
+    bench.run()
+    bench.source.silent.update(history().servers)
+    assert np.isnan(bench.run(15.0).observed).all()
+    result = bench.run(1860.0)
+    assert result.stale.all() and result.risk.health == "unknown"
+
+
+def test_before_any_server_was_seen_no_data_is_a_failure_that_says_so(bench):
+    bench.source.silent.update(history().servers)
+    assert bench.run() is None
+    assert bench.cycle.errors["query"] == "nothing there"
+
+
+def test_a_clock_set_back_is_survived_without_numbers_from_the_future(bench):
+    bench.run()
+    bench.run(600.0)
+    result = bench.run(-300.0)
+    assert result.issued == START + 300.0
+    assert (result.last_seen <= START + 300.0).all()
+    np.testing.assert_allclose(result.observed, bench.source._at(START + 300.0), rtol=1e-6)
+
+
+def test_without_a_model_every_server_is_forecast_by_the_trend():
+    result = Bench(None).run()
+    assert set(result.method) == {"heuristic"} and np.isfinite(result.forecast).all()
+
+
+def test_an_unforeseen_error_in_a_stage_is_counted_and_the_next_cycle_runs(bench, monkeypatch):
+    monkeypatch.setattr("forecaster.service.cycle.risk.assess", lambda *_: 1 / 0)
+    assert bench.run() is None
+    assert bench.metric("forecaster_cycle_failures_total", stage="risk") == 1
+    monkeypatch.undo()
+    assert bench.run(15.0) is not None
+    assert bench.cycle.errors["risk"] is None
+
+
+def test_a_restart_takes_over_the_window_and_asks_only_for_what_it_missed(model, tmp_path):
+    bench = Bench(model, storage=str(tmp_path))
+    bench.run()
+    bench.cycle.close()
+    bench.cycle = bench.make(model)
+    bench.cycle.restore()
+    bench.source.ranges.clear()
+    assert set(bench.run(60.0).method) == {"tft"}
+    assert bench.source.ranges == [(START + 15.0, START + 45.0)]
+
+
+def test_a_damaged_snapshot_is_ignored_and_history_asked_for_again(model, tmp_path):
+    (tmp_path / SNAPSHOT_FILE).write_bytes(b"half a file")
+    bench = Bench(model, storage=str(tmp_path))
+    bench.cycle.restore()
+    assert set(bench.run().method) == {"tft"}
+
+
+def test_a_full_disk_is_shown_and_forecasts_go_on(model, tmp_path, monkeypatch):
+    bench = Bench(model, storage=str(tmp_path / "state"))
+    bench.run()
+    monkeypatch.setattr(
+        "forecaster.memory.window.save", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
+    bench.cycle.save()
+    assert "No space left on device" in bench.cycle.errors["snapshot"]
+    assert bench.run(15.0) is not None
+
+
+def test_the_thread_runs_a_cycle_at_once_and_ends_when_told(bench):
+    import threading
+
+    done = threading.Event()
+    run_once = bench.cycle.run_once
+    bench.cycle.run_once = lambda: (run_once(), done.set())
+    bench.cycle.start()
+    assert done.wait(30)
+    bench.cycle.close(timeout=10)
+    assert not bench.cycle._thread.is_alive() and bench.board.last is not None
+
+
+def test_a_model_that_fails_is_shown_and_the_trend_stands_in(bench, monkeypatch):
+    monkeypatch.setattr(bench.cycle._model, "quantiles", lambda *_: 1 / 0)
+    result = bench.run()
+    assert set(result.method) == {"heuristic"} and np.isfinite(result.forecast).all()
+    assert bench.metric("forecaster_cycle_failures_total", stage="model") == 1
+    assert bench.cycle.errors["model"] == "division by zero"
+
+
+def test_a_sensors_nonsense_does_not_reach_the_forecast(bench):
+    real = bench.source._at
+
+    def broken(instant):
+        values = real(instant)
+        values[2, 0] = 1e30
+        return values
+
+    bench.source._at = broken
+    result = bench.run()
+    assert np.isfinite(result.forecast[2]).all() and result.risk.priority[2] is not None
+
+
+def test_told_to_end_while_the_source_keeps_it_waiting_it_leaves_the_window_alone(bench):
+    bench.run()
+    newest, latest = bench.cycle.window.newest, bench.source.latest
+
+    def slow(instant):
+        bench.cycle.stop()
+        return latest(instant)
+
+    bench.source.latest = slow
+    bench.run(15.0)
+    assert bench.cycle.window.newest == newest
+
+
+def test_the_thread_outlives_an_error_outside_the_stages(bench, monkeypatch):
+    import threading
+
+    tried = threading.Event()
+    monkeypatch.setattr(bench.cycle, "run_once", lambda: (tried.set(), 1 / 0))
+    monkeypatch.setattr(bench.config.__class__, "refresh", 0.01, raising=False)
+    bench.cycle.start()
+    assert tried.wait(30) and bench.cycle._thread.is_alive()
+    bench.cycle.close(timeout=10)
+
+
+def test_a_fleet_that_was_retired_is_published_as_empty_instead_of_failing(model):
+    bench = Bench(model, drop_after="1h")
+    bench.run()
+    bench.source.silent.update(history().servers)
+    result = bench.run(3700.0)
+    assert result.servers == () and page(bench.collector) == b""
+    assert bench.run(15.0).servers == ()
+
+
+def test_a_page_too_large_for_some_scrapers_is_said_once_and_its_size_always_shown(bench, monkeypatch, caplog):
+    bench.run()
+    size = bench.metric("forecaster_exposition_bytes")
+    assert size == len(page(bench.collector)) and "scrapers" not in caplog.text
+    monkeypatch.setattr("forecaster.publish.self_metrics.LARGEST_SCRAPE", int(size) - 1000)
+    bench.run(15.0)
+    bench.run(15.0)
+    assert caplog.text.count("scrapers take") == 1
+    assert "publish fewer horizons or share the fleet among shards" in caplog.text

@@ -1,0 +1,557 @@
+"""The Prometheus source against a real Prometheus, and against servers that misbehave."""
+
+import gzip
+import json
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import requests
+
+from forecaster.sources.prometheus import (
+    NoData,
+    PrometheusSource,
+    SourceError,
+    SourceNonsense,
+    SourceRefused,
+    SourceUnreachable,
+    http_session,
+    render,
+)
+from forecaster.sources.transport import on_this_machine
+from tests.local_server import LocalServer, Request, local_server
+from tests.prometheus_answers import GOOD, T0, good
+from tests.tools import tool
+
+COUNT = 240  # samples of 15 s: one hour
+STEP = 300.0
+
+
+def openmetrics() -> str:
+    """cpu of db1 and web1 rises by 0.001 per sample, web1 is gone after half an hour; mem only for db1."""
+    lines = ["# TYPE cpu gauge"]
+    for server, offset, count in (("db1", 0.1, COUNT), ("web1", 0.5, COUNT // 2)):
+        series = f'cpu{{server="{server}",profile="{server[:-1]}",cpu="all"}}'
+        lines += [f"{series} {offset + n / 1000} {T0 + 15 * n}" for n in range(count)]
+    lines.append("# TYPE mem gauge")
+    lines += [f'mem{{server="db1"}} {"NaN" if n % 2 else n} {T0 + 15 * n}' for n in range(COUNT)]
+    lines.append("# TYPE moved gauge")
+    for instance, first in (("a", 0), ("b", COUNT // 2)):  # a server whose series changes a label half way
+        lines += [f'moved{{server="db1",profile="{instance}",instance="{instance}"}} {n} {T0 + 15 * n}'
+                  for n in range(first, first + COUNT // 2)]
+    return "\n".join([*lines, "# EOF", ""])
+
+
+@pytest.fixture(scope="session")
+def prometheus(tmp_path_factory) -> Iterator[str]:
+    """The address of a Prometheus under a path prefix that holds openmetrics()."""
+    folder = tmp_path_factory.mktemp("prometheus")
+    (folder / "history.om").write_text(openmetrics())
+    (folder / "prometheus.yml").write_text("global: {}\n")
+    subprocess.run([tool("promtool"), "tsdb", "create-blocks-from", "openmetrics", "history.om", "data"],
+                   cwd=folder, check=True, capture_output=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    url = f"http://{address}/prom"
+    with open(folder / "log", "wb") as log:
+        process = subprocess.Popen(
+            [tool("prometheus"), "--config.file=prometheus.yml", "--storage.tsdb.path=data",
+             "--storage.tsdb.retention.time=100y", f"--web.external-url={url}",
+             f"--web.listen-address={address}"], cwd=folder, stdout=log, stderr=log)
+        try:
+            until = time.monotonic() + 30
+            while not ready(url):
+                assert process.poll() is None and time.monotonic() < until, Path(log.name).read_text()
+                time.sleep(0.05)
+            yield url
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def ready(url: str) -> bool:
+    """Whether Prometheus there answers."""
+    try:
+        return requests.get(f"{url}/-/ready", timeout=2).status_code == 200
+    except requests.ConnectionError:
+        return False
+
+
+@pytest.fixture
+def source():
+    """Makes sources and closes them: source(url, **queries) with options as `with_`."""
+    made = []
+
+    def make(url: str, with_: dict | None = None, **queries: str) -> PrometheusSource:
+        signals = [SimpleNamespace(name=name, query=query) for name, query in queries.items()]
+        options = {"clock": lambda: 4711.0, "timeout": 10.0} | (with_ or {})
+        made.append(PrometheusSource(url, signals, STEP, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+CPU = "100 * avg_over_time(cpu[$step])"
+
+
+def test_latest_is_one_row_per_server_sorted_with_profiles_in_signal_units(prometheus, source):
+    reading = source(prometheus, cpu_pct=CPU, mem_pct="mem").latest(T0 + 600)
+    assert reading.servers == ("db1", "web1") and reading.profiles == ("db", "web")
+    assert reading.instant == T0 + 600
+    assert reading.values.dtype == np.float32 and reading.values.shape == (2, 2)
+    np.testing.assert_allclose(reading.values[:, 0], [13.0, 53.0], rtol=1e-5)  # samples 20..40
+    assert reading.values[0, 1] == 40 and np.isnan(reading.values[1, 1])
+
+
+def test_nan_and_infinity_are_no_numbers(prometheus, source):
+    reading = source(prometheus, mem="mem", inf="cpu / 0", big="cpu * 1e300").latest(T0 + 15)
+    assert reading.servers == ("db1", "web1") and np.isnan(reading.values).all()
+
+
+def test_a_signal_without_series_is_a_column_of_nan(prometheus, source):
+    reading = source(prometheus, cpu=CPU, gone="no_such_metric").latest(T0 + 600)
+    assert np.isfinite(reading.values[:, 0]).all() and np.isnan(reading.values[:, 1]).all()
+
+
+def test_no_series_at_all_is_no_data_and_says_what_to_check(prometheus, source):
+    asked = source(prometheus, cpu=CPU, mem="mem")
+    with pytest.raises(NoData, match="no series at .* cpu, mem: check that it scrapes"):
+        asked.latest(T0 - 3600)
+    assert "no series" in asked.describe()["last_error"]
+
+
+def test_a_missing_profile_label_is_the_default_profile(prometheus, source):
+    assert source(prometheus, mem="mem").latest(T0).profiles == ("generic",)
+    nameless = source(prometheus, {"profile_label": None}, cpu="cpu").latest(T0)
+    assert nameless.profiles == ("generic", "generic")
+    labels = {"server_label": "profile", "profile_label": "server"}
+    reading = source(prometheus, labels, cpu="cpu").latest(T0)
+    assert reading.servers == ("db", "web") and reading.profiles == ("db1", "web1")
+
+
+def test_two_series_of_every_server_are_an_error_that_names_them_and_the_remedy(prometheus, source):
+    twice = 'mem or label_replace(mem, "disk", "sda", "", "")'
+    words = r"signal io: server 'db1' has more than one .*'disk': 'sda'.*avg by \(server"
+    with pytest.raises(SourceNonsense, match=words):
+        source(prometheus, cpu=CPU, io=twice).latest(T0)
+    with pytest.raises(SourceNonsense, match=words):
+        source(prometheus, cpu=CPU, io=twice).range(T0, T0 + 600, 15)
+
+
+TWICE = 'cpu or label_replace(cpu{server="db1"}, "disk", "sda", "", "")'
+
+
+@pytest.mark.parametrize("ask", [lambda s: s.latest(T0 + 600).values[None],
+                                 lambda s: s.range(T0 + 300, T0 + 600, 15).values])
+def test_a_server_with_two_series_loses_that_signal_alone_and_a_warning_says_why(prometheus, source, ask):
+    asked = source(prometheus, cpu=CPU, io=TWICE)
+    values = ask(asked)
+    assert np.isnan(values[:, 0, 1]).all(), "nobody can tell which of the two is meant"
+    assert np.isfinite(values[:, 0, 0]).all() and np.isfinite(values[:, 1]).all()
+    told = asked.describe()
+    (warning,) = told["signals"]["io"]["warnings"]
+    for words in ("signal io", "server 'db1' has more than one series", "'disk': 'sda'", "avg by (server, profile)"):
+        assert words in warning
+    assert told["signals"]["cpu"]["warnings"] == [] and told["last_error"] is None
+
+
+def test_the_warning_goes_once_the_series_are_one_again(server, source):
+    rows = [{"metric": {"server": name, "disk": disk}, "value": [T0, "1"]}
+            for name, disk in [(f"db{n}", disk) for n in range(12) for disk in "abc"] + [("web1", "a")]]
+    body = json.dumps({"status": "success", "data": {"resultType": "vector", "result": rows}})
+    server.respond = lambda request: request.answer(200, body)
+    asked = source(server.url, quick(), cpu="cpu")
+    reading = asked.latest(T0)
+    assert np.flatnonzero(np.isfinite(reading.values)).tolist() == [reading.servers.index("web1")]
+    warnings = asked.describe()["signals"]["cpu"]["warnings"]
+    assert len(warnings) == 11 and warnings[-1] == "and 2 more servers with several series"
+    server.respond = good
+    asked.latest(T0)
+    assert asked.describe()["signals"]["cpu"]["warnings"] == []
+
+
+def test_where_series_of_one_server_overlap_in_a_range_only_the_overlap_is_lost(server, source):
+    series = [("db1", "a", range(4)), ("db1", "b", range(2, 6)), ("db1", "c", range(3, 7)),
+              ("web1", "a", range(8))]
+    rows = [{"metric": {"server": name, "disk": disk}, "values": [[T0 + 15 * n, f"{n}"] for n in places]}
+            for name, disk, places in series]
+    body = json.dumps({"status": "success", "data": {"resultType": "matrix", "result": rows}})
+    server.respond = lambda request: request.answer(200, body)
+    asked = source(server.url, quick(), cpu="cpu")
+    values = asked.range(T0, T0 + 105, 15).values[:, :, 0]
+    nan = float("nan")
+    np.testing.assert_array_equal(values[:, 0], [0, 1, nan, nan, nan, nan, 6, nan])
+    np.testing.assert_array_equal(values[:, 1], range(8))
+    assert len(asked.describe()["signals"]["cpu"]["warnings"]) == 1
+
+
+@pytest.mark.parametrize("ask", [lambda s: s.latest(T0), lambda s: s.range(T0, T0 + 60, 15)])
+def test_a_series_without_the_server_label_is_an_error_that_names_the_label(prometheus, source, ask):
+    with pytest.raises(SourceNonsense, match="signal cpu: a series has no label 'server'.*server_label"):
+        ask(source(prometheus, cpu="sum(cpu)"))
+
+
+def test_a_query_prometheus_refuses_is_told_in_its_words(prometheus, source):
+    asked = source(prometheus, good="cpu", bad="cpu +")
+    words = r"signal bad: HTTP 400 bad_data: .*parse error.*the query was cpu \+"
+    with pytest.raises(SourceRefused, match=words) as caught:
+        asked.latest(T0)
+    assert (caught.value.status, caught.value.error_type) == (400, "bad_data")
+    assert "parse error" in caught.value.error and "parse error" in asked.describe()["last_error"]
+    assert asked.describe()["last_success"] is None
+    with pytest.raises(SourceRefused, match="HTTP 422 execution: .*many-to-many") as caught:
+        source(prometheus, bad="cpu * on(cpu) cpu").latest(T0)
+    assert caught.value.status == 422
+
+
+def test_a_query_of_another_kind_is_nonsense(prometheus, source):
+    with pytest.raises(SourceNonsense, match="signal cpu: the query yields a scalar, expected a vector"):
+        source(prometheus, cpu="time()").latest(T0)
+    with pytest.raises(SourceNonsense, match="yields a matrix, expected a vector"):
+        source(prometheus, cpu="cpu[5m]").latest(T0)
+
+
+def test_more_series_than_allowed_are_refused(prometheus, source):
+    with pytest.raises(SourceNonsense, match="2 series, allowed are 1: narrow the query or raise max_"):
+        source(prometheus, {"max_servers": 1}, cpu="cpu").latest(T0)
+
+
+def test_a_range_lies_on_the_grid_and_equals_the_instant_answers(prometheus, source):
+    asked = source(prometheus, cpu_pct=CPU, mem="mem")
+    readings = asked.range(T0 + 1201, T0 + 1306, 15)
+    assert readings.instants.tolist() == [T0 + 1215 + 15 * n for n in range(7)]
+    assert readings.instants.dtype == np.float64 and readings.values.dtype == np.float32
+    assert readings.values.shape == (7, 2, 2) and readings.profiles == ("db", "web")
+    for n, instant in enumerate(readings.instants):
+        np.testing.assert_array_equal(readings.values[n], asked.latest(instant).values)
+
+
+@pytest.mark.parametrize("max_samples", [10**6, 100, 7, 1])
+def test_a_range_in_pieces_is_the_range_in_one(prometheus, source, max_samples):
+    queries = {"cpu_pct": CPU, "mem": "mem"}
+    whole = source(prometheus, **queries).range(T0, T0 + 900, 15)
+    parts = source(prometheus, {"max_samples": max_samples}, **queries).range(T0, T0 + 900, 15)
+    np.testing.assert_array_equal(parts.values, whole.values)
+    assert parts.servers == whole.servers and parts.profiles == whole.profiles
+
+
+def test_a_range_of_more_points_than_prometheus_allows_works(prometheus, source):
+    readings = source(prometheus, {"max_samples": 10**9}, cpu="cpu").range(T0, T0 + 3600, 0.25)
+    assert readings.values.shape == (14_401, 2, 1) and np.isfinite(readings.values[:, 0]).all()
+    web = readings.values[:, 1, 0]
+    assert np.isfinite(web[:7000]).all() and np.isnan(web[-1]), "web1 ended half way"
+
+
+def test_a_range_without_data_has_no_servers(prometheus, source):
+    readings = source(prometheus, cpu=CPU, mem="mem").range(T0 - 7200, T0 - 6900, 15)
+    assert readings.servers == () and readings.values.shape == (21, 0, 2)
+
+
+def test_series_that_follow_each_other_in_time_are_one_server_of_the_newest_profile(prometheus, source):
+    half = COUNT // 2
+    step = 15 * half + 300  # beyond the five minutes in which Prometheus still sees the old one
+    readings = source(prometheus, moved="moved").range(T0 - T0 % step, T0 + 3 * step, step)
+    assert readings.servers == ("db1",) and readings.profiles == ("b",)
+    np.testing.assert_array_equal(np.isfinite(readings.values[:, 0, 0]),
+                                  [T0 <= t < T0 + 15 * COUNT + 285 for t in readings.instants])
+
+
+def test_describe_shows_queries_as_sent_and_the_last_success(prometheus, source):
+    asked = source(prometheus, cpu_pct=CPU)
+    asked.latest(T0)
+    assert asked.describe() == {
+        "kind": "prometheus", "url": prometheus, "last_success": 4711.0, "last_error": None,
+        "signals": {"cpu_pct": {"query": "100 * avg_over_time(cpu[300s])", "series": 2, "warnings": []}}}
+
+
+@pytest.mark.parametrize(("step", "text"), [(300, "x[300s]"), (2.5, "x[2500ms]"), (0.25, "x[250ms]")])
+def test_the_step_is_rendered_as_a_duration(step, text):
+    assert render("x[$step]", step) == text
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:9090", "ftp://host", "http://user:secret@host",
+                                 "http://host/?a=b", "http://"])
+def test_an_address_that_cannot_work_is_refused_without_showing_secrets(url, source):
+    with pytest.raises(ValueError, match="source url: expected") as caught:
+        source(url, cpu="cpu")
+    assert "secret" not in str(caught.value)
+
+
+# -- servers that misbehave -------------------------------------------------------------------------
+
+@pytest.fixture
+def server() -> Iterator[LocalServer]:
+    with local_server(good) as running:
+        yield running
+
+
+def quick(**more) -> dict:
+    return {"timeout": 5.0, "session": http_session(retries=2, backoff=0.01, **more)}
+
+
+@pytest.mark.parametrize(("body", "words"), [
+    ("<html>hello</html>", "not that of a Prometheus query API.*begins with '<html>hello"),
+    ("[]", "not that of a Prometheus query API"),
+    ('{"status":"success"}', "not that of a Prometheus query API"),
+    ('{"status":"success","data":{"resultType":"vector","result":[{"metric":{}}]}}', "KeyError.*value"),
+    ('{"data":{"resultType":"vector","result":[{"metric":{},"value":[1,"x"]}]}}', "could not convert"),
+    ('{"status":"success","data":{"resultType":"vector","result":[7]}}', "not that of"),
+    (b"\xff\xfe\x00", "not that of a Prometheus query API"),
+])
+def test_answers_that_are_no_query_answers_are_nonsense(server, source, body, words):
+    server.respond = lambda request: request.answer(200, body)
+    with pytest.raises(SourceNonsense, match=words):
+        source(server.url, quick(), cpu="cpu").latest(T0)
+
+
+@pytest.mark.parametrize(("samples", "words"), [
+    ([[T0 + 1, "1"]], "off the grid of 15s"), ([[T0 - 15, "1"]], "outside the stretch"),
+    ([[T0 + 900, "1"]], "outside the stretch"), ([[T0, "one"]], "cannot be used"),
+    ([], "cannot be used"), (7, "cannot be used"),
+])
+def test_range_answers_off_the_grid_are_nonsense(server, source, samples, words):
+    body = {"status": "success", "data": {"resultType": "matrix", "result": [
+        {"metric": {"server": "db1"}, "values": samples}]}}
+    server.respond = lambda request: request.answer(200, json.dumps(body))
+    with pytest.raises(SourceNonsense, match=words):
+        source(server.url, quick(), cpu="cpu").range(T0, T0 + 60, 15)
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_an_overloaded_prometheus_is_asked_again_and_then_told(server, source, status):
+    server.respond = lambda request: good(request) if len(server.seen) > 2 else request.answer(status, "busy")
+    assert source(server.url, quick(), cpu="cpu").latest(T0).values.tolist() == [[1.5]]
+    assert len(server.seen) == 3
+    server.respond = lambda request: request.answer(status, "Service Unavailable")
+    with pytest.raises(SourceRefused, match=f"HTTP {status} : Service Unavailable") as caught:
+        source(server.url, quick(), cpu="cpu").latest(T0)
+    assert caught.value.status == status and len(server.seen) == 6
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 500])
+def test_other_refusals_are_not_repeated(server, source, status):
+    server.respond = lambda request: request.answer(status, "no")
+    with pytest.raises(SourceRefused, match=f"HTTP {status} : no"):
+        source(server.url, quick(), cpu="cpu").latest(T0)
+    assert len(server.seen) == 1
+
+
+def test_a_redirect_is_not_followed_but_told(server, source):
+    server.respond = lambda request: request.answer(302, "", Location="https://sso/login")
+    with pytest.raises(SourceRefused, match="HTTP 302 : redirected to https://sso/login"):
+        source(server.url, quick(), cpu="cpu").latest(T0)
+
+
+def test_a_connection_closed_without_an_answer_is_tried_again(server, source):
+    def hang_up_once(request: Request) -> None:
+        if len(server.seen) == 1:
+            request.close_connection = True
+        else:
+            good(request)
+
+    server.respond = hang_up_once
+    assert source(server.url, quick(), cpu="cpu").latest(T0).servers == ("db1",)
+
+
+def test_half_an_answer_is_unreachable_not_half_a_fleet(server, source):
+    def half(request: Request) -> None:
+        request.answer(200, GOOD[:-60], Content_Length=str(len(GOOD)))
+        request.close_connection = True
+
+    server.respond = half
+    with pytest.raises(SourceUnreachable, match="signal cpu: .*(IncompleteRead|broken)"):
+        source(server.url, quick(), cpu="cpu").latest(T0)
+
+
+def test_nobody_listening_is_unreachable_and_says_what_to_check(free_port, source):
+    asked = source(f"http://127.0.0.1:{free_port}", quick(), cpu="cpu")
+    with pytest.raises(SourceUnreachable, match="signal cpu: .*refused; check that Prometheus runs"):
+        asked.latest(T0)
+    with pytest.raises(SourceUnreachable):
+        asked.range(T0, T0 + 60, 15)
+
+
+def test_a_wedged_prometheus_stalls_no_cycle_and_no_query_is_repeated(server, source):
+    released = threading.Event()
+    server.respond = lambda request: (released.wait(20), request.answer(200, GOOD))
+    queries = {f"s{n}": "cpu" for n in range(6)}
+    asked = source(server.url, quick() | {"timeout": 0.3}, **queries)
+    try:
+        began = time.monotonic()
+        with pytest.raises(SourceUnreachable, match="no answer within 0.3s"):
+            asked.latest(T0)
+        assert time.monotonic() - began < 2
+        with pytest.raises(SourceUnreachable):
+            asked.range(T0, T0 + 60, 15)
+        assert len(server.seen) == 12
+    finally:
+        released.set()
+
+
+def test_repeated_attempts_end_at_the_deadline_too(server, source):
+    released = threading.Event()
+    server.respond = lambda request: (released.wait(0.4), request.answer(503, "starting"))
+    asked = source(server.url, quick() | {"timeout": 0.6}, cpu="cpu")
+    try:
+        with pytest.raises(SourceUnreachable, match="no answer within 0.6s"):
+            asked.latest(T0)
+    finally:
+        released.set()
+
+
+def test_an_answer_that_trickles_is_cut_off_at_the_deadline(server, source):
+    released = threading.Event()
+
+    def trickle(request: Request) -> None:
+        request.answer(200, b"", Content_Length="100000")
+        while not released.wait(0.05):
+            request.wfile.write(b" ")
+
+    server.respond = trickle
+    before = threading.active_count()
+    try:
+        began = time.monotonic()
+        with pytest.raises(SourceUnreachable, match="within 0.4s"):
+            source(server.url, quick() | {"timeout": 0.4}, cpu="cpu").latest(T0)
+        assert time.monotonic() - began < 2
+        until = time.monotonic() + 5
+        while threading.active_count() > before + 1 and time.monotonic() < until:
+            time.sleep(0.02)
+        assert threading.active_count() <= before + 1, "who asked has hung up, and its thread waits for the next round"
+    finally:
+        released.set()
+
+
+def test_gzip_is_understood_and_warnings_are_kept(server, source):
+    body = json.dumps(json.loads(GOOD) | {"warnings": ["remote storage is slow", 7] + ["x" * 999] * 20})
+    packed = gzip.compress(body.encode())
+    server.respond = lambda request: request.answer(200, packed, Content_Encoding="gzip")
+    asked = source(server.url, quick(), cpu="cpu")
+    assert asked.latest(T0).values.tolist() == [[1.5]]
+    warnings = asked.describe()["signals"]["cpu"]["warnings"]
+    assert warnings[:2] == ["remote storage is slow", "7"] and len(warnings) == 10 and len(warnings[9]) == 300
+
+
+def test_labels_that_stay_are_remembered_and_labels_that_change_are_not(server, source):
+    answers = iter([
+        [("db1", "db", "1"), ("web1", "web", "2")],
+        [("db1", "db", "3"), ("web1", "web", "4")],  # the same labels
+        [("web1", "web", "5"), ("db1", "db", "6")],  # in another order
+        [("web1", "front", "7"), ("db1", "db", "8"), ("app1", "app", "9")],
+        [("db1", "db", "10")],
+        [("db1", "db", "11"), ("db1", "x", "12"), ("web1", "web", "13")],  # which of the two is meant?
+        [("db1", "db", "14"), ("db1", "x", "15"), ("web1", "web", "16")],
+    ])
+
+    def respond(request: Request) -> None:
+        rows = [{"metric": {"server": name, "profile": profile}, "value": [T0, value]} for name, profile, value in next(answers)]
+        request.answer(200, json.dumps({"status": "success", "data": {"resultType": "vector", "result": rows}}))
+
+    server.respond = respond
+    asked, nan = source(server.url, quick(), cpu="cpu"), float("nan")
+    for servers, profiles, values in [
+        (("db1", "web1"), ("db", "web"), [1, 2]),
+        (("db1", "web1"), ("db", "web"), [3, 4]),
+        (("db1", "web1"), ("db", "web"), [6, 5]),
+        (("app1", "db1", "web1"), ("app", "db", "front"), [9, 8, 7]),
+        (("db1",), ("db",), [10]),
+        (("db1", "web1"), ("db", "web"), [nan, 13]),
+        (("db1", "web1"), ("db", "web"), [nan, 16]),
+    ]:
+        reading = asked.latest(T0)
+        assert (reading.servers, reading.profiles) == (servers, profiles)
+        np.testing.assert_array_equal(reading.values[:, 0], np.array(values, np.float32))
+        assert len(asked.describe()["signals"]["cpu"]["warnings"]) == (1 if np.isnan(values[0]) else 0)
+
+
+def test_the_profile_of_a_server_is_the_first_signals(server, source):
+    def respond(request: Request) -> None:
+        labels = {"a": {"server": "db1"}, "b": {"server": "db1", "profile": "b"}, "c": {"server": "db1", "profile": "c"}}
+        rows = [{"metric": labels[request.form["query"]], "value": [T0, "1"]}]
+        request.answer(200, json.dumps({"status": "success", "data": {"resultType": "vector", "result": rows}}))
+
+    server.respond = respond
+    assert source(server.url, quick(), a="a", b="b", c="c").latest(T0).profiles == ("b",)
+
+
+@pytest.mark.parametrize(("near", "series", "encoding"), [
+    (True, 3, "identity"), (True, 300, "identity"), (False, 3, "identity"), (False, 300, "gzip, deflate")])
+def test_answers_are_compressed_where_a_network_gains_by_it(server, source, monkeypatch, near, series, encoding):
+    monkeypatch.setattr("forecaster.sources.prometheus.on_this_machine", lambda host: near)
+    rows = [{"metric": {"server": f"s{n}"}, "value": [T0, "1"]} for n in range(series)]
+    body = json.dumps({"status": "success", "data": {"resultType": "vector", "result": rows}})
+    server.respond = lambda request: request.answer(200, body)
+    asked = source(server.url, quick(), cpu="cpu")
+    for _ in range(2):
+        asked.latest(T0)
+    assert server.seen[-1].headers["Accept-Encoding"].startswith(encoding)
+
+
+@pytest.mark.parametrize(("host", "near"), [("127.0.0.1", True), ("127.1.2.3", True), ("::1", True), ("localhost", True),
+                                            ("10.0.0.1", False), ("prometheus", False), ("localhost.example", False)])
+def test_no_network_lies_between_on_this_machine(host, near):
+    assert on_this_machine(host) is near
+
+
+def test_queries_are_posted_with_tenant_and_a_token_read_anew_each_time(server, source, tmp_path):
+    token = tmp_path / "token"
+    token.write_text("one\n")
+    session = quick(headers={"X-Scope-OrgID": "me"}, bearer_token_file=token)
+    asked = source(server.url + "/tenant/", session, cpu="up[$step]")
+    asked.latest(T0 + 0.5)
+    token.write_text("two")
+    asked.latest(T0)
+    first, second = server.seen
+    assert (first.command, first.path) == ("POST", "/tenant/api/v1/query")
+    assert first.form == {"query": "up[300s]", "time": f"{T0}.500", "timeout": "4500ms"}
+    assert first.headers["X-Scope-OrgID"] == "me"
+    assert [r.headers["Authorization"] for r in (first, second)] == ["Bearer one", "Bearer two"]
+    token.unlink()
+    with pytest.raises(SourceUnreachable, match="credentials file .*token cannot be read"):
+        asked.latest(T0)
+
+
+def test_basic_auth_reads_its_password_from_a_file(server, source, tmp_path):
+    (tmp_path / "password").write_text("open sesame\n")
+    source(server.url, quick(basic_auth=("ali", tmp_path / "password")), cpu="cpu").latest(T0)
+    assert server.seen[0].headers["Authorization"] == "Basic YWxpOm9wZW4gc2VzYW1l"
+    with pytest.raises(ValueError, match="exclude each other"):
+        http_session(bearer_token_file="a", basic_auth=("b", "c"))
+
+
+def test_a_netrc_file_does_not_smuggle_in_a_password(server, source, tmp_path, monkeypatch):
+    (tmp_path / "netrc").write_text("default login eve password guess\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    source(server.url, quick(), cpu="cpu").latest(T0)
+    assert server.seen[0].headers["Authorization"] is None
+
+
+def test_tls_is_verified_and_a_missing_ca_file_is_told(server, source, tmp_path):
+    https = server.url.replace("http:", "https:")
+    with pytest.raises(SourceError, match="SSL"):
+        source(https, quick(), cpu="cpu").latest(T0)
+    with pytest.raises(SourceUnreachable, match="no-such-ca"):
+        source(https, quick(ca_file=tmp_path / "no-such-ca"), cpu="cpu").latest(T0)
+    assert http_session().verify is True and http_session(ca_file="/etc/ca.pem").verify == "/etc/ca.pem"
+
+
+def test_a_thousand_servers_of_a_piece_are_placed_quickly(server, source):
+    pieces = [[T0 + 15 * n, f"{n}.25"] for n in range(480)]
+    body = json.dumps({"status": "success", "data": {"resultType": "matrix", "result": [
+        {"metric": {"server": f"s{n:04}"}, "values": pieces} for n in range(1000)]}})
+    server.respond = lambda request: request.answer(200, body)
+    asked = source(server.url, quick() | {"timeout": 30.0}, cpu="cpu")
+    began = time.process_time()
+    readings = asked.range(T0, T0 + 15 * 479, 15)
+    assert readings.values.shape == (480, 1000, 1)
+    np.testing.assert_array_equal(readings.values[:, 999, 0], np.arange(480) + 0.25)
+    assert time.process_time() - began < 5

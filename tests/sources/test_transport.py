@@ -1,0 +1,211 @@
+"""Several requests at once on connections that stay open, against servers that do as they like."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from forecaster.sources.prometheus import PrometheusSource, SourceRefused, SourceUnreachable, http_session
+from forecaster.sources.transport import AT_ONCE, fetch
+from tests.local_server import LocalServer, Request, local_server
+from tests.prometheus_answers import GOOD, T0, good
+
+
+@pytest.fixture
+def server() -> Iterator[LocalServer]:
+    with local_server(good) as running:
+        yield running
+
+
+@pytest.fixture
+def source():
+    """Makes sources of `count` signals and closes them."""
+    made = []
+
+    def make(url: str, count: int = 3, retries: int = 2, timeout: float = 5.0) -> PrometheusSource:
+        signals = [SimpleNamespace(name=f"s{n}", query=f"q{n}") for n in range(count)]
+        session = http_session(retries=retries, backoff=0.01)
+        made.append(PrometheusSource(url, signals, 300.0, session=session, timeout=timeout))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def warmed(source: PrometheusSource, server: LocalServer) -> PrometheusSource:
+    """The source with a connection open for each of its queries, the server with a clean slate."""
+    barrier = threading.Barrier(len(source._queries))
+    server.respond = lambda request: (barrier.wait(5), good(request))  # so that all of them are needed
+    source.latest(T0)
+    server.respond = good
+    server.seen.clear()
+    return source
+
+
+def test_connections_stay_open_for_the_next_round_and_no_others_are_made(server, source):
+    asked = warmed(source(server.url), server)
+    for _ in range(3):
+        assert asked.latest(T0).values.tolist() == [[1.5, 1.5, 1.5]]
+    assert len(server.seen) == 9 and len(server._connections) == 3
+
+
+def test_where_open_connections_are_not_lent_every_query_goes_the_ordinary_way(server, source, monkeypatch):
+    """As a later urllib3 might have it, whose pool is no longer what it is today."""
+    asked = warmed(source(server.url), server)
+    monkeypatch.delattr("urllib3.connectionpool.HTTPConnectionPool._put_conn")
+    monkeypatch.setattr("urllib3.HTTPResponse.release_conn", lambda self: None)
+    assert asked.latest(T0).values.tolist() == [[1.5, 1.5, 1.5]]
+
+
+def test_every_answer_goes_to_its_own_query(server, source):
+    def echo(request: Request) -> None:
+        result = [{"metric": {"server": "db1"}, "value": [T0, request.form["query"].removeprefix("q")]}]
+        request.answer(200, json.dumps({"status": "success", "data": {"resultType": "vector", "result": result}}))
+
+    asked = warmed(source(server.url, 6), server)
+    server.respond = echo
+    for _ in range(2):
+        assert asked.latest(T0).values.tolist() == [[0, 1, 2, 3, 4, 5]]
+
+
+def test_no_more_queries_are_on_their_way_than_prometheus_can_bear(server, source):
+    asked, under_way, most, lock = source(server.url, AT_ONCE + 5), [0], [0], threading.Lock()
+
+    def counted(request: Request) -> None:
+        with lock:
+            under_way[0] += 1
+            most[0] = max(most[0], under_way[0])
+        time.sleep(0.02)
+        with lock:
+            under_way[0] -= 1
+        good(request)
+
+    server.respond = counted
+    for _ in range(2):
+        assert np.isfinite(asked.latest(T0).values).all()
+    assert len(server.seen) == 2 * (AT_ONCE + 5) and most[0] <= AT_ONCE
+
+
+def test_connections_the_server_has_closed_meanwhile_are_opened_anew(server, source):
+    asked = warmed(source(server.url, retries=0), server)
+    server.hang_up()
+    time.sleep(0.05)
+    assert asked.latest(T0).servers == ("db1",)
+    assert len(server.seen) == 3
+
+
+def closing(times: int) -> Callable[[Request], None]:
+    """Hangs up on the first requests instead of answering them."""
+    left = [times]
+
+    def respond(request: Request) -> None:
+        left[0] -= 1
+        if left[0] >= 0:
+            request.close_connection = True
+        else:
+            good(request)
+
+    return respond
+
+
+def test_a_connection_that_breaks_before_the_answer_costs_one_attempt(server, source):
+    asked = warmed(source(server.url, 1, retries=1), server)
+    server.respond = closing(1)
+    assert asked.latest(T0).servers == ("db1",)
+    assert len(server.seen) == 2
+    server.respond = closing(2)
+    with pytest.raises(SourceUnreachable, match="signal s0: .*check that Prometheus runs"):
+        asked.latest(T0)
+    assert len(server.seen) == 4
+
+
+def test_without_retries_a_broken_connection_is_unreachable(server, source):
+    asked = warmed(source(server.url, 1, retries=0), server)
+    server.respond = closing(1)
+    with pytest.raises(SourceUnreachable, match="signal s0"):
+        asked.latest(T0)
+    assert len(server.seen) == 1
+    assert asked.latest(T0).servers == ("db1",)
+
+
+@pytest.mark.parametrize(("headers", "attempts"), [({}, 3), ({"Retry_After": "60"}, 1)])
+def test_a_busy_server_is_asked_as_often_on_an_open_connection_as_on_a_new_one(server, source, headers, attempts):
+    asked = warmed(source(server.url, 1), server)
+    server.respond = lambda request: request.answer(503, "busy", **headers)
+    with pytest.raises(SourceRefused, match="HTTP 503 : busy"):
+        asked.latest(T0)
+    assert len(server.seen) == attempts
+    server.respond = good
+    asked.latest(T0)
+    assert len(server._connections) == 1, "a whole answer leaves the connection open"
+
+
+def test_half_an_answer_on_an_open_connection_is_not_asked_for_again(server, source):
+    asked = warmed(source(server.url, 1), server)
+
+    def half(request: Request) -> None:
+        request.answer(200, GOOD[:-60], Content_Length=str(len(GOOD)))
+        request.close_connection = True
+
+    server.respond = half
+    with pytest.raises(SourceUnreachable, match="signal s0: .*(IncompleteRead|broken)"):
+        asked.latest(T0)
+    assert len(server.seen) == 1
+    server.respond = good
+    assert asked.latest(T0).servers == ("db1",)
+
+
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"])
+def test_an_open_connection_that_goes_silent_ends_at_the_deadline_and_is_not_used_again(server, source, head):
+    asked, released = warmed(source(server.url, 2, timeout=0.4), server), threading.Event()
+
+    def silent(request: Request) -> None:
+        if request.form["query"] == "q0":
+            request.wfile.write(head)
+            released.wait(20)
+            request.close_connection = True
+        else:
+            good(request)
+
+    server.respond = silent
+    try:
+        began = time.monotonic()
+        with pytest.raises(SourceUnreachable, match="signal s0: no answer within 0.4s"):
+            asked.latest(T0)
+        assert time.monotonic() - began < 2
+        assert len(server.seen) == 2, "what takes too long is not repeated"
+        server.respond = good
+        assert asked.latest(T0).values.tolist() == [[1.5, 1.5]]
+    finally:
+        released.set()
+
+
+def test_a_proxy_of_the_environment_is_asked_every_time(server, source, monkeypatch):
+    monkeypatch.setenv("http_proxy", server.url)
+    monkeypatch.delenv("no_proxy", raising=False)
+    asked = source("http://prometheus.invalid:9090/prefix")
+    for _ in range(2):
+        assert asked.latest(T0).servers == ("db1",)
+    assert {request.path for request in server.seen} == {"http://prometheus.invalid:9090/prefix/api/v1/query"}
+
+
+def test_a_header_of_the_request_takes_the_place_of_the_sessions_in_any_spelling(server):
+    session = http_session(headers={"accept": "text/html", "X-Scope-OrgID": "team"})
+    fetch(session, "GET", server.url, 5.0, 1 << 20, headers={"Accept": "text/plain"})
+    (request,) = server.seen
+    assert request.headers.get_all("Accept") == ["text/plain"] and request.headers["X-Scope-OrgID"] == "team"
+
+
+def test_the_request_says_who_it_is_for_and_how_long_it_is(server, source):
+    asked = warmed(source(server.url, 1), server)
+    asked.latest(T0)
+    (request,) = server.seen
+    assert request.headers["Host"] == server.url.removeprefix("http://")
+    assert int(request.headers["Content-Length"]) == len(request.body)
+    assert request.headers["Content-Type"] == "application/x-www-form-urlencoded"
+    assert request.form == {"query": "q0", "time": f"{T0}.000", "timeout": "4500ms"}

@@ -1,0 +1,56 @@
+"""A tiny real model, trained in seconds, for the tests that need one."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from exporter.profiles import METRICS, load_fleet
+from forecaster.config import load_config
+from forecaster.models.artifact import Architecture, write_artifact
+from forecaster.training.dataset import Windows, fit_encoding, simulate
+
+MONDAY = 1_772_409_600.0  # 2026-03-02 00:00 UTC
+TINY = Architecture(hidden=8, heads=2, continuous=4, dropout=0.0, quantiles=(0.1, 0.5, 0.9))
+
+
+@lru_cache
+def history():
+    """Two simulated days of the default fleet with a scenario every few hours, one-minute resolution."""
+    return simulate(load_fleet(), MONDAY, 2.0, 300.0, 0.2, seed=1)
+
+
+@lru_cache
+def windows() -> Windows:
+    bounds = {name: (signal.min, signal.max) for name, signal in load_config("fleet").signals.items()}
+    encoding = fit_encoding([history()], bounds, 300.0, 24, 96, "UTC")
+    assert encoding.signals == METRICS
+    return Windows([history()], encoding)
+
+
+@lru_cache
+def weights():
+    """Fresh, seeded weights; never trained."""
+    import torch
+
+    from forecaster.training.fleet import fresh_weights
+
+    torch.manual_seed(3)
+    return fresh_weights(windows().encoding, TINY)
+
+
+@lru_cache
+def network():
+    """The library's network with the transformer's part of those weights."""
+    from forecaster.training.fleet import build_network
+
+    library = build_network(windows().encoding.variables, TINY, 24, 8 * len(TINY.quantiles)).eval()
+    library.load_state_dict(weights(), strict=False)
+    return library
+
+
+def write_untrained(folder: Path) -> Path:
+    """An artifact of fresh weights: real in every respect but skill."""
+    arrays = {k: v.numpy() for k, v in weights().items()}
+    write_artifact(
+        folder, arrays, windows().encoding, TINY, {"note": "untrained"}, {"name": "tiny", "trained": "2026-03-02"}
+    )
+    return folder

@@ -1,0 +1,183 @@
+"""Training: a tiny real model learns, is written whole, and is served as it was trained."""
+
+import numpy as np
+import pytest
+import torch
+
+from forecaster.__main__ import main
+from forecaster.models.model import Model
+from forecaster.training.dataset import Windows, training_batches
+from forecaster.training.fleet import Training, _Batches, fit, fresh_weights, pinball
+from tests.tiny_models import MONDAY, TINY, windows
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained") / "tiny"
+    report = fit(
+        windows(),
+        windows(),
+        TINY,
+        folder,
+        epochs=3,
+        batches=40,
+        rows=64,
+        learning_rate=2e-2,
+        patience=2,
+        seed=1,
+        device="cpu",
+        progress=False,
+        about={"name": "tiny"},
+    )
+    return folder, report
+
+
+def test_pinball_loss_is_the_textbook_one_and_ignores_what_was_not_observed():
+    prediction = torch.tensor([[[[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]]]])
+    target = torch.tensor([[[2.5, float("nan")]]])
+    quantiles = torch.tensor([0.1, 0.5, 0.9])
+    expected = 2 * np.mean([0.1 * 1.5, 0.5 * 0.5, 0.1 * 0.5])
+    assert float(pinball(prediction, target, quantiles, torch.ones(1))) == pytest.approx(expected)
+
+
+def test_training_beats_forecasting_the_average_and_reports_its_accuracy(trained):
+    _, report = trained
+    fresh = Training(windows().encoding, TINY, fresh_weights(windows().encoding, TINY), 1e-2, 10)
+    inputs, target = next(iter(training_batches(windows(), 128, 1, seed=9)))
+    with torch.no_grad():
+        untrained = float(fresh.loss(({k: torch.as_tensor(v) for k, v in inputs.items()}, torch.as_tensor(target))))
+    assert report["val_loss"] < 0.75 * untrained
+    assert set(report["signals"]) == set(windows().encoding.signals)
+    assert 0 <= report["signals"]["cpu_pct"]["coverage80_30m"] <= 1 and report["cpu_accuracy_30m"] > 0
+
+
+def test_a_trained_artifact_is_served_with_forecasts_near_the_present(trained):
+    model = Model.load(trained[0], "cpu")
+    past, _, instants, _, _ = windows().sample(64, np.random.default_rng(0))
+    values, done = model.forecast(past, float(instants[0]), ("ppdb001",) * 64, ("database",) * 64)
+    assert done.all()
+    assert np.corrcoef(values[:, 0, 0, 1], past[:, 0, -1])[0, 1] > 0.3
+    assert model.info["model"] == "tiny" and model.report["parameters"] > 0
+
+
+def test_the_same_seed_trains_the_same_weights(tmp_path):
+    for name in ("one", "two"):
+        fit(
+            windows(),
+            windows(),
+            TINY,
+            tmp_path / name,
+            epochs=1,
+            batches=3,
+            rows=8,
+            learning_rate=1e-2,
+            patience=1,
+            seed=5,
+            device="cpu",
+            progress=False,
+            about={"name": "same"},
+        )
+    one, two = (np.load(tmp_path / name / "weights.npz") for name in ("one", "two"))
+    assert all(np.array_equal(one[key], two[key]) for key in one.files)
+
+
+def test_training_data_is_made_anew_before_it_is_learnt_by_heart(monkeypatch):
+    monkeypatch.setattr("forecaster.training.fleet.RENEW_BATCHES", 4)
+    made = []
+    batches = _Batches(windows(), 4, 2, 0, True, lambda n: made.append(n) or windows())
+    for _ in range(7):
+        assert len(list(batches)) == 2
+    assert made == [1, 2, 3], "every fourth batch, and not before the first"
+
+
+def test_fresh_weights_hold_everything_once():
+    fresh = fresh_weights(windows().encoding, TINY)
+    assert not any("decoder" in name for name in fresh if name.startswith(("post_lstm_gate", "post_lstm_add_norm")))
+    Training(windows().encoding, TINY, fresh, 1e-2, 10)
+
+
+def test_an_error_weighs_what_it_is_in_the_signals_unit_and_by_the_past_alone():
+    encoding = windows().encoding
+    module = Training(encoding, TINY, fresh_weights(encoding, TINY), 1e-2, 10)
+    observed = torch.zeros(3, 24, 2 * len(encoding.signals))
+    column = next(i for i, s in enumerate(encoding.scalings) if s.log)
+    observed[1, -1, column], observed[2, :-1] = 9.0, 9.0
+    weights = module.levels(observed)[..., 0]
+    linear = [i for i, s in enumerate(encoding.scalings) if not s.log]
+    assert (weights[:, linear] == 1).all()
+    assert weights[1, column] == 4.0 and weights[0, column] == weights[2, column] < 1
+
+
+def test_the_command_line_trains_from_the_simulator(tmp_path, capsys):
+    code = main(
+        [
+            "train",
+            "--output",
+            str(tmp_path / "m"),
+            "--fleets",
+            "1",
+            "--days",
+            "1",
+            "--epochs",
+            "1",
+            "--batches",
+            "2",
+            "--rows",
+            "8",
+            "--calibration-weeks",
+            "0",
+        ]
+    )
+    printed = capsys.readouterr().out
+    assert code == 0 and "cpu_pct" in printed and "parameters" in printed
+    assert Model.load(tmp_path / "m", "cpu").facts["data"] == "simulator"
+
+
+def test_training_goes_on_from_an_earlier_model(trained, tmp_path, capsys):
+    folder, _ = trained
+    settings = ["--fleets", "1", "--days", "1", "--epochs", "1", "--batches", "1", "--rows", "4", "--learning-rate", "1e-9"]
+    settings += ["--calibration-weeks", "0"]
+    assert main(["train", "--output", str(tmp_path / "m"), "--start-from", str(folder), *settings]) == 0
+    before, after = Model.load(folder, "cpu"), Model.load(tmp_path / "m", "cpu")
+    assert after.encoding == before.encoding
+    assert after.facts["started_from"] == before.facts["weights_sha256"][:12]
+    name = "output_layer.weight"
+    np.testing.assert_allclose(after.weights[name], before.weights[name], atol=1e-6)
+
+
+def test_training_on_signals_the_simulator_lacks_says_which(tmp_path, capsys):
+    assert main(["train", "--config.file", "node_exporter", "--output", str(tmp_path / "m")]) == 1
+    assert "the simulator has the signals cpu_pct" in capsys.readouterr().err
+    assert not (tmp_path / "m").exists()
+
+
+def test_training_from_a_prometheus_that_is_not_there_says_so_and_writes_nothing(tmp_path, capsys, free_port):
+    code = main(
+        [
+            "train",
+            "--source",
+            "prometheus",
+            "--source.url",
+            f"http://127.0.0.1:{free_port}",
+            "--output",
+            str(tmp_path / "m"),
+            "--days",
+            "0.2",
+        ]
+    )
+    assert code == 1 and "check that Prometheus runs" in capsys.readouterr().err
+    assert not (tmp_path / "m").exists()
+
+
+def test_validation_windows_come_from_elsewhere_than_training(monkeypatch):
+    from argparse import Namespace
+
+    from forecaster.commands.train import _from_simulator
+    from forecaster.config import load_config
+
+    monkeypatch.setattr("time.time", lambda: MONDAY + 60 * 86400)
+    arguments = Namespace(fleet_file=None, fleets=1, days=0.5, seed=2, config_file="fleet")
+    training, held_out, _ = _from_simulator(arguments, load_config("fleet"))
+    assert isinstance(Windows(held_out, windows().encoding), Windows)
+    assert training[0].start != held_out[0].start
+    assert not np.allclose(training[0].values[:60, :20].mean(), held_out[0].values[:60, :20].mean())

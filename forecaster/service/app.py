@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from forecaster.config import ForecasterConfig
 from forecaster.memory.past import Past
 from forecaster.memory.record import Record
+from forecaster.memory.scraped import ScrapeSource
 from forecaster.memory.window import Window
 from forecaster.models.artifact import ModelError
 from forecaster.publish.api import api_blueprint
@@ -23,7 +24,6 @@ from forecaster.publish.self_metrics import SelfMetrics
 from forecaster.readings import Source, SourceError
 from forecaster.service.assembly import fingerprint, load_model, make_push, make_source
 from forecaster.service.cycle import Cycle
-from forecaster.sources.scrape import ScrapeSource
 from serving import __version__
 from serving.exposition import metrics_response
 from serving.web import Service

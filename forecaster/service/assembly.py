@@ -5,12 +5,12 @@ import logging
 from collections.abc import Callable
 
 from forecaster.config import MODEL_STEP, ForecasterConfig
+from forecaster.memory.scraped import ScrapeSource
 from forecaster.models.artifact import ModelError, folder_of
 from forecaster.models.model import Model
 from forecaster.publish.push import Push
 from forecaster.readings import Source
 from forecaster.sources.prometheus import PrometheusSource
-from forecaster.sources.scrape import ScrapeSource
 from forecaster.sources.transport import http_session
 
 log = logging.getLogger(__name__)

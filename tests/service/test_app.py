@@ -6,9 +6,9 @@ import pytest
 
 from forecaster.__main__ import main
 from forecaster.config import load_config
+from forecaster.memory.scraped import ScrapeSource
 from forecaster.service import app as composition
 from forecaster.service.app import Forecaster
-from forecaster.sources.scrape import ScrapeSource
 from serving.settings import SettingsError
 from tests.results import Clock
 from tests.service.test_cycle import START, Fleet

@@ -11,12 +11,12 @@ import pytest
 
 from forecaster.__main__ import main
 from forecaster.config import load_config
+from forecaster.memory.scraped import ScrapeSource
 from forecaster.readings import NoData, Reading, Readings, SourceNonsense
 from forecaster.risk.chance import Fit
 from forecaster.service.app import Forecaster
 from forecaster.service.assembly import fingerprint
 from forecaster.sources.prometheus import PrometheusSource
-from forecaster.sources.scrape import ScrapeSource
 from forecaster.sources.shard import Shard, ordinal
 from serving.settings import SettingsError
 from stack.layout import ROOT

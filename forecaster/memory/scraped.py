@@ -1,0 +1,208 @@
+"""Scraped samples, kept for hours: the source for a fleet without Prometheus.
+
+Every `scrape_interval` one round reads all targets at once and appends one reading to a Window at that
+resolution. What the source answers are means over the trailing step of what the window holds.
+
+S servers, C signals, N instants. Memory: S x C x retention / scrape_interval float32.
+"""
+
+import hashlib
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from forecaster.memory.window import Window
+from forecaster.readings import (
+    Labels,
+    NoData,
+    Reading,
+    Readings,
+    SourceError,
+    SourceUnreachable,
+    grid,
+    milliseconds,
+    numbers32,
+)
+from forecaster.sources.exposition_text import bootstrap_readings
+from forecaster.sources.scrape import Targets
+
+_RECENT = 2  # scrape intervals: who was not observed within them is not there; one round may fail
+
+
+class ScrapeSource:
+    """Reads `targets`, addresses of /metrics pages, and answers like Prometheus would.
+
+    A page is given `timeout` seconds (by default and at most the scrape interval); `signals` and `limits` are as of
+    `Targets`. start() begins a thread, in the process that is to scrape; close() ends it; scrape() makes one round for
+    callers with a rhythm of their own.
+    """
+
+    def __init__(self, targets: Sequence[str], signals: Mapping[str, Any] | Sequence[Any], step: float, *,
+                 scrape_interval: float = 5.0, clock: Callable[[], float] = time.time,
+                 timeout: float | None = None, retention: float = 3 * 3600.0, server_label: str = "server",
+                 profile_label: str | None = "profile", default_profile: str = "generic", **limits: Any):
+        if retention < step:
+            raise ValueError(f"retention {retention:g}s is shorter than the step of {step:g}s: raise it")
+        labels = Labels(server_label, profile_label, default_profile)
+        timeout = min(timeout or scrape_interval, scrape_interval)
+        self._targets = Targets(targets, signals, labels, timeout=timeout, **limits)
+        self._interval, self._step, self._retention = scrape_interval, step, retention
+        self._reach = -(-milliseconds("step", step) // milliseconds("scrape_interval", scrape_interval))
+        self._window = Window(self._targets.signals, refresh=scrape_interval, step=scrape_interval, encoder_steps=1,
+                              span=retention + step, sample_interval=scrape_interval, origin=_origin(self._targets))
+        self._clock = clock
+        self._events: dict[str, str | None] = {"bootstrap": None, "snapshot": None, "clock": None}
+        self._lock = threading.Lock()  # around the window, the targets and the events
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    # -- reading the targets ------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begins to scrape in a thread of its own; harmless if it runs already."""
+        if self._thread is None:
+            self._stop.clear()
+            self._thread = threading.Thread(target=self._run, name="scrape", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """Ends the thread and closes the connections; a target that hangs only loses its last sample."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(0.5)
+            self._thread = None
+        self._targets.close()
+
+    def scrape(self) -> None:
+        """One round: every target at once, one reading into the window. Failures are counted, not raised."""
+        instant = self._clock()
+        answers = self._targets.ask(instant)
+        with self._lock:
+            for reading in self._targets.note(answers, instant):
+                if reason := self._window.append(reading):
+                    self._events["clock"] = reason
+            old = self._window.last_seen < instant - self._retention
+            self._window.drop([self._window.servers[row] for row in np.flatnonzero(old)])
+
+    def _run(self) -> None:
+        due = time.monotonic()
+        while not self._stop.is_set():
+            self.scrape()
+            due = max(due + self._interval, time.monotonic())
+            self._stop.wait(due - time.monotonic())
+
+    # -- answering ----------------------------------------------------------------------------------
+
+    def latest(self, instant: float) -> Reading:
+        """Means over the step up to `instant`, float32 (S, C), of servers observed within two scrape intervals.
+
+        A server that a good page no longer lists is gone at once. Before the first round there is only what
+        bootstrap and snapshot brought: then every server with a value in the step counts.
+        """
+        with self._lock:
+            targets = self._targets.all
+            errors = [target.error for target in targets if target.error]
+            answered = [target.good_since for target in targets]
+            if len(errors) == len(targets) and instant - max(answered) > self._step:
+                raise SourceUnreachable(f"no target answered for {self._step:g}s: {'; '.join(errors)}")
+            present = frozenset().union(*(target.servers or () for target in targets))
+            answering = any(target.up for target in targets)
+            back = max(self._reach - 1, _RECENT) * self._interval
+            held = self._window.readings(instant - back, instant)
+        values = _means(held.values, np.array([len(held.instants)]), self._reach)[0]
+        if answered.count(None) == len(answered):  # no round was made yet
+            what, rows = f"{self._step:g}s", np.flatnonzero(np.isfinite(values).any(axis=1))
+        else:
+            what = f"{_RECENT} scrape intervals"
+            recent = np.isfinite(held.values[-_RECENT - 1:]).any(axis=(0, 2))
+            rows = [row for row in np.flatnonzero(recent) if held.servers[row] in present]
+        if not len(rows) and (present or not answering):  # else all servers are other shards'
+            raise NoData(f"nothing was read in the {what} up to {instant:.3f}: "
+                         + ("; ".join(errors) or ("the targets were not asked then" if any(answered)
+                                                  else "no target was asked yet")))
+        return Reading(instant, tuple(held.servers[row] for row in rows),
+                       tuple(held.profiles[row] for row in rows), values[rows])
+
+    def range(self, start: float, end: float, step: float) -> Readings:
+        """Trailing means at every multiple of `step` in start..end, float32 (N, S, C), of what is held."""
+        instants = grid(start, end, step)
+        lead = (self._reach - 1) * self._interval
+        with self._lock:
+            oldest = (self._window.newest or 0.0) - self._retention - self._step
+            wanted = instants[instants >= oldest]  # before that there is nothing, so nothing to add up
+            if not wanted.size or self._window.newest is None:
+                nothing = np.empty((len(instants), 0, len(self._targets.metrics)), np.float32)
+                return Readings(instants, (), (), nothing)
+            held = self._window.readings(wanted[0] - lead, wanted[-1])
+        ends = np.searchsorted(held.instants, wanted, side="right")
+        values = np.full((len(instants), len(held.servers), len(self._targets.metrics)), np.nan, np.float32)
+        values[len(instants) - len(wanted):] = _means(held.values, ends, self._reach)
+        rows = np.flatnonzero(np.isfinite(values).any(axis=(0, 2)))
+        return Readings(instants, tuple(held.servers[row] for row in rows),
+                        tuple(held.profiles[row] for row in rows), values[:, rows])
+
+    def describe(self) -> dict[str, Any]:
+        """Targets with their last success, failures and errors; what bootstrap and snapshot brought."""
+        with self._lock:
+            return {"kind": "scrape", "scrape_interval": self._interval, "retention": self._retention,
+                    "targets": [target.describe() for target in self._targets.all], "servers": len(self._window.servers), **self._events}
+
+    # -- what is there before the first round -------------------------------------------------------
+
+    def bootstrap(self, path: str | os.PathLike) -> int:
+        """Takes over an OpenMetrics file's recent samples; returns how many. SourceError if it is bad."""
+        now = self._clock()
+        oldest = now - self._retention - self._step
+        try:
+            found, samples = bootstrap_readings(path, oldest, now, self._interval, self._targets.metrics, self._targets.labels)
+        except (SourceError, OSError) as error:
+            with self._lock:
+                self._events["bootstrap"] = str(error)
+            raise error if isinstance(error, SourceError) else SourceUnreachable(str(error)) from error
+        readings = self._targets.shard.share(found)
+        with self._lock:
+            self._window.fill(readings)
+            self._events["bootstrap"] = f"{samples} samples of {len(readings.servers)} servers from {path}"
+        return samples
+
+    def snapshot(self, path: str | os.PathLike) -> None:
+        """Writes what is held to `path`, atomically; OSError if that fails."""
+        with self._lock:
+            self._window.snapshot(path)
+
+    def restore(self, path: str | os.PathLike) -> bool:
+        """Takes over a snapshot; False, the reason in describe(), if it is missing, damaged or too old."""
+        with self._lock:
+            reason = self._window.restore(path, self._clock())
+            self._events["snapshot"] = reason or f"restored from {path}"
+        return reason is None
+
+
+def _origin(targets: Targets) -> str:
+    """A fingerprint of where values come from; addresses stay out of it, because it is kept on disk."""
+    labels, shard = targets.labels, targets.shard
+    parts: list[Any] = [sorted(target.url for target in targets.all), targets.metrics, [labels.server, labels.profile]]
+    if shard.total > 1:
+        parts.append([shard.ordinal, shard.total])
+    return "scrape " + hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def _means(values: np.ndarray, ends: np.ndarray, reach: int) -> np.ndarray:
+    """Means (N, S, C), NaN left out, of the `reach` rows of values (K, S, C) before each of ends (N,)."""
+    means = np.full((len(ends), *values.shape[1:]), np.nan, np.float32)
+    starts = np.maximum(ends - reach, 0)
+    for c in range(values.shape[2]):  # one signal at a time bounds the memory of the sums
+        observed = np.isfinite(values[:, :, c])
+        sums = np.zeros((len(values) + 1, values.shape[1]))
+        np.cumsum(np.where(observed, values[:, :, c], 0), axis=0, dtype=np.float64, out=sums[1:])
+        counts = np.zeros((len(values) + 1, values.shape[1]), np.int64)
+        np.cumsum(observed, axis=0, out=counts[1:])
+        count = counts[ends] - counts[starts]
+        with np.errstate(invalid="ignore"):
+            means[:, :, c] = numbers32(np.where(count > 0, (sums[ends] - sums[starts]) / count, np.nan))
+    return means

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
-from forecaster.risk.score import ROLE_UNITS, RiskConfig
+from forecaster.risk.thresholds import ROLE_UNITS, RiskConfig
 from forecaster.signals import HORIZON_STEPS, STEP_MINUTES, Signal, StepsByLabel
 from forecaster.sources.shard import Shard, ordinal
 from serving.settings import Duration, Settings, SettingsError, load

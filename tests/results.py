@@ -5,7 +5,8 @@ import numpy as np
 from forecaster.memory.record import Proof
 from forecaster.publish.gauges import ForecastCollector
 from forecaster.publish.result import Board, Result
-from forecaster.risk.score import RiskConfig, assess
+from forecaster.risk.score import assess
+from forecaster.risk.thresholds import RiskConfig
 from serving.web import Service, create_app
 
 ISSUED = 1_760_000_000.0

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from forecaster.commands.flags import progress, read_config
 from serving.settings import SettingsError
 
 YARDSTICKS = ("heuristic", "persistence", "seasonal-naive", "last-day", "predict-linear")
@@ -70,8 +71,6 @@ def add_command(commands, common: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measures, prints and writes; the exit code."""
-    from forecaster.__main__ import read_config
-
     models, arguments.model = arguments.models, None
     config = read_config(arguments)
     from forecaster.evaluation import backtest, scoring
@@ -85,15 +84,15 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         backtest_data.check(arguments)
         plots = _check_outputs(arguments)
-        loaded = [(name, _load(name, config)) for name in _names(models, config)]
+        loaded = [(name, *_load(name, config)) for name in _names(models, config)]
         if arguments.oracle:
             return _against_the_oracle(arguments, config, loaded)
         histories = backtest_data.read(arguments, config, progress)
         signals = select(histories[0], config.signals, str(arguments.data or "the source"))
-        forecasters = [backtest.Forecaster(name, signals, source, config.risk) for name, source in loaded]
+        forecasters = [backtest.Forecaster(name, signals, source, config.risk, fit) for name, source, fit in loaded]
         first = None
         if arguments.kept_out:
-            name, source = loaded[0]
+            name, source, _ = loaded[0]
             histories[0], first = backtest_data.kept_out(histories[0], name, getattr(source, "facts", None))
         parts = [backtest_data.cut(arguments, config, history, first) for history in histories]
         truth = np.concatenate([part.truth() for part in parts])
@@ -149,23 +148,12 @@ def _against_the_oracle(arguments: argparse.Namespace, config, loaded: list) -> 
         config, arguments.fleet_file, arguments.seed, arguments.fleets, arguments.days, arguments.origins,
         arguments.rollouts, SIMULATED_END, progress("rolling out"),
     )
-    forecasters = [backtest.Forecaster(name, config.signals, source, config.risk) for name, source in loaded]
+    forecasters = [backtest.Forecaster(name, config.signals, source, config.risk, fit) for name, source, fit in loaded]
     report = limit.compare(forecasters, cuts, best, chances, config)
     print(limit.table(report, len(best)))
     if arguments.report:
         _write(arguments.report, lambda file: file.write(backtest_table.to_json(report).encode()))
     return 0
-
-
-def progress(label: str) -> Callable:
-    """Wraps what is worked through in a bar on a terminal, and leaves it alone elsewhere."""
-    if not sys.stderr.isatty():
-        return iter
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return iter
-    return lambda items: tqdm(items, desc=label, leave=False)
 
 
 def _names(models: list[str] | None, config) -> list[str]:
@@ -175,18 +163,20 @@ def _names(models: list[str] | None, config) -> list[str]:
 
 
 def _load(name: str, config):
-    """A Model as serving loads it, or the yardstick's name; raises ModelError."""
+    """A Model as serving loads it and its calibration, or the yardstick's name and None; raises ModelError."""
     from forecaster.models.artifact import ModelError, folder_of
-    from forecaster.service.assembly import load_model
+    from forecaster.service.assembly import load_calibration, load_model
 
     if name in YARDSTICKS:
-        return name
+        return name, None
     if not name or not folder_of(name).is_dir():
         raise ModelError(
             f"--model {name}: neither a model that ships nor a folder nor a yardstick; expected default, servers, a model "
             f"folder, or one of {', '.join(YARDSTICKS)}"
         )
-    return load_model(config.model_copy(update={"model": name}))
+    config = config.model_copy(update={"model": name})
+    model = load_model(config)
+    return model, load_calibration(config, model)
 
 
 def _check_outputs(arguments: argparse.Namespace):

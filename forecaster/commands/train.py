@@ -7,7 +7,8 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from forecaster.evaluation import calibration
+from forecaster.commands.calibrate import FIRST_SEED, WEEKS
+from forecaster.commands.flags import progress, read_config
 from serving.settings import SettingsError
 
 DAY = 86400.0
@@ -61,7 +62,7 @@ def add_command(commands, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--calibration-weeks",
         type=int,
-        default=calibration.WEEKS,
+        default=WEEKS,
         help="simulated weeks to calibrate incident probabilities on, for a model of the simulated fleet; 0 for none "
         "(default: %(default)d)",
     )
@@ -71,14 +72,12 @@ def add_command(commands, common: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Trains and prints the report; the exit code."""
-    from forecaster.__main__ import read_config
-
     config = read_config(arguments)
     try:
-        from forecaster.models.artifact import Architecture, ModelError
+        from forecaster.evaluation import acceptance
+        from forecaster.models.artifact import Architecture, ModelError, write_artifact
         from forecaster.models.model import Model
-        from forecaster.training import dataset
-        from forecaster.training import fleet as train
+        from forecaster.training import dataset, fleet
     except ImportError as error:
         raise SettingsError(
             f"train: {error.name} is not installed; install the training extra: pip install 'fleetcast[train]'"
@@ -116,11 +115,11 @@ def run(arguments: argparse.Namespace) -> int:
             "started_from": begun.facts["weights_sha256"][:12] if begun else None,
             "settings": {key: getattr(arguments, key) for key in ("epochs", "batches", "rows", "learning_rate")},
         }
-        report = train.fit(
+        held_out = dataset.Windows(validation, encoding)
+        trained = fleet.fit(
             dataset.Windows(training, encoding),
-            dataset.Windows(validation, encoding),
+            held_out,
             begun.architecture if begun else Architecture(),
-            arguments.output,
             epochs=arguments.epochs,
             batches=arguments.batches,
             rows=arguments.rows,
@@ -133,6 +132,8 @@ def run(arguments: argparse.Namespace) -> int:
             start=begun.weights if begun else None,
             renew=other,
         )
+        report = acceptance.of_fleet(trained, held_out, arguments.seed, 4 * arguments.rows)
+        write_artifact(arguments.output, trained.weights, encoding, trained.architecture, report, trained.facts)
     except (dataset.DatasetError, ModelError, SourceError) as error:
         raise SettingsError(f"train: {error}") from error
     _print(report, arguments.output)
@@ -143,12 +144,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _calibrate(folder: Path, config, weeks: int) -> None:
     """Puts a calibration beside the new weights; a model without one is a model, too."""
-    from forecaster.commands.backtest import progress
+    from forecaster.evaluation import calibration
     from forecaster.models.model import Model
     from forecaster.training.dataset import DatasetError
 
     try:
-        made = calibration.calibrate(Model.load(folder, "cpu"), config.risk, weeks, progress=progress("calibrating"))
+        made = calibration.calibrate(Model.load(folder, "cpu"), config.risk, weeks, FIRST_SEED, progress("calibrating"))
     except DatasetError as error:
         log.warning("no calibration: %s", error)
         return
@@ -158,9 +159,9 @@ def _calibrate(folder: Path, config, weeks: int) -> None:
 
 def _from_file(arguments, config) -> dict:
     """Trains a model of single series; its report."""
-    from forecaster.models.artifact import Architecture
-    from forecaster.training import histories
-    from forecaster.training import hosts as train_series
+    from forecaster.evaluation import acceptance
+    from forecaster.models.artifact import Architecture, write_artifact
+    from forecaster.training import histories, hosts
     from forecaster.training.dataset import DatasetError
 
     if arguments.source or arguments.start_from:
@@ -171,11 +172,10 @@ def _from_file(arguments, config) -> dict:
     signals = histories.select(history, config.signals, str(arguments.data))
     if history.resolution != config.step:
         raise DatasetError(f"{arguments.data}: steps of {history.resolution:g} s, expected the model's {config.step:g} s")
-    return train_series.fit(
+    trained = hosts.fit(
         history,
         signals,
         Architecture(dropout=0.0),
-        arguments.output,
         steps=arguments.epochs * arguments.batches,
         rows_per_batch=2 * arguments.rows,
         examples=arguments.examples,
@@ -192,6 +192,9 @@ def _from_file(arguments, config) -> dict:
             "servers": len(history.servers),
         },
     )
+    report, facts = acceptance.of_hosts(trained, history, signals, arguments.seed)
+    write_artifact(arguments.output, trained.weights, trained.encoding, trained.architecture, report, facts)
+    return report
 
 
 def _from_simulator(arguments, config):

@@ -15,10 +15,13 @@ import numpy as np
 from forecaster.evaluation import scoring
 from forecaster.evaluation.yardsticks import by_heuristic, named
 from forecaster.models.features import MOTION_SHARE
+from forecaster.models.forecast import Forecast, Quantiles
 from forecaster.models.model import Model
-from forecaster.risk import score as risk
+from forecaster.risk import score
+from forecaster.risk.chance import Calibration
+from forecaster.risk.thresholds import RiskConfig
 from forecaster.signals import HORIZON_STEPS, STEP_MINUTES, Signal
-from forecaster.training.dataset import DatasetError, History
+from forecaster.training.dataset import DatasetError, History, day_ago_error
 
 CONTEXT_STEPS = 7 * scoring.DAY  # a week: what a forecaster holds at most
 RECENT_STEPS = 24  # a window is drawn only where its newest steps are observed
@@ -134,10 +137,12 @@ class Forecaster:
     """A model or yardstick under a name, asked in batches; counts the rows it had to leave to the heuristic."""
 
     def __init__(
-        self, name: str, signals: Mapping[str, Signal], source: Model | str, settings: risk.RiskConfig | None = None
+        self, name: str, signals: Mapping[str, Signal], source: Model | str, settings: RiskConfig | None = None,
+        calibration: Calibration | None = None,
     ):
-        """source: a model, or a yardstick's name."""
-        self.name, self.left_to_heuristic, self.settings = name, 0, settings or risk.RiskConfig()
+        """source: a model, or a yardstick's name. calibration: of the model's chances."""
+        self.name, self.left_to_heuristic, self.settings = name, 0, settings or RiskConfig()
+        self._calibration = calibration
         self._chances: list[dict[str, np.ndarray]] = []
         self.signals, self._model = dict(signals), source if isinstance(source, Model) else None
         self._heuristic = by_heuristic(self.signals)
@@ -182,19 +187,15 @@ class Forecaster:
         names = tuple(servers), tuple(profiles)
         quantiles, done = self._model.quantiles(context[:, self._columns], instants, *names, earlier)
         made = self._model.published(quantiles)
-        if self._model.calibration:
-            self._chances.append(self._assess(quantiles[done], done))
+        if self._calibration:
+            said = Quantiles(quantiles[done], self._model.architecture.quantiles, tuple(self._model.encoding.signals))
+            chances = self._calibration.of_forecast(Forecast(made, done, said), self.settings, scoring.SPANS)
+            self._chances.append(chances[0])
         if not done.all():  # as in a cycle: the heuristic stands in
             self.left_to_heuristic += int((~done).sum())
             made[~done] = self._heuristic(context[~done])[:, self._columns]
         values[:, self._columns] = made
         return values
-
-    def _assess(self, quantiles: np.ndarray, done: np.ndarray) -> dict[str, np.ndarray]:
-        """Chances (n,) by window, as a cycle has them, of the quantiles of the rows that are ``done`` (n,)."""
-        model, settings = self._model, self.settings
-        return model.calibration.of_quantiles(quantiles, model.architecture.quantiles, model.encoding.signals, settings.roles,
-                                              settings.severe, done, scoring.SPANS)[0]
 
 
 def run(
@@ -210,9 +211,9 @@ def run(
 
 
 def scale(windows: Windows) -> np.ndarray:
-    """float64 (N, C): ``scoring.day_ago_error`` of every window."""
+    """float64 (N, C): ``dataset.day_ago_error`` of every window."""
     parts = [windows.context(slice(b, b + BATCH)) for b in range(0, len(windows), BATCH)]
-    return np.concatenate([scoring.day_ago_error(part) for part in parts])
+    return np.concatenate([day_ago_error(part) for part in parts])
 
 
 class Joined:
@@ -253,7 +254,7 @@ def incidents(
     forecast: np.ndarray,
     truth: np.ndarray,
     signals: Sequence[str],
-    config: risk.RiskConfig,
+    config: RiskConfig,
     chances: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, object]:
     """Incident figures of both windows and alarm figures of P1 and P2; empty where no signal plays a role.
@@ -267,7 +268,7 @@ def incidents(
     severe = {role: limit for role, limit in config.severe if role in columns}
     if not severe:
         return {}
-    assessed = risk.assess(forecast, signals, config.model_copy(update={"method": "weighted"}))
+    assessed = score.assess(forecast, signals, config.model_copy(update={"method": "weighted"}))
     out: dict[str, object] = {"thresholds": severe}
     for method, said in (("weighted", assessed.probability), ("calibrated", chances or {})):
         for label, steps in scoring.SPANS.items():

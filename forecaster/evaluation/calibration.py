@@ -1,4 +1,4 @@
-"""`fleet-forecaster calibrate`: fits the calibrated incident probabilities of a model on simulated fleets it never saw.
+"""Fits the calibrated incident probabilities of a model on simulated fleets it never saw.
 
 Each week is another fleet with all scenarios; two thirds of them are fitted on, the rest is reported on. Nothing random but
 the weeks' seeds: the same model, thresholds and seed give the same file.
@@ -8,7 +8,6 @@ Letters: M = instants x S rows of one week, C signals, H steps, T instants.
 
 from __future__ import annotations
 
-import argparse
 import os
 import tempfile
 from collections.abc import Callable, Mapping
@@ -18,53 +17,20 @@ from pathlib import Path
 
 import numpy as np
 
+from exporter.profiles import METRICS, load_fleet
 from forecaster.evaluation import scoring
+from forecaster.evaluation.backtest import RECENT_STEPS, Windows, stride_of
+from forecaster.evaluation.windows import SIMULATED_END
+from forecaster.models.model import Model
 from forecaster.risk import chance
 from forecaster.risk.chance import Calibration, Fit
+from forecaster.risk.thresholds import RiskConfig
 from forecaster.signals import steps_of
-from serving.settings import SettingsError
+from forecaster.training.dataset import DAY, SCENARIO_DAYS, DatasetError, simulate
 
-WEEKS = 45  # of which a third is reported on
 DAYS = 7.0
 INSTANTS = 80  # of each week
-FIRST_SEED = 80_001
 RIDGE = 1e-5
-
-
-def add_command(commands, common: argparse.ArgumentParser) -> None:
-    """Adds `calibrate` to the command line."""
-    parser = commands.add_parser(
-        "calibrate",
-        allow_abbrev=False,
-        parents=[common],
-        help="fit a model's incident probabilities",
-        description="Fits what risk.method: calibrated reads, on simulated fleets with all scenarios that the model never "
-        "saw and at the thresholds of --config.file, reports on others, and writes calibration.json into the model's folder.",
-    )
-    parser.add_argument("--model", required=True, metavar="DIR", help="model folder or the name of one that ships")
-    parser.add_argument("--weeks", type=int, default=WEEKS, help="simulated weeks, one fleet each (default: %(default)d)")
-    parser.add_argument("--seed", type=int, default=FIRST_SEED, help="first fleet's seed (default: %(default)d)")
-    parser.set_defaults(run=run)
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Fits, prints and writes; the exit code."""
-    from forecaster.__main__ import read_config
-    from forecaster.commands.backtest import progress
-    from forecaster.models.artifact import ModelError, folder_of
-    from forecaster.models.model import Model
-    from forecaster.training.dataset import DatasetError
-
-    config, folder = read_config(arguments), folder_of(arguments.model)
-    try:
-        made = calibrate(Model.load(folder, "cpu"), config.risk, arguments.weeks, arguments.seed, progress("simulating"))
-        write(folder, made)
-    except (DatasetError, ModelError) as error:
-        raise SettingsError(f"calibrate: {error}") from error
-    except OSError as error:
-        raise SettingsError(f"calibrate: {folder}: cannot be written ({error.strerror})") from error
-    print(table(made[0].report))
-    return 0
 
 
 @dataclass(frozen=True)
@@ -82,14 +48,12 @@ class Week:
 
 
 def calibrate(
-    model, risk, weeks: int = WEEKS, seed: int = FIRST_SEED, progress: Callable = iter
+    model: Model, risk: RiskConfig, weeks: int, seed: int, progress: Callable = iter
 ) -> tuple[Calibration, str]:
-    """(a calibration of all windows of ``risk``, a RiskConfig, the checksum of the weights it is for); raises DatasetError.
+    """(a calibration of all windows of ``risk``, the checksum of the weights it is for); raises DatasetError.
 
     model: a Model of the simulator's signals. seed: of the first week, counted up.
     """
-    from forecaster.training.dataset import DatasetError
-
     severe, signals = dict(risk.severe), list(model.encoding.signals)
     columns = {role: signals.index(name) for role, name in risk.roles if role in severe and name in signals}
     _refuse(model, columns, weeks, seed)
@@ -109,10 +73,7 @@ def calibrate(
     return Calibration(fits, severe, report), model.facts["weights_sha256"]
 
 
-def _refuse(model, columns: Mapping[str, int], weeks: int, seed: int) -> None:
-    from exporter.profiles import METRICS
-    from forecaster.training.dataset import DatasetError
-
+def _refuse(model: Model, columns: Mapping[str, int], weeks: int, seed: int) -> None:
     if tuple(model.encoding.signals) != METRICS:
         raise DatasetError(f"the model forecasts {', '.join(model.encoding.signals)}; expected the simulated fleet's "
                            f"{', '.join(METRICS)}: nothing else can be simulated to calibrate on")
@@ -140,13 +101,8 @@ def write(folder: Path, made: tuple[Calibration, str]) -> Path:
     return folder / chance.FILE
 
 
-def simulated(model, columns: Mapping[str, int], severe: Mapping[str, float], seed: int) -> Week:
+def simulated(model: Model, columns: Mapping[str, int], severe: Mapping[str, float], seed: int) -> Week:
     """One week of a fleet of this seed, forecast as in serving, at INSTANTS spread evenly."""
-    from exporter.profiles import load_fleet
-    from forecaster.evaluation.backtest import RECENT_STEPS, Windows, stride_of
-    from forecaster.evaluation.windows import SIMULATED_END
-    from forecaster.training.dataset import DAY, SCENARIO_DAYS, simulate
-
     step = model.encoding.step
     start = SIMULATED_END - DAYS * DAY - seed % 97 * 3 * DAY  # every season
     history = simulate(load_fleet().model_copy(update={"seed": seed}), start, DAYS, step, SCENARIO_DAYS, seed)

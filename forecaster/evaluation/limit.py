@@ -10,7 +10,6 @@ import numpy as np
 from forecaster.config import ForecasterConfig
 from forecaster.evaluation import oracle, scoring
 from forecaster.evaluation.backtest import Forecaster, Windows
-from forecaster.risk.chance import SEVERE
 from forecaster.training.dataset import DAY, SCENARIO_DAYS, scheduled, simulate_fleet
 
 CORE = ("cpu_pct", "mem_pct", "disk_io_mb_s", "latency_ms")  # the ratios' mean is over these
@@ -38,7 +37,7 @@ def gather(
             futures = oracle.rollouts(fleet, instant, rollouts, SCENARIO_DAYS, seed + i)
             best.append(oracle.quantiles(futures))
             for label, steps in scoring.SPANS.items():
-                chances[label].append(oracle.chances(futures, columns, SEVERE, steps))
+                chances[label].append(oracle.chances(futures, columns, dict(config.risk.severe), steps))
             now = round((instant - start) / history.resolution)
             place += [(server, now) for server in range(len(history.servers))]
         cuts.append(Windows(history, np.array(place, np.int64), stride))
@@ -46,7 +45,7 @@ def gather(
 
 
 def _columns(config: ForecasterConfig, signals: Sequence[str]) -> dict[str, int]:
-    return {role: list(signals).index(name) for role, name in config.risk.roles if role in SEVERE}
+    return {role: list(signals).index(name) for role, name in config.risk.roles if role in dict(config.risk.severe)}
 
 
 def compare(
@@ -58,7 +57,7 @@ def compare(
     truth = np.concatenate([cut.truth() for cut in cuts])
     signals = list(cuts[0].history.signals)
     columns = _columns(config, signals)
-    came = {label: np.isfinite(scoring.crossing(truth, columns, SEVERE, steps)) for label, steps in scoring.SPANS.items()}
+    came = {label: np.isfinite(scoring.crossing(truth, columns, dict(config.risk.severe), steps)) for label, steps in scoring.SPANS.items()}
 
     def judged(said: Mapping[str, np.ndarray]) -> dict[str, dict]:
         return {label: scoring.probability_figures(said[label], came[label]) for label in said}

@@ -18,7 +18,7 @@ LEVELS = np.array([0.1, 0.5, 0.9], np.float32)
 DAY = 288  # steps
 SPANS = {"30m": 6, "8h": 96}  # steps 1..k
 HORIZONS = {"5m": 1, "30m": 6, "1h": 12, "4h": 48, "8h": 96}  # step k alone
-SCALE_FLOOR, RATIO_FLOOR = 1e-3, 1e-6
+RATIO_FLOOR = 1e-6
 MAPE_FLOOR = 1.0  # percent: below, a relative error of a percentage says nothing
 MAPE_SHARE = 0.01  # of the mean magnitude: the same for signals of other units
 BINS = 10
@@ -30,18 +30,12 @@ def loss(forecast: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return 2 * np.maximum(LEVELS * error, (LEVELS - 1) * error)
 
 
-def day_ago_error(context: np.ndarray) -> np.ndarray:
-    """(N, C): mean |value - value a day before| over a context (N, C, T) of up to a week, at least SCALE_FLOOR."""
-    error = np.abs(context[..., DAY:] - context[..., :-DAY])
-    return np.maximum(_mean(error, -1), SCALE_FLOOR)
-
-
 def figures(
     forecast: np.ndarray, truth: np.ndarray, scale: np.ndarray | None, signals: Sequence[str]
 ) -> dict[str, object]:
     """All figures of one forecaster: {"signals": {name: {figure: value}}, and the means over signals}.
 
-    forecast float32 (N, C, H, 3), truth (N, C, H), scale (N, C) as from ``day_ago_error`` or None where contexts are too
+    forecast float32 (N, C, H, 3), truth (N, C, H), scale (N, C) as from ``dataset.day_ago_error`` or None where contexts are too
     short for it.
     """
     losses, inside = loss(forecast, truth), (forecast[..., 0] <= truth) & (truth <= forecast[..., 2])

@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from forecaster.models import engine, features, series
+from forecaster.models import features, series
 from forecaster.models.artifact import Architecture, ModelError, read
+from forecaster.models.choice import choose
+from forecaster.models.eager import Eager
+from forecaster.models.engine import Engine
 from forecaster.models.features import MIN_STEPS, Encoding
 from forecaster.models.network import ANCHORS, between_anchors, build
 from forecaster.models.series import SeriesEncoding
-from forecaster.risk.chance import FILE, Calibration, ChanceError
 
 PUBLISHED = (0.1, 0.5, 0.9)
 
@@ -43,12 +45,11 @@ class Model:
     ):
         self.encoding, self.architecture, self.device = encoding, architecture, device
         self.facts, self.report, self.weights = facts, report, weights
-        self.calibration: Calibration | None = None  # of incident probabilities
-        self.calibration_problem: str | None = None  # why the one in the folder cannot be used
         tensors = {name: torch.as_tensor(value, device=device) for name, value in weights.items()}
         try:
             network = build(tensors, encoding, architecture.heads)
-            self.engine: engine.Engine = engine.Eager(network, encoding, device)
+            self._eager = Eager(network, encoding, device)
+            self.engine: Engine = self._eager
             self._widening = _widening(facts, encoding)
             self._published = [architecture.quantiles.index(q) for q in PUBLISHED]
             self._middle = architecture.quantiles.index(0.5)
@@ -83,12 +84,7 @@ class Model:
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise ModelError(f"{folder / 'artifact.json'}: incomplete ({error}); train the model anew") from error
         model = cls(encoding, architecture, weights, facts, report, choose_device(device))
-        model.engine = engine.choose(model.engine, model._rehearsal())
-        if (folder / FILE).exists():
-            try:
-                model.calibration = Calibration.load(folder, facts["weights_sha256"])
-            except ChanceError as error:  # forecasts do not need it; who does is told
-                model.calibration_problem = str(error)
+        model.engine = choose(model._eager, model._rehearsal())
         return model
 
     @property

@@ -20,7 +20,8 @@ import numpy as np
 from flask import Blueprint, Response, request
 
 from forecaster.publish.result import PERCENTILES, Board, Result
-from forecaster.risk.score import COMPONENTS, RISK_STEPS, Roles
+from forecaster.risk.score import COMPONENTS, RISK_STEPS
+from forecaster.risk.thresholds import Roles
 from serving.web import RequestError
 
 _SHORT = {"cpu": "cpu", "memory": "mem", "latency": "latency"}  # component -> its prefix in an alert

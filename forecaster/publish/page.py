@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from math import isnan
 
 from forecaster.publish.result import PERCENTILES, Result
-from forecaster.risk.score import RISK_STEPS, Roles
+from forecaster.risk.score import RISK_STEPS
+from forecaster.risk.thresholds import Roles
 from serving import __version__
 from serving.web import Table
 

@@ -19,13 +19,16 @@ Letters: S servers, N servers that are known, C signals, H steps, Q quantiles.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-SEVERE = {"cpu": 95.0, "memory": 95.0, "latency": 200.0}  # percent, percent, milliseconds, as means over one step
+from forecaster.models.forecast import Forecast
+from forecaster.risk.thresholds import RiskConfig
+from forecaster.signals import steps_of
+
 FILE = "calibration.json"
 FORMAT = 2
 EVIDENCE = 3
@@ -126,20 +129,16 @@ class Calibration:
                 any_server[window] = float(fit.any(spoken)) if spoken.size else float("nan")
         return by_server, any_server
 
-    def of_quantiles(
-        self,
-        quantiles: np.ndarray,
-        levels: tuple[float, ...],
-        signals: Sequence[str],
-        roles: Iterable[tuple[str, str]],
-        severe: Iterable[tuple[str, float]],
-        known: np.ndarray,
-        windows: Mapping[str, int],
+    def of_forecast(
+        self, forecast: Forecast, risk: RiskConfig, windows: Mapping[str, int] | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-        """The same from the quantiles (rows of ``known``, C, H, Q) that a model forecasts of ``signals``; roles and severe as
-        in the configuration of risk: (role, signal) and (role, threshold)."""
-        columns = {role: signals.index(name) for role, name in roles if name in signals}
-        return self.assess(exceedances(quantiles, levels, columns, dict(severe)), known, windows)
+        """The same of a forecast by a model, for the windows of the configuration or for others; nothing without one."""
+        said = forecast.quantiles
+        if said is None or not forecast.by_model.any():
+            return {}, {}
+        columns = {role: said.signals.index(name) for role, name in risk.roles if name in said.signals}
+        chances = exceedances(said.values, said.levels, columns, dict(risk.severe))
+        return self.assess(chances, forecast.by_model, windows or {window: steps_of(window) for window in risk.incident})
 
 
 def exceedances(

@@ -17,162 +17,18 @@ which nothing is forecast has a NaN score, no priority and no part in the fleet'
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Literal
 
 import numpy as np
-from pydantic import Field, ValidationInfo, field_validator
 
-from forecaster.risk.chance import SEVERE
 from forecaster.risk.known import largest, mean_known
+from forecaster.risk.thresholds import RISK_WINDOW, ROLES, Health, Incident, Points, Priorities, RiskConfig
 from forecaster.signals import STEP_MINUTES, steps_of
-from serving.settings import Settings
 
-ROLES = ("cpu", "memory", "latency", "disk")
-ROLE_UNITS = {"cpu": "percent", "memory": "percent", "latency": "milliseconds"}  # of the thresholds
 COMPONENTS = ROLES[:3]  # the roles that earn points, in the order of Risk.points
-RISK_WINDOW = "30m"     # the window whose incident probability decides the fleet's health
 RISK_STEPS = steps_of(RISK_WINDOW)  # steps 1..6: points look at the same 30 minutes
 
 _SHOWN = {"cpu": ("CPU", "{:.1f}%"), "memory": ("Memory", "{:.1f}%"), "latency": ("Latency", "{:.0f} ms")}
 _P50, _P90 = 1, 2       # positions on a forecast's last axis
-
-Role = Literal["cpu", "memory", "latency", "disk"]
-
-
-class Roles(Settings):
-    """Which signal plays which role; one that is not forecast adds nothing and is listed as missing."""
-
-    cpu: str = "cpu_pct"
-    memory: str = "mem_pct"
-    latency: str = "latency_ms"
-    disk: str = "disk_io_mb_s"
-
-    @field_validator("memory", "latency", "disk")
-    @classmethod
-    def _one_role_each(cls, signal: str, info: ValidationInfo) -> str:
-        for role, other in info.data.items():
-            if other == signal:
-                raise ValueError(f"{signal} plays role {role} already: name another signal")
-        return signal
-
-
-class Band(Settings):
-    """Points for a largest p90 above a threshold."""
-
-    above: float
-    points: float = Field(gt=0, le=100)
-
-
-def _bands(*bands: tuple[float, float]) -> tuple[Band, ...]:
-    return tuple(Band(above=above, points=points) for above, points in bands)
-
-
-class Points(Settings):
-    """Bands of each component, highest first; cpu and memory in percent, latency in milliseconds."""
-
-    cpu: tuple[Band, ...] = _bands((98, 40), (95, 30), (90, 15))
-    memory: tuple[Band, ...] = _bands((98, 35), (95, 25), (90, 12))
-    latency: tuple[Band, ...] = _bands((500, 25), (200, 15), (100, 8))
-
-    @field_validator("cpu", "memory", "latency")
-    @classmethod
-    def _highest_first(cls, bands: tuple[Band, ...]) -> tuple[Band, ...]:
-        for upper, lower in pairwise(bands):
-            if upper.above <= lower.above or upper.points <= lower.points:
-                raise ValueError(f"band above {lower.above:g} ({lower.points:g} points) follows band above "
-                                 f"{upper.above:g} ({upper.points:g} points); expected thresholds and points "
-                                 "to fall from band to band: list the highest band first")
-        return bands
-
-
-class Level(Settings):
-    """Weight added when the largest p50 or the largest p90 of the window is above its threshold."""
-
-    p50: float
-    p90: float
-    weight: float = Field(ge=0, le=1)
-
-
-class Levels(Settings):
-    severe: Level
-    moderate: Level
-
-    @field_validator("moderate")
-    @classmethod
-    def _below_severe(cls, moderate: Level, info: ValidationInfo) -> Level:
-        severe = info.data.get("severe")
-        for name in ("p50", "p90", "weight") if severe else ():
-            if getattr(moderate, name) > getattr(severe, name):
-                raise ValueError(f"{name} {getattr(moderate, name):g} is above severe's "
-                                 f"{getattr(severe, name):g}; expected no more: lower moderate's {name}")
-        return moderate
-
-
-class Incident(Levels):
-    """Levels of one window, the same for all roles save those named in `overrides`."""
-
-    overrides: dict[Role, Levels] = Field(default_factory=dict)
-
-
-class Priorities(Settings):
-    p1: float = Field(70, ge=0, le=100, description="score from which on a server is P1")
-    p2: float = Field(40, ge=0, le=100, description="score from which on a server is P2")
-
-    @field_validator("p2")
-    @classmethod
-    def _below_p1(cls, p2: float, info: ValidationInfo) -> float:
-        p1 = info.data.get("p1")
-        if p1 is not None and p2 >= p1:
-            raise ValueError(f"expected less than p1 ({p1:g}): lower p2 or raise p1")
-        return p2
-
-
-class Health(Settings):
-    critical: float = Field(0.7, ge=0, le=1, description="fleet probability above which it is critical")
-    warning: float = Field(0.4, ge=0, le=1, description="fleet probability above which it is in warning")
-
-    @field_validator("warning")
-    @classmethod
-    def _below_critical(cls, warning: float, info: ValidationInfo) -> float:
-        critical = info.data.get("critical")
-        if critical is not None and warning >= critical:
-            raise ValueError(f"expected less than critical ({critical:g}): lower warning or raise critical")
-        return warning
-
-
-class Severe(Settings):
-    """What the calibrated method's chances are of: the largest mean over one step above any of these."""
-
-    cpu: float = Field(SEVERE["cpu"], description="percent above which a server is in an incident")
-    memory: float = Field(SEVERE["memory"], description="percent above which a server is in an incident")
-    latency: float = Field(SEVERE["latency"], description="milliseconds above which a server is in an incident")
-
-
-class RiskConfig(Settings):
-    """Thresholds of the risk stage."""
-
-    roles: Roles = Roles()
-    points: Points = Points()
-    priorities: Priorities = Priorities()
-    method: Literal["weighted", "calibrated"] = Field("weighted", description="which incident probability decides")
-    severe: Severe = Severe()
-    incident: dict[str, Incident] = Field(description="levels of each window", default={
-        "30m": Incident(severe=Level(p50=90, p90=98, weight=0.35),
-                        moderate=Level(p50=85, p90=95, weight=0.15)),
-        "8h": Incident(severe=Level(p50=88, p90=96, weight=0.25),
-                       moderate=Level(p50=82, p90=92, weight=0.10))})
-    health: Health = Health()
-
-    @field_validator("incident")
-    @classmethod
-    def _health_has_its_window(cls, incident: dict[str, Incident]) -> dict[str, Incident]:
-        for window in incident:
-            steps_of(window)
-        if RISK_WINDOW not in incident:
-            raise ValueError(f"expected levels for {RISK_WINDOW}, which decides the fleet's health: "
-                             f"add incident.{RISK_WINDOW}")
-        return incident
 
 
 @dataclass(frozen=True, eq=False)

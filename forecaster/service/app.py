@@ -22,7 +22,7 @@ from forecaster.publish.remote_read import remote_read_blueprint
 from forecaster.publish.result import Board
 from forecaster.publish.self_metrics import SelfMetrics
 from forecaster.readings import Source, SourceError
-from forecaster.service.assembly import fingerprint, load_model, make_push, make_source
+from forecaster.service.assembly import fingerprint, load_calibration, load_model, make_push, make_source
 from forecaster.service.cycle import Cycle
 from serving import __version__
 from serving.exposition import metrics_response
@@ -121,14 +121,14 @@ class Forecaster:
                 self._metrics.config_read(self._clock(), False)
                 raise ValueError(str(error)) from error
             ended, old = self.close(), self.parts
-            if _shape(old.cycle.window) == _shape(parts.cycle.window):
+            held, fresh = old.cycle.memory, parts.cycle.memory
+            if _shape(held.window) == _shape(fresh.window):
                 if ended:  # a thread that still hangs keeps its window to itself
-                    parts.cycle.window = old.cycle.window
-                    old_record, record = old.cycle.record, parts.cycle.record
-                    if record is not None and old_record is not None and record.same(old_record):
-                        parts.cycle.record = old_record
-                    if parts.cycle.past is not None and old.cycle.past is not None:
-                        parts.cycle.past = old.cycle.past
+                    fresh.window = held.window
+                    if fresh.record is not None and held.record is not None and fresh.record.same(held.record):
+                        fresh.record = held.record
+                    if fresh.past is not None and held.past is not None:
+                        fresh.past = held.past
                 if old.board.last is not None:
                     parts.board.publish(old.board.last)
             self.parts = parts
@@ -149,11 +149,11 @@ class Forecaster:
 
     def _build(self, config: ForecasterConfig) -> Parts:
         try:
-            model = load_model(config)
-            problem = None
+            model, problem = load_model(config), None
+            calibration = load_calibration(config, model) if model is not None else None
         except ModelError as error:
             log.error("no model: %s; every server is forecast by the trend heuristic", error)
-            model, problem = None, str(error)
+            model, calibration, problem = None, None, str(error)
         info = model.info if model else {"model": "none" if config.model is None else config.model}
         shown = {**info, "method": "tft" if model else "heuristic"}
         board = Board(config.forecast_ttl)
@@ -186,7 +186,7 @@ class Forecaster:
                 given.correction,
             )
         cycle = Cycle(config, source, window, model, board, collector, self._metrics, self._clock, past, record,
-                      make_push(config))
+                      make_push(config), calibration)
         return Parts(
             config,
             source,
@@ -194,8 +194,8 @@ class Forecaster:
             board,
             collector,
             {**shown, "configured": config.model, "loaded": model is not None, "problem": problem},
-            {window: fit.joint for window, fit in model.calibration.windows.items() if window in config.risk.incident}
-            if model is not None and model.calibration is not None
+            {window: fit.joint for window, fit in calibration.windows.items() if window in config.risk.incident}
+            if calibration is not None
             else {},
         )
 
@@ -245,4 +245,4 @@ def create_app(read_config: Callable[[], ForecasterConfig], clock: Callable[[], 
     """A started forecaster's application."""
     forecaster = Forecaster(read_config, clock)
     forecaster.start()
-    return forecaster.service.app
+    return forecaster.app

@@ -10,6 +10,7 @@ from forecaster.models.artifact import ModelError, folder_of
 from forecaster.models.model import Model
 from forecaster.publish.push import Push
 from forecaster.readings import Source
+from forecaster.risk.chance import FILE, Calibration, ChanceError
 from forecaster.sources.prometheus import PrometheusSource
 from forecaster.sources.transport import http_session
 
@@ -83,28 +84,39 @@ def load_model(config: ForecasterConfig) -> Model | None:
             f"{folder}: the model was trained on steps of {model.encoding.step:g} s, step is {config.step:g} s; "
             "choose another model or set step to the model's"
         )
-    if config.risk.method == "calibrated":
-        known = model.calibration.windows if model.calibration else {}
-        if lacking := [window for window in config.risk.incident if window not in known]:
-            raise ModelError(
-                f"risk.method is calibrated, but there is no calibration for {', '.join(lacking)}: "
-                f"{model.calibration_problem or f'run fleet-forecaster calibrate --model {folder}'}; or set risk.method: weighted"
-            )
-    elif model.calibration_problem:
-        log.warning("no calibrated chances of incidents: %s", model.calibration_problem)
-    if model.calibration and model.calibration.severe != dict(config.risk.severe):
-        log.warning(
-            "risk.severe is %s, the calibration was made at %s: chances are less sure; run fleet-forecaster calibrate with "
-            "this configuration and a copy of the model",
-            dict(config.risk.severe),
-            model.calibration.severe,
-        )
     if model.encoding.encoder_steps > config.encoder_steps:
         raise ModelError(
             f"{folder}: the model reads {model.encoding.encoder_steps} steps of history, encoder_steps is "
             f"{config.encoder_steps}; raise encoder_steps"
         )
     return model
+
+
+def load_calibration(config: ForecasterConfig, model: Model) -> Calibration | None:
+    """The fitted chances of the configured model, None where it has none; ModelError where `risk.method` needs them."""
+    folder, calibration, problem = folder_of(str(config.model)), None, None
+    if (folder / FILE).exists():
+        try:
+            calibration = Calibration.load(folder, model.facts["weights_sha256"])
+        except ChanceError as error:  # forecasts do not need it
+            problem = str(error)
+    if config.risk.method == "calibrated":
+        known = calibration.windows if calibration else {}
+        if lacking := [window for window in config.risk.incident if window not in known]:
+            raise ModelError(
+                f"risk.method is calibrated, but there is no calibration for {', '.join(lacking)}: "
+                f"{problem or f'run fleet-forecaster calibrate --model {folder}'}; or set risk.method: weighted"
+            )
+    elif problem:
+        log.warning("no calibrated chances of incidents: %s", problem)
+    if calibration and calibration.severe != dict(config.risk.severe):
+        log.warning(
+            "risk.severe is %s, the calibration was made at %s: chances are less sure; run fleet-forecaster calibrate with "
+            "this configuration and a copy of the model",
+            dict(config.risk.severe),
+            calibration.severe,
+        )
+    return calibration
 
 
 def fingerprint(config: ForecasterConfig) -> str:

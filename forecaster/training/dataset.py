@@ -19,6 +19,8 @@ MINUTE, DAY = 60.0, 86400.0
 SCENARIO_DAYS = 2.0  # mean days between scenarios in training: rare enough that p90 does not expect one within 8 hours
 SCENARIO_MINUTES = (20.0, 240.0)  # shortest and longest
 RESTLESS_ROWS, RESTLESS_SHARE = 0.03, 0.3  # the 3 % of windows in most motion or furthest out make 30 % of a batch
+DAY_STEPS = 288
+ERROR_FLOOR = 1e-3  # of a day-ago error, in signal units: a series that repeats itself exactly is no measure
 
 
 class DatasetError(ValueError):
@@ -258,3 +260,13 @@ def training_batches(
         inputs = features.batch(encoding, past[keep], length, instants[keep], identity, earlier[keep])
         inputs["calendar"][rng.random(len(identity)) < drop, :, 1] = UNKNOWN
         yield inputs, encoding.scale(future[keep])
+
+
+def day_ago_error(context: np.ndarray) -> np.ndarray:
+    """(N, C): mean |value - value a day before| over a context (N, C, T) of up to a week, at least ERROR_FLOOR; NaN where
+    nothing was observed."""
+    error = np.abs(context[..., DAY_STEPS:] - context[..., :-DAY_STEPS])
+    known = np.isfinite(error)
+    count = known.sum(-1)
+    mean = np.where(known, error, 0).sum(-1, dtype=np.float64) / np.maximum(count, 1)
+    return np.where(count > 0, np.maximum(mean, ERROR_FLOOR), np.nan)

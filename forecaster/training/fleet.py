@@ -1,4 +1,4 @@
-"""Training: pytorch-forecasting's TFT under Lightning on array batches; writes one artifact folder.
+"""Training: pytorch-forecasting's TFT under Lightning on array batches; from windows to weights.
 
 Heavy imports stay in this module, out of serving's way.
 """
@@ -9,7 +9,6 @@ import logging
 import time
 import warnings
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import lightning.pytorch as pl
 import numpy as np
@@ -20,12 +19,12 @@ from pytorch_forecasting.metrics import QuantileLoss
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from forecaster.evaluation.scoring import figures
-from forecaster.models.artifact import Architecture, write_artifact
+from forecaster.models.artifact import Architecture
 from forecaster.models.features import Encoding, Variables
-from forecaster.models.model import Model, choose_device
+from forecaster.models.model import choose_device
 from forecaster.models.network import ANCHORS, LAGS, SKIP_BIAS, SKIP_WEIGHT, Network, lags
 from forecaster.training.dataset import Windows, training_batches
+from forecaster.training.trained import Trained
 
 QUANTILES = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
 CORE_WEIGHT, OTHER_WEIGHT = 1.0, 0.25  # the four signals that drive risk weigh four times in the loss
@@ -207,7 +206,6 @@ def fit(
     training: Windows,
     validation: Windows,
     architecture: Architecture,
-    folder: Path,
     *,
     epochs: int,
     batches: int,
@@ -220,8 +218,8 @@ def fit(
     about: dict,
     start: dict[str, np.ndarray] | None = None,
     renew: Callable[[int], Windows] | None = None,
-) -> dict:
-    """Train, evaluate on the validation windows and write the artifact; returns its accuracy report.
+) -> Trained:
+    """Train; the weights are those of the epoch with the lowest validation loss.
 
     epochs x batches steps of ``rows`` windows each; stops after ``patience`` epochs without a better validation loss.
     start: weights of an earlier artifact with the same encoding to go on from. renew(n): the n-th other training windows, of
@@ -259,17 +257,19 @@ def fit(
             DataLoader(_Batches(training, rows, batches, seed, True, renew), batch_size=None),
             DataLoader(_Batches(validation, rows, 12, seed + 7, False), batch_size=None),
         )
-    facts = about | {"seed": seed, "device": chosen.type}
-    found = {
-        "val_loss": round(best.loss, 5),
-        "epochs": trainer.current_epoch,
-        "seconds": round(time.monotonic() - started),
-        "parameters": sum(w.size for w in best.weights.values()),
-    }
-    served = Model(encoding, architecture, best.weights, facts | {"weights_sha256": ""}, {}, chosen)
-    report = evaluate(served, validation, seed, 4 * rows) | found
-    write_artifact(folder, best.weights, encoding, architecture, report, facts)
-    return report
+    return Trained(
+        encoding,
+        architecture,
+        best.weights,
+        about | {"seed": seed, "device": chosen.type},
+        {
+            "val_loss": round(best.loss, 5),
+            "epochs": trainer.current_epoch,
+            "seconds": round(time.monotonic() - started),
+            "parameters": sum(w.size for w in best.weights.values()),
+        },
+        chosen,
+    )
 
 
 class _KeepBest(pl.Callback):
@@ -292,28 +292,3 @@ class _KeepBest(pl.Callback):
                 k: v.detach().cpu().numpy().astype(np.float32).copy()
                 for k, v in zip(module.names, module.averaged, strict=True)
             }
-
-
-def evaluate(model: Model, windows: Windows, seed: int, rows: int) -> dict:
-    """Accuracy of the served model on 8 x ``rows`` random validation windows in signal units, full encoder: weighted
-    quantile loss over p10/p50/p90, 80 % band coverage, and CPU accuracy (100 - MAPE) at 30 minutes and over 8 hours."""
-    rng, parts = np.random.default_rng(seed + 11), []
-    for _ in range(8):
-        past, future, instants, earlier, identity = windows.sample(rows, rng)
-        servers, profiles = windows.names(identity)
-        values, done = model.forecast(past, instants, servers, profiles, earlier)
-        parts.append((values[done], future[done]))
-    forecast, truth = (np.concatenate(part) for part in zip(*parts, strict=True))
-    signals = model.encoding.signals
-    found = figures(forecast, truth, None, signals)
-    report: dict = {"windows": found["windows"], "signals": {}}
-    for name in signals:
-        row = found["signals"][name]
-        report["signals"][name] = {
-            f"{figure}_{label}": round(row[f"{figure}_{label}"], 4)
-            for label in ("30m", "8h")
-            for figure in ("wql", "coverage80")
-        }
-        if "accuracy_8h" in row:
-            report |= {f"cpu_accuracy_{label}": round(row[f"accuracy_{label}"], 2) for label in ("30m", "8h")}
-    return report

@@ -1,7 +1,6 @@
-"""Training of the model of single series (series.py) from recorded servers: writes one artifact folder.
+"""Training of the model of single series (series.py) from recorded servers.
 
-Some servers and the last weeks are kept out: the report's figures are of kept-out servers in kept-out weeks, the bands are
-calibrated on the other servers in those weeks.
+Some servers and the last weeks are kept out, for the model to be judged on.
 """
 
 from __future__ import annotations
@@ -10,22 +9,20 @@ import logging
 import math
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from forecaster.evaluation import backtest, scoring
 from forecaster.models import series
-from forecaster.models.artifact import Architecture, write_artifact
-from forecaster.models.model import Model, choose_device
-from forecaster.models.network import ANCHORS, SeriesNetwork
+from forecaster.models.artifact import Architecture
+from forecaster.models.model import choose_device
+from forecaster.models.network import SeriesNetwork
 from forecaster.models.series import CONTEXT, SeriesEncoding
 from forecaster.signals import HORIZON_STEPS, Signal
-from forecaster.training.dataset import DatasetError, History
+from forecaster.training.dataset import DatasetError, History, day_ago_error
 from forecaster.training.fleet import build_network
+from forecaster.training.trained import Trained
 
 KEPT_OUT = 5  # every fifth server
 KEPT_DAYS = 21
@@ -35,8 +32,6 @@ ABSOLUTE = 0.3  # weight of the loss in a signal's own unit, where large hosts c
 AVERAGE = 0.998  # weights are averaged exponentially over about the last 500 steps
 WARM_UP = 200  # steps
 WEIGHT_DECAY = 1e-3
-EVALUATED = 32  # windows of every kept-out server: with fewer, single bursts decide the figures
-TARGET = 0.82  # of outcomes inside p10..p90; idle servers sit exactly on their forecast, so a little above 0.8
 log = logging.getLogger(__name__)
 
 
@@ -83,7 +78,7 @@ def prepare(
     """Rows cut (B, CONTEXT + H) -> inputs and targets, without those that cannot be learnt from; with ``rng``, some know
     less than a week."""
     context, target = cut[:, :CONTEXT].astype(np.float32), cut[:, CONTEXT:].astype(np.float32)
-    error = scoring.day_ago_error(context)
+    error = day_ago_error(context)
     error = np.where(np.isfinite(error), error, 1.0)
     level = np.nan_to_num(np.nanmean(np.abs(np.nan_to_num(context[:, -series.DAY :])), 1))
     if rng is not None:
@@ -119,7 +114,6 @@ def fit(
     history: History,
     signals: dict[str, Signal],
     architecture: Architecture,
-    folder: Path,
     *,
     steps: int,
     rows_per_batch: int,
@@ -130,8 +124,8 @@ def fit(
     timezone: str,
     about: dict,
     progress=iter,
-) -> dict:
-    """Train, calibrate, evaluate and write the artifact; returns its report."""
+) -> Trained:
+    """Train on the servers and weeks that ``split`` does not keep out."""
     encoding, chosen = encoding_of(history, signals, timezone, architecture.quantiles), choose_device(device)
     _, others, until = split(history)
     started = time.monotonic()
@@ -168,38 +162,10 @@ def fit(
         if (step + 1) % 200 == 0:
             log.info("step %d of %d: loss %.4f, %.0f s", step + 1, steps, np.mean(recent[-200:]), time.monotonic() - started)
     arrays = {k: v.cpu().numpy().astype(np.float32) for k, v in averaged.items()}
+    figures = {"seconds": round(time.monotonic() - started), "steps": steps,
+               "parameters": sum(w.size for w in arrays.values())}
     about = about | {"seed": seed, "device": chosen.type}
-    found = {"seconds": round(time.monotonic() - started), "steps": steps}
-    return finish(history, signals, encoding, architecture, arrays, folder, about, found)
-
-
-def finish(
-    history: History,
-    signals: dict[str, Signal],
-    encoding: SeriesEncoding,
-    architecture: Architecture,
-    weights: dict[str, np.ndarray],
-    folder: Path,
-    about: dict,
-    found: dict,
-) -> dict:
-    """Calibrate the bands of trained weights on the learnt servers' kept-out weeks, evaluate on kept-out servers in these weeks
-    and write the artifact; returns its report, with ``found`` in it."""
-    kept, others, until = split(history)
-    first = history.start + until * history.resolution
-    facts = about | {
-        "kept_out_servers": [history.servers[i] for i in kept],
-        "kept_out_from": datetime.fromtimestamp(first, UTC).isoformat().replace("+00:00", "Z"),
-    }
-
-    def served() -> Model:
-        return Model(encoding, architecture, weights, facts | {"weights_sha256": ""}, {}, torch.device("cpu"))
-
-    facts["widening"] = calibrate(served(), history.of_servers(others), signals, first, about["seed"])
-    report = evaluate(served(), history.of_servers(kept), signals, first, about["seed"]) | found
-    report["parameters"] = sum(w.size for w in weights.values())
-    write_artifact(folder, weights, encoding, architecture, report, facts)
-    return report
+    return Trained(encoding, architecture, arrays, about, figures, torch.device("cpu"))
 
 
 def split(history: History) -> tuple[np.ndarray, np.ndarray, int]:
@@ -213,49 +179,3 @@ def _batches(total: int, steps: int, size: int, seed: int) -> Iterator[Tensor]:
     rng = np.random.default_rng(seed + 1)
     for _ in range(steps):
         yield torch.as_tensor(rng.integers(0, total, size))
-
-
-def calibrate(model: Model, history: History, signals: dict[str, Signal], first: float, seed: int) -> list[list[float]]:
-    """(C, A) factors on the half-bands of each signal at ANCHORS, so that 80 % of held-out targets lie inside."""
-    windows = backtest.draw(history, history.resolution, 8, seed, first)
-    forecast = backtest.run(backtest.Forecaster("model", {s: signals[s] for s in history.signals}, model), windows)
-    return widening(forecast, windows.truth())
-
-
-def widening(forecast: np.ndarray, truth: np.ndarray) -> list[list[float]]:
-    """(C, A) factors f on p90 - p50 and p50 - p10 such that 80 % of truths lie inside (split conformal prediction, Romano
-    et al., NeurIPS 2019, with the score in half-bands). Outcomes exactly on a quantile lie inside; a band of no width
-    cannot be widened and leaves its row out."""
-    out = []
-    edges = [0, *ANCHORS]
-    for c in range(truth.shape[1]):
-        row = []
-        for before, anchor in zip(edges, ANCHORS, strict=False):
-            steps = slice(before, anchor)
-            y, low, mid, high = truth[:, c, steps], *(forecast[:, c, steps, q] for q in range(3))
-            half = np.where(y >= mid, high - mid, mid - low)
-            known = np.isfinite(y) & np.isfinite(mid) & (half > 0)
-            score = np.abs(y - mid)[known] / half[known]
-            share = 0.8 if not known.size else _wanted_share(y, low, high, known)
-            row.append(round(float(np.clip(np.quantile(score, share), 0.5, 3.0)), 4) if score.size else 1.0)
-        out.append(row)
-    return out
-
-
-def _wanted_share(y: np.ndarray, low: np.ndarray, high: np.ndarray, known: np.ndarray) -> float:
-    """The share of rows with a band that must lie inside for TARGET overall, given those on a band of no width."""
-    seen = np.isfinite(y)
-    exact = seen & ~known & (low <= y) & (y <= high)
-    return float(np.clip((TARGET * seen.sum() - exact.sum()) / max(known.sum(), 1), 0.7, 0.9))
-
-
-def evaluate(model: Model, history: History, signals: dict[str, Signal], first: float, seed: int) -> dict:
-    """Figures of kept-out servers in kept-out weeks, beside the yardsticks'."""
-    windows = backtest.draw(history, history.resolution, EVALUATED, seed, first)
-    known, truth, scale = {s: signals[s] for s in history.signals}, windows.truth(), backtest.scale(windows)
-    report = {}
-    for name in ("model", "last-day", "seasonal-naive", "persistence"):
-        forecaster = backtest.Forecaster(name, known, model if name == "model" else name)
-        report[name] = scoring.figures(backtest.run(forecaster, windows), truth, scale, list(history.signals))
-    found = report.pop("model")
-    return found | {"yardsticks": {n: {k: v for k, v in r.items() if k != "signals"} for n, r in report.items()}}

@@ -44,7 +44,7 @@ def hour(servers: int, most: float, flat: float) -> list[Line]:
         if number in MARKS:
             gc.collect()
             held[number] = resident_mib()
-            kept[number] = sum(part[2].nbytes for part in cycle.record._pending.values()) / 2**20
+            kept[number] = sum(part[2].nbytes for part in cycle.memory.record._pending.values()) / 2**20
     found = [Line(f"{servers} servers after {number} cycles", value, "MiB", "a process of its own, made-up measurements",
                   most) for number, value in held.items()]
     recorded = kept[CYCLES] - kept[MARKS[-2]]
@@ -61,7 +61,7 @@ def hosts(servers: int) -> list[Line]:
     config, cycle = forecaster.parts.config, forecaster.parts.cycle
     cycle._source = Arrays(host_names(servers), len(config.signals))
     days = 0
-    while cycle.run_once() and cycle.past is not None and cycle.past.piece(now[0]) is not None:
+    while cycle.run_once() and cycle.memory.past is not None and cycle.memory.past.piece(now[0]) is not None:
         now[0] += REFRESH
         days += 1
     stages: dict[str, list[float]] = {}

@@ -44,7 +44,7 @@ def _cycles() -> Iterator[Line]:
     with prometheus(SERVERS) as held:
         for name, given in (("whole", {}), ("half", {"shard": SOME.ordinal, "total_shards": SOME.total})):
             measured = Measured(held.url, held.end, **given)
-            took[name], servers = 1000 * statistics.median(measured.took), len(measured.cycle.window.servers)
+            took[name], servers = 1000 * statistics.median(measured.took), len(measured.cycle.memory.window.servers)
             raw = 1000 * statistics.median(measured.raw)
             yield Line(f"cycle of {servers} of {SERVERS} servers", took[name], "ms",
                        f"Prometheus answers for all {SERVERS}: {raw:.0f} ms, query {measured.ms('query'):.0f}, "

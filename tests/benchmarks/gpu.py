@@ -14,8 +14,9 @@ import torch
 
 from exporter.profiles import load_fleet
 from forecaster.evaluation import scoring
-from forecaster.models import engine
 from forecaster.models.artifact import DEFAULT
+from forecaster.models.eager import Cuda, Eager, ascending
+from forecaster.models.engine import Engine
 from forecaster.models.model import Model
 from forecaster.training import dataset
 from tests.benchmarks.inputs import inputs
@@ -32,10 +33,10 @@ def main() -> int:
     print(f"{torch.cuda.get_device_name()}, {machine()}, PyTorch {torch.__version__}")
     served, cpu = Model.load(DEFAULT, "cuda"), Model.load(DEFAULT, "cpu")
     half = served.engine
-    if not isinstance(half, engine.Cuda):
+    if not isinstance(half, Cuda):
         print("half precision is not used here; the log says why")
         return 1
-    full = engine.Eager(half.network, half.encoding, half.device)
+    full = Eager(half.network, half.encoding, half.device)
     for servers in SIZES:
         x = inputs(served, servers)
         limit = GOAL if servers == SIZES[-1] else None
@@ -50,13 +51,13 @@ def main() -> int:
     return 0
 
 
-def _pieces(half: engine.Cuda, x: dict[str, np.ndarray]) -> dict[str, Callable[[], object]]:
+def _pieces(half: Cuda, x: dict[str, np.ndarray]) -> dict[str, Callable[[], object]]:
     """The parts of a pass, each by itself."""
     device = half.device
     there = {k: torch.as_tensor(v, device=device) for k, v in x.items()}
     with torch.inference_mode():
         made = half._half(there)
-        done = engine.ascending(half._in_units(made.float()))
+        done = ascending(half._in_units(made.float()))
 
     def timed(call: Callable[[], object]) -> Callable[[], None]:
         def run() -> None:
@@ -68,12 +69,12 @@ def _pieces(half: engine.Cuda, x: dict[str, np.ndarray]) -> dict[str, Callable[[
     return {
         "copy in": timed(lambda: {k: torch.as_tensor(v, device=device) for k, v in x.items()}),
         "network": timed(lambda: half._half(there)),
-        "to signal units, sorted": timed(lambda: engine.ascending(half._in_units(made.float()))),
+        "to signal units, sorted": timed(lambda: ascending(half._in_units(made.float()))),
         "copy out": timed(lambda: torch.empty(done.shape, pin_memory=True).copy_(done)),
     }
 
 
-def _loss(model: Model, chosen: engine.Engine) -> np.ndarray:
+def _loss(model: Model, chosen: Engine) -> np.ndarray:
     """Weighted quantile loss (30 minutes, 8 hours), mean over the signals, on simulated windows."""
     windows = dataset.Windows(dataset.simulate_many(load_fleet(), 3, 7.0, 300.0, 91_001, WEEK), model.encoding)
     past, future, instants, earlier, identity = windows.sample(4000, np.random.default_rng(0))

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from exporter.profiles import FleetConfig
 from forecaster.config import ForecasterConfig, HttpUrl, ListenAddress, Ordinal, Timezone, load_config
-from forecaster.risk.score import Band, Level, Levels
+from forecaster.risk.thresholds import Band, Level, Levels
 from forecaster.signals import StepsByLabel
 from serving.settings import Duration
 from stack.layout import ROOT

@@ -9,8 +9,8 @@ from forecaster.evaluation import backtest, scoring
 from forecaster.evaluation.backtest import CONTEXT_STEPS, Forecaster, Joined, Windows, at_origins, draw
 from forecaster.models import heuristic
 from forecaster.models.model import Model
-from forecaster.risk.chance import SEVERE, Calibration
-from forecaster.risk.score import RiskConfig
+from forecaster.risk.chance import Calibration
+from forecaster.risk.thresholds import RiskConfig, Severe
 from forecaster.training.dataset import DatasetError, History
 from tests.tiny_models import MONDAY, history, write_untrained
 
@@ -227,7 +227,7 @@ TROUBLE = ("cpu_pct", "mem_pct", "latency_ms")
 
 def test_priorities_and_chances_are_held_against_severe_thresholds_crossed():
     found = backtest.incidents(*troubled(), TROUBLE, RiskConfig())
-    assert found["thresholds"] == SEVERE
+    assert found["thresholds"] == dict(Severe())
     assert found["P1_30m"] == {"alarms": 2, "incidents": 1, "precision": 0.5, "recall": 1, "lead_minutes": 20}
     assert found["P1_8h"]["incidents"] == 2 and found["P1_8h"]["recall"] == 0.5
     assert found["P2_30m"] == found["P1_30m"], "an alarm of P2 is one of P1, too"
@@ -266,9 +266,8 @@ class Even(Calibration):
         return {window: np.where(known, 0.5, np.nan) for window in windows}, {}
 
 
-def test_a_calibrated_model_says_its_chances_of_every_row_it_forecasts(model, monkeypatch):
-    monkeypatch.setattr(model, "calibration", Even())
-    windows, forecaster = simulated(3), Forecaster("tiny", SIGNALS, model)
+def test_a_calibrated_model_says_its_chances_of_every_row_it_forecasts(model):
+    windows, forecaster = simulated(3), Forecaster("tiny", SIGNALS, model, calibration=Even())
     context = windows.context(slice(None))
     context[1] = np.nan
     made = forecaster.forecast(context, windows.instants(), *windows.names(slice(None)))

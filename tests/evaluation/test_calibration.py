@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from forecaster.__main__ import main
+from forecaster.commands.calibrate import FIRST_SEED, WEEKS
 from forecaster.config import load_config
 from forecaster.evaluation import calibration
 from forecaster.evaluation.calibration import Week, calibrate, fit_fleet, fit_server, judge, table, write
 from forecaster.models.artifact import ModelError
 from forecaster.models.model import Model
 from forecaster.risk.chance import FILE, Calibration, Fit
-from forecaster.service.assembly import load_model
+from forecaster.service.assembly import load_calibration, load_model
 from forecaster.training.dataset import DatasetError
 from tests.tiny_models import write_untrained
 
@@ -111,7 +112,7 @@ def test_the_command_writes_what_serving_reads_and_the_same_again(folder, config
     assert main(command) == 0
     first = (folder / FILE).read_text()
     assert "30m server" in capsys.readouterr().out
-    made = Model.load(folder, "cpu").calibration
+    made = Calibration.load(folder, Model.load(folder, "cpu").facts["weights_sha256"])
     assert made.windows.keys() == {"30m", "8h"} and made.severe["cpu"] == 45
     assert made.report["weeks"] == [1, 1] and json.loads(first)["report"]["seeds"] == [80001, 80002]
     (folder / FILE).write_text("damaged")
@@ -120,31 +121,32 @@ def test_the_command_writes_what_serving_reads_and_the_same_again(folder, config
     assert sorted(path.name for path in folder.iterdir()) == ["artifact.json", FILE, "report.json", "weights.npz"]
 
 
-def test_training_on_simulated_fleets_ends_with_a_calibration(folder, monkeypatch, capsys):
-    made = Calibration({"30m": TRUE}, {"cpu": 95.0}, {"windows": {}}), Model.load(folder, "cpu").facts["weights_sha256"]
-    monkeypatch.setattr(calibration, "calibrate", lambda *_, **__: made)
-    monkeypatch.setattr("forecaster.training.fleet.fit", lambda *_, **__: {"signals": {}, "parameters": 0, "epochs": 0, "seconds": 0,
-                                                                   "val_loss": 0})
-    assert main(["train", "--output", str(folder), "--fleets", "1", "--days", "1"]) == 0
-    assert Model.load(folder, "cpu").calibration == made[0] and "auroc" in capsys.readouterr().out
+def test_training_on_simulated_fleets_ends_with_a_calibration(tmp_path, monkeypatch, capsys):
+    fit = Calibration({"30m": TRUE}, {"cpu": 95.0}, {"windows": {}})
+    monkeypatch.setattr(calibration, "calibrate", lambda model, *_, **__: (fit, model.facts["weights_sha256"]))
+    few = ["--fleets", "1", "--days", "1", "--epochs", "1", "--batches", "1", "--rows", "4"]
+    assert main(["train", "--output", str(tmp_path / "m"), *few]) == 0
+    model = Model.load(tmp_path / "m", "cpu")
+    assert Calibration.load(tmp_path / "m", model.facts["weights_sha256"]) == fit
+    assert "auroc" in capsys.readouterr().out
 
 
 def test_weeks_without_any_incident_say_so(model, monkeypatch):
     monkeypatch.setattr(calibration, "simulated", lambda *_: Week(np.full((20, 3, 96), 0.1), np.full(20, np.inf),
                                                                    np.zeros(20, bool), 1))
     with pytest.raises(DatasetError, match="within 30m no server crossed a severe threshold in 2 weeks .*use more --weeks"):
-        calibrate(model, load_config("fleet").risk, weeks=3)
+        calibrate(model, load_config("fleet").risk, 3, FIRST_SEED)
 
 
 def test_weeks_the_model_may_have_learnt_from_are_refused(model, monkeypatch):
     monkeypatch.setattr(model, "facts", model.facts | {"data": "simulator", "seed": 80})
     with pytest.raises(DatasetError, match="--seed 80001: .* may have trained the model"):
-        calibrate(model, load_config("fleet").risk)
+        calibrate(model, load_config("fleet").risk, WEEKS, FIRST_SEED)
 
 
 def test_one_week_is_too_few(model):
     with pytest.raises(DatasetError, match="--weeks 1; expected at least 2"):
-        calibrate(model, load_config("fleet").risk, weeks=1)
+        calibrate(model, load_config("fleet").risk, 1, FIRST_SEED)
 
 
 def test_a_folder_that_cannot_be_written_keeps_its_calibration(tmp_path, monkeypatch):
@@ -156,32 +158,36 @@ def test_a_folder_that_cannot_be_written_keeps_its_calibration(tmp_path, monkeyp
     assert Calibration.load(tmp_path, "a" * 64) == made[0] and len(list(tmp_path.iterdir())) == 1
 
 
+def loaded(config) -> Calibration | None:
+    return load_calibration(config, load_model(config))
+
+
 def serving(folder, method: str):
     return load_config("fleet", {"model": str(folder), "risk.method": method})
 
 
 def test_method_calibrated_needs_a_calibration_and_says_how_to_make_one(tmp_path):
     with pytest.raises(ModelError, match="no calibration for 30m, 8h: run fleet-forecaster calibrate --model .*tiny"):
-        load_model(serving(write_untrained(tmp_path / "tiny"), "calibrated"))
+        loaded(serving(write_untrained(tmp_path / "tiny"), "calibrated"))
 
 
 def test_a_calibration_of_other_weights_costs_the_calibrated_chances_and_not_the_forecast(tmp_path, caplog):
     folder = write_untrained(tmp_path / "tiny")
     write(folder, (Calibration({"30m": TRUE, "8h": TRUE}, {"cpu": 95.0}, {}), "f" * 64))
-    assert load_model(serving(folder, "weighted")).calibration is None
+    assert loaded(serving(folder, "weighted")) is None
     assert "made for weights ffff" in caplog.text
     with pytest.raises(ModelError, match="made for weights ffff.*run fleet-forecaster calibrate.*set risk.method: weighted"):
-        load_model(serving(folder, "calibrated"))
+        loaded(serving(folder, "calibrated"))
 
 
 def test_thresholds_moved_away_from_those_of_the_fit_are_pointed_out(caplog):
-    assert load_model(load_config("fleet")) and "risk.severe" not in caplog.text
-    assert load_model(load_config("fleet", {"risk.severe.cpu": 80}))
+    assert loaded(load_config("fleet")) and "risk.severe" not in caplog.text
+    assert loaded(load_config("fleet", {"risk.severe.cpu": 80}))
     assert "the calibration was made at {'cpu': 95.0" in caplog.text
 
 
 def test_the_default_model_is_calibrated_for_its_weights_and_keeps_what_was_promised():
-    shipped = load_model(load_config("fleet", {"risk.method": "calibrated"})).calibration
+    shipped = loaded(load_config("fleet", {"risk.method": "calibrated"}))
     figures = shipped.report["windows"]
     assert figures["30m"]["server"]["ece"] <= 0.03 and figures["30m"]["server"]["skill"] >= 0.5
     assert figures["8h"]["server"]["ece"] <= 0.03 and figures["8h"]["any"]["ece"] <= 0.03

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from forecaster.evaluation import scoring
+from forecaster.training.dataset import ERROR_FLOOR, day_ago_error
 
 SIGNALS = ("cpu_pct", "disk_io_mb_s")
 NAN = float("nan")
@@ -46,11 +47,11 @@ def test_what_was_not_observed_is_not_scored():
 
 def test_the_day_ago_error_has_a_floor_and_ignores_gaps():
     context = np.tile(np.arange(288, dtype=np.float32), 7)[None, None]
-    assert scoring.day_ago_error(context).tolist() == [[scoring.SCALE_FLOOR]]
+    assert day_ago_error(context).tolist() == [[ERROR_FLOOR]]
     context = context.copy()
     context[0, 0, 288:] += 2.0
     context[0, 0, 600:] = np.nan
-    assert scoring.day_ago_error(context)[0, 0] == pytest.approx(2.0 * 288 / 312)
+    assert day_ago_error(context)[0, 0] == pytest.approx(2.0 * 288 / 312)
 
 
 def test_a_certain_and_right_forecaster_of_incidents_has_no_error():

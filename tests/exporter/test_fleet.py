@@ -8,7 +8,8 @@ import pytest
 from exporter.fleet import Fleet, UnknownScenario
 from exporter.physics import knee, respond, saturate
 from exporter.profiles import METRICS, STATES, load_fleet
-from forecaster.risk.score import RiskConfig, assess
+from forecaster.risk.score import assess
+from forecaster.risk.thresholds import RiskConfig
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC).timestamp()
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0

@@ -11,7 +11,8 @@ from forecaster.config import load_config
 from forecaster.models.artifact import DEFAULT
 from forecaster.models.heuristic import forecast as trend_forecast
 from forecaster.models.model import Model
-from forecaster.risk.score import RiskConfig, assess
+from forecaster.risk.score import assess
+from forecaster.risk.thresholds import RiskConfig
 from forecaster.training.dataset import History, simulate
 
 WEDNESDAY = datetime(2026, 5, 6, tzinfo=UTC).timestamp()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from forecaster.publish.api import api_blueprint, numbers
-from forecaster.risk.score import Roles
+from forecaster.risk.thresholds import Roles
 from tests.results import ISSUED, SIGNALS, Clock, app_of, board_with, curves, make_result
 
 MORE = {"model": {"name": "default", "loaded": True}, "source": {"kind": "prometheus"},

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from forecaster.risk.score import COMPONENTS, Incident, Level, Levels, RiskConfig, Roles, assess
+from forecaster.risk.score import COMPONENTS, assess
+from forecaster.risk.thresholds import Incident, Level, Levels, RiskConfig, Roles
 
 SIGNALS = ("cpu_pct", "mem_pct", "disk_io_mb_s", "latency_ms", "net_in_mb_s")
 CONFIG = RiskConfig()

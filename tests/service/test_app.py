@@ -105,11 +105,11 @@ def test_a_model_of_other_signals_is_refused_naming_what_is_missing(monkeypatch,
 
 def test_a_reload_takes_the_new_settings_and_keeps_the_window(bench):
     bench.run()
-    before = bench.forecaster.parts.cycle.window
+    before = bench.forecaster.parts.cycle.memory.window
     bench.overrides = bench.overrides | {"forecast_ttl": "1m"}
     assert bench.client.post("/-/reload").status_code == 200
     assert bench.forecaster.parts.board.ttl == 60
-    assert bench.forecaster.parts.cycle.window is before
+    assert bench.forecaster.parts.cycle.memory.window is before
     assert "forecaster_forecast_ttl_seconds 60.0" in bench.client.get("/metrics").get_data(as_text=True)
 
 
@@ -224,11 +224,11 @@ def test_reloads_at_the_same_time_leave_one_cycle_running(bench):
 
 def test_values_of_another_query_never_mix_with_these(bench, tmp_path):
     bench.run()
-    before = bench.forecaster.parts.cycle.window
+    before = bench.forecaster.parts.cycle.memory.window
     bench.overrides = bench.overrides | {"signals.cpu_pct.query": "server_cpu_utilization_ratio * 42"}
     assert bench.client.post("/-/reload").status_code == 200
-    assert bench.forecaster.parts.cycle.window is not before
-    assert bench.forecaster.parts.cycle.window.origin != before.origin
+    assert bench.forecaster.parts.cycle.memory.window is not before
+    assert bench.forecaster.parts.cycle.memory.window.origin != before.origin
 
 
 @pytest.mark.parametrize(

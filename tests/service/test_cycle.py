@@ -1,12 +1,12 @@
 """The clockwork: what is published after each refresh, and what happens when a stage fails."""
 
-from copy import copy
 
 import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
 from forecaster.config import load_config
+from forecaster.memory.memory import SNAPSHOT_FILE
 from forecaster.memory.window import Window
 from forecaster.models.model import Model
 from forecaster.publish.gauges import ForecastCollector
@@ -14,7 +14,8 @@ from forecaster.publish.result import Board
 from forecaster.publish.self_metrics import SelfMetrics
 from forecaster.readings import NoData, Reading, Readings, SourceUnreachable
 from forecaster.risk.chance import Calibration, Fit
-from forecaster.service.cycle import SNAPSHOT_FILE, Cycle
+from forecaster.service.cycle import Cycle
+from tests.grafana_stack import await_true
 from tests.results import Clock, page
 from tests.tiny_models import history, write_untrained
 
@@ -65,15 +66,15 @@ class Fleet:
 class Bench:
     """A cycle on a clock that stands where it is put."""
 
-    def __init__(self, model, **overrides):
+    def __init__(self, model, calibration=None, **overrides):
         self.config = load_config("fleet", overrides)
         self.clock, self.source = Clock(START), Fleet()
         self.registry = CollectorRegistry()
         self.board = Board(self.config.forecast_ttl)
         self.collector = ForecastCollector(self.board, self.config.horizons, self.config.windows, {}, self.clock)
-        self.cycle = self.make(model)
+        self.cycle = self.make(model, calibration)
 
-    def make(self, model) -> Cycle:
+    def make(self, model, calibration=None) -> Cycle:
         window = Window(tuple(self.config.signals), self.config.refresh, self.config.step, self.config.encoder_steps)
         return Cycle(
             self.config,
@@ -84,6 +85,7 @@ class Bench:
             self.collector,
             SelfMetrics(CollectorRegistry(), "test") if hasattr(self, "cycle") else SelfMetrics(self.registry, "test"),
             self.clock,
+            calibration=calibration,
         )
 
     def run(self, seconds: float = 0.0):
@@ -113,16 +115,14 @@ def test_the_first_cycle_fills_the_window_from_history_and_forecasts_all_servers
     assert bench.source.ranges and (result.samples == 150).all()
 
 
-def calibrated(model):
-    """The same model with a calibration of both windows."""
+def calibration():
+    """Of both windows."""
     fit = Fit((0.5, 0.3, 0.4), -1.0, 0.01, 0.05, 0.3)
-    other = copy(model)
-    other.calibration = Calibration({"30m": fit, "8h": fit}, {"cpu": 95.0}, {})
-    return other
+    return Calibration({"30m": fit, "8h": fit}, {"cpu": 95.0}, {})
 
 
 def test_calibrated_chances_stand_beside_the_weighted_ones_and_only_for_servers_the_model_forecasts(model):
-    bench = Bench(calibrated(model))
+    bench = Bench(model, calibration())
     bench.source.born["ppdb001"] = START - 60.0
     result = bench.run()
     assert result.method[result.index("ppdb001")] == "heuristic"
@@ -136,7 +136,7 @@ def test_calibrated_chances_stand_beside_the_weighted_ones_and_only_for_servers_
 
 
 def test_by_method_calibrated_the_chances_are_the_incident_probability_and_the_share_decides_health(model):
-    risk = Bench(calibrated(model), **{"risk.method": "calibrated"}).run().risk
+    risk = Bench(model, calibration(), **{"risk.method": "calibrated"}).run().risk
     for window in ("30m", "8h"):
         np.testing.assert_array_equal(risk.probability[window], risk.severe[window])
         assert risk.fleet_probability[window] == pytest.approx(np.mean(risk.severe[window]))
@@ -256,7 +256,7 @@ def test_without_a_model_every_server_is_forecast_by_the_trend():
 
 
 def test_an_unforeseen_error_in_a_stage_is_counted_and_the_next_cycle_runs(bench, monkeypatch):
-    monkeypatch.setattr("forecaster.service.cycle.risk.assess", lambda *_: 1 / 0)
+    monkeypatch.setattr("forecaster.service.cycle.score.assess", lambda *_: 1 / 0)
     assert bench.run() is None
     assert bench.metric("forecaster_cycle_failures_total", stage="risk") == 1
     monkeypatch.undo()
@@ -269,7 +269,7 @@ def test_a_restart_takes_over_the_window_and_asks_only_for_what_it_missed(model,
     bench.run()
     bench.cycle.close()
     bench.cycle = bench.make(model)
-    bench.cycle.restore()
+    bench.cycle.memory.restore(bench.clock.now)
     bench.source.ranges.clear()
     assert set(bench.run(60.0).method) == {"tft"}
     assert bench.source.ranges == [(START + 15.0, START + 45.0)]
@@ -278,7 +278,7 @@ def test_a_restart_takes_over_the_window_and_asks_only_for_what_it_missed(model,
 def test_a_damaged_snapshot_is_ignored_and_history_asked_for_again(model, tmp_path):
     (tmp_path / SNAPSHOT_FILE).write_bytes(b"half a file")
     bench = Bench(model, storage=str(tmp_path))
-    bench.cycle.restore()
+    bench.cycle.memory.restore(bench.clock.now)
     assert set(bench.run().method) == {"tft"}
 
 
@@ -288,21 +288,15 @@ def test_a_full_disk_is_shown_and_forecasts_go_on(model, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "forecaster.memory.window.save", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device"))
     )
-    bench.cycle.save()
+    bench.cycle.memory.save()
     assert "No space left on device" in bench.cycle.errors["snapshot"]
     assert bench.run(15.0) is not None
 
 
 def test_the_thread_runs_a_cycle_at_once_and_ends_when_told(bench):
-    import threading
-
-    done = threading.Event()
-    run_once = bench.cycle.run_once
-    bench.cycle.run_once = lambda: (run_once(), done.set())
     bench.cycle.start()
-    assert done.wait(30)
-    bench.cycle.close(timeout=10)
-    assert not bench.cycle._thread.is_alive() and bench.board.last is not None
+    await_true(lambda: bench.board.last is not None, 30, "the first cycle has published")
+    assert bench.cycle.close(timeout=10)
 
 
 def test_a_model_that_fails_is_shown_and_the_trend_stands_in(bench, monkeypatch):
@@ -328,26 +322,15 @@ def test_a_sensors_nonsense_does_not_reach_the_forecast(bench):
 
 def test_told_to_end_while_the_source_keeps_it_waiting_it_leaves_the_window_alone(bench):
     bench.run()
-    newest, latest = bench.cycle.window.newest, bench.source.latest
+    newest, latest = bench.cycle.memory.window.newest, bench.source.latest
 
     def slow(instant):
-        bench.cycle.stop()
+        bench.cycle.close()
         return latest(instant)
 
     bench.source.latest = slow
     bench.run(15.0)
-    assert bench.cycle.window.newest == newest
-
-
-def test_the_thread_outlives_an_error_outside_the_stages(bench, monkeypatch):
-    import threading
-
-    tried = threading.Event()
-    monkeypatch.setattr(bench.cycle, "run_once", lambda: (tried.set(), 1 / 0))
-    monkeypatch.setattr(bench.config.__class__, "refresh", 0.01, raising=False)
-    bench.cycle.start()
-    assert tried.wait(30) and bench.cycle._thread.is_alive()
-    bench.cycle.close(timeout=10)
+    assert bench.cycle.memory.window.newest == newest
 
 
 def test_a_fleet_that_was_retired_is_published_as_empty_instead_of_failing(model):

@@ -32,7 +32,7 @@ def bench(tmp_path):
     made.past = Past(tuple(config.signals), config.step, config.refresh, 120)
     old = made.cycle
     made.cycle = Cycle(
-        config, made.source, old.window, old._model, made.board, made.collector, old._metrics, made.clock, made.past
+        config, made.source, old.memory.window, old._model, made.board, made.collector, old._metrics, made.clock, made.past
     )
     return made
 

@@ -8,10 +8,11 @@ import torch
 
 from forecaster.__main__ import main
 from forecaster.config import load_config
+from forecaster.evaluation.acceptance import widening
 from forecaster.models.model import Model
 from forecaster.models.network import ANCHORS
 from forecaster.service.assembly import load_model
-from forecaster.training.hosts import objective, row_loss, widening
+from forecaster.training.hosts import objective, row_loss
 from tests.tiny_models import MONDAY
 
 logging.getLogger("forecaster.training.hosts").setLevel(logging.ERROR)
@@ -35,7 +36,7 @@ def trained(recording, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained") / "hosts"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("forecaster.training.hosts.KEPT_DAYS", 15)
-        patch.setattr("forecaster.training.hosts.EVALUATED", 8)
+        patch.setattr("forecaster.evaluation.acceptance.EVALUATED", 8)
         arguments = ["train", "--config.file", "node_exporter", "--data", str(recording), "--output", str(folder)]
         few = ["--examples", "1024", "--epochs", "1", "--batches", "4", "--rows", "16"]
         assert main([*arguments, *few, "--device", "cpu"]) == 0

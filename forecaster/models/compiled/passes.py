@@ -1,6 +1,6 @@
 """The compiled pass as an engine: what ``fused.py`` makes of the network, with its outputs brought to signal units.
 
-Imported only by ``engine.choose``: whoever cannot compile does without this file and llvmlite.
+Imported only by ``choice.choose``: whoever cannot compile does without this file and llvmlite.
 
 Letters: C signals, H horizon steps, Q quantiles, A anchors.
 """
@@ -15,7 +15,8 @@ from llvmlite import ir
 
 from forecaster.models.compiled.fused import Finish, Fused, Pass
 from forecaster.models.compiled.layers import Layers
-from forecaster.models.engine import CEILING, Eager, Inputs
+from forecaster.models.eager import Eager
+from forecaster.models.engine import CEILING, Inputs
 from forecaster.models.features import Encoding
 from forecaster.models.network import LAGS, Network
 

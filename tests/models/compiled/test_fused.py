@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from forecaster.models import engine
 from forecaster.models.artifact import MODELS
 from forecaster.models.compiled import fused
 from forecaster.models.compiled import passes as compiled_engines
 from forecaster.models.compiled.fused import Fused
+from forecaster.models.eager import Eager
 from forecaster.models.features import batch
 from forecaster.models.model import Model
 from forecaster.models.network import Network
@@ -40,9 +40,9 @@ def compiled(transformer) -> Fused:
 
 
 @pytest.fixture(scope="module")
-def eager() -> engine.Eager:
+def eager() -> Eager:
     encoding = windows().encoding
-    return engine.Eager(Network(weights(), encoding, TINY.heads), encoding, torch.device("cpu"))
+    return Eager(Network(weights(), encoding, TINY.heads), encoding, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("length", [3, 11, 24])
@@ -106,7 +106,7 @@ def test_far_out_inputs_give_what_pytorch_gives(compiled, transformer):
 def test_pytorchs_pass_gives_the_same_in_pieces(eager, monkeypatch, shared_clock):
     x = inputs(11, 24, shared_clock)
     whole = eager(x)
-    monkeypatch.setattr(engine.Eager, "ROWS", {"cpu": 4})
+    monkeypatch.setattr(Eager, "ROWS", {"cpu": 4})
     np.testing.assert_allclose(eager(x), whole, rtol=1e-4, atol=1e-5)
 
 
@@ -148,3 +148,10 @@ def test_a_compiled_pass_that_disagrees_is_not_used(tmp_path, monkeypatch, caplo
     monkeypatch.setattr(fused.Fused, "__call__", lambda self, x: honest(self, x) + 1)
     assert Model.load(write_untrained(tmp_path / "tiny"), "cpu").info["engine"] == "pytorch"
     assert "differs from PyTorch's by" in caplog.text
+
+
+def test_the_compiled_pass_can_be_switched_off_from_outside(tmp_path, monkeypatch):
+    folder = write_untrained(tmp_path / "tiny")
+    assert Model.load(folder, "cpu").info["engine"] == "compiled"
+    monkeypatch.setenv("FLEETCAST_COMPILED", "0")
+    assert Model.load(folder, "cpu").info["engine"] == "pytorch"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from forecaster.models import engine
+from forecaster.models.eager import Eager, ascending, exchanged
 from forecaster.models.features import batch
 from forecaster.models.network import Network
 from forecaster.models.tft import attention, attention_inside
@@ -22,8 +22,8 @@ def inputs(rows: int) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture
-def eager() -> engine.Eager:
-    return engine.Eager(Network(weights(), windows().encoding, TINY.heads), windows().encoding, CPU)
+def eager() -> Eager:
+    return Eager(Network(weights(), windows().encoding, TINY.heads), windows().encoding, CPU)
 
 
 def test_rows_that_do_not_fit_a_cards_memory_are_halved_until_they_do(eager, monkeypatch):
@@ -35,7 +35,7 @@ def test_rows_that_do_not_fit_a_cards_memory_are_halved_until_they_do(eager, mon
             raise torch.cuda.OutOfMemoryError("out of memory")
         return part(x)
 
-    monkeypatch.setattr(engine.Eager, "ROWS", {"cpu": 1024})
+    monkeypatch.setattr(Eager, "ROWS", {"cpu": 1024})
     monkeypatch.setattr(eager, "_part", short_of_memory)
     np.testing.assert_allclose(eager(inputs(900)), expected, rtol=1e-4, atol=1e-5)
     assert tried == [900, 512, 256, 256, 256, 132]
@@ -72,8 +72,8 @@ def test_attention_inside_one_kernel_is_the_attention(eager):
 
 def test_quantiles_that_cross_are_put_in_order_on_a_card_as_on_the_processor():
     x = torch.randn(6, 8, 7, generator=torch.Generator().manual_seed(1))
-    torch.testing.assert_close(engine.ascending(x), x.sort(-1).values)
-    torch.testing.assert_close(engine.exchanged(x), x.sort(-1).values)
+    torch.testing.assert_close(ascending(x), x.sort(-1).values)
+    torch.testing.assert_close(exchanged(x), x.sort(-1).values)
 
 
 def test_without_llvm_everything_imports_and_pytorch_forecasts():

@@ -1,0 +1,38 @@
+"""The beat of the forecaster: one cycle at once and one at every whole refresh, in a thread."""
+
+import logging
+import threading
+from collections.abc import Callable
+
+SETTLE_SECONDS = 0.3  # what a scrape that began before the present takes to be stored: later replicas would see more
+
+log = logging.getLogger(__name__)
+
+
+class Ticker:
+    """Calls ``tick`` a moment after every multiple of ``refresh`` seconds on ``clock``, until ``stopping`` is set."""
+
+    def __init__(self, tick: Callable[[], object], refresh: float, clock: Callable[[], float]):
+        self._tick, self._refresh, self._clock = tick, refresh, clock
+        self.stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begins, in a thread."""
+        self._thread = threading.Thread(target=self._run, name="cycle", daemon=True)
+        self._thread.start()
+
+    def join(self, timeout: float) -> bool:
+        """Waits for the thread after ``stopping``; whether it has ended, or never began."""
+        if self._thread is not None:
+            self._thread.join(timeout)
+        return self._thread is None or not self._thread.is_alive()
+
+    def _run(self) -> None:
+        refresh, settle = self._refresh, min(SETTLE_SECONDS, self._refresh / 4)
+        while not self.stopping.wait(max(0.0, settle - self._clock() % refresh)):
+            try:
+                self._tick()
+            except Exception:  # nothing may end the thread while the process looks healthy
+                log.exception("cycle failed outside its stages")
+            self.stopping.wait(refresh - self._clock() % refresh)

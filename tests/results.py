@@ -34,7 +34,7 @@ def curves(servers: int, signals: int = len(SIGNALS), base: float = 10.0) -> np.
 
 def make_result(servers=("ppdb001", "ppdb002", "ppweb001"), profiles=("database", "database", "web_api"),
                 signals=SIGNALS, issued=ISSUED, step=300.0, forecast=None, stale=(), samples=None,
-                method=None, last_seen=None, observed=None) -> Result:
+                method=None, last_seen=None, observed=None, proven=True) -> Result:
     """A Result of these servers; `stale` names those that are, unknown to the risk stage as in a cycle."""
     count = len(servers)
     forecast = curves(count, len(signals)) if forecast is None else np.array(forecast, np.float32)
@@ -43,14 +43,15 @@ def make_result(servers=("ppdb001", "ppdb002", "ppweb001"), profiles=("database"
     known = np.where(is_stale, np.nan, 0.25)
     risk = assess(masked, signals, RiskConfig(), dict.fromkeys(WINDOWS, known), dict.fromkeys(WINDOWS, 0.5))
     figures = np.full((len(signals), len(HORIZONS)), 0.8)
-    proof = Proof(coverage=figures, loss=figures - 0.3, outcomes=figures * 1000, widening=figures + 0.2)
+    proof = Proof(coverage=figures, loss=figures - 0.3, outcomes=figures * 1000, widening=figures + 0.2,
+                  recent_coverage=figures - 0.1, recent_loss=figures, recent_outcomes=figures * 60)
     return Result(
         issued=issued, step=step, servers=tuple(servers), profiles=tuple(profiles), signals=tuple(signals),
         observed=forecast[:, :, 0, 1] - 1 if observed is None else np.array(observed, np.float32),
         trend=np.full((count, len(signals)), 0.125, np.float32), forecast=forecast,
         method=tuple(method or ["tft"] * count), risk=risk,
         samples=np.array(samples or [150] * count), required=150,
-        last_seen=np.array(last_seen or [issued - 5.0] * count), stale=is_stale, proof=proof)
+        last_seen=np.array(last_seen or [issued - 5.0] * count), stale=is_stale, proof=proof if proven else None)
 
 
 def board_with(result: Result | None, ttl: float = 120.0) -> Board:

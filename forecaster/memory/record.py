@@ -3,7 +3,8 @@
 Once per model step the forecasts at the shown horizons are kept; when their time has come they are compared with the
 trailing mean observed then. Sums over `window` seconds give, per signal and horizon, the share of outcomes inside p10..p90
 and the pinball loss against the trend heuristic's on the same outcomes. Nothing is shown before MIN_SPAN and `minimum`
-outcomes, and a forecast whose time passed unobserved is not scored.
+outcomes, and a forecast whose time passed unobserved is not scored. The same sums over the newest RECENT seconds show what
+a sudden change does to the forecasts; they decide nothing.
 
 Widening: an outcome's distance from the median in half-bands (of the forecast before any widening) is counted in bins; the
 factor is the 80 % quantile of those distances, applied once coverage without it is below NARROW, until it is above FINE
@@ -29,18 +30,26 @@ VERSION = 1
 LEVELS = np.array([0.1, 0.5, 0.9], np.float32)
 NARROW, FINE, WANTED = 0.75, 0.79, 0.8
 MIN_SPAN = 6 * 3600.0  # seconds between the first and the newest scored step: outcomes of one hour are one outcome
+RECENT = 3600.0  # seconds of the short window: a sudden change shows in it at once, in a day's figures hardly
+RECENT_MINIMUM = 12  # outcomes: what a single host has in an hour of 5 minute steps
 BINS = np.geomspace(0.02, 50.0, 60)  # distances in half-bands
 COUNTED, COVERED, COVERED_RAW, LOSS, LOSS_HEURISTIC, FIRST_BIN = range(6)
 
 
 @dataclass(frozen=True, eq=False)
 class Proof:
-    """Figures float64 (C, K): NaN where too little has been scored; widening is 1 where bands are untouched."""
+    """Figures float64 (C, K): NaN where too little has been scored; widening is 1 where bands are untouched.
+
+    The recent ones are those of the newest RECENT seconds.
+    """
 
     coverage: np.ndarray
     loss: np.ndarray
     outcomes: np.ndarray
     widening: np.ndarray
+    recent_coverage: np.ndarray
+    recent_loss: np.ndarray
+    recent_outcomes: np.ndarray
 
 
 class Record:
@@ -59,13 +68,14 @@ class Record:
     ):
         self.signals, self.steps, self.step = tuple(signals), tuple(horizons.values()), float(step)
         self.minimum, self.limit, self.identity, self.correction = minimum, limit, identity, correction
-        self._length = max(int(window // step), 1)
+        self._length, self._recent = (max(int(seconds // step), 1) for seconds in (window, RECENT))
         self._shape = len(self.signals), len(self.steps), FIRST_BIN + len(BINS) + 1
         self._reset()
 
     def _reset(self) -> None:
         self._pending: OrderedDict[int, tuple[float, tuple[str, ...], np.ndarray]] = OrderedDict()
         self._sums: OrderedDict[int, np.ndarray] = OrderedDict()  # step -> (C, K, sums and bins)
+        self._present = 0  # the newest step that was observed
         self._wide = np.zeros(self._shape[:2], bool)
         self._factors = np.ones(self._shape[:2])
         self._proof: Proof | None = None  # of the sums and factors as they are
@@ -126,7 +136,7 @@ class Record:
 
     def observe(self, now: float, servers: Sequence[str], observed: np.ndarray) -> None:
         """Scores what was forecast for now; observed float32 (S, C), NaN where unknown. Once per step, before ``keep``."""
-        present = int(now // self.step)
+        present = self._present = int(now // self.step)
         for later in [key for key in self._pending if key >= present]:
             del self._pending[later]
         for later in [key for key in self._sums if key >= present]:
@@ -167,8 +177,10 @@ class Record:
             out[c, FIRST_BIN:] = np.bincount(place[usable[:, c], c], minlength=len(BINS) + 1)
         return out
 
-    def _total(self) -> np.ndarray:
-        return sum(self._sums.values(), np.zeros(self._shape))
+    def _total(self, steps: int) -> np.ndarray:
+        """(C, K, sums and bins) over the newest steps."""
+        rows = (row for key, row in self._sums.items() if key > self._present - steps)
+        return sum(rows, np.zeros(self._shape))
 
     def _enough(self, total: np.ndarray) -> np.ndarray:
         """bool (C, K): where enough was scored, over long enough."""
@@ -183,7 +195,7 @@ class Record:
     def _decide(self) -> None:
         """Which bands are widened from now on, and how much."""
         self._proof = None
-        total = self._total()
+        total = self._total(self._length)
         enough = self._enough(total)
         raw = total[..., COVERED_RAW] / np.maximum(total[..., COUNTED], 1)
         self._wide = enough & ((raw < NARROW) | (self._wide & (raw < FINE)))
@@ -201,14 +213,18 @@ class Record:
     def proof(self) -> Proof:
         """What has been shown so far; summed up once per step, for between steps nothing is scored."""
         if self._proof is None:
-            total = self._total()
-            shown, count = self._enough(total), np.maximum(total[..., COUNTED], 1)
-            better = np.where(total[..., LOSS_HEURISTIC] > 0, total[..., LOSS_HEURISTIC], np.nan)
+            total, recent = self._total(self._length), self._total(self._recent)
+            coverage, loss = _figures(total, self._enough(total))
+            enough = recent[..., COUNTED] >= RECENT_MINIMUM
+            recent_coverage, recent_loss = _figures(recent, enough)
             self._proof = Proof(
-                coverage=np.where(shown, total[..., COVERED] / count, np.nan),
-                loss=np.where(shown, total[..., LOSS] / better, np.nan),
+                coverage=coverage,
+                loss=loss,
                 outcomes=total[..., COUNTED],
                 widening=self._factors.copy() if self.correction else np.ones_like(self._factors),
+                recent_coverage=recent_coverage,
+                recent_loss=recent_loss,
+                recent_outcomes=np.where(enough, recent[..., COUNTED], np.nan),
             )
         return self._proof
 
@@ -252,7 +268,7 @@ class Record:
                 names = tuple(more[f"servers_{i}"].tolist())
                 self._pending[int(issued // self.step)] = (issued, names, more[f"kept_{i}"])
         self._sums.update((key, row) for key, row in zip(head["keys"].tolist(), head["sums"], strict=True))
-        self._wide = head["wide"]
+        self._wide, self._present = head["wide"], int(now // self.step)
         self._decide()
         return None
 
@@ -264,6 +280,12 @@ class Record:
     @property
     def _fingerprint(self) -> str:
         return repr((self.identity, self.signals, self.steps, self.step))
+
+
+def _figures(total: np.ndarray, enough: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Coverage and loss ratio (C, K) of sums (C, K, sums and bins); NaN where not enough was scored."""
+    base = np.where(enough & (total[..., LOSS_HEURISTIC] > 0), total[..., LOSS_HEURISTIC], np.nan)
+    return np.where(enough, total[..., COVERED] / np.maximum(total[..., COUNTED], 1), np.nan), total[..., LOSS] / base
 
 
 def widen(forecast: np.ndarray, factors: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -142,18 +143,22 @@ FAMILIES = (
            lambda at: _ONE, lambda of, at: np.array([of.live.sum()])),
     Family("forecast_fleet_high_risk_servers", (), "servers", "Servers of priority P1.",
            lambda at: _ONE, lambda of, at: np.array([of.risk.high_risk])),
-    Family("forecast_live_coverage_ratio", ("signal", "horizon"), "ratio",
-           "Share of recent outcomes between p10 and p90 of the forecasts made for them.",
-           lambda at: product(at.signals, (label for label, _ in at.horizons)), lambda of, at: _proven(of, at, "coverage")),
-    Family("forecast_live_loss_ratio", ("signal", "horizon"), "ratio",
-           "Pinball loss of recent forecasts over that of the trend heuristic; below 1 is better than it.",
-           lambda at: product(at.signals, (label for label, _ in at.horizons)), lambda of, at: _proven(of, at, "loss")),
-    Family("forecast_live_outcomes", ("signal", "horizon"), "outcomes",
-           "Outcomes inside live.window that forecasts were held against.",
-           lambda at: product(at.signals, (label for label, _ in at.horizons)), lambda of, at: _proven(of, at, "outcomes")),
-    Family("forecast_live_widening_ratio", ("signal", "horizon"), "ratio",
-           "Factor on the model's half-bands because outcomes fell outside too often; 1 where they are untouched.",
-           lambda at: product(at.signals, (label for label, _ in at.horizons)), lambda of, at: _proven(of, at, "widening")),
+    *(Family(f"forecast_live_{name}", ("signal", "horizon"), unit, text,
+             lambda at: product(at.signals, (label for label, _ in at.horizons)), partial(_proven, figure=figure))
+      for name, figure, unit, text in (
+          ("coverage_ratio", "coverage", "ratio",
+           "Share of the outcomes inside live.window between p10 and p90 of the forecasts made for them."),
+          ("loss_ratio", "loss", "ratio",
+           "Pinball loss of the forecasts inside live.window over that of the trend heuristic; below 1 is better."),
+          ("outcomes", "outcomes", "outcomes", "Outcomes inside live.window that forecasts were held against."),
+          ("widening_ratio", "widening", "ratio",
+           "Factor on the model's half-bands because outcomes fell outside too often; 1 where they are untouched."),
+          ("recent_coverage_ratio", "recent_coverage", "ratio",
+           "Share of the last hour's outcomes between p10 and p90 of the forecasts made for them."),
+          ("recent_loss_ratio", "recent_loss", "ratio",
+           "Pinball loss of the last hour's forecasts over that of the trend heuristic; below 1 is better."),
+          ("recent_outcomes", "recent_outcomes", "outcomes",
+           "Outcomes of the last hour that forecasts were held against."))),
     Family("forecast_method", (*_SERVER, "method"), "0 or 1",
            "1 for what makes the server's forecast, the model or the trend heuristic.",
            lambda at: ((method,) for method in _METHODS), lambda of, at: _is(of.method, _METHODS)),

@@ -121,6 +121,49 @@ def test_idle_servers_that_sit_on_their_forecast_are_covered_and_not_widened():
     assert (kept.proof().coverage == 1).all() and kept.factors(96) is None
 
 
+def one_host(kept: Record, outcomes, begin: int = 0) -> Record:
+    """Forecasts 40, 50, 70 (the heuristic 30, 50, 80) of one host at each step, after the outcome was looked at."""
+    made, trend = (np.array(levels, np.float32).reshape(1, 1, 1, 3) for levels in ([40, 50, 70], [30, 50, 80]))
+    for n, outcome in enumerate(outcomes, begin):
+        kept.observe(START + n * STEP, ("a",), np.array([[outcome]], np.float32))
+        kept.keep(START + n * STEP, ("a",), made, made, trend)
+    return kept
+
+
+def recent(kept: Record) -> list[float]:
+    proof = kept.proof()
+    return [figure.item() for figure in (proof.recent_coverage, proof.recent_loss, proof.recent_outcomes)]
+
+
+def test_the_last_hour_is_shown_from_a_dozen_outcomes_on_and_forgets_what_is_older():
+    kept = one_host(record(horizons={"5m": 1}), [54, *[80] * 3, *[54] * 8])
+    assert np.isnan(recent(kept)).all(), "the first step has no forecast to be held against: 11 outcomes"
+    one_host(kept, [54], begin=12)
+    # 54 loses (0.1 x 14 + 0.5 x 4 + 0.1 x 16) / 3, the heuristic (0.1 x 24 + 0.5 x 4 + 0.1 x 26) / 3;
+    # 80 loses (0.1 x 40 + 0.5 x 30 + 0.9 x 10) / 3, the heuristic (0.1 x 50 + 0.5 x 30) / 3
+    assert recent(kept) == pytest.approx([9 / 12, (9 * 5 + 3 * 28) / (9 * 7 + 3 * 20), 12])
+    assert recent(one_host(kept, [54], begin=13)) == pytest.approx([10 / 12, (10 * 5 + 2 * 28) / (10 * 7 + 2 * 20), 12])
+    assert recent(one_host(kept, [54] * 30, begin=14)) == pytest.approx([1, 5 / 7, 12])
+    assert kept.proof().outcomes.item() == 43 and np.isnan(kept.proof().coverage.item()), "the long window has its own rules"
+
+
+def test_an_hour_without_outcomes_shows_nothing_of_it():
+    kept = one_host(record(horizons={"5m": 1}), [54] * 20)
+    assert recent(kept)[2] == 12
+    one_host(kept, [np.nan] * 12, begin=20)
+    assert np.isnan(recent(kept)).all() and kept.proof().outcomes.item() == 19
+
+
+def test_the_last_hour_survives_a_restart_and_ages_while_nothing_runs(tmp_path):
+    kept = one_host(record(horizons={"5m": 1}), [*[54] * 10, *[80] * 5])
+    kept.snapshot(tmp_path / "record.npz")
+    again, late = record(horizons={"5m": 1}), record(horizons={"5m": 1})
+    assert again.restore(tmp_path / "record.npz", START + 14.2 * STEP) is None
+    assert recent(again) == recent(kept) == pytest.approx([7 / 12, (7 * 5 + 5 * 28) / (7 * 7 + 5 * 20), 12])
+    assert late.restore(tmp_path / "record.npz", START + 26 * STEP) is None
+    assert np.isnan(recent(late)).all()
+
+
 def test_the_record_survives_a_restart(tmp_path):
     kept = live(record(), 150, spread=2.0)
     kept.snapshot(tmp_path / "record.npz")
@@ -210,6 +253,8 @@ def test_a_single_host_sees_its_proof_at_every_horizon_within_a_day_and_has_its_
         page = forecaster.app.test_client().get("/metrics").text
         return [float(value) for value in re.findall(rf"^forecast_live_{name}{{.*}} (\S+)$", page, re.MULTILINE)]
 
+    assert shown(11 / 12, "recent_coverage_ratio") == [], "11 outcomes at 5 minutes, fewer at longer horizons"
+    assert len(shown(2, "recent_coverage_ratio")) == len(shown(2, "recent_outcomes")) == 5 * 3, "5m, 30m and 1h"
     assert shown(6, "coverage_ratio") == [], "a quarter of a day of one host is too little to judge by"
     assert len(shown(23, "coverage_ratio")) == len(shown(23, "loss_ratio")) == 5 * len(forecaster.parts.config.horizons)
     assert min(shown(23, "widening_ratio")) > 1.5

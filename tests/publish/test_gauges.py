@@ -112,6 +112,20 @@ def test_observed_values_method_and_warm_up_are_shown_for_each_server():
     assert value(samples, "forecast_last_seen_timestamp_seconds", **web) == ISSUED - 5
 
 
+def test_the_record_shows_its_long_and_its_short_window_and_nothing_of_what_is_unknown():
+    result = make_result()
+    result.proof.recent_coverage[1, 2] = np.nan
+    samples = shown(result)
+    of_cpu = {"signal": "cpu_pct", "horizon": "1h"}
+    figures = {"coverage_ratio": 0.8, "loss_ratio": 0.5, "outcomes": 800, "widening_ratio": 1,
+               "recent_coverage_ratio": 0.7, "recent_loss_ratio": 0.8, "recent_outcomes": 48}
+    assert {name: value(samples, f"forecast_live_{name}", **of_cpu) for name in figures} == pytest.approx(figures)
+    drawn = [labels for name, labels in samples if name == "forecast_live_recent_coverage_ratio"]
+    assert len(drawn) == len(SIGNALS) * len(HORIZONS) - 1
+    assert frozenset({"signal": "mem_pct", "horizon": "1h"}.items()) not in drawn
+    assert "forecast_live_recent_outcomes" not in names(shown(make_result(proven=False)))
+
+
 def test_a_timestamp_keeps_its_milliseconds():
     samples = shown(make_result(last_seen=[ISSUED + 0.125] * 3))
     assert value(samples, "forecast_last_seen_timestamp_seconds", server="ppdb001",

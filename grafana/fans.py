@@ -8,9 +8,8 @@ _LIMIT_COLOURS = {2: (panels.ORANGE, panels.VERMILLION), 3: (panels.SKY, panels.
 def limits(panel: panels.timeseries.Panel, signal: str) -> panels.timeseries.Panel:
     """Draws the signal's risk limits as lines, and keeps the lowest one in view."""
     values = panels.RISK_LIMITS[signal]
-    panel.thresholds(panels.thresholds([(None, "transparent"), *zip(values, _LIMIT_COLOURS[len(values)], strict=True)]))
-    style = panels.common.GraphThresholdsStyleConfig().mode(panels.looks.GraphThresholdsStyleMode.LINE)
-    return panel.thresholds_style(style).axis_soft_max(values[0] * 1.05)
+    colours = _LIMIT_COLOURS[len(values)]
+    return panels.marked(panel, *zip(values, colours, strict=True)).axis_soft_max(values[0] * 1.05)
 
 
 def band(panel: panels.timeseries.Panel, low: str, middle: str, high: str, colour: str) -> panels.timeseries.Panel:

@@ -251,8 +251,7 @@ def _risk() -> list[board.Placed]:
         .max(100)
         .interval("1m")
     )
-    risk.thresholds(panels.thresholds([(None, "transparent"), *RISK_STEPS[1:]]))
-    risk.thresholds_style(panels.common.GraphThresholdsStyleConfig().mode(panels.looks.GraphThresholdsStyleMode.LINE))
+    panels.marked(risk, *RISK_STEPS[1:])
     return [
         tiles.data_links([_link(_TILE_LINK[0])]).span(24).height(9),
         risk.span(12).height(9),

@@ -5,48 +5,33 @@ The variables are those of `queries`.
 
 from grafana import queries
 
-# the quality of forecasts; the sums are recorded in prometheus/rules/quality.yml
+# the quality of forecasts: the forecasters' own record, by signal
 
-_QUALITY = "instance_profile_signal:forecast_%s"
-
-
-def _ratio(numerator: str, labels: str, window: str, by: str) -> str:
-    total = "sum_over_time(" + _QUALITY % "compared:count" + f"{{{labels}}}[{window}])"
-    return f"sum by ({by}) (sum_over_time({_QUALITY % numerator}{{{labels}}}[{window}])) / sum by ({by}) ({total})"
+HOUR, DAY = "forecast_live_recent_", "forecast_live_"  # what the series of the two windows begin with
 
 
-def coverage(horizon: str, window: str = "1h") -> str:
-    """Share of outcomes of the last `window` between p10 and p90, by signal; 0.8 is what the band promises."""
-    return _ratio("covered:sum", f'{queries.SOME},horizon="{horizon}"', window, "signal")
+def recorded(window: str, figure: str, horizon: str = "$horizon") -> str:
+    """`coverage` (0.8 is what the band promises) or `loss` (below 1 is better than the heuristic) at a horizon.
+
+    The mean over shards, weighted by the outcomes that each of them rests on.
+    """
+    where = f'{{{queries.FLEET},horizon="{horizon}"}}'
+    ratio, count = f"{window}{figure}_ratio{where}", f"{window}outcomes{where}"
+    return f"sum by (signal) ({ratio} * {count}) / sum by (signal) ({count} and {ratio})"
 
 
-def loss(horizon: str, window: str = "1h") -> str:
-    """Mean pinball loss over p10, p50 and p90, by signal, in the signal's own unit."""
-    return _ratio("pinball_loss:sum", f'{queries.SOME},horizon="{horizon}"', window, "signal")
+def outcomes(window: str, horizon: str = "$horizon") -> str:
+    """How many outcomes the two rest on; no sample while there is none."""
+    return f'sum by (signal) ({window}outcomes{{{queries.FLEET},horizon="{horizon}"}}) > 0'
 
 
-COVERAGE_COURSE = _ratio("covered:sum", f'{queries.SOME},horizon="$horizon"', "15m", "signal")
-LOSS_COURSE = _ratio("pinball_loss:sum", f'{queries.SOME},signal="$signal"', "15m", "horizon")
+WIDENING = f'max by (signal) (forecast_live_widening_ratio{{{queries.FLEET},horizon="$horizon"}})'
 BAND_WIDTH = (
-    f'avg by (horizon) (max by (server, horizon) (forecast_${{signal}}{{{queries.SOME},percentile="p90"}}) '
-    f'- max by (server, horizon) (forecast_${{signal}}{{{queries.SOME},percentile="p10"}}))'
+    f'avg by (horizon) (max by (server, horizon) (forecast_${{signal}}{{{queries.FLEET},percentile="p90"}}) '
+    f'- max by (server, horizon) (forecast_${{signal}}{{{queries.FLEET},percentile="p10"}}))'
 )
-
-
-def _recorded(ratio: str) -> str:
-    """The forecasters' own record of themselves: its mean over shards, each by how many outcomes it rests on."""
-    where = f'{{{queries.FLEET},horizon="$horizon"}}'
-    return (
-        f"sum by (signal) ({ratio}{where} * forecast_live_outcomes{where}) "
-        f"/ sum by (signal) (forecast_live_outcomes{where} and {ratio}{where})"
-    )
-
-
-LIVE_COVERAGE = _recorded("forecast_live_coverage_ratio")
-LIVE_LOSS = _recorded("forecast_live_loss_ratio")
-LIVE_WIDENING = f'max by (signal) (forecast_live_widening_ratio{{{queries.FLEET},horizon="$horizon"}})'
-HEURISTIC_SHARE = f'avg(max by (server) (forecast_method{{{queries.SOME},method="heuristic"}}))'
-METHOD_COUNT = f"sum by (method) (max by (server, method) (forecast_method{{{queries.SOME}}}))"
+HEURISTIC_SHARE = f'avg(max by (server) (forecast_method{{{queries.FLEET},method="heuristic"}}))'
+METHOD_COUNT = f"sum by (method) (max by (server, method) (forecast_method{{{queries.FLEET}}}))"
 MODEL = f"max by (model, method, weights, trained, device) (forecaster_model_info{{{queries.FLEET}}})"
 MODEL_LOADED = (
     f"min(forecaster_model_loaded{{{queries.FLEET}}}) - (max(forecaster_model_configured{{{queries.FLEET}}}) == bool 0)"

@@ -155,6 +155,12 @@ def stacked(title: str, description: str, unit: str, *targets: prometheus.Dataqu
     return panel.stacking(common.StackingConfig().mode(looks.StackingMode.NORMAL).group("A")).decimals(0)
 
 
+def marked(panel: timeseries.Panel, *steps: tuple[float, str]) -> timeseries.Panel:
+    """Draws lines across a chart at these values."""
+    style = common.GraphThresholdsStyleConfig().mode(looks.GraphThresholdsStyleMode.LINE)
+    return panel.thresholds(thresholds([(None, "transparent"), *steps])).thresholds_style(style)
+
+
 def coloured(panel, colours: Mapping[str, str]):
     """Fixed colours by the name of the series."""
     for name, colour in colours.items():

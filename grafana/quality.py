@@ -1,40 +1,41 @@
 """Forecast quality: can the forecasts be trusted, for which signal and how far ahead?"""
 
+from collections.abc import Callable
+from functools import partial
+
 from grafana_foundation_sdk.models import dashboard as models
 
 from grafana import board, fans, own_queries, panels, queries
 from grafana.panels import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, column, now, prop, query
 
 _COVERAGE_STEPS = ((None, VERMILLION), (0.6, ORANGE), (0.7, GREEN), (0.9, SKY))
+_LOSS_STEPS = ((None, GREEN), (1, ORANGE))
 _HORIZON_COLOURS = dict(zip(queries.HORIZONS, (SKY, BLUE, GREEN, ORANGE, PURPLE), strict=True))
 _P10, _P50, _P90 = "p10 (low)", "p50 (most likely)", "p90 (high)"
+# window -> (its name, what stands where it has no figure yet)
+_WINDOWS = {
+    own_queries.HOUR: ("last hour", "Nothing scored yet: a horizon is shown once the last hour has 12 outcomes for it."),
+    own_queries.DAY: ("last day", "Nothing scored yet: a horizon is shown after 6 hours and live.minimum outcomes."),
+}
 
 
 def dashboard() -> models.Dashboard:
     """For whoever decides whether to believe a forecast."""
-    horizons = ",".join(queries.HORIZONS)
     return board.build(
         board.QUALITY,
         "Forecast quality",
         "Can the forecasts be trusted, for which signal and how far ahead?",
         [
             board.query_variable(*board.FLEET),
-            board.query_variable(*board.PROFILE),
-            board.query_variable(*board.ONE_SERVER),
+            board.query_variable("server", "Server", queries.ALL_SERVERS, "The server of the last chart."),
             board.choice("signal", "Signal", board.SIGNAL_CHOICES, "CPU", "cpu_pct", "The signal of the charts."),
-            board.choice(
-                "horizon", "Horizon", horizons, "30m", "30m", "How far ahead the forecasts of the charts were."
-            ),
+            board.choice("horizon", "Horizon", ",".join(queries.HORIZONS), "30m", "30m", "The horizon of the charts."),
         ],
         board.PAST,
         "1m",
         [
             ("", _model()),
-            (
-                "Forecasts against outcomes of the last hour",
-                [_coverage().span(12).height(9), _loss().span(12).height(9)],
-            ),
-            ("The forecaster's own record of a day, at $horizon", _record()),
+            *((f"The {name}, by signal and horizon", _scored(window)) for window, (name, _) in _WINDOWS.items()),
             ("Over time", _courses()),
             ("$server: forecast and outcome, $signal at $horizon", [_outcome().span(24).height(9)]),
         ],
@@ -92,109 +93,68 @@ def _model() -> list[board.Placed]:
     ]
 
 
-def _matrix(title: str, description: str, expression, unit: str) -> panels.table.Panel:
+def _matrix(title: str, description: str, expression: Callable[[str], str], unit: str) -> panels.table.Panel:
     """A row for each signal, a column for each horizon."""
-    targets = [column(expression(horizon), ref) for horizon, ref in zip(queries.HORIZONS, "ABCDE", strict=True)]
-    names = {"signal": "Signal"} | {
-        f"Value #{ref}": horizon for horizon, ref in zip(queries.HORIZONS, "ABCDE", strict=True)
-    }
-    made = panels.rows(title, description, targets, names, unit=unit).decimals(2)
-    made.no_value(
-        "An outcome is compared with its forecast once the horizon has passed: 5 minutes after the start at the earliest."
-    )
-    mapping = models.ValueMap(
-        options={
-            signal: models.ValueMappingResult(text=f"{name} ({_short(grafana_unit)})", index=index)
-            for index, (signal, (name, grafana_unit)) in enumerate(panels.SIGNALS.items())
-        }
-    )
-    return made.override_by_name("Signal", [prop("mappings", [mapping])])
+    refs = dict(zip("ABCDE", queries.HORIZONS, strict=True))
+    targets = [column(expression(horizon), ref) for ref, horizon in refs.items()]
+    names = {"signal": "Signal"} | {f"Value #{ref}": horizon for ref, horizon in refs.items()}
+    words = {signal: models.ValueMappingResult(text=name) for signal, (name, _) in panels.SIGNALS.items()}
+    made = panels.rows(title, description, targets, names, unit=unit)
+    return made.override_by_name("Signal", [prop("mappings", [models.ValueMap(options=words)])])
 
 
-def _short(unit: str) -> str:
-    return {"percent": "%", "percentunit": "ratio", "MBs": "MB/s"}.get(unit, unit)
-
-
-def _coverage() -> panels.table.Panel:
-    made = _matrix(
-        "Coverage",
-        "Share of the outcomes between p10 and p90. 80 % is what the band promises: below, it is too sure, above, "
-        "too careful.",
-        own_queries.coverage,
+def _scored(window: str) -> list[board.Placed]:
+    """Coverage, loss and the outcomes they rest on."""
+    name, nothing = _WINDOWS[window]
+    coverage = _matrix(
+        f"Coverage of the {name}",
+        "Share of the outcomes between p10 and p90. The band promises 80 %: below, it is too narrow, above, too wide.",
+        partial(own_queries.recorded, window, "coverage"),
         "percentunit",
     ).decimals(0)
+    loss = _matrix(
+        f"Loss of the {name} against the heuristic",
+        "Pinball loss over the trend heuristic's on the same outcomes: below 1 the forecasts are better than it.",
+        partial(own_queries.recorded, window, "loss"),
+        "none",
+    ).decimals(2)
     for horizon in queries.HORIZONS:
-        panels.cells(made, horizon, "percentunit", steps=_COVERAGE_STEPS)
-    return made
-
-
-def _loss() -> panels.table.Panel:
-    return _matrix(
-        "Loss",
-        "Mean pinball loss of p10, p50 and p90 in the signal's own unit: how far off the forecasts were. Lower is better.",
-        own_queries.loss,
-        "short",
-    )
-
-
-def _record() -> list[board.Placed]:
-    coverage = panels.lines(
-        "Live coverage at $horizon",
-        "Share of the last day's outcomes between the p10 and p90 that were published for them; the line is the promised 80 %.",
-        "percentunit",
-        query(own_queries.LIVE_COVERAGE, "{{signal}}"),
-    )
-    coverage.min(0).max(1).thresholds(panels.thresholds([(None, "transparent"), (0.8, GREEN)]))
-    coverage.thresholds_style(
-        panels.common.GraphThresholdsStyleConfig().mode(panels.looks.GraphThresholdsStyleMode.LINE)
-    )
-    loss = panels.lines(
-        "Live loss against the heuristic at $horizon",
-        "Pinball loss of the last day's forecasts over the trend heuristic's on the same outcomes: below 1 is better than it.",
+        panels.cells(coverage, horizon, "percentunit", steps=_COVERAGE_STEPS)
+        panels.cells(loss, horizon, "none", steps=_LOSS_STEPS)
+    outcomes = _matrix(
+        f"Outcomes of the {name}",
+        "How many outcomes the two rest on. An outcome is compared with its forecast once the horizon has passed.",
+        partial(own_queries.outcomes, window),
         "none",
-        query(own_queries.LIVE_LOSS, "{{signal}}"),
-    )
-    loss.min(0).thresholds(panels.thresholds([(None, "transparent"), (1, GREEN)]))
-    loss.thresholds_style(
-        panels.common.GraphThresholdsStyleConfig().mode(panels.looks.GraphThresholdsStyleMode.LINE)
-    )
-    widening = panels.lines(
-        "Bands widened at $horizon",
-        "Factor on the model's half-bands because outcomes fell outside too often; 1 is the model's own band.",
-        "none",
-        query(own_queries.LIVE_WIDENING, "{{signal}}"),
-    )
-    return [
-        coverage.no_value("begins 6 hours after the first forecasts").span(8).height(8),
-        loss.no_value("begins 6 hours after the first forecasts").span(8).height(8),
-        widening.min(1).no_value("no record is kept").span(8).height(8),
-    ]
+    ).decimals(0)
+    return [panel.no_value(nothing).span(8).height(9) for panel in (coverage, loss, outcomes)]
 
 
 def _courses() -> list[board.Placed]:
-    coverage = (
-        panels.lines(
-            "Coverage at $horizon",
-            "Share of the outcomes of 15 minutes between p10 and p90, by signal; the line is the promised 80 %.",
+    made = []
+    for window, (name, nothing) in _WINDOWS.items():
+        coverage = panels.lines(
+            f"Coverage of the {name} at $horizon",
+            "Share of the outcomes between p10 and p90, by signal; the line is the promised 80 %.",
             "percentunit",
-            query(own_queries.COVERAGE_COURSE, "{{signal}}"),
+            query(own_queries.recorded(window, "coverage"), "{{signal}}"),
         )
-        .min(0)
-        .max(1)
+        loss = panels.lines(
+            f"Loss of the {name} against the heuristic at $horizon",
+            "Pinball loss over the trend heuristic's on the same outcomes, by signal; below the line the forecasts are better.",
+            "none",
+            query(own_queries.recorded(window, "loss"), "{{signal}}"),
+        )
+        made += [panels.marked(coverage.min(0).max(1), (0.8, GREEN)), panels.marked(loss.min(0), (1, GREEN))]
+        for panel in made[-2:]:
+            panel.no_value(nothing).span(12).height(8)
+    widening = panels.lines(
+        "Bands widened at $horizon",
+        "Factor on the model's half-bands because outcomes fell outside too often, by signal; 1 is the model's own band.",
+        "none",
+        query(own_queries.WIDENING, "{{signal}}"),
     )
-    coverage.thresholds(panels.thresholds([(None, "transparent"), (0.8, GREEN)])).no_value(
-        "begins one horizon after the forecaster"
-    )
-    coverage.thresholds_style(
-        panels.common.GraphThresholdsStyleConfig().mode(panels.looks.GraphThresholdsStyleMode.LINE)
-    )
-    loss = panels.lines(
-        "Loss of $signal by horizon",
-        "Mean pinball loss of 15 minutes in the signal's own unit, by horizon. Rising is a model that no longer fits.",
-        "short",
-        query(own_queries.LOSS_COURSE, "{{horizon}}"),
-    )
-    loss.no_value("begins 5 minutes after the forecaster")
+    widening.min(1).no_value("No record is kept.")
     width = panels.lines(
         "Band width of $signal",
         "Mean distance of p10 and p90 in the signal's own unit, by horizon: how unsure the forecaster is.",
@@ -208,12 +168,8 @@ def _courses() -> list[board.Placed]:
         query(own_queries.METHOD_COUNT, "{{method}}"),
     )
     panels.coloured(methods, {"tft": BLUE, "heuristic": ORANGE})
-    return [
-        coverage.span(12).height(8),
-        panels.coloured(loss, _HORIZON_COLOURS).span(12).height(8),
-        panels.coloured(width, _HORIZON_COLOURS).span(12).height(8),
-        methods.span(12).height(8),
-    ]
+    panels.coloured(width, _HORIZON_COLOURS)
+    return [*made, *(panel.span(8).height(8) for panel in (widening, width, methods))]
 
 
 def _outcome() -> panels.timeseries.Panel:

@@ -48,6 +48,7 @@ ONE = f'{FLEET},server="$server"'
 # variables
 FLEETS = "label_values(forecaster_build_info, fleet)"
 PROFILES = f"label_values(forecast_last_seen_timestamp_seconds{{{FLEET}}}, profile)"
+ALL_SERVERS = f"label_values(forecast_last_seen_timestamp_seconds{{{FLEET}}}, server)"
 SERVERS = f"label_values(forecast_last_seen_timestamp_seconds{{{SOME}}}, server)"
 
 

@@ -163,8 +163,7 @@ def _risk() -> list[board.Placed]:
         query(queries.SERVER_POINTS, "{{component}}"),
     ).max(100)
     panels.coloured(parts, {"cpu": BLUE, "memory": PURPLE, "latency": ORANGE})
-    parts.thresholds(panels.thresholds([(None, "transparent"), *RISK_STEPS[1:]]))
-    parts.thresholds_style(panels.common.GraphThresholdsStyleConfig().mode(panels.looks.GraphThresholdsStyleMode.LINE))
+    panels.marked(parts, *RISK_STEPS[1:])
     course = (
         panels.lines(
             "Probability of an incident",

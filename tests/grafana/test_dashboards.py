@@ -223,7 +223,7 @@ def test_every_variable_that_is_used_is_offered(name: str):
     used = {one or other for one, other in re.findall(r"\$\{(\w+)[}:.]|\$(\w+)", text)}
     assert used - {"__range", "__data", "__field"} <= offered
     assert offered >= {"datasource", "fleet"}
-    assert offered >= {"profile"} or name == "operations.json"
+    assert ("profile" in offered) == (name in ("overview.json", "server.json"))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -246,6 +246,17 @@ def test_scenarios_models_and_reloads_are_marked(name: str):
     made = {one["name"]: one for one in load(name)["annotations"]["list"]}
     assert set(made) == {"Scenario", "Model", "Configuration read", "Now"}
     assert all(one["enable"] and one["step"] == "60s" and one["titleFormat"] for one in made.values())
+
+
+@pytest.mark.parametrize("window", ["last hour", "last day"])
+def test_a_window_of_the_record_says_when_it_has_no_figure_yet_and_draws_no_zero(window: str):
+    shown = [panel for panel in panels(load("quality.json")) if window in panel["title"]]
+    assert [panel["type"] for panel in shown] == ["table"] * 3 + ["timeseries"] * 2
+    for panel in shown:
+        assert panel["fieldConfig"]["defaults"]["noValue"].startswith("Nothing scored yet: ")
+        series = "forecast_live_recent_" if window == "last hour" else "forecast_live_(?!recent_)"
+        assert all(re.search(series, target["expr"]) for target in panel["targets"])
+        assert not any("vector(" in target["expr"] for target in panel["targets"])
 
 
 # alerts

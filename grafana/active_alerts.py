@@ -8,13 +8,9 @@ SERVER_LINK = prop("links", [board.server_link("${__data.fields.Server}")])
 
 def table() -> panels.table.Panel:
     """The table of active alerts. Columns: priority, server, profile, risk, driver, then now, 30 m and Δ of each."""
-    targets = [
-        column(queries.ACTIVE_RISK, "A"),
-        column(queries.ACTIVE_PRIORITY, "B"),
-        column(queries.ACTIVE_DRIVER, "C"),
-        column(queries.ACTIVE_FIRST_TROUBLE, "D"),
-        column(queries.ACTIVE_PROBABILITY, "E"),
-    ]
+    targets = [column(queries.ACTIVE_RISK, "A"), column(queries.ACTIVE_PRIORITY, "B"),
+               column(queries.ACTIVE_DRIVER, "C"), column(queries.ACTIVE_FIRST_TROUBLE, "D"),
+               column(queries.ACTIVE_PROBABILITY, "E")]
     names = {
         "Value #B": "Priority",
         "server": "Server",
@@ -35,14 +31,10 @@ def table() -> panels.table.Panel:
             names[f"Value #{chr(ref)}"] = f"{title} {heading}"
             units[f"{title} {heading}"] = panels.SIGNALS[signal][1]
             ref += 1
-    made = panels.rows(
-        "Active alerts",
-        "Servers with a risk, the highest first; 30m is the p90 forecast 30 minutes ahead, Δ how far "
-        "that is above now. Click a server to open it.",
-        targets,
-        names,
-        sort="Risk",
-    )
+    made = panels.rows("Active alerts",
+                       "Servers with a risk, highest first. 30m is the p90 forecast 30 minutes ahead, Δ its "
+                       "difference to now. Click a server to open it.",
+                       targets, names, sort="Risk")
     panels.cells(made, "Priority", "none", states=panels.PRIORITY, width=110)
     panels.cells(made, "Risk", "none", steps=RISK_STEPS, width=70)
     panels.cells(made, "Trouble in", "s", decimals=0)

@@ -54,63 +54,29 @@ class _Made(cog.Builder[Any]):
 
 def annotations() -> list[Annotation]:
     """The marks on every time axis."""
-    return [
-        Annotation(
-            "Scenario",
-            panels.PURPLE,
-            queries.SCENARIO_CHANGED,
-            "Scenario {{scenario}}",
-            "The simulated fleet changed its scenario.",
-            "scenario",
-        ),
-        Annotation(
-            "Model",
-            panels.BLUE,
-            queries.MODEL_CHANGED,
-            "Model {{model}} {{weights}}",
-            "Another model makes the forecasts from here on.",
-            "method",
-        ),
-        Annotation(
-            "Configuration read",
-            panels.SKY,
-            queries.CONFIG_READ,
-            "Configuration and model read",
-            "The forecaster started or was reloaded.",
-            "instance",
-        ),
-        Annotation("Now", panels.GREY, queries.NOW, "Now", "Left of it is measured, right of it is forecast."),
-    ]
+    return [Annotation("Scenario", panels.PURPLE, queries.SCENARIO_CHANGED, "Scenario {{scenario}}",
+                       "The simulated fleet changed its scenario.", "scenario"),
+            Annotation("Model", panels.BLUE, queries.MODEL_CHANGED, "Model {{model}} {{weights}}",
+                       "Another model makes the forecasts from now on.", "method"),
+            Annotation("Configuration read", panels.SKY, queries.CONFIG_READ, "Configuration and model read",
+                       "The forecaster started or was reloaded.", "instance"),
+            Annotation("Now", panels.GREY, queries.NOW, "Now", "Actual values to the left, forecasts to the right.")]
 
 
 def source_variable() -> models.VariableModel:
-    return models.VariableModel(
-        type_val=models.VariableType.DATASOURCE,
-        name="datasource",
-        label="Data source",
-        query="prometheus",
-        regex="",
-        description="The Prometheus to ask.",
-        refresh=models.VariableRefresh.ON_DASHBOARD_LOAD,
-        current=models.VariableOption(text="Prometheus", value="fleetcast-prometheus"),
-    )
+    return models.VariableModel(type_val=models.VariableType.DATASOURCE, name="datasource", label="Data source",
+                                query="prometheus", regex="", description="The Prometheus to ask.",
+                                refresh=models.VariableRefresh.ON_DASHBOARD_LOAD,
+                                current=models.VariableOption(text="Prometheus", value="fleetcast-prometheus"))
 
 
 def query_variable(name: str, label: str, query: str, description: str, several: bool = False) -> models.VariableModel:
     """A choice among the values of a label of real series."""
-    made = models.VariableModel(
-        type_val=models.VariableType.QUERY,
-        name=name,
-        label=label,
-        datasource=panels.SOURCE,
-        description=description,
-        query={"query": query, "refId": f"variable-{name}"},
-        refresh=models.VariableRefresh.ON_TIME_RANGE_CHANGED,
-        sort=models.VariableSort.ALPHABETICAL_ASC,
-        multi=several,
-        include_all=several,
-        regex="",
-    )
+    made = models.VariableModel(type_val=models.VariableType.QUERY, name=name, label=label, datasource=panels.SOURCE,
+                                description=description, query={"query": query, "refId": f"variable-{name}"},
+                                refresh=models.VariableRefresh.ON_TIME_RANGE_CHANGED,
+                                sort=models.VariableSort.ALPHABETICAL_ASC, multi=several, include_all=several,
+                                regex="")
     if several:
         made.all_value = ".*"
         made.current = models.VariableOption(selected=True, text=["All"], value=["$__all"])
@@ -119,17 +85,12 @@ def query_variable(name: str, label: str, query: str, description: str, several:
 
 def choice(name: str, label: str, options: str, text: str, value: str, description: str) -> models.VariableModel:
     """A choice among fixed values, written as Grafana takes them: `Text : value,Text : value`."""
-    return models.VariableModel(
-        type_val=models.VariableType.CUSTOM,
-        name=name,
-        label=label,
-        query=options,
-        description=description,
-        current=models.VariableOption(selected=True, text=text, value=value),
-    )
+    return models.VariableModel(type_val=models.VariableType.CUSTOM, name=name, label=label, query=options,
+                                description=description,
+                                current=models.VariableOption(selected=True, text=text, value=value))
 
 
-FLEET = ("fleet", "Fleet", queries.FLEETS, "The servers that are shown, by what all who forecast them have in common.")
+FLEET = ("fleet", "Fleet", queries.FLEETS, "The fleet: all servers that one group of forecasters forecasts.")
 PROFILE = ("profile", "Profile", queries.PROFILES, "Only servers of these profiles.", True)
 ONE_SERVER = ("server", "Server", queries.SERVERS, "The server to look at.")
 
@@ -151,35 +112,20 @@ def links(uid: str) -> list[models.DashboardLink]:
         if other != uid
     ]
     if uid in (OVERVIEW, SERVER):
-        made.append(
-            models.DashboardLink(
-                title="8 h ahead",
-                type_val=models.DashboardLinkType.LINK,
-                icon="clock-nine",
-                url=f"/d/{uid}?from=now-6h&to=now%2B8h",
-                include_vars=True,
-                tooltip="The last 6 hours and the next 8",
-            )
-        )
-    made.append(
-        models.DashboardLink(
-            title="Alerts",
-            type_val=models.DashboardLinkType.LINK,
-            icon="bolt",
-            url="/alerting/groups?alertmanager=Alertmanager",
-            tooltip="What Alertmanager holds, to silence it",
-        )
-    )
+        made.append(models.DashboardLink(title="8 h ahead", type_val=models.DashboardLinkType.LINK, icon="clock-nine",
+                                         url=f"/d/{uid}?from=now-6h&to=now%2B8h", include_vars=True,
+                                         tooltip="The last 6 hours and the next 8"))
+    made.append(models.DashboardLink(title="Alerts", type_val=models.DashboardLinkType.LINK, icon="bolt",
+                                     url="/alerting/groups?alertmanager=Alertmanager",
+                                     tooltip="Alerts in Alertmanager, to silence them"))
     return made
 
 
 def server_link(variable: str) -> dict[str, object]:
     """A data link to a server's dashboard; `variable` is what Grafana replaces by the server's name."""
-    return panels.link(
-        "Open this server",
-        f"/d/{SERVER}?${{datasource:queryparam}}&${{fleet:queryparam}}"
-        f"&var-server={variable}&from=now-6h&to=now%2B8h",
-    )
+    return panels.link("Open this server",
+                       f"/d/{SERVER}?${{datasource:queryparam}}&${{fleet:queryparam}}"
+                       f"&var-server={variable}&from=now-6h&to=now%2B8h")
 
 
 def build(
@@ -201,6 +147,11 @@ def build(
     result = made.build()
     result.panels = place(sections)
     return result
+
+
+def row(height: int, *members: tuple[int, Placed]) -> list[Placed]:
+    """Panels of one height beside each other, each after its width."""
+    return [panel.span(width).height(height) for width, panel in members]
 
 
 def place(sections: Iterable[Section]) -> list[models.Panel | models.RowPanel]:

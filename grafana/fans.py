@@ -1,8 +1,11 @@
-"""Measured lines with a band of forecasts, and the limits of the risk drawn across them."""
+"""Actual values with a band of forecasts, and the limits of the risk drawn across them."""
+
+from collections.abc import Callable
 
 from grafana import panels
 
 _LIMIT_COLOURS = {2: (panels.ORANGE, panels.VERMILLION), 3: (panels.SKY, panels.ORANGE, panels.VERMILLION)}
+PERCENTILES = {"p90": "p90 (high)", "p50": "p50 (most likely)", "p10": "p10 (low)"}
 
 
 def limits(panel: panels.timeseries.Panel, signal: str) -> panels.timeseries.Panel:
@@ -12,8 +15,11 @@ def limits(panel: panels.timeseries.Panel, signal: str) -> panels.timeseries.Pan
     return panels.marked(panel, *zip(values, colours, strict=True)).axis_soft_max(values[0] * 1.05)
 
 
-def band(panel: panels.timeseries.Panel, low: str, middle: str, high: str, colour: str) -> panels.timeseries.Panel:
-    """Fills between two series and draws a third one between them."""
+def band(panel: panels.timeseries.Panel, expression: Callable[[str], str], colour: str) -> panels.timeseries.Panel:
+    """Adds the queries of the percentiles, fills between p10 and p90 and draws p50 between them."""
+    for (percentile, name), ref in zip(PERCENTILES.items(), "BCD", strict=True):
+        panel.with_target(panels.query(expression(percentile), name, ref))
+    high, middle, low = PERCENTILES.values()
     edge = [panels.fixed(colour), panels.prop("custom.lineWidth", 1)]
     panel.override_by_name(high, [*edge, panels.prop("custom.fillBelowTo", low), panels.prop("custom.fillOpacity", 25)])
     panel.override_by_name(low, [*edge, panels.prop("custom.fillOpacity", 0)])

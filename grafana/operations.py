@@ -5,223 +5,85 @@ from grafana_foundation_sdk.models import dashboard as models
 from grafana import board, own_queries, panels, queries, surroundings
 from grafana.panels import ANY_IS_BAD, BLUE, GREEN, ORANGE, VERMILLION, column, now, prop, query
 
-_AGE_STEPS = ((None, GREEN), (60, ORANGE), (120, VERMILLION))
-
 
 def dashboard() -> models.Dashboard:
     """For whoever runs Fleetcast."""
-    return board.build(
-        board.OPERATIONS,
-        "Forecaster operations",
-        "Does the forecaster keep up, does it fail, and does what it depends on work?",
-        [board.query_variable(*board.FLEET)],
-        board.PAST,
-        "15s",
-        [
-            ("", _state()),
-            ("Cycles", _cycles()),
-            ("Queries and curves", _queries()),
-            ("Scrapes, series and memory", _sizes()),
-            ("Configuration", surroundings.configuration()),
-            ("Exporter", surroundings.exporter()),
-            ("Rules and alerts", surroundings.alerts()),
-        ],
-    )
+    return board.build(board.OPERATIONS, "Forecaster operations",
+                       "Does the forecaster keep up, does it fail, and does what it depends on work?",
+                       [board.query_variable(*board.FLEET)], board.PAST, "15s",
+                       [("", _state()), ("Cycles", _cycles()), ("Queries and curves", _queries()),
+                        ("Scrapes, series and memory", _sizes()), ("Configuration", surroundings.configuration()),
+                        ("Exporter", surroundings.exporter()), ("Rules and alerts", surroundings.alerts())])
 
 
 def _state() -> list[board.Placed]:
-    return [
-        panels.number(
-            "Forecaster",
-            "Whether the forecaster, or every one of several, answers Prometheus.",
-            "none",
-            now(own_queries.UP),
-            states=panels.UP,
-            nothing="NOT SCRAPED",
-        )
-        .span(4)
-        .height(4),
-        panels.number(
-            "Forecast age",
-            "Time since the last cycle that succeeded; after 2 minutes forecasts are withheld.",
-            "s",
-            now(queries.FORECAST_AGE),
-            steps=_AGE_STEPS,
-        )
-        .decimals(0)
-        .span(4)
-        .height(4),
-        panels.number(
-            "Failed cycles, 24 h",
-            "Forecast cycles of the last day that failed in any stage.",
-            "none",
-            now(own_queries.FAILURES_TODAY),
-            steps=ANY_IS_BAD,
-        )
-        .decimals(0)
-        .span(4)
-        .height(4),
-        panels.number("Servers forecast", "Servers with a current forecast.", "none", now(queries.SERVER_COUNT))
-        .span(4)
-        .height(4),
-        panels.number(
-            "Stale servers",
-            "Servers that were silent for too long to be forecast.",
-            "none",
-            now(queries.STALE),
-            steps=ANY_IS_BAD,
-        )
-        .span(4)
-        .height(4),
-        panels.number(
-            "Targets down",
-            "Scrape targets of Prometheus that do not answer.",
-            "none",
-            now(own_queries.TARGETS_DOWN),
-            steps=ANY_IS_BAD,
-        )
-        .span(4)
-        .height(4),
-    ]
+    return board.row(4,
+        (4, panels.number("Forecaster", "Whether Prometheus can scrape every forecaster of the fleet.", "none",
+                          now(own_queries.UP), states=panels.UP, nothing="NOT SCRAPED")),
+        (4, panels.number("Forecast age",
+                          "Time since the last successful cycle. After 2 minutes, forecasts are withheld.", "s",
+                          now(queries.FORECAST_AGE), steps=panels.AGE_STEPS).decimals(0)),
+        (4, panels.number("Failed cycles, 24 h", "Failed forecast cycles of the last 24 hours.", "none",
+                          now(own_queries.FAILURES_TODAY), steps=ANY_IS_BAD).decimals(0)),
+        (4, panels.number("Servers forecast", "Servers with a current forecast.", "none", now(queries.SERVER_COUNT))),
+        (4, panels.number("Stale servers", "Servers without a recent sample. They are not forecast.", "none",
+                          now(queries.STALE), steps=ANY_IS_BAD)),
+        (4, panels.number("Targets down", "Scrape targets of Prometheus that are down.", "none",
+                          now(own_queries.TARGETS_DOWN), steps=ANY_IS_BAD)))
 
 
 def _cycles() -> list[board.Placed]:
-    cycles = panels.lines(
-        "Cycle duration",
-        "How long a whole forecast cycle takes; it has to stay below the refresh interval.",
-        "s",
-        query(own_queries.CYCLE_MEAN, "mean", "A"),
-        query(own_queries.cycle_quantile(0.95), "95 % are faster", "B"),
-        query(own_queries.REFRESH, "refresh interval", "C"),
-    )
-    panels.coloured(cycles, {"mean": BLUE, "95 % are faster": ORANGE, "refresh interval": VERMILLION})
-    stages = panels.stacked(
-        "Stage duration", "How long each stage of the newest cycle took.", "s", query(own_queries.STAGES, "{{stage}}")
-    )
-    failures = panels.lines(
-        "Failed cycles",
-        "Cycles of the last 5 minutes that failed, by the stage that did; zero is normal.",
-        "none",
-        query(own_queries.FAILURES, "{{stage}}"),
-    ).decimals(0)
-    rate = panels.lines(
-        "Cycles per minute",
-        "How many cycles a forecaster runs in a minute: 4 with a refresh of 15 seconds.",
-        "none",
-        query(own_queries.CYCLES, "cycles", "A"),
-        legend=False,
-    ).decimals(1)
-    success = panels.rows(
-        "Stages",
-        "Whether each stage succeeded when it last ran.",
-        [column(own_queries.STAGE_SUCCESS, "A")],
-        {"stage": "Stage", "Value": "Last run"},
-    )
+    cycles = panels.lines("Cycle duration", "Duration of a forecast cycle. It must stay below the refresh interval.",
+                          "s", query(own_queries.CYCLE_MEAN, "mean", "A"),
+                          query(own_queries.cycle_quantile(0.95), "95th percentile", "B"),
+                          query(own_queries.REFRESH, "refresh interval", "C"))
+    panels.coloured(cycles, {"mean": BLUE, "95th percentile": ORANGE, "refresh interval": VERMILLION})
+    stages = panels.stacked("Stage duration", "Duration of each stage in the latest cycle.", "s",
+                            query(own_queries.STAGES, "{{stage}}"))
+    failures = panels.lines("Failed cycles", "Failed cycles in the last 5 minutes, by stage. Zero is normal.", "none",
+                            query(own_queries.FAILURES, "{{stage}}")).decimals(0)
+    rate = panels.lines("Cycles per minute", "Forecast cycles per minute. A refresh of 15 seconds gives 4.", "none",
+                        query(own_queries.CYCLES, "cycles", "A"), legend=False).decimals(1)
+    success = panels.rows("Stages", "Result of the latest run of each stage.", [column(own_queries.STAGE_SUCCESS, "A")],
+                          {"stage": "Stage", "Value": "Last run"})
     panels.cells(success, "Last run", "none", states={0: ("FAILED", VERMILLION), 1: ("succeeded", GREEN)})
-    spread = panels.bars(
-        "Cycles by duration",
-        "Cycles of the last 5 minutes that took at most so many seconds.",
-        "none",
-        now(own_queries.CYCLE_BUCKETS, "{{le}} s"),
-        steps=panels.PLAIN,
-    ).decimals(0)
-    return [
-        cycles.span(12).height(8),
-        stages.decimals(3).span(12).height(8),
-        failures.span(12).height(8),
-        rate.span(12).height(8),
-        success.span(12).height(8),
-        spread.span(12).height(8),
-    ]
+    spread = panels.bars("Cycles by duration", "Cycles of the last 5 minutes that took at most this many seconds.",
+                         "none", now(own_queries.CYCLE_BUCKETS, "{{le}} s"), steps=panels.PLAIN).decimals(0)
+    return board.row(8, (12, cycles), (12, stages.decimals(3)), (12, failures), (12, rate), (12, success), (12, spread))
 
 
 def _queries() -> list[board.Placed]:
-    return [
-        panels.lines(
-            "Query stage",
-            "How long the forecaster waits for all its queries of a cycle.",
-            "s",
-            query(own_queries.QUERY_STAGE, "query stage"),
-            legend=False,
-        )
-        .span(8)
-        .height(8),
-        panels.lines(
-            "Query time in Prometheus",
-            "90 % of Prometheus' queries spend less than this in each phase.",
-            "s",
-            query(own_queries.ENGINE_QUERY, "{{slice}}"),
-        )
-        .span(8)
-        .height(8),
-        panels.lines(
-            "Reading curves",
-            "How long Prometheus waits for a forecaster's curves (remote read), and reads that failed in 15 minutes.",
-            "s",
-            query(own_queries.CURVE_READ, "{{remote_name}}", "A"),
-            query(own_queries.CURVE_READ_ERRORS, "failed reads", "B"),
-        )
-        .override_by_name(
-            "failed reads", [prop("unit", "none"), panels.fixed(VERMILLION), prop("custom.axisPlacement", "right")]
-        )
-        .span(8)
-        .height(8),
-    ]
+    curves = panels.lines("Reading curves",
+                          "Duration of Prometheus' remote reads of curves, and failed reads in 15 minutes.", "s",
+                          query(own_queries.CURVE_READ, "{{remote_name}}", "A"),
+                          query(own_queries.CURVE_READ_ERRORS, "failed reads", "B"))
+    curves.override_by_name("failed reads",
+                            [prop("unit", "none"), panels.fixed(VERMILLION), prop("custom.axisPlacement", "right")])
+    return board.row(8,
+        (8, panels.lines("Query stage", "Time that the forecaster waits for the queries of a cycle.", "s",
+                         query(own_queries.QUERY_STAGE, "query stage"), legend=False)),
+        (8, panels.lines("Query time in Prometheus", "90th percentile of the time of a query in Prometheus, by phase.",
+                         "s", query(own_queries.ENGINE_QUERY, "{{slice}}"))),
+        (8, curves))
 
 
 def _sizes() -> list[board.Placed]:
-    series = panels.number(
-        "Series in Prometheus",
-        "Series in Prometheus' memory; it grows with servers, signals and horizons.",
-        "short",
-        query(own_queries.HEAD_SERIES),
-        course=True,
-    )
-    ours = panels.number(
-        "Series of this forecaster",
-        "Series on the forecaster's /metrics page: about 190 for each server.",
-        "short",
-        query(own_queries.FORECAST_SERIES),
-        course=True,
-    )
-    lost = panels.lines(
-        "Lost scrapes",
-        "Scrapes of the last 5 minutes without an answer; zero is normal.",
-        "none",
-        query(own_queries.SCRAPES_LOST, "{{job}} {{instance}}"),
-    ).decimals(0)
-    return [
-        panels.lines(
-            "Scrape size",
-            "Series that each scrape brings.",
-            "short",
-            query(own_queries.SCRAPE_SAMPLES, "{{job}} {{instance}}"),
-        )
-        .span(12)
-        .height(8),
-        panels.lines(
-            "Scrape duration",
-            "How long each scrape takes; the limit is 4 seconds.",
-            "s",
-            query(own_queries.SCRAPE_SECONDS, "{{job}} {{instance}}"),
-        )
-        .span(12)
-        .height(8),
-        panels.lines(
-            "Memory",
-            "Resident memory of each process that tells it.",
-            "bytes",
-            query(own_queries.MEMORY, "{{job}} {{instance}}"),
-        )
-        .span(12)
-        .height(8),
-        panels.lines(
-            "Processor", "Cores that each process uses.", "none", query(own_queries.CPU, "{{job}} {{instance}}")
-        )
-        .decimals(2)
-        .span(12)
-        .height(8),
-        series.span(6).height(8),
-        ours.span(6).height(8),
-        lost.span(12).height(8),
-    ]
+    series = panels.number("Series in Prometheus",
+                           "Series in Prometheus' memory. Their number grows with servers, signals and horizons.",
+                           "short", query(own_queries.HEAD_SERIES), course=True)
+    ours = panels.number("Series of this forecaster", "Series on the forecaster's /metrics page, about 190 per server.",
+                         "short", query(own_queries.FORECAST_SERIES), course=True)
+    lost = panels.lines("Lost scrapes", "Failed scrapes in the last 5 minutes. Zero is normal.", "none",
+                        query(own_queries.SCRAPES_LOST, "{{job}} {{instance}}")).decimals(0)
+    return board.row(8,
+        (12, panels.lines("Scrape size", "Samples of each scrape, by target.", "short",
+                          query(own_queries.SCRAPE_SAMPLES, "{{job}} {{instance}}"))),
+        (12, panels.lines("Scrape duration", "Duration of each scrape. The timeout is 4 seconds.", "s",
+                          query(own_queries.SCRAPE_SECONDS, "{{job}} {{instance}}"))),
+        (12, panels.lines("Memory", "Resident memory of each process.", "bytes",
+                          query(own_queries.MEMORY, "{{job}} {{instance}}"))),
+        (12, panels.lines("Processor", "CPU cores used by each process.", "none",
+                          query(own_queries.CPU, "{{job}} {{instance}}")).decimals(2)),
+        (6, series),
+        (6, ours),
+        (12, lost))

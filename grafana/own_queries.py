@@ -42,7 +42,7 @@ OUTCOME = f"max by (server) (observed_${{signal}}{{{queries.ONE}}})"
 
 def outcome_forecast(percentile: str) -> str:
     """What was forecast for the instant it is drawn at, $horizon earlier."""
-    return f'max by (server) (forecast_${{signal}}{{{queries.ONE},percentile="{percentile}",horizon="$horizon"}} offset $horizon)'
+    return queries.predicted("${signal}", percentile, "$horizon")
 
 
 # the forecaster and what it depends on
@@ -58,7 +58,8 @@ REFRESH = f"max(forecaster_refresh_interval_seconds{{{queries.FLEET}}})"
 
 def cycle_quantile(quantile: float) -> str:
     """Seconds, over 5 minutes."""
-    return f"histogram_quantile({quantile}, sum by (le) (rate(forecaster_cycle_duration_seconds_bucket{{{queries.FLEET}}}[5m])))"
+    buckets = f"forecaster_cycle_duration_seconds_bucket{{{queries.FLEET}}}"
+    return f"histogram_quantile({quantile}, sum by (le) (rate({buckets}[5m])))"
 
 
 CYCLE_BUCKETS = f"sum by (le) (increase(forecaster_cycle_duration_seconds_bucket{{{queries.FLEET}}}[5m]))"
@@ -83,11 +84,9 @@ MEMORY = "max by (job, instance) (process_resident_memory_bytes)"
 CPU = "sum by (job, instance) (rate(process_cpu_seconds_total[5m]))"
 HEAD_SERIES = "max(prometheus_tsdb_head_series)"
 FORECAST_SERIES = f'max(scrape_samples_post_metric_relabeling{{job="forecaster",{queries.FLEET}}})'
-RELOAD_OK = 'min by (job, instance) ({__name__=~"(forecaster|fleet_exporter|prometheus|alertmanager)_config_last_reload_successful"})'
-RELOAD_AGE = (
-    "time() - max by (job, instance) "
-    '({__name__=~"(forecaster|fleet_exporter|prometheus|alertmanager)_config_last_reload_success_timestamp_seconds"})'
-)
+_PARTS = "(forecaster|fleet_exporter|prometheus|alertmanager)_config_last_reload"
+RELOAD_OK = f'min by (job, instance) ({{__name__=~"{_PARTS}_successful"}})'
+RELOAD_AGE = f'time() - max by (job, instance) ({{__name__=~"{_PARTS}_success_timestamp_seconds"}})'
 TARGETS_DOWN = "count(up == 0) or vector(0)"
 TICKS = "sum(rate(fleet_ticks_total[5m])) or vector(0)"
 EXPORTER_SERVERS = "count(server_cpu_utilization_ratio) or vector(0)"

@@ -65,6 +65,7 @@ YES_IS_BAD: States = {0: ("no", GREEN), 1: ("YES", VERMILLION)}
 UP: States = {0: ("DOWN", VERMILLION), 1: ("up", GREEN)}
 
 RISK_STEPS = ((None, SKY), (40, ORANGE), (70, VERMILLION))  # risk.priorities of forecaster/presets/fleet.yml
+AGE_STEPS = ((None, GREEN), (60, ORANGE), (120, VERMILLION))  # seconds; the forecaster's ttl is 120
 ANY_IS_BAD = ((None, GREEN), (1, VERMILLION))
 PLAIN = ((None, BLUE),)
 PROBABILITY_STEPS = ((None, GREEN), (0.4, ORANGE), (0.7, VERMILLION))  # risk.health, likewise
@@ -186,9 +187,8 @@ def number(
     """
     panel = _at_now(_described(stat.Panel(), title, description, unit)).thresholds(thresholds(steps))
     panel.color_scheme(by_thresholds()).no_value(nothing).with_target(target)
-    panel.graph_mode(looks.BigValueGraphMode.AREA if course else looks.BigValueGraphMode.NONE).justify_mode(
-        looks.BigValueJustifyMode.CENTER
-    )
+    panel.graph_mode(looks.BigValueGraphMode.AREA if course else looks.BigValueGraphMode.NONE)
+    panel.justify_mode(looks.BigValueJustifyMode.CENTER)
     panel.color_mode(looks.BigValueColorMode.BACKGROUND if states or len(steps) > 1 else looks.BigValueColorMode.VALUE)
     panel.text_mode(looks.BigValueTextMode.VALUE_AND_NAME if names else looks.BigValueTextMode.VALUE)
     panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False).fields(""))
@@ -221,22 +221,15 @@ def rows(
     unit: str = "none",
     sort: str | None = None,
 ) -> table.Panel:
-    """A table of instant queries joined by their labels. `names`: field -> heading, in order; other fields are hidden."""
+    """A table of instant queries joined by their labels. `names`: field -> heading, in order; others are hidden."""
     panel = _at_now(_with(_described(table.Panel(), title, description, unit), targets)).no_value("none")
-    panel.with_transformation(models.DataTransformerConfig(id_val="merge", options={}))
-    panel.with_transformation(
-        models.DataTransformerConfig(id_val="filterFieldsByName", options={"include": {"names": list(names)}})
-    )
-    panel.with_transformation(
-        models.DataTransformerConfig(
-            id_val="organize",
-            options={
-                "excludeByName": {},
-                "indexByName": {name: index for index, name in enumerate(names)},
-                "renameByName": dict(names),
-            },
-        )
-    )
+    order = {name: index for index, name in enumerate(names)}
+    for kind, options in {
+        "merge": {},
+        "filterFieldsByName": {"include": {"names": list(names)}},
+        "organize": {"excludeByName": {}, "indexByName": order, "renameByName": dict(names)},
+    }.items():
+        panel.with_transformation(models.DataTransformerConfig(id_val=kind, options=options))
     panel.thresholds(thresholds(PLAIN)).align(looks.FieldTextAlignment.AUTO).inspect(False)
     if sort is not None:
         panel.sort_by([common.TableSortByFieldState().display_name(sort).desc(True)])
@@ -258,12 +251,8 @@ def cells(
     if states:
         properties.append(prop("mappings", texts(states)))
     if steps:
-        properties.append(
-            prop(
-                "thresholds",
-                {"mode": "absolute", "steps": [{"value": value, "color": colour} for value, colour in steps]},
-            )
-        )
+        colours = [{"value": value, "color": colour} for value, colour in steps]
+        properties.append(prop("thresholds", {"mode": "absolute", "steps": colours}))
     if states or steps:
         properties.append(prop("custom.cellOptions", {"type": "color-background", "mode": "basic"}))
     if width is not None:

@@ -1,4 +1,4 @@
-"""Forecast quality: can the forecasts be trusted, for which signal and how far ahead?"""
+"""Forecast quality: can the forecasts be trusted, for which signal and how far ahead? By the forecaster's record."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,86 +11,51 @@ from grafana.panels import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, c
 _COVERAGE_STEPS = ((None, VERMILLION), (0.6, ORANGE), (0.7, GREEN), (0.9, SKY))
 _LOSS_STEPS = ((None, GREEN), (1, ORANGE))
 _HORIZON_COLOURS = dict(zip(queries.HORIZONS, (SKY, BLUE, GREEN, ORANGE, PURPLE), strict=True))
-_P10, _P50, _P90 = "p10 (low)", "p50 (most likely)", "p90 (high)"
 # window -> (its name, what stands where it has no figure yet)
 _WINDOWS = {
-    own_queries.HOUR: ("last hour", "Nothing scored yet: a horizon is shown once the last hour has 12 outcomes for it."),
-    own_queries.DAY: ("last day", "Nothing scored yet: a horizon is shown after 6 hours and live.minimum outcomes."),
+    own_queries.HOUR: ("last hour", "Nothing scored yet: a horizon needs 12 outcomes in the last hour."),
+    own_queries.DAY: ("last day", "Nothing scored yet: a horizon needs 6 hours and live.minimum outcomes."),
 }
 
 
 def dashboard() -> models.Dashboard:
     """For whoever decides whether to believe a forecast."""
-    return board.build(
-        board.QUALITY,
-        "Forecast quality",
-        "Can the forecasts be trusted, for which signal and how far ahead?",
-        [
-            board.query_variable(*board.FLEET),
-            board.query_variable("server", "Server", queries.ALL_SERVERS, "The server of the last chart."),
-            board.choice("signal", "Signal", board.SIGNAL_CHOICES, "CPU", "cpu_pct", "The signal of the charts."),
-            board.choice("horizon", "Horizon", ",".join(queries.HORIZONS), "30m", "30m", "The horizon of the charts."),
-        ],
-        board.PAST,
-        "1m",
-        [
-            ("", _model()),
-            *((f"The {name}, by signal and horizon", _scored(window)) for window, (name, _) in _WINDOWS.items()),
-            ("Over time", _courses()),
-            ("$server: forecast and outcome, $signal at $horizon", [_outcome().span(24).height(9)]),
-        ],
-    )
+    return board.build(board.QUALITY, "Forecast quality",
+                       "Can the forecasts be trusted, for which signal and how far ahead?",
+                       [board.query_variable(*board.FLEET),
+                        board.query_variable("server", "Server", queries.ALL_SERVERS, "The server of the last chart."),
+                        board.choice("signal", "Signal", board.SIGNAL_CHOICES, "CPU", "cpu_pct",
+                                     "The signal of the charts."),
+                        board.choice("horizon", "Horizon", ",".join(queries.HORIZONS), "30m", "30m",
+                                     "The horizon of the charts.")],
+                       board.PAST, "1m",
+                       [("", _model()),
+                        ("The last hour, by signal and horizon", _scored(own_queries.HOUR)),
+                        ("The last day, by signal and horizon", _scored(own_queries.DAY)),
+                        ("Over time", _courses()),
+                        ("$server: forecast and actual, $signal at $horizon", [_outcome().span(24).height(9)])])
 
 
 def _model() -> list[board.Placed]:
-    model = panels.rows(
-        "Model",
-        "The model in use, when it was trained, and the checksum of its weights.",
-        [column(own_queries.MODEL, "A")],
-        {"model": "Model", "method": "Method", "trained": "Trained on", "weights": "Weights"},
-    )
-    return [
-        model.span(10).height(5),
-        panels.number(
-            "Model loaded",
-            "Whether the configured model is in use, or the less sure trend heuristic in its place.",
-            "none",
-            now(own_queries.MODEL_LOADED),
-            states={-1: ("heuristic by choice", SKY), 0: ("NOT LOADED", VERMILLION), 1: ("loaded", GREEN)},
-        )
-        .span(4)
-        .height(5),
-        panels.number(
-            "In use for",
-            "Time since the forecaster last read its configuration and model.",
-            "s",
-            now(own_queries.MODEL_IN_USE),
-        )
-        .decimals(0)
-        .span(3)
-        .height(5),
-        panels.number(
-            "On the heuristic",
-            "Share of the servers that the trend heuristic forecasts instead of the model.",
-            "percentunit",
-            query(own_queries.HEURISTIC_SHARE),
-            steps=((None, GREEN), (0.01, ORANGE), (0.5, VERMILLION)),
-            course=True,
-        )
-        .decimals(0)
-        .span(4)
-        .height(5),
-        panels.number(
-            "Forecast age",
-            "Time since the last forecast; after 2 minutes forecasts are withheld.",
-            "s",
-            now(queries.FORECAST_AGE),
-            steps=((None, GREEN), (60, ORANGE), (120, VERMILLION)),
-        )
-        .decimals(0)
-        .span(3)
-        .height(5),
-    ]
+    model = panels.rows("Model", "The model in use, its training date and the checksum of its weights.",
+                        [column(own_queries.MODEL, "A")],
+                        {"model": "Model", "method": "Method", "trained": "Trained on", "weights": "Weights"})
+    return board.row(5,
+        (10, model),
+        (4, panels.number("Model loaded",
+                          "Whether the configured model is loaded. Otherwise the less accurate trend heuristic is "
+                          "used.",
+                          "none", now(own_queries.MODEL_LOADED),
+                          states={-1: ("heuristic by choice", SKY), 0: ("NOT LOADED", VERMILLION),
+                                  1: ("loaded", GREEN)})),
+        (3, panels.number("In use for", "Time since the forecaster last read its configuration and model.", "s",
+                          now(own_queries.MODEL_IN_USE)).decimals(0)),
+        (4, panels.number("On the heuristic",
+                          "Share of the servers that the trend heuristic forecasts instead of the model.",
+                          "percentunit", query(own_queries.HEURISTIC_SHARE),
+                          steps=((None, GREEN), (0.01, ORANGE), (0.5, VERMILLION)), course=True).decimals(0)),
+        (3, panels.number("Forecast age", "Time since the last forecast. After 2 minutes, forecasts are withheld.", "s",
+                          now(queries.FORECAST_AGE), steps=panels.AGE_STEPS).decimals(0)))
 
 
 def _matrix(title: str, description: str, expression: Callable[[str], str], unit: str) -> panels.table.Panel:
@@ -106,82 +71,56 @@ def _matrix(title: str, description: str, expression: Callable[[str], str], unit
 def _scored(window: str) -> list[board.Placed]:
     """Coverage, loss and the outcomes they rest on."""
     name, nothing = _WINDOWS[window]
-    coverage = _matrix(
-        f"Coverage of the {name}",
-        "Share of the outcomes between p10 and p90. The band promises 80 %: below, it is too narrow, above, too wide.",
-        partial(own_queries.recorded, window, "coverage"),
-        "percentunit",
-    ).decimals(0)
-    loss = _matrix(
-        f"Loss of the {name} against the heuristic",
-        "Pinball loss over the trend heuristic's on the same outcomes: below 1 the forecasts are better than it.",
-        partial(own_queries.recorded, window, "loss"),
-        "none",
-    ).decimals(2)
+    coverage = _matrix(f"Coverage of the {name}",
+                       "Share of the outcomes between p10 and p90. 80 % is right: the band is too narrow below and too "
+                       "wide above.",
+                       partial(own_queries.recorded, window, "coverage"), "percentunit").decimals(0)
+    loss = _matrix(f"Loss of the {name} against the heuristic",
+                   "Pinball loss divided by the trend heuristic's on the same outcomes. Below 1, the forecasts are "
+                   "better.",
+                   partial(own_queries.recorded, window, "loss"), "none").decimals(2)
     for horizon in queries.HORIZONS:
         panels.cells(coverage, horizon, "percentunit", steps=_COVERAGE_STEPS)
         panels.cells(loss, horizon, "none", steps=_LOSS_STEPS)
-    outcomes = _matrix(
-        f"Outcomes of the {name}",
-        "How many outcomes the two rest on. An outcome is compared with its forecast once the horizon has passed.",
-        partial(own_queries.outcomes, window),
-        "none",
-    ).decimals(0)
+    outcomes = _matrix(f"Outcomes of the {name}",
+                       "Outcomes that coverage and loss are computed from. An outcome is known when the horizon has "
+                       "passed.",
+                       partial(own_queries.outcomes, window), "none").decimals(0)
     return [panel.no_value(nothing).span(8).height(9) for panel in (coverage, loss, outcomes)]
 
 
 def _courses() -> list[board.Placed]:
     made = []
     for window, (name, nothing) in _WINDOWS.items():
-        coverage = panels.lines(
-            f"Coverage of the {name} at $horizon",
-            "Share of the outcomes between p10 and p90, by signal; the line is the promised 80 %.",
-            "percentunit",
-            query(own_queries.recorded(window, "coverage"), "{{signal}}"),
-        )
-        loss = panels.lines(
-            f"Loss of the {name} against the heuristic at $horizon",
-            "Pinball loss over the trend heuristic's on the same outcomes, by signal; below the line the forecasts are better.",
-            "none",
-            query(own_queries.recorded(window, "loss"), "{{signal}}"),
-        )
+        coverage = panels.lines(f"Coverage of the {name} at $horizon",
+                                "Share of the outcomes between p10 and p90, by signal. The line at 80 % is the target.",
+                                "percentunit", query(own_queries.recorded(window, "coverage"), "{{signal}}"))
+        loss = panels.lines(f"Loss of the {name} against the heuristic at $horizon",
+                            "Pinball loss divided by the trend heuristic's, by signal. Below the line, the forecasts "
+                            "are better.",
+                            "none", query(own_queries.recorded(window, "loss"), "{{signal}}"))
         made += [panels.marked(coverage.min(0).max(1), (0.8, GREEN)), panels.marked(loss.min(0), (1, GREEN))]
         for panel in made[-2:]:
             panel.no_value(nothing).span(12).height(8)
-    widening = panels.lines(
-        "Bands widened at $horizon",
-        "Factor on the model's half-bands because outcomes fell outside too often, by signal; 1 is the model's own band.",
-        "none",
-        query(own_queries.WIDENING, "{{signal}}"),
-    )
+    widening = panels.lines("Bands widened at $horizon",
+                            "Factor on the model's half-bands, by signal. It is above 1 where the bands proved too "
+                            "narrow.",
+                            "none", query(own_queries.WIDENING, "{{signal}}"))
     widening.min(1).no_value("No record is kept.")
-    width = panels.lines(
-        "Band width of $signal",
-        "Mean distance of p10 and p90 in the signal's own unit, by horizon: how unsure the forecaster is.",
-        "short",
-        query(own_queries.BAND_WIDTH, "{{horizon}}"),
-    )
-    methods = panels.stacked(
-        "Servers by method",
-        "How many servers the model and the trend heuristic forecast.",
-        "none",
-        query(own_queries.METHOD_COUNT, "{{method}}"),
-    )
+    width = panels.lines("Band width of $signal",
+                         "Mean difference of p90 and p10 in the signal's unit, by horizon. A wide band is an uncertain "
+                         "forecast.",
+                         "short", query(own_queries.BAND_WIDTH, "{{horizon}}"))
+    methods = panels.stacked("Servers by method", "Number of servers forecast by the model and by the trend heuristic.",
+                             "none", query(own_queries.METHOD_COUNT, "{{method}}"))
     panels.coloured(methods, {"tft": BLUE, "heuristic": ORANGE})
     panels.coloured(width, _HORIZON_COLOURS)
     return [*made, *(panel.span(8).height(8) for panel in (widening, width, methods))]
 
 
 def _outcome() -> panels.timeseries.Panel:
-    made = panels.lines(
-        "Forecast and outcome",
-        "Grey is what came, the band what was forecast one horizon before: eight times in ten grey should lie in it.",
-        "short",
-        query(own_queries.OUTCOME, "came", "A"),
-        *(
-            query(own_queries.outcome_forecast(percentile), name, ref)
-            for percentile, name, ref in (("p90", _P90, "B"), ("p50", _P50, "C"), ("p10", _P10, "D"))
-        ),
-    )
-    panels.coloured(made, {"came": GREY})
-    return fans.band(made, _P10, _P50, _P90, ORANGE)
+    text = ("Grey is the actual value, the band is the forecast of one horizon before: 80 % of the actual values "
+            "should lie in it.")
+    made = panels.lines("Forecast and actual", text, "short", query(own_queries.OUTCOME, "actual", "A"))
+    panels.coloured(made, {"actual": GREY})
+    return fans.band(made, own_queries.outcome_forecast, ORANGE)

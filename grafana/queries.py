@@ -1,9 +1,9 @@
 """Every PromQL expression of the dashboards, by name.
 
-Two fleets can live in one Prometheus. Each expression therefore keeps to the fleet `$fleet`, so that their figures never
-mix. Several forecasters can make one fleet's forecasts, as shards that each have their own servers and as replicas that
-say the same of the same servers: what is counted or added up is made one of each server first. Curves
-(`source="curve"`) lie in the future and carry no `fleet`: they are held against the servers that the fleet has.
+Two fleets can live in one Prometheus. Each expression therefore selects the fleet `$fleet`, so that their figures
+never mix. Several forecasters can make one fleet's forecasts: shards, each with its own servers, and replicas, with the
+same servers. Where servers are counted or added up, each server is first reduced to one series. Curves
+(`source="curve"`) lie in the future and carry no `fleet`: they are joined with the servers of the fleet.
 
 Grafana's variables: $fleet one fleet, $profile one or more profiles, $server one server, $signal one signal,
 $horizon one horizon.
@@ -137,7 +137,8 @@ def first_trouble(labels: str) -> str:
 
 
 FLEET_FIRST_TROUBLE = f"min({first_trouble(FLEET)}) or {SERVER_COUNT} * 0 - 1"
-RISKIEST = f"topk(3, max by (server) (forecast_risk_score{{{SOME}}}) > 0) {none('server', 'no server at risk', f'{SERVER_COUNT} * 0')}"
+_NO_RISK = none("server", "no server at risk", f"{SERVER_COUNT} * 0")
+RISKIEST = f"topk(3, max by (server) (forecast_risk_score{{{SOME}}}) > 0) {_NO_RISK}"
 RISK_MAP = f"sort_desc(max by (server, profile) (forecast_risk_score{{{SOME}}}))"
 RISK_DRIVERS = (
     f"count by (component) (max by (server, component) (forecast_risk_points{{{SOME}}}) > 0) "
@@ -163,7 +164,7 @@ RISK_BY_PROFILE = f"max by (profile) ({_RISK_AHEAD}) or max by (profile) (foreca
 RISK_COURSE = (
     f"topk(8, max by (server) ({_RISK_AHEAD}) > 0) or max by (server) (forecast_risk_score{{{SOME}}}) "
     f"and on (server) (topk(8, max by (server) (max_over_time(forecast_risk_score{{{SOME}}}[$__range] @ end()))) > 0) "
-    f"{none('server', 'no server at risk', f'{SERVER_COUNT} * 0')}"
+    f"{_NO_RISK}"
 )
 # Servers by priority, as P1 = 2, P2 = 1, P3 = 0: (risk - 10) / 30 passes 1 at 40 and 2 at 70.
 PRIORITY_COURSE = (
@@ -185,8 +186,8 @@ def past_limit(signal: str) -> str:
     limit = TROUBLE[signal]
     ahead = f'forecast_{signal}{{source="curve",percentile="p90",profile=~"$profile"}}'
     return (
-        f"sum(({ahead} > bool {limit}) {_OURS_AHEAD}) or sum(max by (server) (observed_{signal}{{{SOME}}}) > bool {limit}) "
-        f"or {SERVER_COUNT} * 0"
+        f"sum(({ahead} > bool {limit}) {_OURS_AHEAD}) "
+        f"or sum(max by (server) (observed_{signal}{{{SOME}}}) > bool {limit}) or {SERVER_COUNT} * 0"
     )
 
 
@@ -201,7 +202,10 @@ WARMUP = (
 STALE = f"sum(min by (server) (forecast_server_stale{{{FLEET}}}))"
 FORECAST_AGE = f"max(job_instance:forecaster_forecast_age_seconds:max{{{FLEET}}})"
 
-_OURS = f'ALERTS{{alertstate="firing",job="forecaster",{FLEET}}} or ALERTS{{alertstate="firing",job!="forecaster",severity!="none"}}'
+_OURS = (
+    f'ALERTS{{alertstate="firing",job="forecaster",{FLEET}}} '
+    'or ALERTS{alertstate="firing",job!="forecaster",severity!="none"}'
+)
 FIRING = f"max by (alertname, priority, server, instance) ({_OURS}) {none('alertname', 'no alert is firing')}"
 FIRING_COUNT = f"count({_OURS}) or vector(0)"
 WATCHDOG = 'count(ALERTS{alertname="FleetcastWatchdog",alertstate="firing"}) or vector(0)'
@@ -217,10 +221,11 @@ def _column(expression: str) -> str:
     return f"max by (server, profile) ({expression}) {_AT_RISK}"
 
 
-ACTIVE_RISK = f"sort_desc(max by (server, profile) (forecast_risk_score{{{SOME}}} > 0)) {none('server', 'no server at risk', f'{SERVER_COUNT} * 0')}"
+ACTIVE_RISK = f"sort_desc(max by (server, profile) (forecast_risk_score{{{SOME}}} > 0)) {_NO_RISK}"
 ACTIVE_PRIORITY = (
     f'max by (server, profile) (forecast_priority{{{SOME},priority="P1"}} == 1 or '
-    f'(forecast_priority{{{SOME},priority="P2"}} == 1) * 2 or (forecast_priority{{{SOME},priority="P3"}} == 1) * 3) {_AT_RISK}'
+    f'(forecast_priority{{{SOME},priority="P2"}} == 1) * 2 or '
+    f'(forecast_priority{{{SOME},priority="P3"}} == 1) * 3) {_AT_RISK}'
 )
 ACTIVE_DRIVER = (
     f"max by (server, profile, component) (topk by (server) (1, forecast_risk_points{{{SOME}}} > 0)) {_AT_RISK}"

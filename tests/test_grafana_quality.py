@@ -21,7 +21,8 @@ def series(name: str, value: float, instance: str = "a", signal: str = "cpu_pct"
 def asked(folder: Path, expression: str, given: list[dict], expected: dict[str, float]) -> str:
     """What promtool complains of when the answer, by signal, is another one."""
     samples = [{"labels": f'{{signal="{signal}"}}', "value": value} for signal, value in expected.items()]
-    check = {"expr": interpolate(expression, {"fleet": "f", "horizon": "30m"}), "eval_time": "1m", "exp_samples": samples}
+    query = interpolate(expression, {"fleet": "f", "horizon": "30m"})
+    check = {"expr": query, "eval_time": "1m", "exp_samples": samples}
     content = {"tests": [{"interval": "1m", "input_series": given, "promql_expr_test": [check]}]}
     (folder / "test.yml").write_text(yaml.safe_dump(content))
     done = subprocess.run([tool("promtool"), "test", "rules", str(folder / "test.yml")], capture_output=True, text=True,

@@ -1,18 +1,19 @@
-"""The forecaster's own record: past forecasts held against what came, and bands widened where they proved too narrow.
+"""The forecaster's record: past forecasts compared with their outcomes, and bands that proved too narrow widened.
 
-Once per model step the forecasts at the shown horizons are kept; when their time has come they are compared with the
-trailing mean observed then. Sums over `window` seconds give, per signal and horizon, the share of outcomes inside p10..p90
-and the pinball loss against the trend heuristic's on the same outcomes. Nothing is shown before MIN_SPAN and `minimum`
-outcomes, and a forecast whose time passed unobserved is not scored. The same sums over the newest RECENT seconds show what
-a sudden change does to the forecasts; they decide nothing.
+Once per model step, the forecasts at the shown horizons are kept. When a horizon has passed, they are compared with the
+trailing mean observed then; a forecast without an outcome is not scored. Sums over `window` seconds give, per signal
+and horizon, the share of outcomes between p10 and p90, and the pinball loss divided by the trend heuristic's on the
+same outcomes. They are shown after MIN_SPAN and `minimum` outcomes. The same sums over the newest RECENT seconds show
+the effect of a sudden change; nothing is decided by them.
 
-Widening: an outcome's distance from the median in half-bands (of the forecast before any widening) is counted in bins; the
-factor is the 80 % quantile of those distances, applied once coverage without it is below NARROW, until it is above FINE
-again (adaptive conformal prediction in the sense of Gibbs and Candes, NeurIPS 2021, with a window instead of a rate). Bands
-are never narrowed. A band without width stays: idle servers sit exactly on their forecast, and a factor cannot widen it.
+Widening: the distance of an outcome from the median, in half-bands of the forecast before any widening, is counted in
+bins. The factor is the 80 % quantile of these distances. It applies once the coverage without it is below NARROW, until
+that is above FINE again (adaptive conformal prediction after Gibbs and Candes, NeurIPS 2021, with a window instead of a
+rate). Bands are never narrowed. A band without width is left as it is: idle servers sit exactly on their forecast, and
+a factor cannot widen it.
 
-Memory: every pending step holds 9 float32 per server, signal and horizon: 96 x 9 x 4 B x 5 horizons = 17 KB a series, 138 MB
-for 1,000 servers x 8 signals. Letters: S servers, C signals, K horizons.
+Memory: a pending step holds 9 float32 per server, signal and horizon: 96 x 9 x 4 B x 5 horizons = 17 KB a series, 138
+MB for 1,000 servers x 8 signals. Letters: S servers, C signals, K horizons.
 """
 
 from __future__ import annotations
@@ -90,8 +91,8 @@ class Record:
         by_model: np.ndarray,
         bounds: Sequence[tuple[float | None, float | None]],
     ) -> Proof:
-        """Scores what was forecast for now, widens the model's bands in ``forecast`` (S, C, H, 3) in place where they proved
-        too narrow, and keeps them for when their time comes: scoring and keeping once per step, widening always.
+        """Scores the forecasts made for now, widens the model's bands in ``forecast`` (S, C, H, 3) in place where they
+        proved too narrow, and keeps them to be scored later. Scores and keeps once per step, and widens always.
 
         observed (S, C); heuristic (S, C, K, 3), read only where a step is due; by_model bool (S,), the rows that count;
         bounds of each signal.
@@ -102,8 +103,8 @@ class Record:
             raw = forecast[by_model][:, :, at]
         factors = self.factors(forecast.shape[2]) if self.correction else None
         if factors is not None:
-            low, high = (np.array([np.nan if b is None else b for b in side], float) for side in zip(*bounds, strict=True))
-            low, high = np.nan_to_num(low, nan=-np.inf), np.nan_to_num(high, nan=np.inf)
+            low = np.array([-np.inf if bound is None else bound for bound, _ in bounds], float)
+            high = np.array([np.inf if bound is None else bound for _, bound in bounds], float)
             forecast[by_model] = widen(forecast[by_model], factors, low, high)
         if due:
             named = [name for name, made in zip(servers, by_model, strict=True) if made]
@@ -135,7 +136,7 @@ class Record:
             self._pending.popitem(last=False)
 
     def observe(self, now: float, servers: Sequence[str], observed: np.ndarray) -> None:
-        """Scores what was forecast for now; observed float32 (S, C), NaN where unknown. Once per step, before ``keep``."""
+        """Scores the forecasts made for now, once per step, before ``keep``; observed float32 (S, C), NaN: unknown."""
         present = self._present = int(now // self.step)
         for later in [key for key in self._pending if key >= present]:
             del self._pending[later]
@@ -228,7 +229,7 @@ class Record:
             )
         return self._proof
 
-    # -- what survives a restart ----------------------------------------------------------------------------------------
+    # -- what survives a restart ----------------------------------------------------------------------------------
 
     def snapshot(self, path: str | os.PathLike) -> None:
         """Writes sums and pending forecasts, atomically; OSError if that fails."""

@@ -72,7 +72,8 @@ class Family:
 def _at_horizons(result: Result, layout: Layout) -> np.ndarray:
     """float32 (C, S, 3 * horizons): each percentile at each horizon."""
     at = result.forecast[:, :, [steps - 1 for _, steps in layout.horizons]]
-    return at.transpose(1, 0, 3, 2).reshape(len(layout.signals), len(result.servers), len(PERCENTILES) * len(layout.horizons))
+    rows = len(PERCENTILES) * len(layout.horizons)
+    return at.transpose(1, 0, 3, 2).reshape(len(layout.signals), len(result.servers), rows)
 
 
 def _worst(result: Result, layout: Layout) -> np.ndarray:
@@ -162,7 +163,8 @@ FAMILIES = (
     Family("forecast_method", (*_SERVER, "method"), "0 or 1",
            "1 for what makes the server's forecast, the model or the trend heuristic.",
            lambda at: ((method,) for method in _METHODS), lambda of, at: _is(of.method, _METHODS)),
-    Family("forecast_warmup_samples", _SERVER, "samples", "History of the server, in samples of the configured interval.",
+    Family("forecast_warmup_samples", _SERVER, "samples",
+           "History of the server, in samples of the configured interval.",
            lambda at: _ONE, lambda of, at: of.samples[:, None], outlives=True),
     Family("forecast_warmup_required_samples", _SERVER, "samples",
            "Samples from which on the server is forecast by the model.",
@@ -200,8 +202,8 @@ class ForecastCollector:
         self._rendered: tuple[tuple[Result, Prepared, Prepared], ...] = ()  # the next one and the shown one
 
     def prepare(self, result: Result) -> int:
-        """Renders `result` so that scrapes only hand it out; the publish stage calls it before publishing. Returns how many
-        bytes a scrape is without compression."""
+        """Renders `result` ahead of the scrapes; the publish stage calls it before publishing. Returns the bytes of a
+        scrape without compression."""
         return sum(len(part.text) for part in self._text(result))
 
     def pack(self, result: Result) -> None:
@@ -229,7 +231,8 @@ class ForecastCollector:
             if layout != self._layout:
                 self._pages = {outlives: Page(self._series(layout, outlives)) for outlives in (True, False)}
                 self._layout = layout
-            texts = tuple(Prepared(page.render([*_numbers(result, layout, outlives)])) for outlives, page in self._pages.items())
+            texts = tuple(Prepared(page.render([*_numbers(result, layout, outlives)]))
+                          for outlives, page in self._pages.items())
             self._rendered = ((result, *texts), *self._rendered[:1])
             return texts
 

@@ -144,7 +144,7 @@ def test_the_last_hour_is_shown_from_a_dozen_outcomes_on_and_forgets_what_is_old
     assert recent(kept) == pytest.approx([9 / 12, (9 * 5 + 3 * 28) / (9 * 7 + 3 * 20), 12])
     assert recent(one_host(kept, [54], begin=13)) == pytest.approx([10 / 12, (10 * 5 + 2 * 28) / (10 * 7 + 2 * 20), 12])
     assert recent(one_host(kept, [54] * 30, begin=14)) == pytest.approx([1, 5 / 7, 12])
-    assert kept.proof().outcomes.item() == 43 and np.isnan(kept.proof().coverage.item()), "the long window has its own rules"
+    assert kept.proof().outcomes.item() == 43 and np.isnan(kept.proof().coverage.item()), "other rules"
 
 
 def test_an_hour_without_outcomes_shows_nothing_of_it():
@@ -206,7 +206,7 @@ def test_a_step_scores_widens_the_models_rows_and_leaves_the_heuristics_alone():
     assert not kept.due(now + 15) and proof.widening.min() > 1.5
     later = before.copy()
     same = kept.step_over(now + 15, ("s00", "s01"), np.full((2, 1), 50.0), later, None, by_model, [(0.0, None)])
-    assert np.array_equal(later, forecast) and np.array_equal(same.outcomes, proof.outcomes), "between steps bands are as wide"
+    assert np.array_equal(later, forecast) and np.array_equal(same.outcomes, proof.outcomes), "bands stay as wide"
     without = live(record(correction=False), 150, spread=2.0)
     without.step_over(now, ("s00",), np.full((1, 1), 50.0), before[:1], heuristic[:1], by_model[:1], [(0.0, None)])
     assert before[0, 0, 0, 2] == 52 and (without.proof().widening == 1).all()

@@ -230,7 +230,7 @@ def test_labels_that_need_escaping_come_back_as_they_were():
 
 @pytest.fixture
 def answered():
-    """What answers a scrape by its headers: the self-metrics after some events, and a fleet with something of everything."""
+    """What answers a scrape by its headers: the self-metrics after some events, and a fleet with every series."""
     registry = CollectorRegistry()
     own = SelfMetrics(registry, "1.2.3")
     own.settings(refresh=15, ttl=120)
@@ -271,7 +271,7 @@ def test_the_page_parses_as_text_and_as_openmetrics_with_the_same_series(exposed
     assert {key for key in strict if key[0].startswith(("forecast_", "observed_"))} == ours
 
 
-def test_prometheus_stores_the_page_in_either_format_compressed_as_it_asks_value_by_value(answered, tmp_path, free_port):
+def test_prometheus_stores_the_page_in_either_format_compressed_as_it_asks(answered, tmp_path, free_port):
     def respond(request):
         asked = dict(request.headers)
         if request.path == "/text":  # Prometheus would rather have OpenMetrics; an older one cannot
@@ -295,14 +295,17 @@ def test_prometheus_stores_the_page_in_either_format_compressed_as_it_asks_value
             await_true(lambda: scraped(api) == {"text", "openmetrics"}, 30, "both pages are scraped")
             for job in ("text", "openmetrics"):
                 found = api.instant(f'{{job="{job}",__name__=~"(forecast|forecaster|observed)_.+"}}', time.time())
-                assert ours({(one["metric"]["__name__"], frozenset(
-                    (name, text) for name, text in one["metric"].items() if name not in ("__name__", "job", "instance"))):
-                    float(one["values"][0][1]) for one in found}) == expected, job
+                stored = {}
+                for one in found:
+                    labels = {name: text for name, text in one["metric"].items() if name not in ("job", "instance")}
+                    stored[labels.pop("__name__"), frozenset(labels.items())] = float(one["values"][0][1])
+                assert ours(stored) == expected, job
         finally:
             process.terminate()
             process.wait(20)
     assert formats["/text"] == ("text/plain; version=0.0.4; charset=utf-8", "gzip")
-    assert formats["/openmetrics"][0].startswith("application/openmetrics-text") and formats["/openmetrics"][1] == "gzip"
+    kind, encoding = formats["/openmetrics"]
+    assert kind.startswith("application/openmetrics-text") and encoding == "gzip"
 
 
 def scraped(api: Prometheus) -> set[str]:
@@ -315,7 +318,8 @@ def scraped(api: Prometheus) -> set[str]:
 
 def ours(samples: dict) -> dict:
     """Those of the forecaster itself, which do not change from scrape to scrape; there are many."""
-    found = {key: value for key, value in samples.items() if key[0].startswith(("forecast_", "forecaster_", "observed_"))}
+    kinds = ("forecast_", "forecaster_", "observed_")
+    found = {key: value for key, value in samples.items() if key[0].startswith(kinds)}
     assert len(found) > 300
     return found
 

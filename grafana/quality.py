@@ -63,7 +63,8 @@ def _matrix(title: str, description: str, expression: Callable[[str], str], unit
     refs = dict(zip("ABCDE", queries.HORIZONS, strict=True))
     targets = [column(expression(horizon), ref) for ref, horizon in refs.items()]
     names = {"signal": "Signal"} | {f"Value #{ref}": horizon for ref, horizon in refs.items()}
-    words = {signal: models.ValueMappingResult(text=name) for signal, (name, _) in panels.SIGNALS.items()}
+    words = {signal: models.ValueMappingResult(text=name, index=index)
+             for index, (signal, (name, _)) in enumerate(panels.SIGNALS.items())}
     made = panels.rows(title, description, targets, names, unit=unit)
     return made.override_by_name("Signal", [prop("mappings", [models.ValueMap(options=words)])])
 
@@ -83,9 +84,8 @@ def _scored(window: str) -> list[board.Placed]:
         panels.cells(coverage, horizon, "percentunit", steps=_COVERAGE_STEPS)
         panels.cells(loss, horizon, "none", steps=_LOSS_STEPS)
     outcomes = _matrix(f"Outcomes of the {name}",
-                       "Outcomes that coverage and loss are computed from. An outcome is known when the horizon has "
-                       "passed.",
-                       partial(own_queries.outcomes, window), "none").decimals(0)
+                       "Outcomes that coverage and loss are computed from, summed over the forecasters. An outcome is "
+                       "known when the horizon has passed.", partial(own_queries.outcomes, window), "none").decimals(0)
     return [panel.no_value(nothing).span(8).height(9) for panel in (coverage, loss, outcomes)]
 
 

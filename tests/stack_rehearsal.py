@@ -1,9 +1,8 @@
 """The whole stack with its real programs and its own configuration files, in fast motion on free ports.
 
 Time runs 20 times faster: a model step is 15 s instead of 5 minutes, and the fleet lives 20 seconds in each. Divided
-by 20 are also `for` and `keep_firing_for` of the rules, the intervals of groups that have their own, `group_wait` and
-`group_interval` of the routes, and the forecaster's `stale_after`; scrapes, other evaluations and refreshes come
-every second.
+by 20 are also `for` and `keep_firing_for` of the rules, `group_wait` and `group_interval` of the routes, and the
+forecaster's `stale_after`; scrapes, evaluations and refreshes come every second.
 
 Not divided are the windows inside expressions ([5m], [15m], `offset`) and Prometheus' look-back of 5 minutes: here
 they cover 20 times as much of the fleet's life, so a condition on such a window comes true and passes later than its
@@ -73,8 +72,6 @@ def _prometheus(config: dict) -> None:
 
 def _rules(content: dict) -> None:
     for group in content["groups"]:
-        if "interval" in group:
-            group["interval"] = faster(group["interval"])
         for rule in group["rules"]:
             rule |= {key: faster(rule[key]) for key in ("for", "keep_firing_for") if key in rule}
 

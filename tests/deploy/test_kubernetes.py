@@ -11,7 +11,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from forecaster.__main__ import _parser, read_config
+from forecaster.__main__ import _parser
+from forecaster.commands.flags import read_config
 from forecaster.sources.shard import Shard
 from tests.tools import tool
 

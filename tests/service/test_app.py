@@ -177,7 +177,8 @@ def test_a_configuration_can_be_checked_without_running(capsys, tmp_path):
 
 
 def test_the_command_lines_source_and_model_win_over_the_file():
-    from forecaster.__main__ import _parser, read_config
+    from forecaster.__main__ import _parser
+    from forecaster.commands.flags import read_config
 
     arguments = _parser().parse_args(
         [

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from grafana_stack import interpolate
 
 from grafana import own_queries
+from tests.grafana_stack import interpolate
 from tests.tools import tool
 
 HOUR, DAY = own_queries.HOUR, own_queries.DAY

@@ -5,7 +5,6 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from forecaster.config import ForecasterConfig, load_config
 from serving import ServingError, __version__
@@ -115,11 +114,13 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
+    from forecaster.artifact import folder_of
+
     config = read_config(arguments)
-    if config.model not in (None, "default") and not (Path(config.model) / "artifact.json").is_file():
+    if config.model is not None and not (folder_of(config.model) / "artifact.json").is_file():
         raise SettingsError(
             f"{arguments.config_file}: model: {config.model} is no artifact folder; expected one with "
-            "artifact.json, default, or null"
+            "artifact.json, default, servers, or null"
         )
     print(
         f"{arguments.config_file}: good; {len(config.signals)} signals, refresh {config.refresh:g}s, source "

@@ -1,87 +1,27 @@
-"""What the documents say of alerts, accuracy, files and versions, held against the tree."""
+"""What the documents say of alerts, links, files and versions, held against the tree."""
 
-import json
 import re
+import tomllib
 
-import numpy as np
 import pytest
 import yaml
 
-from forecaster.limit import CORE
 from serving import __version__
 from stack.layout import ROOT
-from tests.documents import DOCUMENTS, anchors, by_name, sentences
+from tests.documents import DOCUMENTS, anchors, by_name, prose, table
 
 FOLDERS = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")}
 ALERTS = {rule["alert"]: rule for file in (ROOT / "prometheus/rules").glob("*.yml")
           for group in yaml.safe_load(file.read_text())["groups"]
           for rule in group["rules"] if "alert" in rule}
-REPORT = json.loads((ROOT / "forecaster/models/default/report.json").read_text())
 
 
 def test_every_alert_is_listed_with_its_priority_and_leads_to_its_runbook_entry():
     assert ALERTS
-    assert {name: cells[:3] for name, cells in by_name("Alerts").items()} == {
-        f"[{name}](prometheus/runbook.md#{name.lower()})":
+    assert {name: cells[:3] for name, cells in by_name("Alert reference", "docs/reference/alerts.md").items()} == {
+        f"[{name}](../../prometheus/runbook.md#{name.lower()})":
         (rule["labels"].get("priority", "–"), rule["labels"]["severity"], rule.get("for", "0s"))
         for name, rule in ALERTS.items()}
-
-
-def test_the_accuracy_is_that_of_the_models_report():
-    figures = ("wql_30m", "wql_8h", "coverage80_30m", "coverage80_8h")
-    assert by_name("Accuracy") == {
-        name: tuple(f"{of[figure]:g}" for figure in figures) for name, of in REPORT["signals"].items()}
-    for said in (f"{REPORT['windows']} windows", f"in {REPORT['seconds']} s",
-                 f"{REPORT['parameters']} parameters", f"{REPORT['epochs']} epochs",
-                 f"is {REPORT['cpu_accuracy_30m']} at 30 minutes",
-                 f"and {REPORT['cpu_accuracy_8h']} at 8 hours"):
-        assert said in sentences("Accuracy"), said
-
-
-MEASURED = {path.stem: json.loads(path.read_text()) for path in (ROOT / "docs/accuracy").glob("*.json")}
-
-
-def test_the_distance_from_the_limit_is_that_of_the_last_measurement():
-    """docs/accuracy holds the reports of `make accuracy`; the README's tables are theirs."""
-    report = MEASURED["oracle"]
-    expected = {}
-    for name in ("oracle", "default", "heuristic", "persistence", "seasonal-naive"):
-        row = report[name]
-        ratio, cpu = row.get("ratio", {"30m": 1, "8h": 1}), row["signals"]["cpu_pct"]
-        inside = [f"{np.mean([row['signals'][c][f'coverage80_{span}'] for c in CORE]):.3f}" for span in ("30m", "8h")]
-        right = [f"{x:.1f}" if (x := cpu[f"accuracy_{span}"]) > 0 else "below 0" for span in ("30m", "8h")]
-        figures = ("1", "1") if name == "oracle" else (f"{ratio['30m']:.3f}", f"{ratio['8h']:.3f}")
-        expected[name] = (*figures, *inside, *right)
-    for steps, ratio in report["default"]["encoder"].items():
-        expected[f"default, {steps} steps of history"] = (f"{ratio['30m']:.3f}", f"{ratio['8h']:.3f}", *"––––")
-    assert by_name("Against the limit") == expected
-    assert f"{report['default']['windows']:,} windows" in sentences("Against the limit")
-
-
-def test_the_figures_of_incidents_are_those_of_the_last_measurement():
-    figures = ("base_rate", "brier", "skill", "auroc", "ece")
-    chances = {f"{name}, {label.replace('m', ' min').replace('8h', '8 h')}": row for name in ("oracle", "default")
-               for label, row in MEASURED["oracle"][name]["chances"].items()}
-    assert by_name("Chances of incidents") == {
-        name: tuple(f"{row[f]:.{3 if f in ('skill', 'auroc') else 4}f}" for f in figures) for name, row in chances.items()}
-    expected = {}
-    for name in ("default", "heuristic"):
-        for priority, title in (("P1", "P1"), ("P2", "P2 or worse")):
-            row = MEASURED["fleet"]["models"][name]["incidents"][f"{priority}_30m"]
-            expected[f"{name}, {title}"] = (str(row["alarms"]), str(row["incidents"]), f"{row['precision']:.3f}",
-                                            f"{row['recall']:.3f}", f"{row['lead_minutes']:.0f}")
-    assert by_name("Priorities against incidents") == expected
-
-
-def test_the_figures_of_real_servers_are_those_of_the_last_measurement():
-    models = MEASURED["servers"]["models"]
-    assert by_name("Real servers") == {
-        name: (f"{row['wql_mean']:.3f}", f"{row['sql_geo']:.4f}", f"{row['inside80']:.3f}",
-               f"{row['cpu_wql_30m']:.3f}", f"{row['cpu_wql_8h']:.3f}") for name, row in models.items()}
-    mine, other = models["servers"], models["last-day"]
-    below = [f"{100 * (1 - mine[figure] / other[figure]):.0f} %" for figure in ("wql_mean", "sql_geo")]
-    assert f"That is {below[0]} and {below[1]} below the better yardstick" in sentences("Real servers")
-    assert f"{MEASURED['servers']['windows']:,} windows" in sentences("Real servers")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
@@ -108,3 +48,42 @@ def test_the_changelog_begins_with_the_version_that_runs():
     kinds = set(re.findall(r"^### (.*)$", text, flags=re.MULTILINE))
     assert kinds
     assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+
+PAGES = [name for name in DOCUMENTS if name.startswith("docs/")]
+
+
+def test_the_readme_is_read_in_two_minutes():
+    assert len(DOCUMENTS["README.md"].splitlines()) <= 150
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_is_reached_from_the_first_page_and_from_the_sites_navigation(page):
+    name = page.removeprefix("docs/")
+    navigation = tomllib.loads((ROOT / "zensical.toml").read_text())["project"]["nav"]
+    assert name in _pages(navigation)
+    assert name == "index.md" or f"]({name})" in DOCUMENTS["docs/index.md"]
+
+
+def _pages(navigation: object) -> list[str]:
+    """The files that a navigation of titles, lists and files names."""
+    if isinstance(navigation, str):
+        return [navigation]
+    items = navigation.values() if isinstance(navigation, dict) else navigation
+    return [page for item in items for page in _pages(item)]
+
+
+def test_every_term_of_the_glossary_is_used():
+    terms = [row[0] for row in table("Glossary", "docs/glossary.md")]
+    others = " ".join(prose(text) for name, text in DOCUMENTS.items() if name != "docs/glossary.md")
+    assert terms == sorted(terms)
+    assert [term for term in terms if not re.search(rf"\b{re.escape(term)}", others, flags=re.IGNORECASE)] == []
+
+
+def test_the_picture_of_the_packages_names_every_module():
+    """Of the packages that have their folder: each file stands in the table, and nothing else."""
+    for package, modules in [row for row in table("The way of a sample", "docs/development.md") if row[0] != "root"]:
+        folder = ROOT / "forecaster" / package
+        if (folder / "__init__.py").exists():
+            named = {name.strip("` ") for name in modules.split(",")}
+            assert named == {path.stem for path in folder.glob("*.py")} - {"__init__"}, package

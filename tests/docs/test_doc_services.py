@@ -20,7 +20,7 @@ from stack.parts import Part, Plan, read_procfile
 from stack.ready import render
 from stack.ready import table as address_table
 from tests.docs.programs import NOW, PARSERS, flags_of, routes
-from tests.documents import bare, blocks, by_name, section, table
+from tests.documents import bare, blocks, by_name, section, sentences, table
 
 SERIES, ENDPOINTS = "docs/reference/series.md", "docs/reference/endpoints.md"
 UNITS = {"_ratio": "ratio", "_bytes_per_second": "bytes/s", "_timestamp_seconds": "Unix seconds",
@@ -78,6 +78,14 @@ def test_every_flag_of_a_program_is_listed_with_its_commands_and_default(program
 def test_every_part_of_the_procfile_is_listed_with_its_port():
     listed = {name: int(port) for name, (port, _) in by_name("Stop, kill, look inside", "docs/running.md").items()}
     assert listed == {name: PORTS[name] for name in read_procfile((ROOT / "Procfile").read_text())}
+
+
+def test_every_panel_and_word_the_tour_names_is_on_a_dashboard():
+    text = sentences("docs/tour.md")
+    boards = "".join(path.read_text() for path in (ROOT / "grafana/dashboards").glob("*.json")).lower()
+    named = {*re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", text), *re.findall(r"\b[A-Z]{3,}(?: [A-Z]{3,})+\b|SAFE", text)}
+    assert {"Riskiest servers", "ACT NOW", "SAFE"} <= named
+    assert {name for name in named if name.lower() not in boards} == set()
 
 
 def test_what_make_up_prints_is_shown_as_it_is():

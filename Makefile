@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 SUPERVISORCTL := $(VENV)/bin/supervisorctl -c .data/supervisord.conf
 
 .DEFAULT_GOAL := help
-.PHONY: help up test lint train accuracy accuracy-tables bench venv tools status stop start clean
+.PHONY: help up test check lint site train accuracy accuracy-tables bench venv tools status stop start clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
@@ -26,6 +26,18 @@ lint: venv ## check style, the direction of imports, and shell scripts' syntax
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/lint-imports --no-logo
 	@bash -n stack/fetch_tools.sh .ci/run
+
+check: lint ## what to run before a commit: lint and the fast tests
+	@$(VENV)/bin/python -m pytest -q -n 2 --dist loadfile --ignore tests/integration
+
+# Pages link to the runbook, CONTRIBUTING.md and examples/: these are copied beside the pages, and the links follow.
+site: venv ## build docs/ as a web site in site/
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	@rm -rf site .data/site-docs && mkdir -p .data && cp -r docs .data/site-docs
+	@cp -r examples prometheus/runbook.md CONTRIBUTING.md .data/site-docs/
+	@find .data/site-docs -name '*.md' -exec sed -Ei \
+	  's#\.\./prometheus/runbook#runbook#g; s#\.\./(CONTRIBUTING|examples/)#\1#g; s#\]\((\.\./)?docs/#](\1#g' {} +
+	@$(VENV)/bin/zensical build --clean --strict
 
 train: venv ## train the default model anew from the simulator (forecaster/artifacts/default)
 	@$(VENV)/bin/fleet-forecaster train --output forecaster/artifacts/default
@@ -44,7 +56,7 @@ accuracy-tables:
 	@if test -n "$(DATA)"; then $(VENV)/bin/fleet-forecaster backtest --config.file node_exporter --data "$(DATA)" --kept-out \
 	  --per-server 32 --seed 7 --model servers,last-day,seasonal-naive,persistence --plots .data/accuracy/servers \
 	  --report .data/accuracy/servers.json; \
-	else echo "real servers are not measured: give a recording with DATA=FILE.npz (format: README, Backtest)"; fi
+	else echo "real servers are not measured: give a recording with DATA=FILE.npz (format: docs/backtest.md)"; fi
 
 bench: venv tools ## measure speed and size beside floors and peers: make bench [ONLY="forward cycle"] (minutes)
 	@$(VENV)/bin/python -m tests.benchmarks $(ONLY) --report .data/bench.json

@@ -5,8 +5,9 @@ import shlex
 
 from stack.layout import ROOT
 
-DOCUMENTS = {name: (ROOT / name).read_text() for name in
-             ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "exporter/README.md", "forecaster/README.md")}
+DOCUMENTS = {path.relative_to(ROOT).as_posix(): path.read_text()
+             for pattern in ("*.md", "docs/**/*.md", "exporter/*.md", "forecaster/*.md", "prometheus/*.md", "examples/*.md")
+             for path in sorted(ROOT.glob(pattern))}
 
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 
@@ -16,7 +17,7 @@ def prose(text: str) -> str:
     return _FENCED.sub("", text)
 
 
-def section(title: str, document: str = "README.md") -> str:
+def section(title: str, document: str) -> str:
     """What stands under a heading, up to the next heading of any level, without code blocks."""
     found = re.findall(rf"^#+ {re.escape(title)}\n(.*?)(?=^#+ |\Z)", prose(DOCUMENTS[document]),
                        flags=re.MULTILINE | re.DOTALL)
@@ -24,12 +25,12 @@ def section(title: str, document: str = "README.md") -> str:
     return found[0]
 
 
-def sentences(title: str) -> str:
-    """A section of README.md as one line, for sentences that span two."""
-    return " ".join(section(title).split())
+def sentences(document: str) -> str:
+    """A document as one line, for sentences that span two."""
+    return " ".join(prose(DOCUMENTS[document]).split())
 
 
-def table(title: str, document: str = "README.md") -> dict[tuple[str, str], tuple[str, ...]]:
+def table(title: str, document: str) -> dict[tuple[str, str], tuple[str, ...]]:
     """The rows of the table under a heading, by their first two cells; none repeats, no cell is empty.
 
     The first two cells come without the code marks around them; – stands for nothing.
@@ -48,7 +49,7 @@ def bare(cell: str) -> str:
     return cell.strip("`") if cell.count("`") == 2 else cell
 
 
-def by_name(title: str, document: str = "README.md") -> dict[str, tuple[str, ...]]:
+def by_name(title: str, document: str) -> dict[str, tuple[str, ...]]:
     """The rows of a table by their first cell alone, which is a name that stands there once."""
     rows = table(title, document)
     found = {name: (second, *more) for (name, second), more in rows.items()}
@@ -56,15 +57,20 @@ def by_name(title: str, document: str = "README.md") -> dict[str, tuple[str, ...
     return found
 
 
-def blocks(language: str, document: str = "README.md") -> list[str]:
+def blocks(language: str, document: str) -> list[str]:
     """The code blocks in a language."""
     return [text for of, text in _FENCED.findall(DOCUMENTS[document]) if of == language]
 
 
-def commands() -> list[list[str]]:
-    """The words of every command of all shell blocks; a line that ends in a backslash goes on in the next."""
+def commands() -> list[str]:
+    """Every command of all shell blocks as written; a line that ends in a backslash goes on in the next."""
     text = "\n".join(block for document in DOCUMENTS for block in blocks("sh", document)).replace("\\\n", " ")
-    return [words for line in text.splitlines() if (words := shlex.split(line, comments=True))]
+    return [line for line in text.splitlines() if words(line)]
+
+
+def words(command: str) -> list[str]:
+    """The words of a command, without its comment."""
+    return shlex.split(command, comments=True)
 
 
 def anchors(text: str) -> set[str]:

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from forecaster.__main__ import main
-from forecaster.config import load_config
+from forecaster.config import PRESETS, load_config
 from forecaster.memory.scraped import ScrapeSource
 from forecaster.service import app as composition
 from forecaster.service.app import Forecaster
@@ -174,6 +174,16 @@ def test_a_configuration_can_be_checked_without_running(capsys, tmp_path):
     assert main(["check-config", "--config.file", str(bad)]) == 1
     said = capsys.readouterr().err
     assert "refersh" in said and "refresh" in said and "bad.yml" in said
+
+
+def test_a_checked_configuration_may_name_a_model_that_ships_and_no_folder_without_an_artifact(capsys, tmp_path):
+    assert main(["check-config", "--config.file", "node_exporter"]) == 0
+    assert "5 signals" in capsys.readouterr().out
+    bad = tmp_path / "bad.yml"
+    bad.write_text((PRESETS / "node_exporter.yml").read_text().replace("model: servers", "model: server"))
+    assert main(["check-config", "--config.file", str(bad)]) == 1
+    said = capsys.readouterr().err
+    assert "server is no artifact folder" in said and "servers" in said
 
 
 def test_the_command_lines_source_and_model_win_over_the_file():

@@ -1,4 +1,4 @@
-"""README.md's table of the configuration and its examples, held against the models and the presets."""
+"""The tables of keys and the examples of configuration, held against the models and the presets."""
 
 import types
 import typing
@@ -14,10 +14,11 @@ from forecaster.risk.thresholds import Band, Level, Levels
 from forecaster.signals import StepsByLabel
 from serving.settings import Duration
 from stack.layout import ROOT
-from tests.documents import bare, blocks, by_name, sentences
+from tests.documents import DOCUMENTS, bare, blocks, by_name, sentences, table
 
 WORDS = {bool: "true or false", Duration: "duration", HttpUrl: "address", ListenAddress: "host:port", Timezone: "time zone",
          StepsByLabel: "times", Path: "path", int: "whole number", Ordinal: "whole number", float: "number", str: "text"}
+REFERENCE = "docs/reference/configuration.md"
 BOUNDS = {"gt": "above", "ge": "from", "le": "to"}
 
 
@@ -28,7 +29,7 @@ def is_section(hint: object) -> bool:
 
 def keys_of(model: type[BaseModel], before: str = "", given: Mapping[str, BaseModel] | None = None
             ) -> dict[str, tuple[str, str]]:
-    """(type, default) as README.md writes them, by dotted key, in the model's order.
+    """(type, default) as the reference writes them, by dotted key, in the model's order.
 
     `given` has the defaults by name where `model` is what a mapping holds.
     """
@@ -82,7 +83,7 @@ def limits(hint: object, metadata: list) -> str:
 
 
 def shown(value: object, hint: object = None) -> str:
-    """A default as README.md writes it."""
+    """A default as the reference writes it."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -99,23 +100,22 @@ def shown(value: object, hint: object = None) -> str:
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
 
 
-def in_words(bands: tuple[Band, ...], of: str) -> str:
-    """The numbers of the bands, lowest first: "15, 30 or 40"."""
-    *first, last = (f"{getattr(band, of):g}" for band in reversed(bands))
-    return f"{', '.join(first)} or {last}"
+def points(bands: tuple[Band, ...]) -> tuple[str, str]:
+    """(points, limits) of the bands, lowest first: ("15, 30, 40", "90, 95, 98")."""
+    return tuple(", ".join(f"{getattr(band, of):g}" for band in reversed(bands)) for of in ("points", "above"))
 
 
 def test_every_key_of_the_configuration_is_listed_with_its_type_and_default():
-    assert {key: cells[:2] for key, cells in by_name("Configuration").items()} == {
+    assert {key: cells[:2] for key, cells in by_name("Configuration of the forecaster", REFERENCE).items()} == {
         key: (bare(kind_of), default) for key, (kind_of, default) in keys_of(ForecasterConfig).items()}
 
 
 def test_every_key_of_the_fleet_file_is_listed():
-    assert list(by_name("Fleet file", "exporter/README.md")) == list(FleetConfig.model_fields)
+    assert list(by_name("Fleet file", REFERENCE)) == list(FleetConfig.model_fields)
 
 
 def test_every_example_of_a_configuration_can_be_used(tmp_path):
-    examples = [yaml.safe_load(text) for text in blocks("yaml")]
+    examples = [yaml.safe_load(text) for document in DOCUMENTS for text in blocks("yaml", document)]
     ours = [example for example in examples if "scrape_configs" not in example]
     assert ours
     fleet = yaml.safe_load((ROOT / "forecaster/presets/fleet.yml").read_text())
@@ -125,7 +125,7 @@ def test_every_example_of_a_configuration_can_be_used(tmp_path):
 
 
 def test_the_example_for_another_prometheus_says_what_ours_is_told():
-    [theirs] = [yaml.safe_load(text) for text in blocks("yaml") if "scrape_configs" in text]
+    [theirs] = [yaml.safe_load(text) for text in blocks("yaml", "docs/your-hosts.md")]
     ours = yaml.safe_load((ROOT / "prometheus/prometheus.yml").read_text())
     address = load_config("node_exporter").listen
     [job] = theirs["scrape_configs"]
@@ -135,28 +135,32 @@ def test_the_example_for_another_prometheus_says_what_ours_is_told():
                                      for read in ours["remote_read"] if address in read["url"]]
 
 
+def test_the_table_of_points_has_the_defaults():
+    risk = load_config("fleet").risk.points
+    units = {"CPU": (risk.cpu, "%"), "memory": (risk.memory, "%"), "latency": (risk.latency, "ms")}
+    assert table("Risk", "docs/how-it-works.md") == {
+        (name, points(bands)[0]): (f"{points(bands)[1]} {unit}",) for name, (bands, unit) in units.items()}
+
+
 def test_the_numbers_in_the_text_are_the_defaults():
     config = load_config("fleet")
-    points, priorities, health = config.risk.points, config.risk.priorities, config.risk.health
+    priorities, health = config.risk.priorities, config.risk.health
     severe, moderate = config.risk.incident["30m"].severe, config.risk.incident["30m"].moderate
     sample, span = config.warmup.sample_interval, config.warmup.samples * config.warmup.sample_interval
-    text = sentences("How forecasts work")
+    text = sentences("docs/how-it-works.md")
     for said in (
         f"Every {config.refresh:g} s (`refresh`)",
         f"mean of the last {config.step / 60:g} minutes (`step`)",
         f"window of {config.encoder_steps * config.step / 3600:g} hours",
-        f"up to {config.encoder_steps} steps",
+        f"up to {config.encoder_steps} steps of it (`encoder_steps`)",
         f"{config.warmup.samples} samples of {sample:g} s, {span / 60:g} minutes",
-        f"CPU {in_words(points.cpu, 'points')} above {in_words(points.cpu, 'above')} %",
-        f"memory {in_words(points.memory, 'points')} above the same",
-        f"latency {in_words(points.latency, 'points')} above {in_words(points.latency, 'above')} ms",
         f"From {priorities.p1:g} on a server is P1, from {priorities.p2:g} on P2",
         f"adds {severe.weight:g} (severe) or {moderate.weight:g} (moderate)",
-        f"so {severe.p50:g} and {severe.p90:g} mean MB/s",
-        f"above {health.warning:g} its health is warning, above {health.critical:g} critical",
+        f"{severe.p50:g} and {severe.p90:g} therefore mean MB/s",
+        f"Above {health.warning:g} the fleet's health is warning, above {health.critical:g} critical",
+        f"The minimum is {config.live.minimum} by default and {load_config('node_exporter').live.minimum} in the preset",
         f"no cycle succeeds for {config.forecast_ttl / 60:g} minutes (`forecast_ttl`)",
         f"silent for {config.stale_after / 60:g} minutes (`stale_after`)",
         f"after {config.drop_after / 3600:g} h (`drop_after`)",
     ):
         assert said in text, said
-    assert [band.above for band in points.memory] == [band.above for band in points.cpu]

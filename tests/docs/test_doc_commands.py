@@ -1,0 +1,114 @@
+"""The commands and queries of the documents, as written: taken by their programs, and by promtool."""
+
+import importlib.util
+import json
+import re
+import subprocess
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from exporter.profiles import load_fleet
+from forecaster.config import load_config
+from forecaster.publish.gauges import METRICS
+from stack.layout import PORTS, ROOT
+from stack.pager import KINDS
+from tests.docs.programs import PARSERS, flags_of, routes
+from tests.documents import DOCUMENTS, blocks, commands, words
+from tests.tools import tool
+
+TARGETS = re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+SERVICE_AT = {port: name.removesuffix("-node") for name, port in PORTS.items()}
+ELSEWHERE = {"pager": {("GET", "/received"), *(("POST", path) for path in KINDS)},  # and Alertmanager's own interface
+             "alertmanager": {("GET", "/api/v2/alerts")}}
+OF_THE_SYSTEM = {"grep", "kubectl", "sed", "tail", "docker", "promtool", "amtool", "pre-commit"}
+
+
+def queries() -> list[str]:
+    """Every PromQL query; a block whose lines all have a comment has one query a line."""
+    found = []
+    for document in DOCUMENTS:
+        for block in blocks("promql", document):
+            lines = block.splitlines()
+            found += lines if all(" # " in line for line in lines) else [block]
+    return found
+
+
+def test_every_query_is_valid_promql(tmp_path):
+    rules = [{"record": f"query:{number}", "expr": query} for number, query in enumerate(queries())]
+    assert len(rules) >= 15
+    (tmp_path / "queries.yml").write_text(yaml.safe_dump({"groups": [{"name": "documents", "rules": rules}]}))
+    result = subprocess.run([tool("promtool"), "check", "rules", str(tmp_path / "queries.yml")],
+                            capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_series_and_labels_of_every_query_exist():
+    labels_of = {name.replace("<signal>", signal): {*labels} for name, labels, _, _ in METRICS
+                 for preset in ("fleet", "node_exporter") for signal in load_config(preset).signals}
+    text = "\n".join(queries())
+    asked = re.findall(r"(?<![:\w])((?:forecast|observed|forecaster)_\w+)(?:\{(.*?)\})?", text)
+    recorded = set(re.findall(r"\w+:\w+:\w+", text))
+    rules = "".join(path.read_text() for path in (ROOT / "prometheus" / "rules").glob("*.yml"))
+    assert len(asked) >= 10 and all(f"record: {name}\n" in rules for name in recorded)
+    for name, matchers in asked:
+        names = set(re.findall(r"(\w+)=", matchers))
+        curve = {"server", "profile", "percentile", "source"} if "source" in names else set()
+        exposed = name if name in labels_of else re.sub(r"_(?:bucket|sum|count)$", "", name)  # of a histogram
+        assert exposed in labels_of, name
+        assert names <= (curve or labels_of[exposed] | {"job", "fleet", "instance"}), name
+
+
+@pytest.mark.parametrize("line", sorted({*commands()}))
+def test_every_command_shown_is_one_that_its_program_takes(line):
+    given = words(line)
+    of_program = [word for word in given if word not in ("|", ">")]
+    program = Path(given[0]).name
+    if program == "make":
+        assert given[1] in TARGETS
+        assert {word.removeprefix("PART=") for word in given[2:] if word.startswith("PART=")} <= set(PORTS)
+    elif program in PARSERS:
+        _taken(program, given)
+    elif program == "curl":
+        [address] = [urlsplit(word) for word in of_program if "://" in word]
+        method = given[given.index("-X") + 1] if "-X" in given else "GET"
+        service = SERVICE_AT[address.port]
+        assert (method, address.path) in (ELSEWHERE.get(service) or routes(service))
+        if "-d" in given:
+            assert json.loads(given[given.index("-d") + 1])["scenario"] in load_fleet().scenarios
+    elif program == "python":
+        if given[1] == "-m":
+            assert importlib.util.find_spec(given[2])
+        else:
+            assert (ROOT / given[1]).is_file()
+    elif "docker" in given:
+        assert f"${{{given[0].partition('=')[0]}:?" in (ROOT / "docker-compose.yml").read_text()
+    elif program == "sed":
+        assert list(ROOT.glob(given[-1]))
+        assert any(given[2].split("#")[1] in path.read_text() for path in ROOT.glob(given[-1]))
+    elif program == "tail":
+        assert Path(given[-1]).stem in PORTS
+    elif program == "kubectl":
+        assert (ROOT / given[given.index("--kustomize") + 1] / "kustomization.yaml").exists()
+    else:
+        assert program in OF_THE_SYSTEM, "a program that no test knows"
+
+
+def _taken(program: str, given: list[str]) -> None:
+    if "--version" not in given:
+        PARSERS[program].parse_args(given[1:])  # exits where it cannot be run
+    flags = {word for word in given if word.startswith("--")}
+    assert flags <= {flag for flag, _ in flags_of(program)}, "an abbreviated flag"
+
+
+def test_every_module_that_is_run_takes_its_flags(capsys):
+    shown = {found for text in DOCUMENTS.values() for found in re.findall(r"python -m ([\w.]+)(?: (--\S+?))?`", text)}
+    assert ("stack.up", "--embedded") in shown
+    for module, flag in shown:
+        assert importlib.util.find_spec(module), module
+        if flag:
+            with pytest.raises(SystemExit):
+                importlib.import_module(module).main(["--help"])
+            assert f" {flag} " in capsys.readouterr().out

@@ -135,7 +135,7 @@ def test_the_exporter_serves_and_ends_within_5_seconds_with_a_connection_open(fr
         assert (answer.status, b"server_state{" in answer.read()) == (200, True)
         second = command("serve", "--web.listen-address", f"127.0.0.1:{free_port}")
         assert (second.returncode, second.stderr.count("\n")) == (1, 1)
-        assert f"fleet-exporter: cannot listen on 127.0.0.1:{free_port}: the port is taken" in second.stderr
+        assert f"fleet-exporter: cannot listen on 127.0.0.1:{free_port}: the port is in use" in second.stderr
         started = time.monotonic()
         process.terminate()
         assert (process.wait(timeout=20), process.stderr.read()) == (0, "")

@@ -1,8 +1,9 @@
-"""When a fleet is busy and when servers change state, as arrays: the calendar and the chances of ``fleet.yml``."""
+"""The calendar and the transition rates of ``fleet.yml`` as arrays."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from exporter.profiles import STATES, FleetConfig, Transition
 
@@ -22,13 +23,12 @@ def daily_multipliers(config: FleetConfig) -> list[float]:
     today, yesterday = minute // DAY >= 5, (minute // DAY - 1) % 7 >= 5
     ramp = np.minimum(minute % DAY / config.weekend_ramp_minutes, 1.0)
     weekend = ramp * today + (1 - ramp) * yesterday
-    return (
-        np.interp(minute % DAY / HOUR, hours, multipliers) * (1 - weekend * (1 - config.weekend_multiplier))
-    ).tolist()
+    week = np.interp(minute % DAY / HOUR, hours, multipliers) * (1 - weekend * (1 - config.weekend_multiplier))
+    return [float(multiplier) for multiplier in week]
 
 
-def transition_rates(table: dict[str, dict[str, Transition]]) -> np.ndarray:
-    """Chances per minute, float64 (from state, to state, kind): kind 0 always, 1 mornings only, 2 scaled by load."""
+def transition_rates(table: dict[str, dict[str, Transition]]) -> NDArray[np.float64]:
+    """Chances per minute, (from state, to state, kind): kind 0 always, 1 on mornings only, 2 scaled by load."""
     rates = np.zeros((len(STATES), len(STATES), 3))
     for source, targets in table.items():
         for target, t in targets.items():

@@ -16,11 +16,11 @@ import orjson
 from flask import Response
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
-from werkzeug.datastructures import Accept
+from werkzeug.datastructures import Accept, Headers
 from werkzeug.http import parse_accept_header
 
 _METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
-_LABEL_NAME = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
+LABEL_NAME = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 _EOF = b"# EOF\n"
 
@@ -38,7 +38,7 @@ def series_prefixes(name: str, label_names: Sequence[str], label_rows: Iterable[
     if not _METRIC_NAME.fullmatch(name):
         raise ValueError(f"{name!r} is not a metric name; expected letters, digits, _ or :, not starting with a digit")
     for label in label_names:
-        if not _LABEL_NAME.fullmatch(label):
+        if not LABEL_NAME.fullmatch(label):
             raise ValueError(
                 f"{label!r} is not a label name; expected letters, digits or _, not starting with a digit or __"
             )
@@ -162,7 +162,7 @@ class Prepared:
 
 
 def metrics_response(
-    registry: CollectorRegistry, extra: bytes | Sequence[Prepared], request_headers: Mapping[str, str]
+    registry: CollectorRegistry, extra: bytes | Sequence[Prepared], request_headers: Mapping[str, str] | Headers
 ) -> Response:
     """The answer to a scrape: the registry's families, then `extra`, which is text from this module.
 

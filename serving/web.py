@@ -12,7 +12,7 @@ The body of every other 4xx and 5xx answer is JSON with the keys error, field an
     RequestError (ServingError)   raised by a view; answered with such a body
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from flask import Blueprint, Flask, Response, current_app, jsonify, request
 from flask.json.provider import DefaultJSONProvider

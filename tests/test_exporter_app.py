@@ -174,7 +174,7 @@ def test_history_is_written_whole_or_not_at_all(tmp_path, capsys):
     assert "is not after start" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == [path]
     assert main([*arguments, "--label", "job=again"]) == 1
-    assert "label 'job=again': job is given twice" in capsys.readouterr().err
+    assert "label 'job=again': job is repeated" in capsys.readouterr().err
 
 
 def test_history_goes_to_standard_output_by_default():

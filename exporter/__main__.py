@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"{NAME} {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--config.file", dest="config_file", metavar="FILE", help="fleet file (default: the shipped one)")
+    common.add_argument("--config.file", dest="config_file", metavar="FILE", help="fleet file (default: shipped)")
     common.add_argument("--scenario", metavar="NAME", help="scenario at the start (default: the fleet file's)")
     common.add_argument("--storage.path", dest="storage", metavar="DIR", help="folder that keeps the scenarios set")
     common.add_argument("--seed", type=int, metavar="N", help="seed of the simulation (default: the fleet file's)")

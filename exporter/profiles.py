@@ -107,12 +107,12 @@ class FleetConfig(Settings):
             raise ValueError("servers: got an empty fleet, expected at least one server")
         prefixes = [p.prefix for p in self.profiles.values()]
         if len(set(prefixes)) < len(prefixes):
-            raise ValueError("profiles: two profiles have the same prefix; expected distinct prefixes, as server names must be unique")
+            raise ValueError("profiles: two profiles have the same prefix; expected a different prefix for each")
         if self.scenario not in self.scenarios:
             raise ValueError(f"scenario: got {self.scenario!r}, expected one of {', '.join(self.scenarios)}")
         for scenario in self.scenarios:
             if scenario != "healthy" and scenario not in self.transitions:
-                raise ValueError(f"transitions: scenario {scenario!r} has no transitions; add the key transitions.{scenario}")
+                raise ValueError(f"transitions: scenario {scenario!r} has none; add the key transitions.{scenario}")
         _exact_keys(self.units, METRICS, "units")
         _exact_keys(self.states, STATES, "states")
         for mode in MODES:
@@ -133,7 +133,7 @@ class FleetConfig(Settings):
         if len(hours) < 2 or hours[0] != 0 or hours[-1] != 24 or hours != sorted(hours):
             raise ValueError("diurnal: expected rising hours from 0 to 24")
         if self.diurnal[0][1] != self.diurnal[-1][1]:
-            raise ValueError("diurnal: expected the same multiplier at hours 0 and 24, so that it is continuous at midnight")
+            raise ValueError("diurnal: expected the same multiplier at hours 0 and 24, which are both midnight")
         return self
 
     def names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:

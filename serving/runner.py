@@ -74,7 +74,7 @@ def bind(listen: str) -> socket.socket:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
         raise ListenError(
-            f"cannot listen on {listen}: the host {host!r} is unknown here; use an address of this machine such as 127.0.0.1"
+            f"cannot listen on {listen}: the host {host!r} is unknown; use an address of this machine such as 127.0.0.1"
         ) from error
     family, kind, protocol, _, address = found[0]
     listener = socket.socket(family, kind, protocol)

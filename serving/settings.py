@@ -100,7 +100,7 @@ def _read(path: Path, model_cls: type[BaseModel]) -> dict[str, Any]:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         if node is None:
-            raise SettingsError(f"{path}: the file is empty; expected a mapping with some of the keys {keys}; restore it")
+            raise SettingsError(f"{path}: is empty; expected a mapping with some of the keys {keys}; restore the file")
         repeated = [
             f"{path}: {key}: repeated in lines {first} and {second}; expected once; remove one"
             for key, first, second in _repeated_keys(node, (), set())

@@ -124,8 +124,8 @@ def test_problems_in_nested_sections_carry_the_whole_key(tmp_path, text, start):
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("", "example.yml: the file is empty; expected a mapping with some of the keys refresh, "),
-        ("# only a comment\n", "example.yml: the file is empty; "),
+        ("", "example.yml: is empty; expected a mapping with some of the keys refresh, "),
+        ("# only a comment\n", "example.yml: is empty; "),
         ("- 1\n", "example.yml: got [1]; expected a mapping with some of the keys refresh, "),
         ("workers: [1,\n", "example.yml: line 2, column 1: not valid YAML ("),
         ("workers: 1\n  refresh: 2\n", "example.yml: line 2, column 10: not valid YAML ("),

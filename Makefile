@@ -22,8 +22,9 @@ test bench: FETCH := --tests
 test: venv tools ## run all tests
 	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
-lint: venv ## check style and shell scripts' syntax
+lint: venv ## check style, types and shell scripts' syntax
 	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/mypy serving exporter stack
 	@bash -n stack/fetch_tools.sh .ci/run
 
 train: venv ## train the default model anew from the simulator (forecaster/models/default)

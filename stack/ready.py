@@ -93,7 +93,8 @@ def table(layout: Layout, plan: Plan) -> list[Row]:
         use = "what reached the on-call person; shown here, too"
         rows.append(Row("Pages", layout.url("pager", "/received"), use))
     if "forecaster-node" in names:
-        rows.append(Row("This machine", layout.url("forecaster-node", "/"), "the same forecasts for the host you are on"))
+        use = "the same forecasts for the host you are on"
+        rows.append(Row("This machine", layout.url("forecaster-node", "/"), use))
     if "grafana" in names:
         rows.append(Row("Grafana", layout.url("grafana", "/"), "data sources are set up"))
     rows.append(Row("Fleet", layout.url("exporter", "/"), "the simulated servers and their scenario"))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from exporter.latent import RELEASED, Latent
 from exporter.physics import CEILING, Flags, Floats, respond
 from exporter.profiles import METRICS, STATES, FleetConfig
-from exporter.schedule import DAY, HOUR, MONDAY, daily_multipliers, transition_rates, weekend
+from exporter.schedule import DAY, HOUR, MONDAY, daily_multipliers, transition_rates, weekday_morning
 
 MINUTE = 60  # seconds
 CHUNK = 1440  # minutes simulated at once by trajectory(); bounds its memory
@@ -194,8 +194,7 @@ class Fleet:
 
     def _chances(self, z: Latent) -> Floats:
         """Cumulative chances (S, states) of the next states within a minute."""
-        morning = 360 <= z.minute % DAY < 540 and not weekend(z.minute)
-        factor = np.array([1.0, morning, self._daily(z.minute)])
+        factor = np.array([1.0, weekday_morning(z.minute), self._daily(z.minute)])
         if not z.mode.any():
             natural: Floats = (self._rates["natural"] @ factor).cumsum(-1)[z.state]
             return natural

@@ -16,6 +16,11 @@ def weekend(minute: int) -> bool:
     return (minute - MONDAY) // DAY % 7 >= 5
 
 
+def weekday_morning(minute: int) -> bool:
+    """Whether a minute of the Unix era lies between 06:00 and 09:00 UTC on a weekday."""
+    return 6 * HOUR <= minute % DAY < 9 * HOUR and not weekend(minute)
+
+
 def daily_multipliers(config: FleetConfig) -> list[float]:
     """The diurnal multiplier at each minute of the week from Monday 00:00 UTC, weekends included."""
     minute = np.arange(7 * DAY)

@@ -1,4 +1,4 @@
-"""The exact course of the simulated fleet. Shipped models were trained on it, so every change of it must be intended."""
+"""The exact course of the simulated fleet. Shipped models are trained on it: a change of it must be intended."""
 
 import numpy as np
 import pytest

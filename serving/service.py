@@ -29,8 +29,8 @@ class Service:
 
     links: (path or address, description) pairs. status: a small flat mapping for the landing page. tables: further
     tables of the landing page. ready: None, or the reason why the service is not ready. reload: reads the settings
-    again; raises ServingError, ValueError or OSError and changes nothing where they are invalid; None where there is
-    nothing to reload. close: ends the service's threads.
+    again; raises ServingError, ValueError or OSError and changes nothing if they are invalid; None if there is nothing
+    to reload. close: ends the service's threads.
     """
 
     name: str

@@ -8,7 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _VARIABLE = "SUPERVISOR_SERVER_URL"
@@ -42,12 +42,9 @@ def _belongs(pid: int, socket: Path) -> bool:
 
 def _send(pid: int, socket: Path, number: signal.Signals) -> None:
     """Sends a signal, unless the process has ended since and the pid belongs to another one."""
-    try:
-        with _held(pid) as process:
-            if _belongs(pid, socket):
-                signal.pidfd_send_signal(process, number)
-    except ProcessLookupError:
-        pass
+    with suppress(ProcessLookupError), _held(pid) as process:
+        if _belongs(pid, socket):
+            signal.pidfd_send_signal(process, number)
 
 
 @contextmanager

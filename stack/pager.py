@@ -13,6 +13,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NotRequired, TypedDict
@@ -193,11 +194,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     # shutdown() waits for serve_forever, which runs in this thread
     signal.signal(signal.SIGTERM, lambda number, frame: threading.Thread(target=server.shutdown).start())
-    with server:
-        try:
-            server.serve_forever(poll_interval=0.2)
-        except KeyboardInterrupt:
-            pass
+    with server, suppress(KeyboardInterrupt):
+        server.serve_forever(poll_interval=0.2)
     return 0
 
 

@@ -84,7 +84,7 @@ def test_scenarios_come_into_force_two_minutes_later_and_replace_later_ones():
     assert seen == ["healthy", "critical", "healthy", "healthy"]
 
 
-@pytest.mark.parametrize("back", [0, 60, 120, 600])
+@pytest.mark.parametrize("back", [60, 600])
 def test_a_scenario_set_with_a_clock_that_was_set_back_changes_the_minutes_already_seen(back):
     moved = fleet()
     moved.at(THURSDAY)
@@ -111,8 +111,10 @@ def test_jitter_is_relative_and_at_most_three_standard_deviations():
 
 
 def test_a_walk_includes_the_start_and_excludes_the_end():
+    present = fleet()
+    present.at(MONDAY)
     for end, count in ((60, 1), (61, 2), (120, 2), (0, 0)):
-        instants = [snapshot.instant for snapshot in fleet().walk(MONDAY, MONDAY + end, 60)]
+        instants = [snapshot.instant for snapshot in present.walk(MONDAY, MONDAY + end, 60)]
         assert instants == [MONDAY, MONDAY + 60][:count]
 
 

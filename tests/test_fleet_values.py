@@ -110,6 +110,15 @@ def test_jitter_is_relative_and_at_most_three_standard_deviations():
     assert jitter.std() == pytest.approx(0.1, rel=0.03)
 
 
+def test_shares_end_at_100_percent_with_and_without_jitter():
+    baseline = "profiles.database.baseline"
+    full = {f"{baseline}.{name}": {"mean": mean, "std": 0} for name, mean in (("cpu_pct", 900), ("error_rate", 0.9))}
+    crowded = fleet(servers={"database": 20}, **full, **{"dynamics.jitter": 0.1})
+    values, _ = crowded.trajectory(THURSDAY + 12 * HOUR, 1)
+    assert values[0, :, [0, 6]].max() == 100 and values[0, :, 6].tolist() == [1] * 20
+    assert crowded.at(THURSDAY + 12 * HOUR).values[:, [0, 6]].max(0).tolist() == [100, 1]
+
+
 def test_a_walk_includes_the_start_and_excludes_the_end():
     present = fleet()
     present.at(MONDAY)
@@ -164,3 +173,11 @@ def test_servers_are_released_at_the_end_of_a_scenario_until_they_are_healthy():
     condition.state[:] = [4, 0, 4, 0]
     condition.assign_modes(np.array([False, False, False, True]), 0)
     assert condition.mode.tolist() == [RELEASED, 0, 0, 1]
+
+
+def test_a_server_changes_state_where_its_draw_is_below_the_cumulative_chance():
+    condition = Latent.calm(0, 4)
+    chance = np.tile(np.array([0, 0, 0.25, 0.25, 0.25, 0.5]), (4, 1))
+    chance[3] = 0
+    condition.transit(chance, np.array([0.25, 0.125, 0.5, 0], np.float32))
+    assert condition.state.tolist() == [5, 2, 0, 0]

@@ -168,11 +168,11 @@ def test_transition_rates_are_by_source_target_and_time():
 
 def test_servers_are_released_at_the_end_of_a_scenario_until_they_are_healthy():
     condition = Latent.calm(0, 4)
-    condition.assign_modes(np.array([True, True, False, False]), 2)
-    assert condition.mode.tolist() == [3, 3, 0, 0]
+    condition.assign_modes(np.array([True, True, False, False]), 0)
+    assert condition.mode.tolist() == [1, 1, 0, 0]
     condition.state[:] = [4, 0, 4, 0]
-    condition.assign_modes(np.array([False, False, False, True]), 0)
-    assert condition.mode.tolist() == [RELEASED, 0, 0, 1]
+    condition.assign_modes(np.array([False, False, False, True]), 2)
+    assert condition.mode.tolist() == [RELEASED, 0, 0, 3]
 
 
 def test_a_server_changes_state_where_its_draw_is_below_the_cumulative_chance():

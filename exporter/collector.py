@@ -61,8 +61,8 @@ class FleetCollector:
 
     def __init__(self, live: LiveFleet):
         self._live = live
-        self._of: tuple[tuple[str, ...], tuple[str, ...]] | None = None
-        self._prefixes: list[list[str]] = []
+        # (servers and profiles, prefixes) in one attribute, because scrapes may run at the same time
+        self._cached: tuple[tuple[tuple[str, ...], tuple[str, ...]], list[list[str]]] = ((), ()), []
 
     def render(self) -> bytes:
         """All families of the fleet as text; a value that is NaN has no series."""
@@ -87,12 +87,13 @@ class FleetCollector:
     def _prefixes_for(self, view: View) -> list[list[str]]:
         """Prefixes for each of FAMILIES and then the state set; kept while the servers are the same."""
         of = (view.servers, view.profiles)
-        if self._of != of:
+        cached, prefixes = self._cached
+        if cached != of:
             rows = list(zip(*of, strict=True))
             prefixes = [series_prefixes(family.name, ("server", "profile"), rows) for family in FAMILIES]
             prefixes.append(series_prefixes(STATE_FAMILY[0], ("server", "profile", "state"), state_rows(*of)))
-            self._of, self._prefixes = of, prefixes
-        return self._prefixes
+            self._cached = of, prefixes
+        return prefixes
 
 
 class SelfCollector(Collector):

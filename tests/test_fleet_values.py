@@ -80,6 +80,9 @@ def test_scenarios_come_into_force_two_minutes_later_and_replace_later_ones():
     assert changed.events[2:] == [(first + 60, "healthy", first), (first + 120, "critical", first + 120)]
     changed.set_scenario("healthy", MONDAY + 60)
     assert changed.events == [(first, "critical", first), (first + 1, "healthy", first)]
+    changed.set_scenario("degrading", MONDAY + 60)  # critical until then, so that the same servers stay affected
+    assert changed.events[1:] == [(first + 1, "degrading", first)]
+    changed.set_scenario("healthy", MONDAY + 60)
     seen = [snapshot.scenario for snapshot in changed.walk(MONDAY, MONDAY + 4 * MINUTE, MINUTE)]
     assert seen == ["healthy", "critical", "healthy", "healthy"]
 
@@ -91,7 +94,28 @@ def test_a_scenario_set_with_a_clock_that_was_set_back_changes_the_minutes_alrea
     moved.set_scenario("critical", THURSDAY - back)
     fresh = fleet()
     fresh.events = moved.events
+    with pytest.raises(ValueError, match="needs a present"):
+        moved.fork(2, stream=1)
     np.testing.assert_allclose(moved.at(THURSDAY + 300).values, fresh.at(THURSDAY + 300).values, rtol=1e-12)
+
+
+class Counted(Fleet):
+    """A fleet that counts its steps."""
+
+    steps = 0
+
+    def _step(self, z: Latent) -> None:
+        self.steps += 1
+        super()._step(z)
+
+
+def test_instants_of_a_minute_share_its_steps():
+    counted = Counted(load_fleet())
+    counted.at(MONDAY)
+    assert counted.steps == 2 * 24 * 60 + 1
+    for seconds, steps in ((55, 0), (60, 1), (115, 1), (180, 3)):
+        counted.at(MONDAY + seconds)
+        assert counted.steps == 2 * 24 * 60 + 1 + steps
 
 
 def test_values_are_interpolated_between_minutes_and_change_with_the_tick():

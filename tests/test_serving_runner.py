@@ -151,5 +151,5 @@ def test_malformed_addresses_are_refused_by_name(listen):
 
 
 def test_an_unknown_host_is_named():
-    with pytest.raises(ListenError, match=r"the host 'no\.such\.host\.invalid' is unknown here"):
+    with pytest.raises(ListenError, match=r"the host 'no\.such\.host\.invalid' is unknown; use an address"):
         bind("no.such.host.invalid:80")

@@ -22,8 +22,9 @@ test bench: FETCH := --tests
 test: venv tools ## run all tests
 	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
-lint: venv ## check style, the direction of imports, and shell scripts' syntax
+lint: venv ## check style, types, the direction of imports, and shell scripts' syntax
 	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/mypy serving exporter stack
 	@$(VENV)/bin/lint-imports --no-logo
 	@bash -n stack/fetch_tools.sh .ci/run
 

@@ -1,4 +1,19 @@
-"""The simulated fleet as a Prometheus exporter."""
+"""The simulated fleet as a Prometheus exporter.
+
+In: a fleet file and the time. Out: metrics of the servers at /metrics, or past days as OpenMetrics.
+
+    profiles       the fleet file, validated
+    schedule       diurnal curve, weekends and transition rates as arrays
+    physics        metrics as a function of load, distress and noise
+    latent         the hidden condition of the servers at a minute
+    fleet          the course of the fleet through time, its scenarios and forks
+    live           the fleet at the present time, for several threads
+    scenario_log   the scenarios that were set, on disk
+    collector      the metric families
+    control        /status and /scenario/set
+    history        past days as OpenMetrics
+    app, __main__  the Flask application and the command line
+"""
 
 from serving import __version__
 

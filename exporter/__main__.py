@@ -11,102 +11,77 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from flask import Flask
+
 from exporter import __version__
 from exporter.app import NAME, create_app
 from exporter.fleet import Fleet
 from exporter.history import HistoryError, parse_labels, write_history
 from exporter.profiles import FleetConfig, load_fleet
 from exporter.scenario_log import ScenarioLog
+from serving.runner import serve
 from serving.settings import SettingsError, parse_duration
-from serving.web import serve
 
 DAY = 86400
-EARLIEST = 3 * DAY  # the fleet needs two days to forget how it began
+EARLIEST = 3 * DAY  # the simulation starts up to three days before the first sample, and not before 1970
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; the exit code is 0, or 1 for settings that cannot be used (2: by argparse)."""
+    """Runs one command; the exit code is 0, 1 for invalid settings or an output that fails, 2 for wrong arguments."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     arguments = _parser().parse_args(argv)
     try:
-        return arguments.run(arguments)
+        code: int = arguments.run(arguments)
+        return code
     except (SettingsError, HistoryError) as error:
         for line in str(error).splitlines():
             print(f"{NAME}: {line}", file=sys.stderr)
-    except BrokenPipeError:  # whoever read the history has seen enough
+    except BrokenPipeError:  # the reader of the history closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        print(
-            f"{NAME}: {error.filename or 'output'}: {error.strerror or error}; expected a place that can be "
-            "written; choose another --output",
-            file=sys.stderr,
-        )
+        problem = f"{error.filename or 'output'}: {error.strerror or error}"
+        print(f"{NAME}: {problem}; expected a writable file; choose another --output", file=sys.stderr)
     return 1
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=NAME, description="A simulated fleet of servers for Prometheus.", allow_abbrev=False
-    )
+    about = "A simulated fleet of servers for Prometheus."
+    parser = argparse.ArgumentParser(prog=NAME, description=about, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"{NAME} {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument(
-        "--config.file", dest="config_file", metavar="FILE", help="fleet file (default: the shipped one)"
-    )
-    common.add_argument(
-        "--scenario", metavar="NAME", help="scenario at the start (default: the fleet file's)"
-    )
+    common.add_argument("--config.file", dest="config_file", metavar="FILE", help="fleet file (default: shipped)")
+    common.add_argument("--scenario", metavar="NAME", help="scenario at the start (default: the fleet file's)")
     common.add_argument("--storage.path", dest="storage", metavar="DIR", help="folder that keeps the scenarios set")
-    common.add_argument(
-        "--seed", type=int, metavar="N", help="seed of the simulation (default: the fleet file's)"
-    )
+    common.add_argument("--seed", type=int, metavar="N", help="seed of the simulation (default: the fleet file's)")
 
-    serving = commands.add_parser("serve", allow_abbrev=False, parents=[common], help="serve the fleet's metrics over HTTP")
+    about = "serve the fleet's metrics over HTTP"
+    serving = commands.add_parser("serve", allow_abbrev=False, parents=[common], help=about)
+    about = "address to listen on (default: %(default)s)"
     serving.add_argument(
-        "--web.listen-address",
-        dest="listen",
-        default="127.0.0.1:8001",
-        metavar="HOST:PORT",
-        help="address to listen on (default: %(default)s)",
+        "--web.listen-address", dest="listen", default="127.0.0.1:8001", metavar="HOST:PORT", help=about
     )
     serving.set_defaults(run=_serve)
 
     history = commands.add_parser(
-        "history", allow_abbrev=False,
+        "history",
+        allow_abbrev=False,
         parents=[common],
         help="write past days as OpenMetrics",
-        description="Writes [start, end) as OpenMetrics with timestamps, to be loaded with "
+        description="Writes [start, end) as OpenMetrics with timestamps. Load it with "
         "`promtool tsdb create-blocks-from openmetrics --max-block-duration=64h FILE DIR`.",
     )
     first = history.add_mutually_exclusive_group()
     first.add_argument("--start", type=_instant, metavar="TIME", help="Unix seconds or RFC 3339")
-    first.add_argument(
-        "--days", type=_days, default=8.0, metavar="N", help="days before the end (default: 8)"
-    )
-    history.add_argument(
-        "--end", type=_instant, metavar="TIME", help="Unix seconds or RFC 3339 (default: now)"
-    )
-    history.add_argument(
-        "--resolution",
-        type=_duration,
-        default=60.0,
-        metavar="DURATION",
-        help="distance of the samples, e.g. 60 or 1m (default: 1m)",
-    )
-    history.add_argument(
-        "--label",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="label for every series, e.g. job=fleet-exporter; may be repeated",
-    )
-    history.add_argument(
-        "--states", action="store_true", help="also write the state set (nearly doubles the output)"
-    )
-    history.add_argument(
-        "--output", default="-", metavar="FILE", help="file to write, or - for standard output (default)"
-    )
+    first.add_argument("--days", type=_days, default=8.0, metavar="N", help="days before the end (default: 8)")
+    history.add_argument("--end", type=_instant, metavar="TIME", help="Unix seconds or RFC 3339 (default: now)")
+    about = "time between samples, e.g. 60 or 1m (default: 1m)"
+    history.add_argument("--resolution", type=_duration, default=60.0, metavar="DURATION", help=about)
+    about = "label for every series, e.g. job=fleet-exporter; may be repeated"
+    history.add_argument("--label", action="append", default=[], metavar="NAME=VALUE", help=about)
+    history.add_argument("--states", action="store_true", help="also write the state set (nearly doubles the output)")
+    about = "file to write, or - for standard output (default)"
+    history.add_argument("--output", default="-", metavar="FILE", help=about)
     history.set_defaults(run=_history)
     return parser
 
@@ -116,8 +91,12 @@ def _read_config(arguments: argparse.Namespace) -> FleetConfig:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    config = _read_config(arguments)  # before the fork, so that a bad file is one clear message
-    serve(lambda: create_app(config, time.time, lambda: _read_config(arguments), arguments.storage), arguments.listen, NAME)
+    config = _read_config(arguments)  # before the fork, so that an invalid file ends the command with one message
+
+    def make() -> Flask:
+        return create_app(config, time.time, lambda: _read_config(arguments), arguments.storage)
+
+    serve(make, arguments.listen, NAME)
     return 0
 
 
@@ -126,8 +105,8 @@ def _history(arguments: argparse.Namespace) -> int:
     resolution = arguments.resolution
     end = arguments.end if arguments.end is not None else math.floor(time.time() / resolution) * resolution
     start = arguments.start if arguments.start is not None else end - arguments.days * DAY
-    if start < EARLIEST and end > start:  # an empty stretch has its own message
-        raise HistoryError(f"--start {start:.0f}: the simulation begins at {EARLIEST} (1970-01-04); choose a later start")
+    if start < EARLIEST and end > start:  # write_history reports an empty stretch
+        raise HistoryError(f"--start {start:.0f}: expected {EARLIEST} (1970-01-04) or later; choose a later start")
     config = _read_config(arguments)
     fleet = Fleet(config)
     fleet.events = ScenarioLog(arguments.storage).load(config)
@@ -140,7 +119,7 @@ def _history(arguments: argparse.Namespace) -> int:
         sys.stdout.buffer.flush()
         return 0
     path = Path(arguments.output)
-    unfinished = path.with_name(f"{path.name}.unfinished")  # a file under its own name is always complete
+    unfinished = path.with_name(f"{path.name}.unfinished")  # renamed once it is complete
     try:
         with unfinished.open("wb") as out:
             samples = write(out)
@@ -163,9 +142,7 @@ def _instant(text: str) -> float:
         else:
             instant = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     if not math.isfinite(instant) or instant < 0:
-        raise argparse.ArgumentTypeError(
-            f"got {text!r}; expected Unix seconds or a time such as 2025-10-13T10:30:00Z"
-        )
+        raise argparse.ArgumentTypeError(f"got {text!r}; expected Unix seconds or a time such as 2025-10-13T10:30:00Z")
     return instant
 
 

@@ -1,4 +1,4 @@
-"""Puts the exporter together: fleet, metrics, control and the common pages in one Flask application."""
+"""Assembles the exporter: fleet, metrics, control and the common pages in one Flask application."""
 
 import time
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from flask import Flask, Response, request
 
 from exporter import __version__
 from exporter.collector import FleetCollector, SelfCollector, build_registry
-from exporter.control import control_pages, fleet_status
+from exporter.control import control_pages
 from exporter.live import LiveFleet
 from exporter.profiles import FleetConfig
 from exporter.scenario_log import ScenarioLog
@@ -20,12 +20,12 @@ _LINKS = (
     ("/metrics", "The fleet's metrics, for Prometheus"),
     ("/status", "The fleet at a glance, as JSON"),
     ("/-/healthy", "Whether the process answers"),
-    ("/-/ready", "Whether it is ready to be scraped"),
+    ("/-/ready", "Whether it is ready for scrapes"),
 )
 
 
 class Exporter:
-    """One exporter's state: its fleet, whether it runs, and how the last reload went."""
+    """The state of an exporter: its fleet, whether it runs, and the result of the last reload."""
 
     def __init__(
         self,
@@ -41,24 +41,25 @@ class Exporter:
         self._last_reload = (True, clock())
 
     def last_reload(self) -> tuple[bool, float]:
-        """(whether the last attempt to read the configuration succeeded, Unix time of the last success)."""
+        """(whether the last reload succeeded, Unix time of the last success)."""
         return self._last_reload
 
     def reload(self) -> None:
-        """Reads the configuration again; raises SettingsError, changing nothing, where it cannot be used."""
+        """Reads the configuration again; raises SettingsError and changes nothing if it is invalid."""
         try:
-            self.live.replace(self._read_config())
+            if self._read_config is not None:
+                self.live.replace(self._read_config())
         except Exception:
             self._last_reload = (False, self._last_reload[1])
             raise
         self._last_reload = (True, self._clock())
 
     def close(self) -> None:
-        """Says that the exporter has ended."""
+        """Marks the exporter as stopped."""
         self.running = False
 
     def service(self) -> Service:
-        """What the common pages show and do."""
+        """The service that the common pages show."""
         return Service(
             name=NAME,
             description="A simulated fleet of servers, for Prometheus to scrape.",
@@ -69,15 +70,14 @@ class Exporter:
         )
 
     def _glance(self) -> dict[str, object]:
-        """The few lines of the landing page."""
-        status = fleet_status(self.live, self.running)
-        names = status["affected_server_names"]
+        """The status on the landing page."""
+        view = self.live.view()
         return {
             "Version": __version__,
-            "Scenario": status["scenario"],
-            "Servers": status["fleet_size"],
-            "Affected servers": ", ".join(names) or "none",
-            "Ticks": status["tick_count"],
+            "Scenario": view.scenario,
+            "Servers": len(view.servers),
+            "Affected servers": ", ".join(view.affected_servers) or "none",
+            "Ticks": view.ticks,
         }
 
 
@@ -87,8 +87,8 @@ def create_app(
     read_config: Callable[[], FleetConfig] | None = None,
     storage: str | None = None,
 ) -> Flask:
-    """The exporter's application; `read_config` gives the configuration anew for a reload, `storage` is the folder
-    that keeps the scenarios set."""
+    """The exporter's application. read_config: reads the configuration for a reload. storage: the folder that keeps
+    the scenarios that were set."""
     exporter = Exporter(config, clock, read_config, storage)
     collector = FleetCollector(exporter.live)
     registry = build_registry(SelfCollector(exporter.live, __version__, exporter.last_reload))

@@ -1,12 +1,11 @@
-"""The exporter's control interface: what the fleet does now, and which scenario it follows.
+"""The exporter's control interface: the fleet's status and its scenario.
 
-GET  /status         the fleet at a glance
-POST /scenario/set   {"scenario": NAME}; answers like /status
+    GET  /status         the fleet at a glance
+    POST /scenario/set   {"scenario": NAME}; the answer is that of /status
 """
 
 from collections.abc import Callable
 
-import numpy as np
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import BadRequest
 
@@ -25,10 +24,8 @@ def fleet_status(live: LiveFleet, running: bool) -> dict[str, object]:
         "tick_count": view.ticks,
         "fleet_size": len(view.servers),
         "affected_servers": int(view.affected.sum()),
-        "affected_server_names": [view.servers[index] for index in np.flatnonzero(view.affected)],
-        "servers_by_state": {
-            name: int((view.snapshot.state == number).sum()) for number, name in enumerate(STATES)
-        },
+        "affected_server_names": view.affected_servers,
+        "servers_by_state": {name: int((view.snapshot.state == number).sum()) for number, name in enumerate(STATES)},
         "scenarios": {
             name: {"affected_share": scenario.affected_share, "multiplier": scenario.multiplier}
             for name, scenario in view.scenarios.items()
@@ -59,16 +56,15 @@ def control_pages(live: LiveFleet, running: Callable[[], bool]) -> Blueprint:
 
 
 def _requested_scenario(live: LiveFleet) -> str:
-    """The scenario's name out of the request's body; RequestError where there is none.
+    """The scenario's name in the request's body; RequestError if there is none.
 
-    The content type is demanded so that a page of another site cannot change the fleet unasked.
+    The content type must be JSON: browsers do not let pages of other origins send that.
     """
     if not request.is_json:
-        raise RequestError(
-            "the body is not declared as JSON", "Content-Type", "application/json", given=request.mimetype
-        )
+        problem = "the body is not declared as JSON"
+        raise RequestError(problem, "Content-Type", "application/json", given=request.mimetype)
     try:
-        body = request.get_json()
+        body: object = request.get_json()
     except BadRequest as error:
         raise _refusal("the body is not valid JSON", request.get_data(as_text=True)[:100], live) from error
     if not isinstance(body, dict):
@@ -77,21 +73,15 @@ def _requested_scenario(live: LiveFleet) -> str:
     if "scenario" not in body:
         raise _refusal("the key scenario is missing", unknown, live)
     if unknown:
-        raise RequestError(
-            f"unknown key {unknown[0]!r}", unknown[0], "no key but scenario", given=body[unknown[0]]
-        )
-    if not isinstance(body["scenario"], str):
-        raise _refusal("the scenario's name is not a string", body["scenario"], live)
-    return body["scenario"]
+        raise RequestError(f"unknown key {unknown[0]!r}", unknown[0], "only the key scenario", given=body[unknown[0]])
+    name = body["scenario"]
+    if not isinstance(name, str):
+        raise _refusal("the scenario's name is not a string", name, live)
+    return name
 
 
 def _refusal(error: str, given: object, live: LiveFleet) -> RequestError:
-    """The 400 that names the valid scenarios."""
+    """The 400 answer with the valid scenarios."""
     valid = list(live.view().scenarios)
-    return RequestError(
-        error,
-        "scenario",
-        f'{{"scenario": NAME}} with NAME one of {", ".join(valid)}',
-        given=given,
-        valid=valid,
-    )
+    expected = f'{{"scenario": NAME}} with NAME one of {", ".join(valid)}'
+    return RequestError(error, "scenario", expected, given=given, valid=valid)

@@ -1,61 +1,61 @@
-"""Past stretches of the fleet as OpenMetrics text with timestamps.
+"""The fleet's past as OpenMetrics text with timestamps.
 
-For `promtool tsdb create-blocks-from --max-block-duration=64h openmetrics`; with its default of 2 hours
-promtool reads the whole text once for every 2 hours in it.
+The text is for `promtool tsdb create-blocks-from --max-block-duration=64h openmetrics`. With the default block duration
+of 2 hours, promtool would read the whole text once for every 2 hours in it.
 
-OpenMetrics wants each family in one piece and each series in it in one piece, while the simulation
-goes through time. So the walk is kept in one float32 array (S, M, N), in a temporary file where it is
-large, and written family by family, series by series.
+OpenMetrics requires the samples of a family, and in it of a series, to be contiguous; the simulation goes through time.
+The values are therefore kept in one float32 array (S, M, N), in a temporary file if it is large, and written family by
+family and series by series.
 
-The state set is left out unless asked for: it nearly doubles what has to be loaded and no forecast reads it.
+The state set is optional: it nearly doubles the text, and no forecast reads it.
 """
 
-import re
 import tempfile
 from collections.abc import Iterator, Mapping
+from math import prod
 from typing import BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from exporter.collector import FAMILIES, STATE_FAMILY, base_units
 from exporter.fleet import Fleet
+from exporter.physics import Floats
 from exporter.profiles import METRICS, STATES
-from serving.exposition import family_header, render_values, series_prefixes
+from serving.exposition import LABEL_NAME, family_header, render_values, series_prefixes
 
-_MEMORY_BYTES = 256 << 20  # a larger walk is kept in a temporary file
+_MEMORY_BYTES = 256 << 20  # larger arrays are kept in a temporary file
 _OWN_LABELS = ("server", "profile", "state", "__name__")
 
 
 class HistoryError(ValueError):
-    """A stretch of history that cannot be written; the message says what was expected."""
+    """An invalid label or time range; the message says what was expected."""
 
 
 def parse_labels(given: list[str]) -> dict[str, str]:
-    """Extra labels from "name=value" texts; HistoryError for a malformed, repeated or reserved one."""
+    """Extra labels from "name=value" texts; HistoryError for a malformed, repeated or reserved label."""
     labels: dict[str, str] = {}
     for text in given:
         name, equals, value = text.partition("=")
-        if not equals or not re.fullmatch(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*", name) or not value:
+        if not equals or not LABEL_NAME.fullmatch(name) or not value:
             raise HistoryError(f"label {text!r}: expected name=value, e.g. job=fleet-exporter")
         if name in _OWN_LABELS:
-            raise HistoryError(f"label {text!r}: {name} is set by the exporter itself; choose another name")
+            raise HistoryError(f"label {text!r}: the exporter sets {name} itself; choose another name")
         if name in labels:
-            raise HistoryError(f"label {text!r}: {name} is given twice; give it once")
+            raise HistoryError(f"label {text!r}: {name} is repeated; give it once")
         labels[name] = value
     return labels
 
 
-def instants(start: float, end: float, resolution: float) -> np.ndarray:
-    """Unix seconds float64 (N,) from start in steps of `resolution`, before end; HistoryError if none.
+def instants(start: float, end: float, resolution: float) -> Floats:
+    """Unix seconds (N,) from start in steps of `resolution`, before end; HistoryError if there are none.
 
-    Whole milliseconds, because that is what Prometheus stores.
+    Rounded to milliseconds, which is the resolution of Prometheus.
     """
     if not resolution >= 0.001:
         raise HistoryError(f"resolution {resolution:g} s: expected at least 0.001 seconds")
     if not end > start:
-        raise HistoryError(
-            f"end {end:.0f} is not after start {start:.0f}; expected start < end in Unix seconds"
-        )
+        raise HistoryError(f"end {end:.0f} is not after start {start:.0f}; expected start < end in Unix seconds")
     count = int(np.ceil((end - start) / resolution))
     return np.round(start + np.arange(count) * resolution, 3)
 
@@ -71,13 +71,13 @@ def write_history(
 ) -> int:
     """Writes the fleet over [start, end) to a binary stream and returns the number of samples.
 
-    The fleet itself is not moved. `labels` are added to every series, so that history and what
-    Prometheus scrapes later are the same series. Ends with "# EOF". Raises HistoryError.
+    The fleet itself does not move. `labels` are added to every series: the labels that a scrape adds make history and
+    scraped samples the same series. The text ends with "# EOF". Raises HistoryError.
     """
     when = instants(start, end, resolution)
     count, servers = when.size, len(fleet.servers)
     with tempfile.TemporaryFile() as spill:
-        values = _array((servers, len(METRICS), count), np.float32, spill)
+        values = _array((servers, len(METRICS), count), spill)
         state = np.empty((servers, count), np.int8)
         for index, snapshot in enumerate(fleet.walk(start, end, resolution)):
             values[:, :, index] = base_units(snapshot.values)
@@ -97,21 +97,14 @@ def write_history(
 
 
 def _series(
-    fleet: Fleet, values: np.ndarray, state: np.ndarray, labels: Mapping[str, str], states: bool
-) -> Iterator[tuple[str, str, np.ndarray]]:
-    """(header where a family begins, prefix, values (N,)) for every series, family by family."""
+    fleet: Fleet, values: NDArray[np.float32], state: NDArray[np.int8], labels: Mapping[str, str], states: bool
+) -> Iterator[tuple[str, str, NDArray[np.float32]]]:
+    """(header of the family or "" after its first series, prefix, values (N,)) for every series, family by family."""
     names = (*labels, "server", "profile")
-    rows = [
-        (*labels.values(), server, profile)
-        for server, profile in zip(fleet.servers, fleet.profiles, strict=True)
-    ]
+    rows = [(*labels.values(), *pair) for pair in zip(fleet.servers, fleet.profiles, strict=True)]
     for index, family in enumerate(FAMILIES):
         for server, prefix in enumerate(series_prefixes(family.name, names, rows)):
-            yield (
-                family_header(family.name, family.help) if server == 0 else "",
-                prefix,
-                values[server, index],
-            )
+            yield family_header(family.name, family.help) if server == 0 else "", prefix, values[server, index]
     if states:
         for number, name in enumerate(STATES):
             prefixes = series_prefixes(STATE_FAMILY[0], (*names, "state"), [(*row, name) for row in rows])
@@ -120,13 +113,13 @@ def _series(
                 yield header, prefix, (state[server] == number).astype(np.float32)
 
 
-def _timestamps(when: np.ndarray) -> list[str]:
-    """Seconds as text with no more decimals than they need."""
+def _timestamps(when: Floats) -> list[str]:
+    """Seconds as text, without trailing zeros."""
     return [f"{instant:.3f}".rstrip("0").rstrip(".") for instant in when.tolist()]
 
 
-def _array(shape: tuple[int, ...], dtype: type, spill: BinaryIO) -> np.ndarray:
-    """An array in memory, or in the given file where it would take too much of it."""
-    if np.prod(shape) * np.dtype(dtype).itemsize <= _MEMORY_BYTES:
-        return np.empty(shape, dtype)
-    return np.memmap(spill, dtype, "w+", shape=shape)
+def _array(shape: tuple[int, ...], spill: BinaryIO) -> NDArray[np.float32]:
+    """An array in memory, or in the given file if it is large."""
+    if prod(shape) * np.dtype(np.float32).itemsize <= _MEMORY_BYTES:
+        return np.empty(shape, np.float32)
+    return np.memmap(spill, np.float32, "w+", shape=shape)

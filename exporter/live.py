@@ -1,36 +1,41 @@
-"""The one fleet a running exporter serves, guarded for use from several threads."""
+"""The fleet that a running exporter serves; safe to use from several threads."""
 
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-
-import numpy as np
+from itertools import compress
 
 from exporter.fleet import Fleet, Snapshot
+from exporter.physics import Flags
 from exporter.profiles import FleetConfig, Scenario
 from exporter.scenario_log import ScenarioLog
 
 
 @dataclass(frozen=True)
 class View:
-    """One consistent look at the fleet.
+    """A consistent view of the fleet at one instant.
 
-    `servers` and `profiles` are the same objects until the fleet is replaced, `affected` is bool (S,)
-    for the scenario now in force, `ticks` counts simulation ticks since the process started.
+    servers, profiles: the same objects until the fleet is replaced. affected: bool (S,), the servers that the scenario
+    in force affects. ticks: simulation ticks since the process started.
     """
 
     servers: tuple[str, ...]
     profiles: tuple[str, ...]
     snapshot: Snapshot
     scenario: str
-    affected: np.ndarray
+    affected: Flags
     scenarios: Mapping[str, Scenario]
     seed: int
     ticks: int
 
+    @property
+    def affected_servers(self) -> list[str]:
+        """The names of the affected servers."""
+        return list(compress(self.servers, self.affected))
+
 
 class LiveFleet:
-    """A fleet followed in wall time; every method may be called from any thread."""
+    """A fleet at the time of a clock; every method may be called from any thread."""
 
     def __init__(self, config: FleetConfig, clock: Callable[[], float], log: ScenarioLog | None = None):
         self._clock, self._log = clock, log or ScenarioLog(None)
@@ -40,39 +45,37 @@ class LiveFleet:
         self._fleet.events = self._log.load(config)
         self._started = clock()
         self._ticks = 0
-        self.view()  # the first look is the dear one; have it before anyone waits for it
+        self.view()  # the first view is expensive: compute it before the first scrape
 
     def view(self) -> View:
-        """The fleet as it is now."""
+        """The fleet now."""
         with self._lock:
             now = self._clock()
             fleet, config = self._fleet, self._config
             elapsed = (now - self._started) * config.time_scale
-            self._ticks = max(
-                self._ticks, int(elapsed // config.tick_seconds)
-            )  # a clock set back takes none away
+            self._ticks = max(self._ticks, int(elapsed // config.tick_seconds))  # never falls if the clock is set back
             return View(
-                fleet.servers,
-                fleet.profiles,
-                fleet.at(now),
-                fleet.scenario,
-                fleet.affected,
-                config.scenarios,
-                config.seed,
-                self._ticks,
+                servers=fleet.servers,
+                profiles=fleet.profiles,
+                snapshot=fleet.at(now),
+                scenario=fleet.scenario,
+                affected=fleet.affected,
+                scenarios=config.scenarios,
+                seed=config.seed,
+                ticks=self._ticks,
             )
 
     def set_scenario(self, name: str) -> None:
-        """Lets a scenario hold from now on; raises UnknownScenario and changes nothing."""
+        """Puts a scenario in force now; raises UnknownScenario and changes nothing."""
         with self._lock:
             self._fleet.set_scenario(name, self._clock())
             self._log.save(self._fleet.events, self._config)
 
     def replace(self, config: FleetConfig) -> None:
-        """Goes on with another configuration; an equal one changes nothing.
+        """Continues with another configuration; an equal one changes nothing.
 
-        The scenarios that were set by hand go along, so that the same servers stay in the same trouble,
-        unless the configuration names another scenario than before or no longer knows one of them.
+        Scenarios that were set and still exist are kept, so that the same servers stay affected. They are dropped if
+        the configuration has another `scenario` or `time_scale` than before.
         """
         with self._lock:
             if config == self._config:

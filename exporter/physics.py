@@ -1,57 +1,61 @@
-"""How a server's metrics follow from its hidden condition: load, trouble and noise. Pure functions of arrays.
+"""A server's metrics as a function of its hidden condition: load, distress and noise. Pure functions of arrays.
 
-CPU, disk and network carry the load. Memory follows it weakly and trouble strongly. Latency, errors and garbage
-collection pauses are flat until a resource runs short and then rise steeply (the knee of a queue near saturation).
-Shapes: leading dimensions are free, S servers, M = 8 metrics in the order of ``profiles.METRICS``.
+CPU, disk and network follow the load. Memory follows load weakly and distress strongly. Latency, error rate and
+garbage collection pauses are flat until a resource is nearly saturated, and then rise steeply, as in a queue.
+Shapes: any leading dimensions, S servers, M = 8 metrics in the order of ``profiles.METRICS``.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from exporter.profiles import Dynamics
 
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
 LOAD_DRIVEN = np.array([1, 0, 1, 0, 1, 1, 0, 0], bool)  # cpu, disk, network in and out share the load noise
-CEILING = np.array([100, 100, np.inf, np.inf, np.inf, np.inf, 1, np.inf])  # physical bounds; all are >= 0
-MEMORY_DAILY = 0.15  # memory's response to the daily curve
-MEMORY_BUSY, MEMORY_DISTRESS = 0.4, 0.7  # its response to a multiplier: sessions and buffers; leaks and queues
-CALM = 0.7  # a server in distress is pinned by its trouble: this share of its noise is gone
+CEILING = np.array([100, 100, np.inf, np.inf, np.inf, np.inf, 1, np.inf])  # upper bounds; the lower bound is 0
+MEMORY_DAILY = 0.15  # response of memory to the diurnal multiplier
+MEMORY_BUSY, MEMORY_DISTRESS = 0.4, 0.7  # its response to a state's multiplier: sessions and buffers; leaks and queues
+CALM = 0.7  # share of the noise that a server in distress loses
 
 
-def knee(demand: np.ndarray, start: float, width: float = 0.05) -> np.ndarray:
-    """Smooth ramp: 0 well below ``start``, rising with slope 1 above it."""
+def knee(demand: Floats, start: float, width: float = 0.05) -> Floats:
+    """Smooth ramp (softplus): 0 well below ``start``, slope 1 well above it; ``width`` is how far the bend reaches."""
     return width * np.logaddexp(0.0, (demand - start) / width)
 
 
-def saturate(percent: np.ndarray, start: float = 90.0) -> np.ndarray:
-    """Identity up to ``start`` percent, approaching but never passing 100 beyond it."""
+def saturate(percent: Floats, start: float = 90.0) -> Floats:
+    """Identity up to ``start`` percent; above it, an exponential approach to 100."""
     room = 100.0 - start
     over = np.maximum(percent - start, 0.0)
     return np.where(percent > start, start + room * -np.expm1(-over / room), percent)
 
 
 def respond(
-    mean: np.ndarray,
-    std: np.ndarray,
-    daily: np.ndarray,
-    multiplier: np.ndarray,
-    distress: np.ndarray,
-    shared: np.ndarray,
-    own: np.ndarray,
+    mean: Floats,
+    std: Floats,
+    daily: Floats,
+    multiplier: Floats,
+    distress: Floats,
+    shared: Floats,
+    own: Floats,
     dynamics: Dynamics,
-) -> np.ndarray:
+) -> Floats:
     """Metrics, float64 (..., S, M), in signal units.
 
-    mean, std (S, M): baselines. daily, multiplier, distress (0-1), shared (..., S): the diurnal multiplier, the
-    approached state multiplier, how far the server is in the grip of trouble, the load noise. own (..., S, M): noise
-    of each metric. Distress holds a server at least at daytime load: its trouble is not traffic and does not sleep.
+    mean, std (S, M): baselines. daily, multiplier, distress (0 to 1), shared (..., S): the diurnal multiplier, the
+    smoothed multiplier of the state, the degree of distress, the load noise that all metrics share. own (..., S, M):
+    the noise of each metric. A server in distress has at least daytime load at night, because its load is not traffic.
     """
     daily = daily + distress * (np.maximum(daily, 1.0) - daily)
     share = np.where(LOAD_DRIVEN, dynamics.shared_share, 0.0)
     noise = np.sqrt(share) * shared[..., None] + np.sqrt(1 - share) * own
     noise = np.clip(noise, -2.5, 2.5) * (dynamics.noise_share * (1 - CALM * distress))[..., None]
     level = mean * np.where(LOAD_DRIVEN, multiplier[..., None], 1.0)  # noise does not grow with a state's multiplier
-    out = np.maximum(level + std * noise, 0.1 * mean) * np.where(LOAD_DRIVEN, daily[..., None], 1.0)
+    out: Floats = np.maximum(level + std * noise, 0.1 * mean) * np.where(LOAD_DRIVEN, daily[..., None], 1.0)
     response = MEMORY_BUSY + distress * (MEMORY_DISTRESS - MEMORY_BUSY)
     cpu = out[..., 0] / 100
     memory = out[..., 1] * (1 + MEMORY_DAILY * (daily - 1)) * (1 + response * (multiplier - 1)) / 100

@@ -1,15 +1,17 @@
 """The simulated fleet's configuration: profiles, states, scenarios and dynamics, read from ``fleet.yml``.
 
-Everything the simulation knows as a number stands in that file; this module gives it types, checks it and turns it
-into arrays. Letters: S servers, M = 8 metrics.
+The file holds the parameters of the simulation; this module validates them and turns them into arrays. Letters: S
+servers, M = 8 metrics.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from serving.settings import Settings, load
@@ -37,7 +39,7 @@ class Baseline(Settings):
 
 
 class Profile(Settings):
-    """A kind of server: the prefix of its names and its eight baselines."""
+    """A role of servers: the prefix of their names and the eight baselines."""
 
     prefix: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
     baseline: dict[str, Baseline]
@@ -50,7 +52,7 @@ class Profile(Settings):
 
 
 class Scenario(Settings):
-    """What a scenario does: the share of servers it affects and the multiplier it adds to their state's."""
+    """A scenario: the share of servers it affects, and the factor on the multiplier of their state."""
 
     affected_share: float = Field(ge=0, le=1)
     multiplier: float = Field(gt=0)
@@ -67,7 +69,7 @@ class Dynamics(Settings):
     """Time constants in minutes, spreads as shares; see the comments in ``fleet.yml``."""
 
     multiplier_minutes: float = Field(gt=0)
-    slow_minutes: float = Field(gt=0, le=90)  # the fleet forgets its past within two days: see Fleet
+    slow_minutes: float = Field(gt=0, le=90)  # the effect of the start is gone after two days: see fleet.py
     fast_minutes: float = Field(gt=0, le=90)
     own_minutes: float = Field(gt=0, le=90)
     noise_share: float = Field(ge=0, le=1)
@@ -77,7 +79,7 @@ class Dynamics(Settings):
 
 
 class FleetConfig(Settings):
-    """A whole fleet. If an instance exists it is valid."""
+    """A whole fleet; an instance is always valid."""
 
     seed: int = Field(ge=0)
     scenario: str
@@ -100,17 +102,17 @@ class FleetConfig(Settings):
             if profile not in self.profiles:
                 raise ValueError(f"servers: unknown profile {profile!r}; valid profiles: {', '.join(self.profiles)}")
             if not 0 <= count <= 999:
-                raise ValueError(f"servers.{profile}: got {count}, expected 0 to 999 (names carry three digits)")
+                raise ValueError(f"servers.{profile}: got {count}, expected 0 to 999 (names have three digits)")
         if sum(self.servers.values()) == 0:
             raise ValueError("servers: got an empty fleet, expected at least one server")
         prefixes = [p.prefix for p in self.profiles.values()]
         if len(set(prefixes)) < len(prefixes):
-            raise ValueError("profiles: two profiles share a prefix, so server names would clash; give each its own")
+            raise ValueError("profiles: two profiles have the same prefix; expected a different prefix for each")
         if self.scenario not in self.scenarios:
             raise ValueError(f"scenario: got {self.scenario!r}, expected one of {', '.join(self.scenarios)}")
         for scenario in self.scenarios:
             if scenario != "healthy" and scenario not in self.transitions:
-                raise ValueError(f"transitions: scenario {scenario!r} has no transitions; add transitions.{scenario}")
+                raise ValueError(f"transitions: scenario {scenario!r} has none; add the key transitions.{scenario}")
         _exact_keys(self.units, METRICS, "units")
         _exact_keys(self.states, STATES, "states")
         for mode in MODES:
@@ -122,8 +124,8 @@ class FleetConfig(Settings):
                 for target in targets:
                     if target not in STATES or target == state:
                         raise ValueError(
-                            f"transitions.{mode}.{state}: {target!r} is not another state; "
-                            f"expected one of {', '.join(s for s in STATES if s != state)}"
+                            f"transitions.{mode}.{state}: got {target!r}, expected another state: "
+                            f"{', '.join(s for s in STATES if s != state)}"
                         )
                 if sum(t.rate for t in targets.values()) > 1:
                     raise ValueError(f"transitions.{mode}.{state}: the rates add up to more than 1 per minute")
@@ -131,7 +133,7 @@ class FleetConfig(Settings):
         if len(hours) < 2 or hours[0] != 0 or hours[-1] != 24 or hours != sorted(hours):
             raise ValueError("diurnal: expected rising hours from 0 to 24")
         if self.diurnal[0][1] != self.diurnal[-1][1]:
-            raise ValueError("diurnal: hour 24 must carry the multiplier of hour 0, or midnight would jump")
+            raise ValueError("diurnal: expected the same multiplier at hours 0 and 24, which are both midnight")
         return self
 
     def names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -141,14 +143,14 @@ class FleetConfig(Settings):
         )
         return tuple(name for name, _ in pairs), tuple(profile for _, profile in pairs)
 
-    def baselines(self, profiles: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-        """Means and stds, float64 (S, M), of servers with these profiles."""
+    def baselines(self, profiles: tuple[str, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Means and standard deviations (S, M) of servers with these profiles."""
         table = {p: [(b.baseline[m].mean, b.baseline[m].std) for m in METRICS] for p, b in self.profiles.items()}
         array = np.array([table[p] for p in profiles])
         return array[..., 0], array[..., 1]
 
 
-def _exact_keys(value: dict, expected: tuple[str, ...], where: str) -> None:
+def _exact_keys(value: Mapping[str, object], expected: tuple[str, ...], where: str) -> None:
     missing, extra = set(expected) - set(value), set(value) - set(expected)
     if missing or extra:
         raise ValueError(
@@ -157,6 +159,6 @@ def _exact_keys(value: dict, expected: tuple[str, ...], where: str) -> None:
         )
 
 
-def load_fleet(path: str | Path | None = None, overrides: dict | None = None) -> FleetConfig:
-    """Read a fleet file (default: the shipped ``fleet.yml``); raises serving.settings.SettingsError."""
+def load_fleet(path: str | Path | None = None, overrides: Mapping[str, object] | None = None) -> FleetConfig:
+    """Reads a fleet file (default: the shipped ``fleet.yml``); raises serving.settings.SettingsError."""
     return load(FleetConfig, Path(path) if path else DEFAULT_FILE, overrides)

@@ -1,7 +1,7 @@
-"""The scenarios that were set, on disk: a restart keeps the one in force, and history repeats them where they were.
+"""The scenarios that were set, on disk: a restart keeps the one in force, and history shows earlier ones.
 
-One JSON file, written whole or not at all: {"version": 1, "time_scale": 1.0, "events": [[minute, scenario, since], ...]}
-with the events of ``Fleet.events``. A file that cannot be read is reported and left alone until the next change.
+One JSON file, replaced atomically: {"version": 1, "time_scale": 1.0, "events": [[minute, scenario, since], ...]}, with
+the events of ``Fleet.events``. An invalid file is reported and kept until the next change.
 """
 
 from __future__ import annotations
@@ -11,45 +11,40 @@ import logging
 import os
 from pathlib import Path
 
+from exporter.fleet import Event
 from exporter.profiles import FleetConfig
 
 log = logging.getLogger(__name__)
 
 FILE = "scenarios.json"
 VERSION = 1
-KEPT_MINUTES = 60 * 1440  # events this much older than the newest are dropped: twice Prometheus' retention
-
-Event = tuple[int, str, int]
+KEPT_MINUTES = 60 * 1440  # older events are dropped; this is twice Prometheus' retention
 
 
 class ScenarioLog:
-    """The log in a folder; None keeps nothing."""
+    """The log in a folder; without a folder nothing is kept."""
 
     def __init__(self, folder: str | Path | None):
         self.path = None if folder is None else Path(folder) / FILE
 
     def load(self, config: FleetConfig) -> list[Event]:
-        """The events that make sense for this fleet, oldest first; none where there is no usable file."""
+        """The events whose scenario this fleet has, oldest first; none if there is no valid file."""
         if self.path is None or not self.path.exists():
             return []
         try:
             held = json.loads(self.path.read_text())
             if held["version"] != VERSION or held["time_scale"] != config.time_scale:
-                log.warning("%s: written for another version or time_scale; no scenario is taken over", self.path)
+                log.warning("%s: has another version or time_scale; its scenarios are ignored", self.path)
                 return []
             events = [(int(minute), str(name), int(since)) for minute, name, since in held["events"]]
         except (OSError, ValueError, TypeError, KeyError) as error:
-            log.warning(
-                "%s: cannot be read (%s), expected the scenarios set so far; the fleet starts with %r",
-                self.path,
-                error,
-                config.scenario,
-            )
+            problem = "%s: cannot be read (%s); expected a scenario log; the fleet starts with %r"
+            log.warning(problem, self.path, error, config.scenario)
             return []
         return sorted(event for event in events if event[1] in config.scenarios)
 
     def save(self, events: list[Event], config: FleetConfig) -> None:
-        """Writes the log; a disk that cannot take it costs the log, not the scenario."""
+        """Writes the log; if that fails, the error is logged and the scenario stays in force."""
         if self.path is None:
             return
         kept = [event for event in events if event[0] > events[-1][0] - KEPT_MINUTES]
@@ -59,6 +54,4 @@ class ScenarioLog:
             fresh.write_text(json.dumps({"version": VERSION, "time_scale": config.time_scale, "events": kept}) + "\n")
             os.replace(fresh, self.path)
         except OSError as error:
-            log.error(
-                "%s: cannot be written (%s); a restart will forget the scenario", self.path, error.strerror or error
-            )
+            log.error("%s: cannot be written (%s); a restart loses the scenario", self.path, error.strerror or error)

@@ -1,8 +1,17 @@
-"""What both services share: settings, web serving and metric exposition.
+"""What both services share: settings, web pages, serving and metric exposition.
+
+In: a settings file and command line flags, a Service, arrays of metric values. Out: validated settings, a Flask
+application under gunicorn, Prometheus' text format.
+
+    settings     YAML files to frozen, validated settings
+    service      a service: its status, readiness, reload and close
+    web          landing page, health, readiness, reload and JSON errors
+    runner       gunicorn with one worker: listen address, signals, shutdown
+    exposition   gauge families from arrays, and the answer to a scrape
 
 ServingError
-  SettingsError (ValueError)   settings that cannot be used; serving.settings
-  ListenError                  an address that cannot be listened on; serving.runner
+  SettingsError (ValueError)   invalid settings; serving.settings
+  ListenError                  an invalid or unavailable listen address; serving.runner
   RequestError                 a request that gets a 4xx answer; serving.web
 """
 
@@ -10,4 +19,4 @@ __version__ = "0.1.0"
 
 
 class ServingError(Exception):
-    """Base of every error this package raises for its caller to show."""
+    """Base of the errors of this package. The message is for the user."""

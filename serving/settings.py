@@ -1,8 +1,7 @@
-"""YAML files read into frozen, checked settings.
+"""Reads YAML files into frozen, validated settings.
 
-A settings object that exists is valid: `load` either returns one or raises `SettingsError`,
-whose message has one line per problem naming the file, the dotted key, the value given,
-what was expected and what to do.
+A settings object is always valid: `load` returns one or raises `SettingsError`. The error has one line per problem:
+the file, the dotted key, the given value, what was expected and what to do.
 
     SettingsError (ServingError, ValueError)   any problem with a settings file or with overrides
 """
@@ -29,7 +28,7 @@ _VALUE_WIDTH = 80
 
 
 class SettingsError(ServingError, ValueError):
-    """Settings that cannot be used; `problems` holds the lines of the message."""
+    """Invalid settings; `problems` holds the lines of the message."""
 
     def __init__(self, *problems: str):
         self.problems = problems
@@ -37,7 +36,7 @@ class SettingsError(ServingError, ValueError):
 
 
 class Settings(BaseModel):
-    """Base of every settings section: frozen, unknown keys refused, no NaN or infinite numbers."""
+    """Base of every settings section: frozen; rejects unknown keys and numbers that are NaN or infinite."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
 
@@ -55,9 +54,7 @@ def parse_duration(given: Any) -> float:
         if re.fullmatch(r"\d+(?:\.\d+)?", text):
             seconds = float(text)
         elif re.fullmatch(f"(?:{_DURATION_PART.pattern})+", text):
-            seconds = sum(
-                float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION_PART.findall(text)
-            )
+            seconds = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
     if not (math.isfinite(seconds) and seconds > 0):
         raise ValueError(f"expected {_DURATION_EXPECTED}")
     return seconds
@@ -71,8 +68,8 @@ def load(
 ) -> AnySettings:
     """Settings of `model_cls` from the YAML file at `path` (None: defaults only).
 
-    `overrides` maps dotted keys to values that win over the file, typically command line
-    flags; entries whose value is None are ignored. Raises SettingsError.
+    `overrides` maps dotted keys to values that take precedence over the file, such as command line flags; None means
+    no override. Raises SettingsError.
     """
     data = {} if path is None else _read(Path(path), model_cls)
     given = {key: value for key, value in (overrides or {}).items() if value is not None}
@@ -87,55 +84,46 @@ def load(
 
 
 def _read(path: Path, model_cls: type[BaseModel]) -> dict[str, Any]:
-    """The mapping in a YAML file; SettingsError when there is none or it cannot be trusted."""
+    """The mapping in a YAML file; SettingsError if there is none or a key is repeated."""
     keys = ", ".join(_keys_of(model_cls))
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise SettingsError(
-            f"{path}: cannot be read ({error.strerror or error}); expected a readable YAML "
-            "file; check the path and its permissions"
+            f"{path}: cannot be read ({error.strerror or error}); expected a readable YAML file; "
+            "check the path and its permissions"
         ) from error
     except UnicodeDecodeError as error:
-        raise SettingsError(
-            f"{path}: byte {error.start} is not UTF-8; expected UTF-8 text; save the file as UTF-8"
-        ) from error
+        problem = f"{path}: byte {error.start} is not UTF-8; expected UTF-8 text; save the file as UTF-8"
+        raise SettingsError(problem) from error
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         if node is None:
-            raise SettingsError(
-                f"{path}: the file is empty; expected a mapping with some of the keys {keys}; "
-                "restore the file"
-            )
+            raise SettingsError(f"{path}: is empty; expected a mapping with some of the keys {keys}; restore the file")
         repeated = [
-            f"{path}: {key}: given twice, in lines {first} and {second}; expected once; remove one"
+            f"{path}: {key}: repeated in lines {first} and {second}; expected once; remove one"
             for key, first, second in _repeated_keys(node, (), set())
         ]
         if repeated:
             raise SettingsError(*repeated)
         data = loader.construct_document(node)
     except yaml.YAMLError as error:
-        raise SettingsError(
-            f"{path}: {_yaml_problem(error)}; expected complete YAML; correct or finish the file"
-        ) from error
-    except ValueError as error:  # a scalar that only looks like one, e.g. the date 2025-13-40
-        if isinstance(error, SettingsError):
-            raise
-        raise SettingsError(
-            f"{path}: a value cannot be understood ({error}); expected plain YAML values; "
-            "put the value in quotes"
-        ) from error
+        raise SettingsError(f"{path}: {_yaml_problem(error)}; expected valid YAML; correct the file") from error
+    except SettingsError:
+        raise
+    except ValueError as error:  # an invalid scalar, such as the date 2025-13-40
+        problem = f"{path}: a value cannot be parsed ({error}); expected plain YAML values; put the value in quotes"
+        raise SettingsError(problem) from error
     if not isinstance(data, dict):
         raise SettingsError(
-            f"{path}: got {_shown(data)}; expected a mapping with some of the keys {keys}; "
-            "write `key: value` lines"
+            f"{path}: got {_shown(data)}; expected a mapping with some of the keys {keys}; write `key: value` lines"
         )
     return data
 
 
 def _yaml_problem(error: yaml.YAMLError) -> str:
-    """One line saying where YAML parsing stopped and why."""
+    """One line: where the YAML parser stopped, and why."""
     mark = getattr(error, "problem_mark", None)
     where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
     reason = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error).splitlines()[0]
@@ -143,7 +131,7 @@ def _yaml_problem(error: yaml.YAMLError) -> str:
 
 
 def _repeated_keys(node: yaml.Node, at: tuple[str, ...], seen: set[int]) -> Iterator[tuple[str, int, int]]:
-    """(dotted key, first line, second line) for each key that stands twice in one mapping."""
+    """(dotted key, first line, second line) for each key that is repeated in one mapping."""
     if id(node) in seen:
         return
     seen.add(id(node))
@@ -151,7 +139,7 @@ def _repeated_keys(node: yaml.Node, at: tuple[str, ...], seen: set[int]) -> Iter
         for index, item in enumerate(node.value):
             yield from _repeated_keys(item, (*at, str(index)), seen)
     elif isinstance(node, yaml.MappingNode):
-        lines: dict[tuple[str, str], int] = {}  # (tag, key) -> line it first stands in
+        lines: dict[tuple[str, str], int] = {}  # (tag, key) -> line of its first use
         for key, value in node.value:
             name = str(key.value)
             line = key.start_mark.line + 1
@@ -163,7 +151,7 @@ def _repeated_keys(node: yaml.Node, at: tuple[str, ...], seen: set[int]) -> Iter
 
 
 def _put(data: dict[str, Any], dotted: str, value: Any) -> None:
-    """Sets a dotted key in nested mappings, making the mappings it passes through."""
+    """Sets a dotted key in nested mappings and creates the mappings on its way."""
     *parents, last = dotted.split(".")
     for parent in parents:
         if not isinstance(data.get(parent), dict):
@@ -189,7 +177,7 @@ def _describe(model_cls: type[BaseModel], item: Any, file: str, overrides: Mappi
     if item["type"] == "missing":
         return f"{start}missing; expected a value{meaning}; add the key"
     message = re.sub(r"^(Value|Assertion) error, ", "", item["msg"])
-    if item["type"] == "value_error" and isinstance(item["input"], Mapping):  # a rule between several keys
+    if item["type"] == "value_error" and isinstance(item["input"], Mapping):  # a rule on several keys
         if not dotted and message.split(":", 1)[0] in overrides:
             file = "command line"
         return f"{file}: {dotted}{': ' if dotted else ''}{message}"
@@ -200,18 +188,16 @@ def _describe(model_cls: type[BaseModel], item: Any, file: str, overrides: Mappi
     return f"{start}got {_shown(item['input'])}; {message}{meaning}; {remedy}"
 
 
-def _locate(
-    annotation: Any, loc: tuple[Any, ...]
-) -> tuple[type[BaseModel] | None, FieldInfo | None, list[Any]]:
-    """Follows an error's location through the types: (section holding the last key, its field, key steps).
+def _locate(annotation: Any, loc: tuple[Any, ...]) -> tuple[type[BaseModel] | None, FieldInfo | None, list[Any]]:
+    """Follows an error's location through the types: (section of the last key, its field, key steps).
 
-    Locations inside a union carry a member's name that is no key of the file; it is left out.
+    A location inside a union has a step with the member's name. This step is not a key of the file and is left out.
     """
     owner: type[BaseModel] | None = None
     field: FieldInfo | None = None
     steps: list[Any] = []
     for step in loc:
-        if step == "[key]":  # pydantic's word for "the key itself is wrong"
+        if step == "[key]":  # pydantic adds this step where the key itself is invalid
             continue
         annotation, was_member = _union_member(annotation, step)
         if was_member:
@@ -232,7 +218,7 @@ def _locate(
 
 
 def _union_member(annotation: Any, step: Any) -> tuple[Any, bool]:
-    """(the type to go on with, whether `step` named a union member instead of a key)."""
+    """(type of the next step, whether `step` names a union member instead of a key)."""
     while typing.get_origin(annotation) is Annotated:
         annotation = typing.get_args(annotation)[0]
     if typing.get_origin(annotation) not in (typing.Union, types.UnionType):
@@ -250,7 +236,7 @@ def _union_member(annotation: Any, step: Any) -> tuple[Any, bool]:
 
 
 def _names(member: Any, step: Any) -> bool:
-    """Whether a location step names this union member: by its type, or by a literal tag of its fields."""
+    """Whether a location step names this union member, by its type or by a literal tag of its fields."""
     if isinstance(member, type) and member.__name__ == step:
         return True
     fields = getattr(member, "model_fields", {})
@@ -265,7 +251,7 @@ def _names(member: Any, step: Any) -> bool:
 
 
 def _field(model_cls: type[BaseModel], key: Any) -> FieldInfo | None:
-    """The field a key of the file fills, by alias or name."""
+    """The field of a key, by alias or name."""
     for name, info in model_cls.model_fields.items():
         if key in (info.alias, name):
             return info
@@ -273,12 +259,12 @@ def _field(model_cls: type[BaseModel], key: Any) -> FieldInfo | None:
 
 
 def _keys_of(model_cls: type[BaseModel]) -> list[str]:
-    """The keys a section accepts, as they are written in the file."""
+    """The keys of a section, as they are written in a file."""
     return [info.alias or name for name, info in model_cls.model_fields.items()]
 
 
 def _shown(value: Any) -> str:
-    """A value for a message: short, and never a whole section."""
+    """A value for a message: short, without the content of a section."""
     if isinstance(value, dict):
         return f"a mapping of {len(value)}"
     if value is None:

@@ -3,34 +3,40 @@
 `create_app(service, *blueprints)` makes the Flask application; `serve` (serving.runner) runs it.
 
     GET      /            landing page
-    GET      /-/healthy   200 as long as the process answers
+    GET      /-/healthy   200 while the process answers
     GET      /-/ready     200, or 503 and the reason
-    POST|PUT /-/reload    200, or 500 and the reason with the old settings kept
+    POST|PUT /-/reload    200, or 500 and the reason; the previous settings then stay in use
 
-Every 4xx and 5xx body is JSON with the keys error, field and expected, except that of /-/ready.
+The body of every other 4xx and 5xx answer is JSON with the keys error, field and expected.
 
-    RequestError (ServingError)   raised by a view: answered as such a body
+    RequestError (ServingError)   raised by a view; answered with such a body
 """
 
-import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
 
 from flask import Blueprint, Flask, Response, current_app, jsonify, request
-from markupsafe import Markup, escape
+from flask.json.provider import DefaultJSONProvider
+from jinja2 import Environment
+from markupsafe import Markup
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from serving import ServingError
-from serving.runner import RELOAD_ERRORS, ListenError, serve
+from serving.runner import serve
+from serving.service import Service, Table
 
-__all__ = ["ListenError", "RequestError", "Service", "Table", "create_app", "pages", "serve", "service_of"]
+__all__ = ["RequestError", "Service", "Table", "create_app", "serve"]
 
-log = logging.getLogger(__name__)
-
-_EXTENSION = "fleetcast_service"
 _MAX_REQUEST_BYTES = 1 << 20
-_STYLE = """
+_LINK = Markup('<a href="{0}">{0}</a>')
+# The landing page loads nothing from other addresses.
+_PAGE = Environment(autoescape=True, trim_blocks=True, keep_trailing_newline=True).from_string(
+    """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ service.name }}</title>
+<style>
 :root { color-scheme: light dark }
 body { font: 1rem/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
 table { border-collapse: collapse; margin: 1.5rem 0; width: 100% }
@@ -39,79 +45,69 @@ th, td { text-align: start; padding: .3rem .75rem .3rem 0; vertical-align: top;
   border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transparent) }
 thead th { font-weight: 600 } tbody th { font-weight: 400; white-space: nowrap }
 td { overflow-wrap: anywhere; font-variant-numeric: tabular-nums }
+</style>
+</head>
+<body>
+<main>
+<h1>{{ service.name }}</h1>
+<p>{{ service.description }}</p>
+{% for table in tables if table.rows %}
+<table>
+<caption>{{ table.caption }}</caption>
+<thead><tr>{% for column in table.columns %}<th scope="col">{{ column }}</th>{% endfor %}</tr></thead>
+<tbody>
+{% for row in table.rows %}
+<tr><th scope="row">{{ row[0] }}</th>{% for cell in row[1:] %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}
+</tbody>
+</table>
+{% endfor %}
+</main>
+</body>
+</html>
 """
+)
 
 
 class RequestError(ServingError):
-    """A request that cannot be served: what was wrong, in which field, and what was expected there.
+    """An invalid request: the error, the field and what was expected there; `more` adds keys to the JSON body."""
 
-    `more` adds further keys to the JSON body.
-    """
-
-    def __init__(self, error: str, field: str, expected: str, status: int = 400, **more: Any):
+    def __init__(self, error: str, field: str, expected: str, status: int = 400, **more: object):
         super().__init__(error)
         self.body = {"error": error, "field": field, "expected": expected, **more}
         self.status = status
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table of the landing page; the first cell of each row is its heading."""
+class _InOrder(DefaultJSONProvider):
+    """JSON whose keys stay in the order in which they were given."""
 
-    caption: str
-    columns: tuple[str, ...]
-    rows: Sequence[Sequence[object]]
+    sort_keys = False
 
 
-@dataclass(frozen=True)
-class Service:
-    """What the web side needs to know of a service; every callable must be safe to call from any thread.
-
-    `links` are (path or address, what it is) pairs, `status` a small flat mapping for the landing
-    page, `tables` further tables for it. `ready` returns None, or why the service is not ready.
-    `reload` reads the settings again and raises, changing nothing, where they cannot be used;
-    None where there is nothing to reload. `close` ends the service's threads.
-    """
-
-    name: str
-    description: str
-    links: tuple[tuple[str, str], ...] = ()
-    status: Callable[[], Mapping[str, object]] = field(default=dict)
-    tables: Callable[[], Sequence[Table]] = field(default=tuple)
-    ready: Callable[[], str | None] = field(default=lambda: None)
-    reload: Callable[[], None] | None = None
-    close: Callable[[], None] = field(default=lambda: None)
-
-
-def create_app(
-    service: Service, *blueprints: Blueprint, max_request_bytes: int = _MAX_REQUEST_BYTES
-) -> Flask:
+def create_app(service: Service, *blueprints: Blueprint, max_request_bytes: int = _MAX_REQUEST_BYTES) -> Flask:
     """A Flask application with the common pages of `service` and the given blueprints."""
     app = Flask(service.name, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = max_request_bytes
-    app.json.sort_keys = False
-    app.register_blueprint(pages(service))
-    for blueprint in blueprints:
+    app.json = _InOrder(app)
+    service.attach(app)
+    for blueprint in (_pages(service), *blueprints):
         app.register_blueprint(blueprint)
     return app
 
 
-def service_of(app: Flask) -> Service | None:
-    """The service whose pages an application carries."""
-    return app.extensions.get(_EXTENSION)
-
-
-def pages(service: Service) -> Blueprint:
-    """The blueprint with the common pages and the JSON error bodies of one service."""
+def _pages(service: Service) -> Blueprint:
+    """The blueprint with the common pages and the JSON error bodies of a service."""
     blueprint = Blueprint("pages", __name__)
-
-    @blueprint.record_once
-    def remember(state: Any) -> None:
-        state.app.extensions[_EXTENSION] = service
 
     @blueprint.get("/")
     def landing() -> Response:
-        response = Response(_landing_page(service), mimetype="text/html")
+        links = [(_LINK.format(path), description) for path, description in service.links]
+        tables = [
+            Table("Pages", ("Path", "What it is"), links),
+            Table("Status", ("Item", "Value"), list(service.status().items())),
+            *service.tables(),
+        ]
+        response = Response(_PAGE.render(service=service, tables=tables), mimetype="text/html")
         response.headers["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'"
         response.headers["Cache-Control"] = "no-store"
         return response
@@ -127,19 +123,11 @@ def pages(service: Service) -> Blueprint:
 
     @blueprint.route("/-/reload", methods=["POST", "PUT"])
     def reload() -> Response:
-        if service.reload is None:
-            return _text("Nothing to reload.")
-        try:
-            service.reload()
-        except RELOAD_ERRORS as error:
-            log.error("reload failed, the previous settings stay in use: %s", error)
-            body = {
-                "error": f"reload failed, the previous settings stay in use: {error}",
-                "field": "settings",
-                "expected": "settings that can be used; correct them and reload again",
-            }
-            return _json(body, 500)
-        return _text("Reloaded.")
+        error = service.try_reload()
+        if error is not None:
+            expected = "valid settings; correct them and reload again"
+            return _json({"error": error, "field": "settings", "expected": expected}, 500)
+        return _text("Nothing to reload." if service.reload is None else "Reloaded.")
 
     @blueprint.app_errorhandler(RequestError)
     def request_error(error: RequestError) -> Response:
@@ -156,26 +144,18 @@ def pages(service: Service) -> Blueprint:
 
 
 def _error_body(error: HTTPException) -> dict[str, str]:
-    """The JSON body for an error that Flask raised itself."""
+    """The JSON body for an error that Flask raised."""
     if isinstance(error, NotFound):
-        paths = sorted({rule.rule for rule in current_app.url_map.iter_rules()})
-        return {
-            "error": f"there is nothing at {request.path}",
-            "field": "path",
-            "expected": f"one of {', '.join(paths)}",
-        }
+        paths = ", ".join(sorted({rule.rule for rule in current_app.url_map.iter_rules()}))
+        return {"error": f"there is nothing at {request.path}", "field": "path", "expected": f"one of {paths}"}
     if isinstance(error, MethodNotAllowed):
         methods = ", ".join(sorted(set(error.valid_methods or ()) - {"OPTIONS", "HEAD"}))
-        return {
-            "error": f"{request.path} does not take {request.method}",
-            "field": "method",
-            "expected": methods,
-        }
+        return {"error": f"{request.path} does not take {request.method}", "field": "method", "expected": methods}
     if (error.code or 500) >= 500:
         return {
             "error": "the service failed to answer; its log has the details",
             "field": "service",
-            "expected": "an answer; try again, and report it if it stays",
+            "expected": "an answer; try again, and report the problem if it persists",
         }
     return {"error": error.description or error.name, "field": "request", "expected": "a well-formed request"}
 
@@ -188,39 +168,3 @@ def _json(body: Mapping[str, object], status: int) -> Response:
 
 def _text(message: str, status: int = 200) -> Response:
     return Response(f"{message}\n", status, mimetype="text/plain")
-
-
-def _landing_page(service: Service) -> str:
-    """The landing page: plain HTML that needs nothing from elsewhere."""
-    tables = [
-        Table("Pages", ("Path", "What it is"), [(_link(path), what) for path, what in service.links]),
-        Table("Status", ("Item", "Value"), list(service.status().items())),
-        *service.tables(),
-    ]
-    body = Markup("").join(_table(table) for table in tables if table.rows)
-    name, description = escape(service.name), escape(service.description)
-    return (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{name}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n"
-        f"<h1>{name}</h1>\n<p>{description}</p>\n{body}</main>\n</body>\n</html>\n"
-    )
-
-
-def _link(address: str) -> Markup:
-    return Markup('<a href="{0}">{0}</a>').format(address)
-
-
-def _table(table: Table) -> Markup:
-    head = Markup("").join(Markup('<th scope="col">{}</th>').format(column) for column in table.columns)
-    rows = Markup("").join(_row(row) for row in table.rows)
-    return Markup(
-        "<table>\n<caption>{}</caption>\n<thead><tr>{}</tr></thead>\n<tbody>\n{}</tbody>\n</table>\n"
-    ).format(table.caption, head, rows)
-
-
-def _row(row: Sequence[object]) -> Markup:
-    heading = Markup('<th scope="row">{}</th>').format(row[0])
-    return Markup("<tr>{}{}</tr>\n").format(
-        heading, Markup("").join(Markup("<td>{}</td>").format(cell) for cell in row[1:])
-    )

@@ -1,28 +1,41 @@
-"""What `make up` runs: every part of Fleetcast on one machine, started, watched and stopped together.
+"""What `make up` runs: all parts of Fleetcast on one machine, started, watched and stopped together.
+
+In: the Procfile and the programs of this machine. Out: running parts with history, and the addresses of their pages.
+
+    up          the command: prepares, starts, watches, stops
+    layout      files and ports
+    parts       the Procfile and the programs of this machine to parts
+    preflight   ports in use and who holds them
+    history     the past days, loaded into Prometheus
+    runner      the parts under supervisor
+    leftovers   ends the parts of a supervisord that was killed
+    ready       waits until the parts are ready, prints the addresses
+    remedies    errors with their remedies
+    pager       a webhook receiver that prints alerts
 
 StackError
-  AlreadyRunning   this stack runs already
-  PortTaken        ports that other programs hold
-  ProcfileError    a Procfile line that cannot be read
+  AlreadyRunning   this stack is already running
+  PortTaken        ports in use
+  ProcfileError    an invalid line of the Procfile
   HistoryFailed    the past days could not be written or loaded
   PartFailed       a part ended or was not ready in time
 """
 
 
 class StackError(Exception):
-    """Base of all errors that end the start of the stack; the message says what to do."""
+    """Base of the errors that end the stack; the message says what to do."""
 
 
 class AlreadyRunning(StackError):
-    """Another process runs the same stack."""
+    """Another process runs this stack."""
 
 
 class PortTaken(StackError):
-    """One or more ports are held by other programs."""
+    """Other programs use one or more of the ports."""
 
 
 class ProcfileError(StackError):
-    """The Procfile has a line that is neither empty, a comment nor `name: command`."""
+    """A line of the Procfile is not empty, a comment or `name: command`."""
 
 
 class HistoryFailed(StackError):

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Puts prometheus, promtool, alertmanager, amtool and node_exporter into DIRECTORY/bin (default .tools/bin), with --tests
-# also what only the tests run: victoria-metrics.
+# Puts prometheus, promtool, alertmanager, amtool and node_exporter into DIRECTORY/bin (default .tools/bin), and with
+# --tests victoria-metrics, which only the tests run.
 #
 #   usage: stack/fetch_tools.sh [--tests] [DIRECTORY]
 #
-# What is on PATH is used as it is. The rest is unpacked from the distribution's packages: nothing is installed,
-# no service is started, no right beyond writing DIRECTORY is needed. What is there already is left alone, so a
-# second run needs no network.
+# Programs on PATH are linked. The others are unpacked from the packages of the distribution. Nothing is installed, no
+# service is started, and only DIRECTORY is written. Programs that are already there are kept, so that a second run
+# needs no network.
 #
 # Exit code: 0 all programs are there, 3 some are missing (each is named, with the remedy), 2 wrong usage.
 set -euo pipefail
@@ -18,7 +18,7 @@ mkdir -p "${1:-.tools}/bin" "${1:-.tools}/packages" "${1:-.tools}/apt"
 tools=$(cd "${1:-.tools}" && pwd)
 oldest_prometheus=2.42.0  # the first with keep_firing_for, which the alert rules use
 
-# program | Debian package | names it goes by
+# program | Debian package | names of the executable
 programs="
 prometheus|prometheus|prometheus
 promtool|prometheus|promtool
@@ -30,7 +30,7 @@ victoria-metrics|victoria-metrics|victoria-metrics victoria-metrics-prod"
 
 say() { printf 'tools: %s\n' "$*"; }
 
-# Runs a program and says in $why what is wrong with it, if anything.
+# Runs a program; if it does not work, $why is the reason.
 works() {  # program path
     local version
     why="it does not run"
@@ -42,7 +42,7 @@ works() {  # program path
     esac
 }
 
-# Prints where PATH has a working program, ignoring our own folder.
+# Prints the path of a working program on PATH, outside DIRECTORY/bin.
 on_path() {  # program names...
     local program=$1 name path
     shift
@@ -50,7 +50,7 @@ on_path() {  # program names...
         while read -r path; do
             [[ ${path%/*} == "$tools/bin" ]] && continue
             if works "$program" "$path"; then printf '%s\n' "$path"; return 0; fi
-            say "$path is left aside: $why" >&2
+            say "$path is ignored: $why" >&2
         done < <(type -ap "$name" || true)
     done
     return 1
@@ -61,7 +61,7 @@ put() {  # program; the new file is at $tools/bin/.PROGRAM.new
     mv -fT "$tools/bin/.$1.new" "$tools/bin/$1"
 }
 
-# apt-get and apt-cache with the machine's package lists, or with lists of our own under DIRECTORY/apt.
+# apt-get and apt-cache with the package lists of the machine, or with those under DIRECTORY/apt.
 own_lists=()
 apt() {
     local command=$1
@@ -75,18 +75,19 @@ update_own_lists() {
     say "fetching package lists"
     mkdir -p "$tools/apt/lists/partial" "$tools/apt/archives/partial"
     rm -f "$tools/apt/pkgcache.bin"
-    own_lists=(-o Dir::State::lists="$tools/apt/lists" -o Dir::Cache::archives="$tools/apt/archives" -o Debug::NoLocking=true)
+    own_lists=(-o Dir::State::lists="$tools/apt/lists" -o Dir::Cache::archives="$tools/apt/archives"
+        -o Debug::NoLocking=true)
     apt apt-get update
 }
 
-# The style and script packages that Prometheus' own pages are made of.
+# The packages with the scripts, styles and fonts of Prometheus' web pages.
 page_packages() {
     apt apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces \
         --no-enhances prometheus | sed -n 's/^\(\(libjs\|fonts\)-[^ <>:]*\)$/\1/p' | sort -u
 }
 
-# Debian's Alertmanager reads its templates from a fixed folder outside the package's own tree. The path is
-# replaced by one of the same length, which the start script opens on file descriptor 9.
+# Debian's Alertmanager reads its templates from an absolute path. The path is replaced by one of the same length,
+# a folder that the start script opens on file descriptor 9.
 relocate_alertmanager() {  # root
     local fixed=/usr/share/prometheus/alertmanager ours=/proc/self/fd/9
     while [[ ${#ours} -lt ${#fixed} ]]; do ours+=/; done
@@ -94,7 +95,7 @@ relocate_alertmanager() {  # root
     LC_ALL=C sed -i "s|$fixed|$ours|g" "$1/usr/bin/prometheus-alertmanager" "$1/usr/bin/amtool"
 }
 
-# Downloads and unpacks one package into DIRECTORY/packages/PACKAGE, complete or not at all.
+# Downloads a package and unpacks it into DIRECTORY/packages/PACKAGE, atomically.
 fetch() {  # package
     local status=0
     stage=$(mktemp -d "$tools/packages/.$1.XXXXXX")
@@ -110,7 +111,7 @@ unpack() {  # package
         update_own_lists || { say "$package: $(tail -n 1 "$stage/errors")" >&2; return 1; }
         (cd "$stage" && apt apt-get download "$package") || return 1
     fi
-    if [[ $package == prometheus ]]; then  # without them it works all the same, only its pages do not
+    if [[ $package == prometheus ]]; then  # needed by its web pages only
         pages=$(page_packages)
         [[ -z $pages ]] || (cd "$stage" && apt apt-get download $pages) ||
             say "the pages of Prometheus could not be fetched" >&2
@@ -121,7 +122,7 @@ unpack() {  # package
     mv -T "$stage/root" "$tools/packages/$package"
 }
 
-# Writes the start script of an unpacked program; it follows DIRECTORY wherever that is moved.
+# Writes the start script of an unpacked program; it still works if DIRECTORY is moved.
 wrap() {  # program package names...
     local program=$1 package=$2 name root=$tools/packages/$2 before="" flags=""
     shift 2
@@ -148,7 +149,7 @@ SCRIPT
 }
 
 trap 'rm -rf "${stage:-}" "$tools/apt"' EXIT
-if command -v flock >/dev/null; then exec 8>"$tools/.lock"; flock 8; fi  # two runs at once take turns
+if command -v flock >/dev/null; then exec 8>"$tools/.lock"; flock 8; fi  # one run at a time
 
 missing=0 wanted=0
 declare -A tried=()

@@ -1,13 +1,14 @@
-"""Where one running stack has its files and ports.
+"""The files and ports of a stack.
 
-The default layout is the repository itself. `elsewhere` gives a second stack its own ports, its own data
-and its own copy of the configuration, so that it can run beside the first.
+The default layout is the repository itself. `elsewhere` gives a second stack its own ports, data and copy of the
+configuration, so that both can run at the same time.
 """
 
 import re
 import shutil
 import socket
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,18 +24,17 @@ PORTS: Mapping[str, int] = {
     "node-exporter": 9100,
     "grafana": 3000,
 }
-# What a layout elsewhere gets its own copy of; everything else is read from the repository.
+# A layout elsewhere has its own copy of these; everything else is read from the repository.
 CONFIGURATION = ("prometheus", "exporter/fleet.yml", "forecaster/presets", "grafana/provisioning")
 _ADDRESS = re.compile(r"(127\.0\.0\.1|localhost):(\d+)")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Folders and ports of one stack.
+    """Folders and ports of a stack.
 
-    root: the repository; data: state; config: the folder with prometheus/, exporter/fleet.yml and
-    forecaster/presets/; tools: the folder with prometheus, promtool, alertmanager, amtool, node_exporter;
-    ports: port by part.
+    root: the repository; data: state; config: the folder with prometheus/, exporter/fleet.yml and forecaster/presets/;
+    tools: the folder with prometheus, promtool, alertmanager, amtool, node_exporter; ports: port by part.
     """
 
     root: Path
@@ -50,9 +50,9 @@ class Layout:
 
     @classmethod
     def elsewhere(cls, data: Path, ports: Mapping[str, int] | None = None, root: Path = ROOT) -> "Layout":
-        """A stack with its state and a copy of the configuration in `data`, on free ports unless given.
+        """A stack with its state and a copy of the configuration in `data`, on free ports unless `ports` gives them.
 
-        The copy names the layout's ports; change it before the parts start.
+        The copy has the ports of the layout. Change it before the parts start.
         """
         layout = cls(root, data, data / "config", root / ".tools" / "bin", {**free_ports(), **(ports or {})})
         for name in CONFIGURATION:
@@ -71,7 +71,7 @@ class Layout:
         return f"http://{HOST}:{self.ports[part]}{path}"
 
     def localise(self, text: str) -> str:
-        """`text` with every standard address of a part replaced by the one of this layout."""
+        """`text` with the default address of each part replaced by that of this layout."""
         moved = {PORTS[name]: port for name, port in self.ports.items()}
 
         def replace(found: re.Match[str]) -> str:
@@ -80,7 +80,7 @@ class Layout:
         return _ADDRESS.sub(replace, text)
 
     def place(self, word: str) -> str:
-        """A word of a Procfile command with its addresses and paths made those of this layout."""
+        """A word of a Procfile command, with the addresses and paths of this layout."""
         option, equals, value = self.localise(word).rpartition("=")
         if value == ".data" or value.startswith(".data/"):
             value = str(self.data / value.removeprefix(".data").lstrip("/"))
@@ -92,13 +92,7 @@ class Layout:
 
 
 def free_ports() -> dict[str, int]:
-    """A free port for every part; all are held while choosing, so that no two are the same."""
-    held = []
-    try:
-        for _ in PORTS:
-            held.append(socket.socket())
-            held[-1].bind((HOST, 0))
-        return {name: port.getsockname()[1] for name, port in zip(PORTS, held, strict=True)}
-    finally:
-        for port in held:
-            port.close()
+    """A free port for every part. All sockets are open at the same time, so that the ports differ."""
+    with ExitStack() as held:
+        sockets = {name: held.enter_context(socket.create_server((HOST, 0))) for name in PORTS}
+        return {name: one.getsockname()[1] for name, one in sockets.items()}

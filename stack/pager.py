@@ -1,9 +1,9 @@
-"""A pager for the demo: takes Alertmanager's webhooks, prints one line per alert and remembers the last 100.
+"""A pager for the demo: receives Alertmanager's webhooks, prints one line per alert and keeps the last 100.
 
     POST /page, POST /ticket   Alertmanager's webhook body (version 4), as application/json
     GET /received              {"received": [...]}, oldest first
 
-Put your on-call service's address into prometheus/alertmanager.yml to replace it.
+To replace it, write the address of your on-call service into prometheus/alertmanager.yml.
 """
 
 import argparse
@@ -12,47 +12,71 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import NotRequired, TypedDict
 
 KINDS = {"/page": "PAGE", "/ticket": "TICKET"}
 KEPT = 100
-_LARGEST_BODY = 8 << 20  # bytes; Alertmanager groups hundreds of alerts into far less
+_LARGEST_BODY = 8 << 20  # bytes; a group of hundreds of alerts is much smaller
 
 
 class BadWebhook(ValueError):
-    """A body that is not Alertmanager's; the message names what was expected."""
+    """A body that is not a webhook of Alertmanager; the message names what was expected."""
+
+
+class Alert(TypedDict):
+    """An alert of a webhook, with the keys that are read here."""
+
+    status: str
+    labels: dict[str, str]
+    annotations: NotRequired[dict[str, str] | None]
+    startsAt: NotRequired[str]
+    endsAt: NotRequired[str]
+
+
+class Entry(TypedDict):
+    """A received alert, as GET /received shows it."""
+
+    received: str
+    kind: str
+    status: str
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    starts_at: str | None
+    ends_at: str | None
 
 
 class Pager:
-    """What was received, newest last. Safe to use from several threads."""
+    """The received alerts. Safe to use from several threads."""
 
     def __init__(self, emit: Callable[[str], None], clock: Callable[[], datetime]):
         self._emit = emit
         self._clock = clock
         self._lock = threading.Lock()
-        self._received: deque[dict[str, Any]] = deque(maxlen=KEPT)
-        self._last: dict[str, str] = {}  # labels -> status, of every alert ever received
+        self._received: deque[Entry] = deque(maxlen=KEPT)
+        self._last: dict[str, str] = {}  # labels -> status of every alert received so far
 
     def receive(self, kind: str, body: bytes) -> int:
-        """Takes one webhook; the number of its alerts. BadWebhook if it is none."""
+        """Takes the body of a webhook and returns the number of its alerts; BadWebhook if it is invalid."""
         entries = [self._entry(kind, alert) for alert in parse(body)]
         with self._lock:
             for entry in entries:
                 self._received.append(entry)
                 known = json.dumps(entry["labels"], sort_keys=True)
-                if self._last.get(known) != entry["status"]:  # a group is sent whole whenever one of its alerts changes
+                if self._last.get(known) != entry["status"]:  # unchanged alerts of a group are sent again
                     self._emit(line(entry))
                 self._last[known] = entry["status"]
         return len(entries)
 
-    def received(self) -> list[dict[str, Any]]:
+    def received(self) -> list[Entry]:
+        """The last alerts, oldest first."""
         with self._lock:
             return list(self._received)
 
-    def _entry(self, kind: str, alert: dict[str, Any]) -> dict[str, Any]:
+    def _entry(self, kind: str, alert: Alert) -> Entry:
         return {
             "received": self._clock().isoformat(timespec="seconds"),
             "kind": kind,
@@ -64,14 +88,12 @@ class Pager:
         }
 
 
-def parse(body: bytes) -> list[dict[str, Any]]:
-    """The alerts of a webhook body; BadWebhook names the field that is wrong."""
+def parse(body: bytes) -> list[Alert]:
+    """The alerts of a webhook body; BadWebhook names the invalid field."""
     try:
         message = json.loads(body)
     except ValueError as error:
-        raise BadWebhook(
-            f"body: expected Alertmanager's webhook as JSON, found something else ({error})"
-        ) from error
+        raise BadWebhook(f"body: expected a webhook of Alertmanager as JSON, found something else ({error})") from error
     alerts = message.get("alerts") if isinstance(message, dict) else None
     if not isinstance(alerts, list) or not alerts:
         raise BadWebhook("alerts: expected a list with at least one alert")
@@ -84,21 +106,21 @@ def parse(body: bytes) -> list[dict[str, Any]]:
     return alerts
 
 
-def line(entry: dict[str, Any]) -> str:
-    """One line for a person: kind, time, status, what, where, and the summary."""
+def line(entry: Entry) -> str:
+    """One line: kind, time, status, alert name, server and summary."""
     labels, annotations = entry["labels"], entry["annotations"]
     where = labels.get("server") or labels.get("instance") or labels.get("fleet") or "the fleet"
     words = annotations.get("summary") or annotations.get("description") or ""
-    if entry["status"] == "resolved":  # the summary speaks of what was
+    if entry["status"] == "resolved":  # the summary describes the firing alert
         words = "over"
-    text = (
-        f"{entry['kind']} {entry['received'][11:19]} {entry['status']} {labels.get('alertname', '?')} {where}"
-    )
+    text = f"{entry['kind']} {entry['received'][11:19]} {entry['status']} {labels.get('alertname', '?')} {where}"
     return " ".join((f"{text}: {words}" if words else text).split())
 
 
 class Handler(BaseHTTPRequestHandler):
-    """HTTP in front of the server's `pager`."""
+    """The HTTP interface of the server's `pager`."""
+
+    server: "PagerServer"
 
     def do_POST(self) -> None:
         kind = KINDS.get(self.path)
@@ -108,12 +130,10 @@ class Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "")
         if not length.isdigit() or int(length) > _LARGEST_BODY:
             self.close_connection = True
-            self._answer(
-                400, {"error": f"Content-Length: expected a number up to {_LARGEST_BODY}, found {length!r}"}
-            )
+            self._answer(400, {"error": f"Content-Length: expected a number up to {_LARGEST_BODY}, found {length!r}"})
             return
         body = self.rfile.read(int(length))
-        # A page of another site can make a browser send anything but this type without asking first.
+        # Browsers do not let pages of other origins send this type.
         if self.headers.get_content_type() != "application/json":
             given = self.headers.get("Content-Type", "none")
             self._answer(415, {"error": f"Content-Type: expected application/json, found {given}"})
@@ -131,7 +151,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self._answer(404, {"error": f"{self.path}: expected GET /received, /-/ready or /-/healthy"})
 
-    def _answer(self, status: int, body: dict[str, Any]) -> None:
+    def _answer(self, status: int, body: Mapping[str, object]) -> None:
         text = json.dumps(body, indent=2).encode() + b"\n"
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -140,11 +160,11 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(text)
 
     def log_message(self, *words: object) -> None:
-        """Only pages are printed."""
+        """Requests are not logged; the output has one line per alert."""
 
 
 class PagerServer(ThreadingHTTPServer):
-    """The pager on an address; `port` is the one it got."""
+    """A server for the pager on (host, port); port 0 means any free port."""
 
     daemon_threads = True
 
@@ -154,14 +174,13 @@ class PagerServer(ThreadingHTTPServer):
 
     @property
     def port(self) -> int:
+        """The port it listens on."""
         return self.server_address[1]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serves until SIGTERM or Ctrl-C."""
-    parser = argparse.ArgumentParser(
-        prog="python -m stack.pager", description="Print what Alertmanager sends."
-    )
+    parser = argparse.ArgumentParser(prog="python -m stack.pager", description="Print the alerts of Alertmanager.")
     parser.add_argument("--web.listen-address", dest="listen", default="127.0.0.1:8003", metavar="HOST:PORT")
     host, _, port = parser.parse_args(arguments).listen.rpartition(":")
     if not (host and port.isdigit() and int(port) < 65536):
@@ -170,18 +189,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         server = PagerServer((host, int(port)), pager)
     except OSError as error:
-        print(
-            f"pager: cannot listen on {host}:{port}: {error.strerror}; choose another --web.listen-address",
-            file=sys.stderr,
-        )
+        problem = f"cannot listen on {host}:{port}: {error.strerror}"
+        print(f"pager: {problem}; choose another --web.listen-address", file=sys.stderr)
         return 1
-    # shutdown() waits for serve_forever, which runs in this very thread
+    # shutdown() waits for serve_forever, which runs in this thread
     signal.signal(signal.SIGTERM, lambda number, frame: threading.Thread(target=server.shutdown).start())
-    with server:
-        try:
-            server.serve_forever(poll_interval=0.2)
-        except KeyboardInterrupt:
-            pass
+    with server, suppress(KeyboardInterrupt):
+        server.serve_forever(poll_interval=0.2)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Before anything starts: is every port free, and if not, who holds it?"""
+"""Checks before the start that every port is free, and finds the process that holds a port in use."""
 
 import errno
 import os
@@ -14,18 +14,16 @@ _LISTENING = "0A"
 
 
 def check_ports(parts: Iterable[Part]) -> None:
-    """Raises PortTaken with a line for every taken port: the port, who wants it, who holds it, the remedy."""
+    """Raises PortTaken with a line per port in use: the port, the part that needs it, its holder and the remedy."""
     taken = [part for part in parts if not is_free(part.port)]
     if taken:
         raise PortTaken("\n".join(describe(part) for part in taken))
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on the port."""
+    """Whether a server can listen on the port."""
     with socket.socket() as probe:
-        probe.setsockopt(
-            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # connections that are closing do not count
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # ignores connections that are closing
         try:
             probe.bind((HOST, port))
         except OSError as error:
@@ -36,17 +34,18 @@ def is_free(port: int) -> bool:
 
 
 def describe(part: Part) -> str:
-    """One line about a taken port."""
-    line = f"port {part.port} is taken, {part.name} needs it"
+    """One line about a port in use."""
+    line = f"port {part.port} is in use, {part.name} needs it"
     holder = find_holder(part.port)
     if holder is None:
-        return f"{line}; free it (`ss -ltnp 'sport = :{part.port}'` as root tells who holds it), then start again"
+        command = f"ss -ltnp 'sport = :{part.port}'"
+        return f"{line}; stop the program that holds it (as root, `{command}` shows it), then start again"
     pid, name = holder
-    return f"{line}; {name} (pid {pid}) holds it: stop that (`kill {pid}`), then start again"
+    return f"{line}; {name} (pid {pid}) holds it; stop it (`kill {pid}`), then start again"
 
 
 def find_holder(port: int) -> tuple[int, str] | None:
-    """(pid, first words of its command) of who listens on the port; None where the system does not tell."""
+    """(pid, first words of the command) of the process that listens on the port; None if it is unknown."""
     inodes = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         for fields in (line.split() for line in _lines(table)[1:]):
@@ -59,13 +58,13 @@ def find_holder(port: int) -> tuple[int, str] | None:
             if any(os.readlink(link) in inodes for link in (process / "fd").iterdir()):
                 words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
                 return int(process.name), " ".join(Path(word).name for word in words[:3]).strip()
-        except OSError:  # it has ended, or belongs to somebody else
+        except OSError:  # the process has ended or belongs to another user
             continue
     return None
 
 
 def _lines(path: str) -> list[str]:
-    """The lines of a file of /proc; none where there is no such file."""
+    """The lines of a file in /proc; none if there is no such file."""
     try:
         return Path(path).read_text().splitlines()
     except OSError:

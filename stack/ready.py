@@ -1,4 +1,4 @@
-"""Waits until every part answers, finds out which pages work, and says where to look."""
+"""Waits until every part is ready, finds the web pages that work, and prints their addresses."""
 
 import json
 import time
@@ -20,7 +20,7 @@ _FORECASTS = 'forecast_cpu_pct{percentile="p90",horizon="30m"}'
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: what, where, and what to do there."""
+    """A row of the address table: the page, its address and its use."""
 
     what: str
     address: str
@@ -28,12 +28,10 @@ class Row:
 
 
 def fetch(url: str, timeout: float = 3.0) -> tuple[str, str] | None:
-    """(address after redirects, body) of a page that answers 200; None for anything else."""
+    """(address after redirects, body) of a page that answers 200; None otherwise."""
     try:
         with urllib.request.urlopen(url, timeout=timeout) as response:
-            return (
-                (response.url, response.read().decode(errors="replace")) if response.status == 200 else None
-            )
+            return (response.url, response.read().decode(errors="replace")) if response.status == 200 else None
     except (OSError, ValueError):  # refused, timed out, or an HTTP error
         return None
 
@@ -44,7 +42,7 @@ def wait_ready(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Returns once every part is ready; PartFailed names those that are not, with the end of their logs."""
+    """Returns once every part is ready; PartFailed has the parts that are not, with the end of their logs."""
     layout, waiting, end = runner.layout, list(runner.parts), clock() + deadline
     while waiting:
         waiting = [part for part in waiting if fetch(layout.url(part.name, part.ready)) is None]
@@ -67,9 +65,9 @@ def _explain(runner: Runner, parts: Iterable[Part], problem: str) -> str:
 
 
 def first_page(layout: Layout, part: str, pages: Iterable[str], otherwise: str) -> str:
-    """The address of the first page that renders, with its first script; else `otherwise`.
+    """The address of the first page whose first script can be fetched; else the address of `otherwise`.
 
-    Distributions ship Prometheus and Alertmanager with other pages than upstream, or with none.
+    The packages of distributions have other pages of Prometheus and Alertmanager than upstream, or none.
     """
     for page in pages:
         address, body = fetch(layout.url(part, page)) or ("", "")
@@ -80,44 +78,23 @@ def first_page(layout: Layout, part: str, pages: Iterable[str], otherwise: str) 
 
 
 def table(layout: Layout, plan: Plan) -> list[Row]:
-    """What to look at; only addresses that answer."""
+    """The pages of the parts that run."""
     names = plan.names()
     rows = [Row("Forecasts", layout.url("forecaster", "/"), "the fleet and its risk at a glance")]
     if "prometheus" in names:
-        rows.append(
-            Row(
-                "Prometheus",
-                first_page(layout, "prometheus", ("/graph", "/classic/graph"), "/api/v1/targets"),
-                f"query it, e.g. {_FORECASTS}",
-            )
-        )
-        rows.append(
-            Row(
-                "Alert rules",
-                first_page(layout, "prometheus", ("/alerts", "/classic/alerts"), "/api/v1/alerts"),
-                "what is pending and firing",
-            )
-        )
+        page = first_page(layout, "prometheus", ("/graph", "/classic/graph"), "/api/v1/targets")
+        rows.append(Row("Prometheus", page, f"query it, e.g. {_FORECASTS}"))
+        page = first_page(layout, "prometheus", ("/alerts", "/classic/alerts"), "/api/v1/alerts")
+        rows.append(Row("Alert rules", page, "what is pending and firing"))
     if "alertmanager" in names:
-        rows.append(
-            Row(
-                "Alertmanager",
-                first_page(layout, "alertmanager", ("/",), "/api/v2/alerts"),
-                "what is active, grouped and inhibited",
-            )
-        )
+        page = first_page(layout, "alertmanager", ("/",), "/api/v2/alerts")
+        rows.append(Row("Alertmanager", page, "what is active, grouped and inhibited"))
     if "pager" in names:
-        rows.append(
-            Row("Pages", layout.url("pager", "/received"), "what reached the on-call person; shown here, too")
-        )
+        use = "what reached the on-call person; shown here, too"
+        rows.append(Row("Pages", layout.url("pager", "/received"), use))
     if "forecaster-node" in names:
-        rows.append(
-            Row(
-                "This machine",
-                layout.url("forecaster-node", "/"),
-                "the same forecasts for the host you are on",
-            )
-        )
+        use = "the same forecasts for the host you are on"
+        rows.append(Row("This machine", layout.url("forecaster-node", "/"), use))
     if "grafana" in names:
         rows.append(Row("Grafana", layout.url("grafana", "/"), "data sources are set up"))
     rows.append(Row("Fleet", layout.url("exporter", "/"), "the simulated servers and their scenario"))
@@ -125,40 +102,35 @@ def table(layout: Layout, plan: Plan) -> list[Row]:
 
 
 def render(layout: Layout, plan: Plan, rows: Iterable[Row], summary: str) -> str:
-    """The text that is printed once all is ready."""
+    """The text that is printed once all parts are ready."""
     rows = tuple(rows)
     what, address = max(len(row.what) for row in rows), max(len(row.address) for row in rows)
     lines = [f"Fleetcast is ready: {summary}", ""]
     lines += [f"  {row.what:<{what}}  {row.address:<{address}}  {row.use}" for row in rows]
-    lines += ["", "Make the fleet critical, and well again:"]
+    lines += ["", "Make the fleet critical, and healthy again:"]
     lines += [
         f"  curl -X POST {layout.url('exporter', '/scenario/set')} -H 'Content-Type: application/json' "
         f'-d \'{{"scenario":"{scenario}"}}\''
         for scenario in ("critical", "healthy")
     ]
     if "prometheus" in plan.names():
-        lines += ["", "Worth a query:", "  topk(5, forecast_risk_score)", f"  {_FORECASTS}"]
+        lines += ["", "Queries to start with:", "  topk(5, forecast_risk_score)", f"  {_FORECASTS}"]
     if layout == Layout.here(layout.root):
         part = "prometheus" if "prometheus" in plan.names() else "forecaster"
-        lines += [
-            "",
-            "Stop one part and start it again:",
-            f"  make stop PART={part}",
-            f"  make start PART={part}",
-        ]
+        lines += ["", "Stop one part and start it again:", f"  make stop PART={part}", f"  make start PART={part}"]
     lines += ["", *plan.notes, f"Logs are in {_short(layout.data / 'logs')}. Ctrl-C stops everything."]
     return "\n".join(lines)
 
 
 def summary(layout: Layout) -> str:
-    """How many servers are forecast and how far their warm-up is, as the forecaster tells it."""
+    """The number of servers and the state of their warm-up, from the forecaster's /status."""
     try:
         status = json.loads((fetch(layout.url("forecaster", "/status")) or ("", ""))[1])
         return f"{status['servers']['total']} servers. {status['warmup']['message']}."
     except (ValueError, KeyError, TypeError):
-        return "the first forecast is on its way."
+        return "the first forecast is not there yet."
 
 
 def _short(path: Path) -> str:
-    """A path relative to the current folder where it is below it."""
+    """A path, relative to the current folder if it is below it."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

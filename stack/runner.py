@@ -1,8 +1,8 @@
-"""Runs the parts under supervisor: one that ends is restarted alone, all end together.
+"""Runs the parts under supervisor: a part that ends is restarted alone, and all parts end together.
 
-supervisord is started as a child that ends with this process, however this process ends, and so are the parts
-as children of supervisord. Every part writes to its own log file; `state` and the like go over supervisor's
-socket, as `supervisorctl` does.
+supervisord is a child of this process and ends with it, even if this process is killed. The parts are children of
+supervisord and end with it in the same way. Each part has its own log file. `Runner` asks supervisor over its socket,
+as `supervisorctl` does.
 """
 
 import ctypes
@@ -16,7 +16,9 @@ import tempfile
 import time
 import xmlrpc.client
 from collections.abc import Iterable
+from configparser import ConfigParser
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,14 +29,14 @@ from stack import PartFailed, leftovers
 from stack.layout import Layout
 from stack.parts import Part, environment
 
-STOP_SECONDS = 7  # what a part gets to end by itself; the stack gets three times that at most
-_SOCKET_LENGTH = 90  # the system allows about 107 bytes, and supervisor adds a suffix while it binds
+STOP_SECONDS = 7  # how long a part has to end after SIGTERM; the stack has at most three times that
+_SOCKET_LENGTH = 90  # bytes; the system allows about 107, and supervisor adds a suffix while it binds
 _PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
 class State:
-    """What supervisor says of a part; state is RUNNING, STARTING, BACKOFF, STOPPED, EXITED, FATAL …"""
+    """A part's state in supervisor: RUNNING, STARTING, BACKOFF, STOPPED, EXITED, FATAL …"""
 
     state: str
     pid: int
@@ -42,16 +44,17 @@ class State:
 
 
 def config_file(layout: Layout) -> Path:
-    """Where supervisor's configuration is; `supervisorctl -c` takes it."""
+    """supervisor's configuration file, also for `supervisorctl -c`."""
     return layout.data / "supervisord.conf"
 
 
 def log_file(layout: Layout, part: str) -> Path:
+    """The log file of a part."""
     return layout.data / "logs" / f"{part}.log"
 
 
 def socket_path(layout: Layout) -> Path:
-    """supervisor's socket: in the data folder, or elsewhere where that path is too long for a socket."""
+    """supervisor's socket: in the data folder, or in the temporary folder if that path is too long for a socket."""
     path = layout.data / "supervisor.sock"
     if len(os.fsencode(path)) <= _SOCKET_LENGTH:
         return path
@@ -60,55 +63,42 @@ def socket_path(layout: Layout) -> Path:
 
 def render_config(layout: Layout, parts: Iterable[Part]) -> str:
     """supervisor's configuration for the parts."""
-    sections = [
-        (
-            "supervisord",
-            {
-                "nodaemon": "true",
-                "silent": "true",
-                "logfile": log_file(layout, "supervisord"),
-                "logfile_maxbytes": "1MB",
-                "logfile_backups": 1,
-                "pidfile": layout.data / "supervisord.pid",
-                "childlogdir": layout.data / "logs",
-            },
-        ),
-        ("unix_http_server", {"file": socket_path(layout), "chmod": "0700"}),
-        (
-            "rpcinterface:supervisor",
-            {
-                "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface",
-            },
-        ),
-        ("supervisorctl", {"serverurl": f"unix://{socket_path(layout)}"}),
-    ]
-    sections += [
-        (
-            f"program:{part.name}",
-            {
-                "command": shlex.join(part.command),
-                "directory": layout.root,
-                "autorestart": "true",
-                "startsecs": 2,
-                "startretries": 3,
-                "stopwaitsecs": STOP_SECONDS,
-                "killasgroup": "true",
-                "redirect_stderr": "true",
-                "stdout_logfile": log_file(layout, part.name),
-                "stdout_logfile_maxbytes": "5MB",
-                "stdout_logfile_backups": 1,
-            },
-        )
-        for part in parts
-    ]
-    return "\n".join(
-        f"[{name}]\n" + "".join(f"{key}={_escaped(key, value)}\n" for key, value in values.items())
-        for name, values in sections
-    )
-
-
-def _escaped(key: str, value: Any) -> str:
-    return str(value).replace("%", "%%")  # supervisor expands %(name)s everywhere
+    sections: dict[str, dict[str, object]] = {
+        "supervisord": {
+            "nodaemon": "true",
+            "silent": "true",
+            "logfile": log_file(layout, "supervisord"),
+            "logfile_maxbytes": "1MB",
+            "logfile_backups": 1,
+            "pidfile": layout.data / "supervisord.pid",
+            "childlogdir": layout.data / "logs",
+        },
+        "unix_http_server": {"file": socket_path(layout), "chmod": "0700"},
+        "rpcinterface:supervisor": {
+            "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface",
+        },
+        "supervisorctl": {"serverurl": f"unix://{socket_path(layout)}"},
+    }
+    for part in parts:
+        sections[f"program:{part.name}"] = {
+            "command": shlex.join(part.command),
+            "directory": layout.root,
+            "autorestart": "true",
+            "startsecs": 2,
+            "startretries": 3,
+            "stopwaitsecs": STOP_SECONDS,
+            "killasgroup": "true",
+            "redirect_stderr": "true",
+            "stdout_logfile": log_file(layout, part.name),
+            "stdout_logfile_maxbytes": "5MB",
+            "stdout_logfile_backups": 1,
+        }
+    config = ConfigParser(interpolation=None)
+    for name, values in sections.items():  # supervisor expands %(name)s everywhere
+        config[name] = {key: str(value).replace("%", "%%") for key, value in values.items()}
+    text = StringIO()
+    config.write(text, space_around_delimiters=False)
+    return text.getvalue()
 
 
 class Runner:
@@ -117,7 +107,7 @@ class Runner:
     def __init__(self, layout: Layout, parts: Iterable[Part]):
         self.layout = layout
         self.parts = tuple(parts)
-        self._process: subprocess.Popen | None = None
+        self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -127,10 +117,10 @@ class Runner:
         self.stop()
 
     def start(self) -> None:
-        """Starts supervisord with all parts; returns once it answers. PartFailed if it does not."""
+        """Starts supervisord with all parts and returns once it answers; PartFailed if it does not."""
         (self.layout.data / "logs").mkdir(parents=True, exist_ok=True)
         config_file(self.layout).write_text(render_config(self.layout, self.parts))
-        self._process = subprocess.Popen(
+        process = self._process = subprocess.Popen(
             [sys.executable, "-m", "stack.runner", str(os.getpid()), "-c", str(config_file(self.layout))],
             cwd=self.layout.root,
             env=environment(self.layout),
@@ -141,38 +131,38 @@ class Runner:
             text=True,
         )
         deadline = time.monotonic() + 15
-        while time.monotonic() < deadline and self._process.poll() is None:
+        while time.monotonic() < deadline and process.poll() is None:
             try:
-                if self._ask("getPID") == self._process.pid:
+                if self._ask("getPID") == process.pid:
                     return
             except OSError:  # it does not listen yet
                 pass
             time.sleep(0.05)
-        said = "" if self._process.poll() is None else self._process.stderr.read().strip()
+        said = "" if process.poll() is None else process.communicate()[1].strip()
         self.stop()
         raise PartFailed(f"supervisord does not answer; see {log_file(self.layout, 'supervisord')}. {said}")
 
     def running_elsewhere(self) -> int | None:
-        """The pid of a supervisord that another process started for this layout; None where there is none."""
+        """The pid of a supervisord that another process started for this layout; None if there is none."""
         try:
-            pid = self._ask("getPID")
+            pid: int = self._ask("getPID")
         except OSError:
             return None
         return None if self._process is not None and self._process.pid == pid else pid
 
     def states(self) -> dict[str, State]:
-        """State by part; OSError where supervisord does not answer."""
+        """State by part; OSError if supervisord does not answer."""
         return {
             info["name"]: State(info["statename"], info["pid"], info["description"])
             for info in self._ask("getAllProcessInfo")
         }
 
     def stop_part(self, name: str) -> None:
-        """Stops one part and waits for its end; it stays stopped until `start_part`."""
+        """Stops a part and waits for its end; it stays stopped until `start_part`."""
         self._ask("stopProcess", name)
 
     def start_part(self, name: str) -> None:
-        """Starts one part again."""
+        """Starts a stopped part."""
         self._ask("startProcess", name)
 
     def last_lines(self, name: str, count: int = 12) -> str:
@@ -185,26 +175,25 @@ class Runner:
 
     @property
     def alive(self) -> bool:
+        """Whether supervisord runs."""
         return self._process is not None and self._process.poll() is None
 
     def stop(self) -> None:
-        """Ends all parts: politely, and after STOP_SECONDS by force. Returns when they are gone, also where
-        supervisord was killed and left them behind."""
+        """Ends all parts with SIGTERM, and after STOP_SECONDS with SIGKILL. Returns when they have ended, even if
+        supervisord was killed before."""
         if self._process is None:
             return
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-        try:
-            self._process.wait(2 * STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process.stderr.close()
+        with self._process as process:
+            process.terminate()
+            try:
+                process.wait(2 * STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
         leftovers.end(socket_path(self.layout), STOP_SECONDS)
         socket_path(self.layout).unlink(missing_ok=True)
 
     def _ask(self, method: str, *arguments: str) -> Any:
-        """One call of supervisor's API, each on its own connection: one that failed cannot be used again."""
+        """One call of supervisor's API, on its own connection, because a connection that failed cannot be reused."""
         transport = SupervisorTransport(None, None, f"unix://{socket_path(self.layout)}")
         try:
             server = xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
@@ -214,18 +203,18 @@ class Runner:
 
 
 def main(arguments: list[str]) -> None:
-    """supervisord, which gets SIGTERM when the process `arguments[0]` that started it is gone; so do the parts when
-    supervisord is."""
+    """Runs supervisord. It gets SIGTERM when its parent, the process `arguments[0]`, ends; the parts get SIGTERM when
+    supervisord ends."""
     if sys.platform == "linux":
         prctl, own = ctypes.CDLL(None).prctl, os.getpid()
 
         def end_with(parent: int) -> None:
             prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-            if os.getppid() != parent:  # it is gone already, and its end sends no signal any more
+            if os.getppid() != parent:  # the parent ended before prctl, so there is no signal
                 os._exit(1)
 
         end_with(int(arguments[0]))
-        os.register_at_fork(after_in_child=lambda: end_with(own))  # a fork takes it back, an exec does not
+        os.register_at_fork(after_in_child=lambda: end_with(own))  # fork() clears it, exec() does not
     if os.getppid() == int(arguments[0]):
         supervisord(arguments[1:])
 

@@ -14,7 +14,7 @@ from stack.layout import HOST, Layout
 from stack.parts import BOOTSTRAP, Plan, find_program, plan, write_targets
 from stack.preflight import check_ports
 from stack.ready import DEADLINE, render, summary, table, wait_ready
-from stack.remedies import explain
+from stack.remedies import report
 from stack.runner import Runner, State, log_file
 
 _FOLDERS = ("logs", "prometheus", "alertmanager", "forecaster", "forecaster-node")
@@ -37,11 +37,11 @@ class Stack:
         self.stop()
 
     def prepare(self) -> None:
-        """Ports, folders, targets and history: all that comes before the first process. Raises StackError."""
+        """Checks ports, makes folders and loads history, before the first process starts. Raises StackError."""
         running = self.runner.running_elsewhere()
         if running is not None:
             raise AlreadyRunning(
-                f"Fleetcast runs here already: stop it with Ctrl-C where `make up` runs, or `kill {running}`"
+                f"Fleetcast is already running: stop it with Ctrl-C where `make up` runs, or with `kill {running}`"
             )
         check_ports(self.plan.parts)
         for name in _FOLDERS:
@@ -59,9 +59,9 @@ class Stack:
         wait_ready(self.runner, deadline)
 
     def stop(self) -> None:
-        """Ends every part and takes the optional targets back."""
+        """Ends every part and removes the optional targets."""
         self.runner.stop()
-        if self._announced:  # otherwise they are those of a stack that runs already
+        if self._announced:  # otherwise they belong to a stack that is already running
             write_targets(self.layout, ())
 
     def _history(self) -> History:
@@ -76,7 +76,7 @@ class Stack:
         )
 
     def _write_bootstrap(self) -> None:
-        """The last hours in a file: they change with every start, so they are written anew."""
+        """Writes the last hours to a file, at every start."""
         history = self._history()
         now = float(int(history.clock()))
         say(f"writing {BOOTSTRAP_HOURS} hours of history for the forecaster")
@@ -84,7 +84,7 @@ class Stack:
 
 
 class Watch:
-    """Tells what happens to the parts while they run, and shows what the pager receives."""
+    """Reports changes of the parts while they run, and the alerts that the pager receives."""
 
     def __init__(self, runner: Runner):
         self._runner = runner
@@ -111,12 +111,12 @@ class Watch:
                 yield f"{name} is stopped; everything else keeps running"
             elif now.state == "FATAL":
                 yield (
-                    f"{name} does not stay up; once that is repaired: make start PART={name}\n"
+                    f"{name} does not stay up; correct the cause, then: make start PART={name}\n"
                     f"  the end of its log:\n{self._runner.last_lines(name)}"
                 )
             elif was.state == "RUNNING" and now.state != "STOPPING":
                 yield (
-                    f"{name} ended and is started again; everything else keeps running\n"
+                    f"{name} ended and is restarted; everything else keeps running\n"
                     f"  the end of its log:\n{self._runner.last_lines(name, 5)}"
                 )
 
@@ -130,15 +130,12 @@ class Watch:
             return []
         complete = text[: text.rfind(b"\n") + 1]
         self._read = (self._read if size >= self._read else 0) + len(complete)
-        return [
-            line
-            for line in complete.decode(errors="replace").splitlines()
-            if line.startswith(("PAGE", "TICKET"))
-        ]
+        lines = complete.decode(errors="replace").splitlines()
+        return [line for line in lines if line.startswith(("PAGE", "TICKET"))]
 
 
 def say(text: str) -> None:
-    """Prints at once, so that it is seen in order where the output is no terminal."""
+    """Prints and flushes, so that the order is right if the output is not a terminal."""
     print(text, flush=True)
 
 
@@ -157,23 +154,19 @@ def run(stack: Stack, deadline: float) -> int:
     except KeyboardInterrupt:
         say("\nstopping")
         return 0
-    except StackError as error:
-        print(f"stack: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"stack: {explain(error, stack.layout.data)}", file=sys.stderr)
-        return 1
+    except (StackError, OSError) as error:
+        return report(error, stack.layout.data)
     finally:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)  # it ends anyway, and must not leave anything behind
+            signal.signal(number, signal.SIG_IGN)  # nothing may interrupt the shutdown
         try:
             stack.stop()
         except OSError as error:
-            print(f"stack: while stopping: {explain(error, stack.layout.data)}", file=sys.stderr)
+            report(error, stack.layout.data, "while stopping: ")
 
 
 def _run(stack: Stack, deadline: float, stopping: threading.Event) -> int:
-    """Starts and watches; ends by itself only when supervisord does."""
+    """Starts the stack and watches it; returns only if supervisord ends."""
     stack.prepare()
     say(f"starting {', '.join(part.name for part in stack.plan.parts)}")
     stack.start(deadline)
@@ -187,24 +180,19 @@ def _run(stack: Stack, deadline: float, stopping: threading.Event) -> int:
     return 1
 
 
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line of `make up`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m stack.up", description="Run Fleetcast on this machine until Ctrl-C."
-    )
-    parser.add_argument("--embedded", action="store_true", help="without Prometheus, even where there is one")
-    parser.add_argument("--deadline", type=float, default=DEADLINE, help="seconds until all must be ready")
+    about = "Run Fleetcast on this machine until Ctrl-C."
+    parser = argparse.ArgumentParser(prog="python -m stack.up", description=about)
+    parser.add_argument("--embedded", action="store_true", help="run without Prometheus, even if it is installed")
+    about = "seconds until all parts must be ready (default: %(default)s)"
+    parser.add_argument("--deadline", type=float, default=DEADLINE, help=about)
     options = parser.parse_args(arguments)
     layout = Layout.here()
     try:
         chosen = plan(layout, options.embedded)
-    except StackError as error:
-        print(f"stack: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"stack: {explain(error, layout.root)}", file=sys.stderr)
-        return 1
+    except (StackError, OSError) as error:
+        return report(error, layout.root)
     return run(Stack(layout, chosen), options.deadline)
 
 

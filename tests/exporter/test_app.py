@@ -135,7 +135,7 @@ def test_the_exporter_serves_and_ends_within_5_seconds_with_a_connection_open(fr
         assert (answer.status, b"server_state{" in answer.read()) == (200, True)
         second = command("serve", "--web.listen-address", f"127.0.0.1:{free_port}")
         assert (second.returncode, second.stderr.count("\n")) == (1, 1)
-        assert f"fleet-exporter: cannot listen on 127.0.0.1:{free_port}: the port is taken" in second.stderr
+        assert f"fleet-exporter: cannot listen on 127.0.0.1:{free_port}: the port is in use" in second.stderr
         started = time.monotonic()
         process.terminate()
         assert (process.wait(timeout=20), process.stderr.read()) == (0, "")
@@ -174,7 +174,7 @@ def test_history_is_written_whole_or_not_at_all(tmp_path, capsys):
     assert "is not after start" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == [path]
     assert main([*arguments, "--label", "job=again"]) == 1
-    assert "label 'job=again': job is given twice" in capsys.readouterr().err
+    assert "label 'job=again': job is repeated" in capsys.readouterr().err
 
 
 def test_history_goes_to_standard_output_by_default():

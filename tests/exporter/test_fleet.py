@@ -232,7 +232,7 @@ def test_a_fork_cannot_go_back_and_cannot_replay_the_real_stream():
     with pytest.raises(ValueError, match="needs a present"):
         fleet.fork(2, stream=1)
     fleet.at(MONDAY)
-    with pytest.raises(ValueError, match="own"):
+    with pytest.raises(ValueError, match="fork needs another one"):
         fleet.fork(2, stream=0)
     with pytest.raises(ValueError, match="only moves forward"):
         fleet.fork(2, stream=1).at(MONDAY - HOUR)

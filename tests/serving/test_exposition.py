@@ -84,7 +84,7 @@ def test_a_page_without_any_value_is_empty_and_one_value_too_few_is_refused():
     assert page.render([np.array([np.nan]), np.empty(0)]) == b""
     assert page.render([np.array([1]), np.empty((0, 3))]) == b"# HELP x An x.\n# TYPE x gauge\nx 1.0\n"
     assert Page([]).render([]) == b""
-    with pytest.raises(ValueError, match=r"\[1, 1\] values; expected one value a series: \[1, 0\]"):
+    with pytest.raises(ValueError, match=r"\[1, 1\] values; expected one value per series: \[1, 0\]"):
         page.render([np.zeros(1), np.zeros(1)])
 
 
@@ -115,9 +115,9 @@ def test_float64_is_written_without_loss():
 
 
 def test_wrong_names_rows_and_lengths_are_refused():
-    with pytest.raises(ValueError, match="'9x' is no metric name"):
+    with pytest.raises(ValueError, match="'9x' is not a metric name"):
         series_prefixes("9x", (), [])
-    with pytest.raises(ValueError, match="'__a' is no label name"):
+    with pytest.raises(ValueError, match="'__a' is not a label name"):
         series_prefixes("x", ("__a",), [])
     with pytest.raises(ValueError, match="zip"):
         series_prefixes("x", ("a", "b"), [("1",)])

@@ -106,9 +106,9 @@ def test_an_application_that_cannot_be_made_ends_the_service_with_its_message():
     ("listen", "reason"),
     [
         ("nonsense", "expected HOST:PORT, e.g. 127.0.0.1:8001"),
-        ("127.0.0.1:99999", "'99999' is no port from 0 to 65535"),
+        ("127.0.0.1:99999", "'99999' is not a port from 0 to 65535"),
         ("192.0.2.1:8001", "this machine has no such address; use 127.0.0.1 or 0.0.0.0"),
-        ("TAKEN", "the port is taken; stop the program that uses it or choose another port"),
+        ("TAKEN", "the port is in use; stop the program that uses it or choose another port"),
     ],
 )
 def test_an_address_that_cannot_be_used_is_one_line_and_exit_code_1(listen, reason):
@@ -151,5 +151,5 @@ def test_malformed_addresses_are_refused_by_name(listen):
 
 
 def test_an_unknown_host_is_named():
-    with pytest.raises(ListenError, match=r"the host 'no\.such\.host\.invalid' is unknown here"):
+    with pytest.raises(ListenError, match=r"the host 'no\.such\.host\.invalid' is unknown; use an address"):
         bind("no.such.host.invalid:80")

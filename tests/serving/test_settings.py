@@ -124,15 +124,15 @@ def test_problems_in_nested_sections_carry_the_whole_key(tmp_path, text, start):
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("", "example.yml: the file is empty; expected a mapping with some of the keys refresh, "),
-        ("# only a comment\n", "example.yml: the file is empty; "),
+        ("", "example.yml: is empty; expected a mapping with some of the keys refresh, "),
+        ("# only a comment\n", "example.yml: is empty; "),
         ("- 1\n", "example.yml: got [1]; expected a mapping with some of the keys refresh, "),
         ("workers: [1,\n", "example.yml: line 2, column 1: not valid YAML ("),
         ("workers: 1\n  refresh: 2\n", "example.yml: line 2, column 10: not valid YAML ("),
         (b"workers: \xff\n", "example.yml: byte 9 is not UTF-8; "),
         ("workers: 1\x00\n", "example.yml: not valid YAML ("),
         ("workers: !!python/name:os.system 1\n", "example.yml: line 1, column 10: not valid YAML ("),
-        ("workers: 2025-13-40\n", "example.yml: a value cannot be understood ("),
+        ("workers: 2025-13-40\n", "example.yml: a value cannot be parsed ("),
         ("a: 1\n---\nb: 2\n", "example.yml: line 2, column 1: not valid YAML ("),
     ],
 )
@@ -146,9 +146,9 @@ def test_a_key_given_twice_is_refused_wherever_it_stands(tmp_path):
     assert problems(
         tmp_path, "workers: 3\ncounts: {a: 1, a: 2}\nsources:\n- timeout: 1\n  timeout: 2\nworkers: 4\n"
     ) == (
-        "example.yml: counts.a: given twice, in lines 2 and 2; expected once; remove one",
-        "example.yml: sources.0.timeout: given twice, in lines 4 and 5; expected once; remove one",
-        "example.yml: workers: given twice, in lines 1 and 6; expected once; remove one",
+        "example.yml: counts.a: repeated in lines 2 and 2; expected once; remove one",
+        "example.yml: sources.0.timeout: repeated in lines 4 and 5; expected once; remove one",
+        "example.yml: workers: repeated in lines 1 and 6; expected once; remove one",
     )
 
 

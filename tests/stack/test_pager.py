@@ -126,7 +126,7 @@ def test_an_alert_without_server_or_summary_is_still_one_line(pager: Served):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"not json", "body: expected Alertmanager's webhook as JSON"),
+        (b"not json", "body: expected a webhook of Alertmanager as JSON"),
         (b"[]", "alerts: expected a list with at least one alert"),
         (b'{"alerts": []}', "alerts: expected a list with at least one alert"),
         (
@@ -135,7 +135,7 @@ def test_an_alert_without_server_or_summary_is_still_one_line(pager: Served):
         ),
         (b'{"alerts": [{"status": "firing"}]}', "alerts[0].labels: expected an object"),
         (b'{"alerts": [{"status": "firing", "labels": {}, "annotations": 3}]}', "alerts[0].annotations"),
-        (b"\xff\xfe", "body: expected Alertmanager's webhook as JSON"),
+        (b"\xff\xfe", "body: expected a webhook of Alertmanager as JSON"),
     ],
 )
 def test_a_body_that_is_no_webhook_is_refused_with_the_field_and_nothing_is_kept(

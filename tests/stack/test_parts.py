@@ -40,7 +40,7 @@ def test_every_line_of_the_procfile_is_a_part_with_a_known_port():
 def test_a_line_that_is_no_part_is_refused_with_its_number():
     with pytest.raises(ProcfileError, match="line 3: expected `name: command`; found 'no part'"):
         read_procfile("# comment\n\nno part\n")
-    with pytest.raises(ProcfileError, match="line 2: a is there twice"):
+    with pytest.raises(ProcfileError, match="line 2: a is repeated"):
         read_procfile("a: one\na: two\n")
 
 
@@ -62,7 +62,7 @@ def test_grafana_runs_where_it_is_installed(machine):
 def test_without_node_exporter_its_forecaster_stays_away_and_the_rest_runs(machine):
     chosen = plan(machine(*[name for name in EVERYTHING if name != "node_exporter"]))
     assert names(chosen) == set(PORTS) - {"grafana", "node-exporter", "forecaster-node"}
-    assert "node-exporter does not run: there is no node_exporter on this machine" in chosen.notes[0]
+    assert "node-exporter does not run: node_exporter is missing" in chosen.notes[0]
 
 
 def test_without_prometheus_the_forecaster_reads_the_exporter_itself_and_that_is_said(machine):

@@ -1,4 +1,4 @@
-"""What is said before the start when a port is taken."""
+"""What is printed before the start when a port is in use."""
 
 import os
 import socket
@@ -28,7 +28,7 @@ def test_a_taken_port_is_named_with_who_wants_it_who_holds_it_and_the_remedy(tak
         check_ports([part("exporter", taken), part("pager", free_port)])
     message = str(failure.value)
     assert "\n" not in message
-    assert message.startswith(f"port {taken} is taken, exporter needs it")
+    assert message.startswith(f"port {taken} is in use, exporter needs it")
     assert f"(pid {os.getpid()}) holds it" in message
     assert f"kill {os.getpid()}" in message
 
@@ -60,5 +60,5 @@ def test_a_port_whose_last_connections_are_closing_is_free():
 
 def test_a_holder_that_the_system_does_not_tell_is_not_guessed(taken: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("stack.preflight.find_holder", lambda port: None)
-    with pytest.raises(PortTaken, match=f"port {taken} is taken, pager needs it; free it .*sport = :{taken}"):
+    with pytest.raises(PortTaken, match=f"port {taken} is in use, pager needs it; stop .*sport = :{taken}"):
         check_ports([part("pager", taken)])

@@ -69,7 +69,7 @@ def test_a_part_that_is_killed_is_started_again_alone_and_that_is_told(runner: R
     os.kill(before["sleeper"].pid, signal.SIGKILL)
     news: list[str] = []
     until(lambda: news.extend(watch.news()) or "sleeper runs again" in news, "the restart")
-    assert news[0].startswith("sleeper ended and is started again; everything else keeps running")
+    assert news[0].startswith("sleeper ended and is restarted; everything else keeps running")
     assert "100% awake" in news[0]
     assert runner.states()["sleeper"].pid != before["sleeper"].pid
     assert runner.states()["pager"].pid == before["pager"].pid

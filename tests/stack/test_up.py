@@ -108,7 +108,7 @@ def test_the_text_has_what_an_sre_pastes_and_what_is_missing():
 
 
 def test_the_summary_says_how_many_servers_are_forecast_and_how(site: Layout):
-    assert summary(site) == "the first forecast is on its way."
+    assert summary(site) == "the first forecast is not there yet."
     PAGES["/status"] = json.dumps({"servers": {"total": 20}, "warmup": {"message": "Model is ready"}})
     assert summary(site) == "20 servers. Model is ready."
 
@@ -133,7 +133,7 @@ def test_a_taken_port_ends_the_start_and_leaves_what_is_there_alone(
         layout = Layout(ROOT, tmp_path / "data", tmp_path / "config", ROOT, PORTS)
         write_targets(layout, ["node-exporter"])  # by whoever holds the port
         assert run(Stack(layout, Plan((Part("exporter", ("true",), port, "/"),), (), False)), 5) == 1
-    assert f"stack: port {port} is taken, exporter needs it" in capsys.readouterr().err
+    assert f"stack: port {port} is in use, exporter needs it" in capsys.readouterr().err
     assert not (tmp_path / "data").exists()
     assert (tmp_path / "config" / "prometheus" / "targets" / "node.yml").exists()
 
@@ -147,7 +147,7 @@ def test_a_data_folder_under_a_file_ends_the_start_with_one_line(
         assert run(Stack(layout, Plan((Part("exporter", ("true",), free_port, "/"),), (), False)), 5) == 1
     (said,) = capsys.readouterr().err.splitlines()
     assert said == (
-        f"stack: {tmp_path}/file/data/logs: Not a directory; a file is where a folder is needed: move it away, "
+        f"stack: {tmp_path}/file/data/logs: Not a directory; move the file that is in place of the folder, "
         "then start again"
     )
     assert (tmp_path / "file").read_text() == "mine"
@@ -172,7 +172,7 @@ def test_a_full_disk_is_named_even_where_the_system_names_no_path(
 
 @pytest.mark.parametrize(
     ("number", "remedy"),
-    [(errno.EACCES, "chown"), (errno.EROFS, "writable"), (errno.EDQUOT, "quota"), (errno.EIO, "repair that")],
+    [(errno.EACCES, "chown"), (errno.EROFS, "writable"), (errno.EDQUOT, "quota"), (errno.EIO, "correct the problem")],
 )
 def test_every_other_error_of_the_system_has_path_problem_and_remedy_too(number: int, remedy: str):
     text = explain(OSError(number, os.strerror(number), "/some/where"), Path("/else"))

@@ -1,0 +1,64 @@
+"""A service as the web side and the runner see it: its name, its status, and how to reload and close it."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from flask import Flask
+
+from serving import ServingError
+
+log = logging.getLogger(__name__)
+
+_EXTENSION = "fleetcast_service"
+_RELOAD_ERRORS = (ServingError, ValueError, OSError)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the landing page; the first cell of each row is its heading."""
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: Sequence[Sequence[object]]
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the common pages show and do; every callable must be safe to call from any thread.
+
+    links: (path or address, description) pairs. status: a small flat mapping for the landing page. tables: further
+    tables of the landing page. ready: None, or the reason why the service is not ready. reload: reads the settings
+    again; raises ServingError, ValueError or OSError and changes nothing if they are invalid; None if there is nothing
+    to reload. close: ends the service's threads.
+    """
+
+    name: str
+    description: str
+    links: tuple[tuple[str, str], ...] = ()
+    status: Callable[[], Mapping[str, object]] = dict
+    tables: Callable[[], Sequence[Table]] = tuple
+    ready: Callable[[], str | None] = lambda: None
+    reload: Callable[[], None] | None = None
+    close: Callable[[], None] = lambda: None
+
+    def attach(self, app: Flask) -> None:
+        """Makes this the service of an application."""
+        app.extensions[_EXTENSION] = self
+
+    @classmethod
+    def of(cls, app: Flask) -> "Service | None":
+        """The service of an application, or None."""
+        service = app.extensions.get(_EXTENSION)
+        return service if isinstance(service, cls) else None
+
+    def try_reload(self) -> str | None:
+        """Reloads the settings; None, or why the reload failed and the previous settings stay in use."""
+        try:
+            if self.reload is not None:
+                self.reload()
+        except _RELOAD_ERRORS as error:
+            message = f"reload failed, the previous settings stay in use: {error}"
+            log.error(message)
+            return message
+        return None

@@ -154,7 +154,8 @@ def test_prometheus_answers_for_all_and_the_shard_keeps_its_own(prometheus):
     source = of_prometheus(prometheus, Shard(1, 3), max_servers=len(MINE))
     now, before = source.latest(NOW), source.range(NOW, NOW, 300.0)
     assert list(now.servers) == list(before.servers) == sorted(MINE)
-    assert now.values[:, 0].tolist() == before.values[0, :, 0].tolist() == [SERVERS.index(name) for name in sorted(MINE)]
+    expected = [SERVERS.index(name) for name in sorted(MINE)]
+    assert now.values[:, 0].tolist() == before.values[0, :, 0].tolist() == expected
     assert source.describe()["signals"]["cpu_pct"]["series"] == len(SERVERS)
 
 

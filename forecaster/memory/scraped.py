@@ -1,7 +1,7 @@
-"""Scraped samples, kept for hours: the source for a fleet without Prometheus.
+"""Scraped samples of the last hours: the source for fleets without Prometheus.
 
-Every `scrape_interval` one round reads all targets at once and appends one reading to a Window at that
-resolution. What the source answers are means over the trailing step of what the window holds.
+Every `scrape_interval` all targets are scraped at once, and one reading is appended to a Window of that resolution.
+The source answers with means of the window over the trailing step.
 
 S servers, C signals, N instants. Memory: S x C x retention / scrape_interval float32.
 """
@@ -31,15 +31,15 @@ from forecaster.readings import (
 from forecaster.sources.exposition_text import bootstrap_readings
 from forecaster.sources.scrape import Targets
 
-_RECENT = 2  # scrape intervals: who was not observed within them is not there; one round may fail
+_RECENT = 2  # scrape intervals without a sample after which a server is gone; one scrape may fail
 
 
 class ScrapeSource:
-    """Reads `targets`, addresses of /metrics pages, and answers like Prometheus would.
+    """Scrapes `targets`, addresses of /metrics pages, and answers as Prometheus would.
 
-    A page is given `timeout` seconds (by default and at most the scrape interval); `signals` and `limits` are as of
-    `Targets`. start() begins a thread, in the process that is to scrape; close() ends it; scrape() makes one round for
-    callers with a rhythm of their own.
+    A page is given `timeout` seconds (by default and at most the scrape interval); for `signals` and `limits` see
+    `Targets`. start() starts a thread in the process that is to scrape, close() ends it; scrape() scrapes all targets
+    once, for callers without the thread.
     """
 
     def __init__(self, targets: Sequence[str], signals: Mapping[str, Any] | Sequence[Any], step: float, *,
@@ -64,14 +64,14 @@ class ScrapeSource:
     # -- reading the targets ------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begins to scrape in a thread of its own; harmless if it runs already."""
+        """Starts the thread that scrapes, unless it runs already."""
         if self._thread is None:
             self._stop.clear()
             self._thread = threading.Thread(target=self._run, name="scrape", daemon=True)
             self._thread.start()
 
     def close(self) -> None:
-        """Ends the thread and closes the connections; a target that hangs only loses its last sample."""
+        """Ends the thread and closes the connections; a target that hangs loses its last sample."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join(0.5)
@@ -79,7 +79,7 @@ class ScrapeSource:
         self._targets.close()
 
     def scrape(self) -> None:
-        """One round: every target at once, one reading into the window. Failures are counted, not raised."""
+        """Scrapes every target once, at the same time, into the window. Failures are counted, not raised."""
         instant = self._clock()
         answers = self._targets.ask(instant)
         with self._lock:
@@ -101,35 +101,35 @@ class ScrapeSource:
     def latest(self, instant: float) -> Reading:
         """Means over the step up to `instant`, float32 (S, C), of servers observed within two scrape intervals.
 
-        A server that a good page no longer lists is gone at once. Before the first round there is only what
-        bootstrap and snapshot brought: then every server with a value in the step counts.
+        A server that its target's page no longer lists is gone at once. Before the first scrape the window has only
+        bootstrap and snapshot: then every server with a value in the step is present.
         """
         with self._lock:
             targets = self._targets.all
             errors = [target.error for target in targets if target.error]
-            answered = [target.good_since for target in targets]
-            if len(errors) == len(targets) and instant - max(answered) > self._step:
+            scraped = [target.good_since for target in targets if target.good_since is not None]
+            if len(errors) == len(targets) and instant - max(scraped) > self._step:
                 raise SourceUnreachable(f"no target answered for {self._step:g}s: {'; '.join(errors)}")
             present = frozenset().union(*(target.servers or () for target in targets))
             answering = any(target.up for target in targets)
             back = max(self._reach - 1, _RECENT) * self._interval
             held = self._window.readings(instant - back, instant)
         values = _means(held.values, np.array([len(held.instants)]), self._reach)[0]
-        if answered.count(None) == len(answered):  # no round was made yet
-            what, rows = f"{self._step:g}s", np.flatnonzero(np.isfinite(values).any(axis=1))
-        else:
+        if scraped:
             what = f"{_RECENT} scrape intervals"
             recent = np.isfinite(held.values[-_RECENT - 1:]).any(axis=(0, 2))
-            rows = [row for row in np.flatnonzero(recent) if held.servers[row] in present]
+            rows = np.flatnonzero(recent & np.array([server in present for server in held.servers], bool))
+        else:
+            what, rows = f"{self._step:g}s", np.flatnonzero(np.isfinite(values).any(axis=1))
         if not len(rows) and (present or not answering):  # else all servers are other shards'
             raise NoData(f"nothing was read in the {what} up to {instant:.3f}: "
-                         + ("; ".join(errors) or ("the targets were not asked then" if any(answered)
+                         + ("; ".join(errors) or ("the targets were not asked then" if scraped
                                                   else "no target was asked yet")))
         return Reading(instant, tuple(held.servers[row] for row in rows),
                        tuple(held.profiles[row] for row in rows), values[rows])
 
     def range(self, start: float, end: float, step: float) -> Readings:
-        """Trailing means at every multiple of `step` in start..end, float32 (N, S, C), of what is held."""
+        """Trailing means at every multiple of `step` in start..end, float32 (N, S, C), of the retained samples."""
         instants = grid(start, end, step)
         lead = (self._reach - 1) * self._interval
         with self._lock:
@@ -147,19 +147,21 @@ class ScrapeSource:
                         tuple(held.profiles[row] for row in rows), values[:, rows])
 
     def describe(self) -> dict[str, Any]:
-        """Targets with their last success, failures and errors; what bootstrap and snapshot brought."""
+        """Targets with their last success, failures and errors; results of bootstrap and snapshot."""
         with self._lock:
             return {"kind": "scrape", "scrape_interval": self._interval, "retention": self._retention,
-                    "targets": [target.describe() for target in self._targets.all], "servers": len(self._window.servers), **self._events}
+                    "targets": [target.describe() for target in self._targets.all],
+                    "servers": len(self._window.servers), **self._events}
 
-    # -- what is there before the first round -------------------------------------------------------
+    # -- samples from before the first scrape -------------------------------------------------------
 
-    def bootstrap(self, path: str | os.PathLike) -> int:
-        """Takes over an OpenMetrics file's recent samples; returns how many. SourceError if it is bad."""
+    def bootstrap(self, path: str | os.PathLike[str]) -> int:
+        """Reads an OpenMetrics file's recent samples; returns their number. SourceError if it cannot be used."""
         now = self._clock()
         oldest = now - self._retention - self._step
         try:
-            found, samples = bootstrap_readings(path, oldest, now, self._interval, self._targets.metrics, self._targets.labels)
+            found, samples = bootstrap_readings(path, oldest, now, self._interval, self._targets.metrics,
+                                                self._targets.labels)
         except (SourceError, OSError) as error:
             with self._lock:
                 self._events["bootstrap"] = str(error)
@@ -170,13 +172,13 @@ class ScrapeSource:
             self._events["bootstrap"] = f"{samples} samples of {len(readings.servers)} servers from {path}"
         return samples
 
-    def snapshot(self, path: str | os.PathLike) -> None:
-        """Writes what is held to `path`, atomically; OSError if that fails."""
+    def snapshot(self, path: str | os.PathLike[str]) -> None:
+        """Writes the retained samples to `path`, atomically; OSError if that fails."""
         with self._lock:
             self._window.snapshot(path)
 
-    def restore(self, path: str | os.PathLike) -> bool:
-        """Takes over a snapshot; False, the reason in describe(), if it is missing, damaged or too old."""
+    def restore(self, path: str | os.PathLike[str]) -> bool:
+        """Reads a snapshot; False, with the reason in describe(), if it is missing, damaged or too old."""
         with self._lock:
             reason = self._window.restore(path, self._clock())
             self._events["snapshot"] = reason or f"restored from {path}"
@@ -184,7 +186,7 @@ class ScrapeSource:
 
 
 def _origin(targets: Targets) -> str:
-    """A fingerprint of where values come from; addresses stay out of it, because it is kept on disk."""
+    """A fingerprint of targets, metrics, labels and shard for snapshots. A hash, as addresses stay off the disk."""
     labels, shard = targets.labels, targets.shard
     parts: list[Any] = [sorted(target.url for target in targets.all), targets.metrics, [labels.server, labels.profile]]
     if shard.total > 1:

@@ -1,11 +1,13 @@
-"""The world in: the latest value of every server and signal, and what there was before.
+"""Sources: the latest value of every server and signal, and earlier ones.
 
-In: a Prometheus-compatible query API, or /metrics pages. Out: `Reading` and `Readings`, float32 in signal units (readings.py).
+In: a Prometheus-compatible query API, or /metrics pages. Out: `Reading` and `Readings` (readings.py), float32 in signal
+units.
 
     prometheus       queries of a Prometheus-compatible API
-    scrape           /metrics pages, all targets at once (memory/scraped.py keeps what they hold)
+    answers          their answers: JSON to label sets and values, ranges to one array
+    scrape           /metrics pages, all targets at once (memory/scraped.py keeps their samples)
     exposition_text  the text of such pages, and OpenMetrics files
-    naming           which series is which server's
-    shard            which servers are this forecaster's
+    naming           which series belongs to which server
+    shard            which servers this forecaster forecasts
     transport, crew  HTTP requests with a deadline, several at once
 """

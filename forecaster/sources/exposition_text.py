@@ -1,7 +1,6 @@
-"""Text formats into readings: a /metrics page of now, and an OpenMetrics file of the past.
+"""Text formats to readings: a /metrics page, and an OpenMetrics file with past samples.
 
-Both look only at the metrics the signals name, so that everything else a page holds costs next to nothing.
-S servers, C signals, N instants; values float32 in signal units.
+Only the lines of the signals' metrics are parsed. S servers, C signals, N instants; values float32 in signal units.
 """
 
 import os
@@ -17,9 +16,9 @@ from forecaster.readings import Labels, Reading, Readings, SourceNonsense, milli
 
 def page_reading(body: bytes, instant: float, metrics: Sequence[tuple[str, float]], signals: Sequence[str],
                  labels: Labels) -> Reading:
-    """The reading a page gives for (metric, scale) of each signal; SourceNonsense if it gives none."""
+    """The reading (S, C) of a page, by (metric, scale) of each signal; SourceNonsense if it has none of the metrics."""
     names = {metric for metric, _ in metrics}
-    found: dict[str, dict[str, tuple[dict, float]]] = {name: {} for name in names}
+    found: dict[str, dict[str, tuple[dict[str, str], float]]] = {name: {} for name in names}
     profiles: dict[str, str] = {}
     for sample in _samples(_wanted(body, names)):
         what = f"metric {sample.name}"
@@ -43,16 +42,16 @@ def page_reading(body: bytes, instant: float, metrics: Sequence[tuple[str, float
     return Reading(instant, servers, labels.profiles(servers, profiles), values)
 
 
-def bootstrap_readings(path: str | os.PathLike, start: float, end: float, interval: float,
+def bootstrap_readings(path: str | os.PathLike[str], start: float, end: float, interval: float,
                        metrics: Sequence[tuple[str, float]], labels: Labels) -> tuple[Readings, int]:
-    """Samples of an OpenMetrics file within start..end, on the grid of `interval`, and how many they were.
+    """Samples of an OpenMetrics file within start..end, on the grid of `interval` seconds (N, S, C), and their number.
 
-    Streams the file; every series' head (name and labels) is parsed once. SourceNonsense names file and line.
+    The file is streamed; name and labels of each series are parsed once. SourceNonsense names file and line.
     """
     signal_of: dict[str, list[int]] = {}
     for c, (metric, _) in enumerate(metrics):
         signal_of.setdefault(metric, []).append(c)
-    heads: dict[bytes, tuple[list[int], int] | None] = {}  # signals and server, None for what nobody wants
+    heads: dict[bytes, tuple[list[int], int] | None] = {}  # signals and server; None: the metric of no signal
     rows: dict[str, int] = {}
     profiles: dict[str, str] = {}
     when, what, who, value = array("d"), array("q"), array("q"), array("d")
@@ -77,19 +76,19 @@ def bootstrap_readings(path: str | os.PathLike, start: float, end: float, interv
                 raise SourceNonsense(f"{path}, line {number}: expected name{{labels}} value timestamp, found "
                                      f"{line[:200]!r}: {error}") from error
     if line.strip() != b"# EOF":
-        raise SourceNonsense(f"{path}: does not end with '# EOF', so a part is missing: write it again")
+        raise SourceNonsense(f"{path}: does not end with '# EOF', so a part of it is missing: write it again")
     step_ms = milliseconds("scrape_interval", interval)
     columns = np.round(np.frombuffer(when) * 1000).astype(np.int64) // step_ms
-    slots, place = np.unique(columns, return_inverse=True)
+    slots, slot = np.unique(columns, return_inverse=True)
     values = np.full((len(slots), len(rows), len(metrics)), np.nan, np.float32)
-    values[place, np.frombuffer(who, np.int64), np.frombuffer(what, np.int64)] = numbers32(value)
+    values[slot, np.frombuffer(who, np.int64), np.frombuffer(what, np.int64)] = numbers32(value)
     servers = tuple(rows)
     readings = Readings(slots * step_ms / 1000, servers, labels.profiles(servers, profiles), values)
     return readings, len(value)
 
 
 def _wanted(body: bytes, names: set[str]) -> str:
-    """The lines of a page whose metric is one of `names`; without comments a sample keeps its own name."""
+    """The lines of a page whose metric is one of `names`. Without # TYPE lines the parser keeps their names."""
     starts = tuple(names)
     try:
         lines = [line for line in body.decode("utf-8").split("\n") if line.startswith(starts)]
@@ -108,7 +107,7 @@ def _samples(text: str) -> Iterator[Sample]:
 
 def _head(head: bytes, signal_of: dict[str, list[int]], rows: dict[str, int], profiles: dict[str, str],
           labels: Labels) -> tuple[list[int], int] | None:
-    """Signals and server number of one series, None if no signal reads its metric."""
+    """Signals and row of the server of one series; None if no signal has its metric."""
     text = head.decode("utf-8")
     if (name := text.partition("{")[0]) not in signal_of:
         return None

@@ -1,9 +1,9 @@
-"""Which series belongs to which server: what the label sets of instant answers say, worked out once and remembered.
+"""Which series of an instant answer belongs to which server.
 
-From cycle to cycle the label sets of a fleet hardly ever change, only the numbers beside them. As long as they are the same
-in the same order, so is all that follows from them: who is ambiguous, which server stands in which row, its profile.
+The label sets of a fleet rarely change from one cycle to the next. What follows from them (ambiguous servers, rows,
+profiles) is therefore kept until they do.
 
-S servers, C signals.
+S servers, C signals, n series of one answer.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from forecaster.readings import Labels, SourceNonsense
 
 @dataclass(frozen=True, eq=False)
 class Named:
-    """One signal's series by their label sets, in the order of the answer."""
+    """Servers of one signal's series, from their label sets in the order of the answer."""
 
     labels: Sequence[Mapping[str, str]]
     servers: frozenset[str]
-    profiles: Mapping[str, str]               # server -> the first one it names, where it names one
-    doubled: Mapping[str, SourceNonsense]     # servers with several series, and the error that says so
-    places: Mapping[str, int]                 # the other servers -> where in the answer their series is
+    profiles: Mapping[str, str]               # server -> profile, of the first series that has one
+    doubled: Mapping[str, SourceNonsense]     # server with several series -> the error for it
+    places: Mapping[str, int]                 # every other server -> index of its series in the answer
 
     @classmethod
     def of(cls, labels: Sequence[Mapping[str, str]], names: Labels, what: str) -> Named:
-        """SourceNonsense, `what` saying where, for a series that names no server."""
+        """SourceNonsense for a series without the server label; `what` names source and signal."""
         places: dict[str, int] = {}
         profiles: dict[str, str] = {}
         doubled: dict[str, SourceNonsense] = {}
@@ -47,8 +47,8 @@ class Named:
 
 @dataclass(frozen=True, eq=False)
 class Roster:
-    """The servers of all signals' answers: names sorted, profiles (S,); of each signal the rows (n,) of its n values and
-    their places (n,) in the answer, int64."""
+    """The servers of all signals' answers, sorted, and their profiles (S,). For each signal: the rows (n,) int64 of its
+    servers, and the indices (n,) int64 of their series in the answer."""
 
     signals: Sequence[Named]
     servers: tuple[str, ...]
@@ -58,7 +58,7 @@ class Roster:
 
     @classmethod
     def of(cls, signals: Sequence[Named], names: Labels) -> Roster:
-        """Where signals name different profiles of a server, the first signal's counts."""
+        """Where signals disagree on a server's profile, the first signal's is used."""
         servers = tuple(sorted(frozenset().union(*(named.servers for named in signals))))
         row = {server: number for number, server in enumerate(servers)}
         profiles = dict(chain.from_iterable(named.profiles.items() for named in reversed(signals)))
@@ -67,11 +67,11 @@ class Roster:
         return cls(signals, servers, names.profiles(servers, profiles), rows, places)
 
     def holds(self, signals: Sequence[Named]) -> bool:
-        """Whether it was made of these."""
+        """Whether it was made of these objects."""
         return all(one is other for one, other in zip(signals, self.signals, strict=True))
 
     def values(self, numbers: Sequence[np.ndarray]) -> np.ndarray:
-        """float32 (S, C) of the numbers of each signal's series, in the order of the answer; NaN where there is none."""
+        """float32 (S, C), NaN where there is no value, from each signal's numbers (n,) in the order of its answer."""
         values = np.full((len(self.servers), len(numbers)), np.nan, np.float32)
         for c, (of, rows, places) in enumerate(zip(numbers, self.rows, self.places, strict=True)):
             values[rows, c] = of[places]

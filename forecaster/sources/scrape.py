@@ -1,7 +1,4 @@
-"""/metrics pages read directly: the targets of a fleet without Prometheus, all of them asked at once.
-
-S servers, C signals.
-"""
+"""Scrapes /metrics pages, all targets at once. For fleets without Prometheus. S servers, C signals."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +8,7 @@ from typing import Any
 import requests
 
 from forecaster.readings import Labels, Reading, SourceNonsense, SourceRefused, named
-from forecaster.sources.crew import Crew
+from forecaster.sources.crew import gather
 from forecaster.sources.exposition_text import page_reading
 from forecaster.sources.shard import WHOLE, Shard
 from forecaster.sources.transport import fetch, http_session
@@ -22,10 +19,10 @@ _ACCEPT = {"Accept": "text/plain; version=0.0.4"}
 
 @dataclass
 class Target:
-    """What is known of one /metrics address."""
+    """State of one /metrics address."""
 
     url: str
-    servers: frozenset[str] | None = None  # of the last good page; None before the first
+    servers: frozenset[str] | None = None  # of the last successful scrape; None before it
     last_success: float | None = None
     first_failure: float | None = None  # since the last success
     failures: int = 0
@@ -33,12 +30,12 @@ class Target:
 
     @property
     def good_since(self) -> float | None:
-        """When it was last good, or known to be bad where it never was; None if it was not asked yet."""
+        """Time of the last success, of the first failure where there was none, None before the first scrape."""
         return self.first_failure if self.last_success is None else self.last_success
 
     @property
     def up(self) -> bool:
-        """Whether its last page was good."""
+        """Whether the last scrape succeeded."""
         return self.servers is not None and self.error is None
 
     def describe(self) -> dict[str, Any]:
@@ -48,9 +45,10 @@ class Target:
 
 
 class Targets:
-    """Reads the pages at the addresses `urls`, each at most `max_body` bytes with `max_servers` servers.
+    """Scrapes the addresses `urls`; a page has at most `max_body` bytes and `max_servers` servers.
 
     `signals` (by name, or objects with .name) have .metric, the metric to read, and .scale, the factor to signal units.
+    All targets together are given `timeout` seconds.
     """
 
     def __init__(self, urls: Sequence[str], signals: Mapping[str, Any] | Sequence[Any], labels: Labels, *,
@@ -66,16 +64,15 @@ class Targets:
         self.metrics = [(signal.metric, float(signal.scale)) for signal in found.values()]
         self.signals, self.labels, self.shard = tuple(found), labels, shard
         self.all = [Target(url) for url in dict.fromkeys(urls)]
-        self._session = session or http_session(retries=0)  # the next round is the next attempt
-        self._crew, self._timeout = Crew(_WORKERS), timeout
-        self._max_body, self._max_servers = max_body, max_servers
+        self._session = session or http_session(retries=0)  # the next scrape is the next attempt
+        self._timeout, self._max_body, self._max_servers = timeout, max_body, max_servers
 
     def ask(self, instant: float) -> list[Reading | Exception]:
-        """One round: each target's reading float32 (S, C), or what it failed with."""
-        return self._crew.gather([partial(self._page, target.url, instant) for target in self.all], self._timeout)
+        """Scrapes every target once: its reading float32 (S, C), or the error."""
+        return gather([partial(self._page, target.url, instant) for target in self.all], _WORKERS, self._timeout)
 
     def note(self, answers: Sequence[Reading | Exception], instant: float) -> list[Reading]:
-        """Remembers how a round went; the readings of the pages that were good."""
+        """Keeps success and failure of every target; returns the readings."""
         for target, answer in zip(self.all, answers, strict=True):
             if isinstance(answer, Reading):
                 target.servers, target.last_success = frozenset(answer.servers), instant
@@ -89,7 +86,6 @@ class Targets:
 
     def close(self) -> None:
         """Closes the connections."""
-        self._crew.close()
         self._session.close()
 
     def _page(self, url: str, instant: float) -> Reading:

@@ -1,10 +1,10 @@
-"""Which share of a fleet a forecaster forecasts, where several divide one fleet between them.
+"""Shards: several forecasters divide one fleet between them by the names of its servers.
 
-A server's shard is the number that Prometheus' relabelling action hashmod gives its name: the last 8 of the 16 bytes of
-its MD5, read big-endian, modulo the number of shards. Who wants Prometheus to divide the work can therefore put the same
-number into a label at scrape time and ask for it in the signals' queries, by $shard and $total_shards.
+A server's shard is the number that Prometheus' relabelling action `hashmod` gives its name: the last 8 of the 16
+bytes of its MD5, read big-endian, modulo the number of shards. A scrape configuration can therefore put the same
+number into a label, and the signals' queries can select it by $shard and $total_shards.
 
-Shards are counted from 0. Each server belongs to exactly one, which depends on nothing but its name and the total.
+Shards are counted from 0. Each server belongs to exactly one, which depends only on its name and the total.
 S servers, C signals, N instants.
 """
 
@@ -13,51 +13,51 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from forecaster.readings import Reading, Readings
 
-_REMEMBERED = 1 << 18  # names whose number is kept, so that a cycle hashes none anew
+_CACHED_NAMES = 1 << 18
+
+R = TypeVar("R", Reading, Readings)
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=_CACHED_NAMES)
 def number(server: str) -> int:
     """The 64 bits of a server's name that decide its shard."""
     return int.from_bytes(hashlib.md5(server.encode(), usedforsecurity=False).digest()[8:], "big")
 
 
 def ordinal(given: Any) -> Any:
-    """A shard's number from what a StatefulSet calls its pods, "forecaster-3": 3; anything else as it is."""
+    """A shard's number from the name of a StatefulSet's pod, such as 3 from "forecaster-3"; anything else unchanged."""
     found = re.fullmatch(r"(?:[a-z0-9.-]*-)?(\d+)", given) if isinstance(given, str) else None
     return int(found[1]) if found else given
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Shard `ordinal` of `total`; the only one of one shard owns every server."""
+    """Shard `ordinal` of `total`; with a total of 1 it owns every server."""
 
     ordinal: int = 0
     total: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 <= self.ordinal < self.total:
             raise ValueError(f"shard {self.ordinal} of {self.total}: expected 0 <= shard < total_shards")
 
     def owns(self, server: str) -> bool:
-        """Whether the server of this name is this shard's."""
+        """Whether the server of this name belongs to this shard."""
         return self.total == 1 or number(server) % self.total == self.ordinal
 
     def fill(self, query: str) -> str:
         """The query with $shard and $total_shards filled in."""
         return re.sub(r"\$total_shards\b", str(self.total), re.sub(r"\$shard\b", str(self.ordinal), query))
 
-    def owned(self, series: Sequence[tuple[Mapping[str, str], Any]], label: str) -> list[tuple[Mapping[str, str], Any]]:
-        """The (labels, value) pairs whose server, named by `label`, is this shard's, and those that name none."""
-        if self.total == 1:
-            return list(series)
-        return [pair for pair in series if not (server := pair[0].get(label)) or self.owns(server)]
+    def owned(self, labels: Sequence[Mapping[str, str]], label: str) -> list[int]:
+        """Which of these label sets name, by `label`, a server of this shard, or no server."""
+        return [n for n, one in enumerate(labels) if not (server := one.get(label)) or self.owns(server)]
 
-    def share(self, read: Reading | Readings) -> Reading | Readings:
+    def share(self, read: R) -> R:
         """The reading with this shard's servers only: values float32 (S, C) or (N, S, C)."""
         if self.total == 1:
             return read

@@ -1,7 +1,8 @@
-"""A whole cycle, query to published, against a real Prometheus: stage by stage beside what it must cost.
+"""A whole cycle, query to published, against a real Prometheus, stage by stage.
 
-What it must cost: the forward pass, timed inside the cycle around the engine's call and nothing else, and Prometheus' own
-answers, asked for on open connections by a client that does no more than write the requests and read the bodies.
+Goals: a cycle of 20 servers takes at most 100 ms, one of 1,000 servers at most Prometheus' own time and 3 forward
+passes. Prometheus' own time is that of a client that writes the requests to open connections and reads the bodies,
+uncompressed. The forward pass is timed inside the cycle, around the engine's call.
 """
 
 import http.client
@@ -19,11 +20,12 @@ from tests.benchmarks.measure import Line
 FEW, SOME, MANY = 20, 500, 1000
 CYCLES = 25
 REFRESH = 15.0
+FEW_GOAL, PASSES = 100.0, 3  # ms; forward passes beside Prometheus' own time
 HEADERS = {"Content-Type": "application/x-www-form-urlencoded", "Accept-Encoding": "identity"}
 
 
 class Bare:
-    """The least a client can do: every query on a connection of its own, all sent before the first answer is read."""
+    """A minimal client: every query on a connection of its own, all sent before the first answer is read."""
 
     def __init__(self, url: str, queries: list[str]):
         self._queries = queries
@@ -42,12 +44,13 @@ class Bare:
 
 
 class Measured:
-    """A forecaster on injected time, and how long its stages take."""
+    """A forecaster on an injected clock, and the seconds of its stages."""
 
     def __init__(self, url: str, end: float, **overrides):
         self.now = end - (CYCLES + 2) * REFRESH
         self.forecaster = Forecaster(
-            lambda: load_config("fleet", {"source.url": url, "source.timeout": "60s", **overrides}), lambda: self.now
+            lambda: load_config("fleet", {"source.url": url, "source.timeout": "60s", **overrides}),
+            lambda: self.now,
         )
         self.cycle = self.forecaster.parts.cycle
         self.stages: dict[str, list[float]] = {}
@@ -57,7 +60,8 @@ class Measured:
         self._shown, self.cycle._board.publish = self.cycle._board.publish, self._published
         model = self.cycle._model
         self._engine, model.engine = model.engine, self._passed
-        bare = Bare(url, list(self.forecaster.parts.source._queries.values()))
+        signals = self.forecaster.parts.source.describe()["signals"]
+        bare = Bare(url, [signal["query"] for signal in signals.values()])
         bare.ask(self.now)  # connects
         assert self.cycle.run_once()  # fills the window
         self.stages.clear()
@@ -83,7 +87,7 @@ class Measured:
         self.published = time.perf_counter()
 
     def _packed(self, result) -> None:
-        """What comes after publishing."""
+        """Compression, which follows publishing."""
         started = time.perf_counter()
         self._pack(result)
         self.packing.append(time.perf_counter() - started)
@@ -96,7 +100,7 @@ class Measured:
         return values
 
     def _raw(self, bare: Bare) -> float:
-        """Seconds until Prometheus has answered the cycle's queries; the answers are parsed on the clock of their own."""
+        """Seconds until Prometheus has answered the cycle's queries; parsing the answers is timed apart."""
         started = time.perf_counter()
         answers = bare.ask(self.now)
         answered = time.perf_counter()
@@ -124,15 +128,14 @@ def lines() -> Iterator[Line]:
         for stage in ("query", "window", "features", "model", "risk", "publish"):
             yield Line(f"{name}: stage {stage}", measured.ms(stage), "ms",
                        f"of which the forward pass {forward:.3g}" if stage == "model" else "")
+        whole, packing = (1000 * statistics.median(x) for x in (measured.whole, measured.packing))
         yield Line(f"{name}: whole cycle, query to published", took, "ms",
-                   f"{1000 * statistics.median(measured.whole):.0f} with {1000 * statistics.median(measured.packing):.0f} of compression after it")
-        if servers == FEW:
-            yield Line(f"{name}: whole cycle over forward pass", took / forward, "x", "", 3.0)
-            yield Line(f"{name}: whole cycle without Prometheus over forward pass", (took - raw) / forward, "x")
-        else:
-            limit = 2 * forward + raw
-            yield Line(f"{name}: whole cycle over (2 x forward pass + Prometheus)", took / limit, "x", "", 1.0)
-    yield Line(f"cost of a server at {MANY} over at {SOME}", (total[MANY] / MANY) / (total[SOME] / SOME), "x", "1 is linear", 1.2)
+                   f"{whole:.0f} with {packing:.0f} of compression after it", FEW_GOAL if servers == FEW else None)
+        if servers == MANY:
+            yield Line(f"{name}: whole cycle over (Prometheus + {PASSES} forward passes)",
+                       took / (raw + PASSES * forward), "x", "", 1.0)
+    yield Line(f"cost of a server at {MANY} over at {SOME}", (total[MANY] / MANY) / (total[SOME] / SOME), "x",
+               "1 is linear", 1.2)
     with prometheus(SOME, hours=12) as held:
         longer = 1000 * statistics.median(Measured(held.url, held.end).took)
     yield Line(f"cycle of {SOME} with 12 h of history over 2.25 h", longer / total[SOME], "x", "1 is independent", 1.2)

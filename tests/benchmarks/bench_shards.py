@@ -26,7 +26,7 @@ def lines() -> Iterator[Line]:
 def _picking() -> Iterator[Line]:
     result = result_of(SERVERS)
     reading = Reading(result.issued, result.servers, result.profiles, result.observed)
-    series = [({"server": server, "profile": "p"}, value) for server in result.servers for value in range(len(result.signals))]
+    series = [{"server": server, "profile": "p"} for server in result.servers for _ in result.signals]
 
     def anew():
         number.cache_clear()
@@ -35,8 +35,8 @@ def _picking() -> Iterator[Line]:
     first = seconds(anew, 15)
     yield Line(f"a share out of a reading of {SERVERS:,} servers", 1000 * seconds(lambda: SOME.share(reading), 15), "ms",
                f"{1000 * first:.2g} ms where no name was hashed before")
-    yield Line(f"a share out of {len(series):,} series of an answer", 1000 * seconds(lambda: SOME.owned(series, "server"), 15),
-               "ms", "of JSON, before values are read")
+    yield Line(f"a share out of {len(series):,} series of an answer",
+               1000 * seconds(lambda: SOME.owned(series, "server"), 15), "ms", "by their label sets")
 
 
 def _cycles() -> Iterator[Line]:

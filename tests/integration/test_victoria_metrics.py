@@ -47,7 +47,8 @@ class Store:
 
     def query(self, query: str, at: float) -> dict[str, float]:
         """Value by percentile, or by server where there is no percentile."""
-        answer = requests.get(f"{self.url}/api/v1/query", {"query": query, "time": f"{at:.3f}", "nocache": "1"}, timeout=10)
+        form = {"query": query, "time": f"{at:.3f}", "nocache": "1"}
+        answer = requests.get(f"{self.url}/api/v1/query", form, timeout=10)
         answer.raise_for_status()
         return {one["metric"].get("percentile", one["metric"].get("server")): float(one["value"][1])
                 for one in answer.json()["data"]["result"]}
@@ -81,7 +82,8 @@ def store(tmp_path_factory):
         page = folder / "history"
         with page.open("wb") as out:
             write_history(Fleet(load_fleet()), end - HOURS * 3600, end, RESOLUTION, out)
-        requests.post(f"{url}/api/v1/import/prometheus", data=_in_milliseconds(page.read_text()), timeout=60).raise_for_status()
+        answer = requests.post(f"{url}/api/v1/import/prometheus", data=_in_milliseconds(page.read_text()), timeout=60)
+        answer.raise_for_status()
         held = Store(url, end)
         held.flush()
         yield held
@@ -97,7 +99,8 @@ def _answers(url: str) -> bool:
 def _in_milliseconds(text: str) -> bytes:
     """OpenMetrics has seconds where this import expects milliseconds."""
     return "".join(f"{series}{int(float(seconds) * 1000)}\n" for series, space, seconds in (
-        (line[: line.rindex(" ") + 1], " ", line.rsplit(" ", 1)[1]) for line in text.splitlines() if line and line[0] != "#"
+        (line[: line.rindex(" ") + 1], " ", line.rsplit(" ", 1)[1])
+        for line in text.splitlines() if line and line[0] != "#"
     )).encode()
 
 
@@ -152,7 +155,8 @@ def test_curves_written_ahead_are_there_up_to_8_hours_and_the_newest_forecast_is
             assert [found[p] for p in ("p10", "p50", "p90")] == pytest.approx(base[ahead - 1].tolist()), (push, ahead)
     past = store.query(query, issued + 300)  # what lies behind is left as it was said one step before
     assert past["p50"] == pytest.approx(float(curves(1, len(SIGNALS))[0, 0, 0, 1]) + 5)
-    worst = store.query(f'max_over_time(forecast_cpu_pct{{source="curve",server="{name}",percentile="p90"}}[8h] offset -8h)', issued)
+    curve = f'forecast_cpu_pct{{source="curve",server="{name}",percentile="p90"}}'
+    worst = store.query(f"max_over_time({curve}[8h] offset -8h)", issued)
     assert worst
 
 
@@ -183,11 +187,13 @@ def test_a_forecaster_writes_its_curves_once_a_step_and_shows_it_as_a_stage(stor
         now[0] += 15.0
     assert sent == [store.end - 315.0, store.end - 300.0]  # the first cycle, and the first of the next step
     store.flush()
-    found = store.query('last_over_time(forecast_latency_ms{source="curve",percentile="p50"}[5m])', store.end - 300 + 8 * 3600)
+    last = store.end - 300 + 8 * 3600
+    found = store.query('last_over_time(forecast_latency_ms{source="curve",percentile="p50"}[5m])', last)
     assert set(found) == {"p50"} and cycle.errors["push"] is None
 
 
-@pytest.mark.parametrize(("answer", "said"), [(404, "Prometheus has none"), (401, "HTTP 401"), (None, "check push.url")])
+@pytest.mark.parametrize(("answer", "said"), [
+    (404, "Prometheus has none"), (401, "HTTP 401"), (None, "check push.url")])
 def test_a_push_that_fails_says_why_and_harms_no_forecast(store, answer, said):
     with local_server(lambda request: request.answer(answer or 500, "no")) as server:
         url = server.url if answer else f"http://127.0.0.1:{free_port()}"
@@ -202,12 +208,15 @@ def test_lines_leave_out_what_is_not_known():
     values = curves(2, len(SIGNALS))
     values[0, 0, 5:] = np.nan
     values[1, 1] = np.nan
-    text, samples = lines(make_result(servers=("a", "b"), profiles=("x", 'y"'), forecast=values, issued=900.0), np.array([0, 1]))
+    result = make_result(servers=("a", "b"), profiles=("x", 'y"'), forecast=values, issued=900.0)
+    text, samples = lines(result, np.array([0, 1]))
     told = [json.loads(line) for line in text.splitlines()]
     first = told[0]
-    assert first["metric"] == {"__name__": "forecast_cpu_pct", "percentile": "p10", "profile": "x", "server": "a", "source": "curve"}
+    labels = {"percentile": "p10", "profile": "x", "server": "a", "source": "curve"}
+    assert first["metric"] == {"__name__": "forecast_cpu_pct", **labels}
     assert first["timestamps"] == [(900 + 300 * k) * 1000 - k for k in range(1, 6)]
-    assert not [one for one in told if one["metric"]["server"] == "b" and one["metric"]["__name__"] == f"forecast_{SIGNALS[1]}"]
+    metrics = [one["metric"] for one in told]
+    assert ("b", f"forecast_{SIGNALS[1]}") not in {(metric["server"], metric["__name__"]) for metric in metrics}
     assert samples == sum(len(one["values"]) for one in told)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from forecaster.config import load_config
+from forecaster.config import ForecasterConfig, load_config
 from forecaster.readings import SourceRefused
 from forecaster.service.assembly import make_source
 from tests.local_server import LocalServer, Request, local_server
@@ -20,6 +20,11 @@ def source(url: str, **given):
     """The product's own source, from its configuration."""
     settings = {f"source.{name}": value for name, value in given.items()}
     return make_source(load_config("fleet", {"source.url": url, "source.retries": 0, **settings}), lambda: float(T0))
+
+
+def asking(server: LocalServer, config: ForecasterConfig) -> ForecasterConfig:
+    """The configuration with this server as its source."""
+    return config.model_copy(update={"source": config.source.model_copy(update={"url": server.url})})
 
 
 def refusing(status: int, error: str, kind: str = "") -> Callable[[Request], None]:
@@ -76,7 +81,8 @@ def test_thanos_gets_its_parameters_with_every_query_and_they_never_replace_ours
 
 def test_a_partial_answer_of_thanos_is_said_once_in_the_log_and_stays_visible(caplog):
     partial = ANSWER | {"warnings": ["No StoreAPIs matched for this query"]}
-    with local_server(lambda request: request.answer(200, json.dumps(partial))) as server, caplog.at_level(logging.WARNING):
+    caplog.set_level(logging.WARNING)
+    with local_server(lambda request: request.answer(200, json.dumps(partial))) as server:
         asked = source(server.url)
         for _ in range(3):
             asked.latest(T0)
@@ -104,7 +110,7 @@ def test_who_asks_to_be_left_alone_is_asked_once_a_cycle(headers, attempts):
     config = load_config("fleet")
     one = config.model_copy(update={"signals": {"cpu_pct": config.signals["cpu_pct"]}})
     with local_server(lambda request: request.answer(429, "too many outstanding requests", **headers)) as server:
-        asked = make_source(one.model_copy(update={"source": config.source.model_copy(update={"url": server.url})}), lambda: T0)
+        asked = make_source(asking(server, one), lambda: float(T0))
         with pytest.raises(SourceRefused, match="HTTP 429.*too many outstanding requests"):
             asked.latest(T0)
         asked.close()
@@ -117,7 +123,7 @@ def test_warnings_in_another_order_or_fewer_of_them_are_no_news(caplog):
     config = load_config("fleet", {"source.retries": 0})
     one = config.model_copy(update={"signals": {"cpu_pct": config.signals["cpu_pct"]}})
     with local_server(lambda request: request.answer(200, json.dumps(ANSWER | {"warnings": next(warnings)}))) as server:
-        asked = make_source(one.model_copy(update={"source": config.source.model_copy(update={"url": server.url})}), lambda: T0)
+        asked = make_source(asking(server, one), lambda: float(T0))
         for _ in told:
             asked.latest(T0)
         asked.close()
@@ -129,9 +135,7 @@ def test_a_long_query_travels_in_the_body_where_no_proxy_cuts_it():
     config = load_config("fleet", {"source.retries": 0})
     signals = {"cpu_pct": config.signals["cpu_pct"].model_copy(update={"query": query})}
     with local_server(lambda request: request.answer(200, json.dumps(ANSWER))) as server:
-        server: LocalServer
-        changed = config.model_copy(update={"signals": signals, "source": config.source.model_copy(update={"url": server.url})})
-        asked = make_source(changed, lambda: float(T0))
+        asked = make_source(asking(server, config.model_copy(update={"signals": signals})), lambda: float(T0))
         asked.latest(T0)
         asked.close()
         (request,) = server.seen

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from forecaster.memory.scraped import ScrapeSource
 from forecaster.memory.window import Window
-from forecaster.sources.prometheus import NoData, SourceNonsense, SourceUnreachable
+from forecaster.readings import NoData, SourceNonsense, SourceUnreachable
 from tests.local_server import LocalServer, local_server
 from tests.tools import tool
 

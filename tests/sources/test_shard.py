@@ -98,7 +98,7 @@ def test_a_reading_keeps_the_rows_of_the_shard():
 
 def test_the_command_line_names_the_shard_by_number_or_by_pod(capsys, monkeypatch):
     served = []
-    monkeypatch.setattr("serving.web.serve", lambda app, listen, name: served.append(listen))
+    monkeypatch.setattr("forecaster.commands.serve.serve", lambda app, listen, name: served.append(listen))
     assert main(["serve", "--shard", "forecaster-4", "--total-shards", "5"]) == 0 and served
     assert main(["serve", "--shard=forecaster-5", "--total-shards=5"]) == 1
     assert "command line: total_shards: got 5; shard is 5, and shards are counted from 0" in capsys.readouterr().err
@@ -154,7 +154,8 @@ def test_prometheus_answers_for_all_and_the_shard_keeps_its_own(prometheus):
     source = of_prometheus(prometheus, Shard(1, 3), max_servers=len(MINE))
     now, before = source.latest(NOW), source.range(NOW, NOW, 300.0)
     assert list(now.servers) == list(before.servers) == sorted(MINE)
-    assert now.values[:, 0].tolist() == before.values[0, :, 0].tolist() == [SERVERS.index(name) for name in sorted(MINE)]
+    expected = [SERVERS.index(name) for name in sorted(MINE)]
+    assert now.values[:, 0].tolist() == before.values[0, :, 0].tolist() == expected
     assert source.describe()["signals"]["cpu_pct"]["series"] == len(SERVERS)
 
 

@@ -1,5 +1,6 @@
-"""Several requests at once on connections that stay open, against servers that do as they like."""
+"""Requests on connections that stay open, against servers that misbehave."""
 
+import gzip
 import json
 import threading
 import time
@@ -9,8 +10,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from forecaster.sources.prometheus import PrometheusSource, SourceRefused, SourceUnreachable, http_session
-from forecaster.sources.transport import AT_ONCE, fetch
+from forecaster.readings import SourceRefused, SourceUnreachable
+from forecaster.sources.prometheus import AT_ONCE, PrometheusSource
+from forecaster.sources.transport import fetch, http_session
 from tests.local_server import LocalServer, Request, local_server
 from tests.prometheus_answers import GOOD, T0, good
 
@@ -38,8 +40,8 @@ def source():
 
 
 def warmed(source: PrometheusSource, server: LocalServer) -> PrometheusSource:
-    """The source with a connection open for each of its queries, the server with a clean slate."""
-    barrier = threading.Barrier(len(source._queries))
+    """The source with a connection open for each of its queries, the server with nothing seen."""
+    barrier = threading.Barrier(len(source.describe()["signals"]))
     server.respond = lambda request: (barrier.wait(5), good(request))  # so that all of them are needed
     source.latest(T0)
     server.respond = good
@@ -52,14 +54,6 @@ def test_connections_stay_open_for_the_next_round_and_no_others_are_made(server,
     for _ in range(3):
         assert asked.latest(T0).values.tolist() == [[1.5, 1.5, 1.5]]
     assert len(server.seen) == 9 and len(server._connections) == 3
-
-
-def test_where_open_connections_are_not_lent_every_query_goes_the_ordinary_way(server, source, monkeypatch):
-    """As a later urllib3 might have it, whose pool is no longer what it is today."""
-    asked = warmed(source(server.url), server)
-    monkeypatch.delattr("urllib3.connectionpool.HTTPConnectionPool._put_conn")
-    monkeypatch.setattr("urllib3.HTTPResponse.release_conn", lambda self: None)
-    assert asked.latest(T0).values.tolist() == [[1.5, 1.5, 1.5]]
 
 
 def test_every_answer_goes_to_its_own_query(server, source):
@@ -192,6 +186,50 @@ def test_a_proxy_of_the_environment_is_asked_every_time(server, source, monkeypa
     for _ in range(2):
         assert asked.latest(T0).servers == ("db1",)
     assert {request.path for request in server.seen} == {"http://prometheus.invalid:9090/prefix/api/v1/query"}
+
+
+def test_a_request_that_timed_out_is_not_repeated(server):
+    released = threading.Event()
+    server.respond = lambda request: released.wait(20)
+    try:
+        with pytest.raises(TimeoutError, match="no answer within 0.2s"):
+            fetch(http_session(backoff=0.01), "GET", server.url, 0.2, 1000)
+        assert len(server.seen) == 1
+    finally:
+        released.set()
+
+
+def test_a_redirect_is_an_answer_and_its_body_is_bounded_as_any_other(server):
+    server.respond = lambda request: request.answer(307, b"x" * 5000, Location="http://elsewhere.invalid:99999/")
+    answer = fetch(http_session(), "POST", server.url, 5.0, 5000, data="q=1")
+    assert (answer.status, len(answer.body)) == (307, 5000)
+    assert answer.headers["location"] == "http://elsewhere.invalid:99999/"
+    with pytest.raises(ValueError, match="larger than 4999 bytes"):
+        fetch(http_session(), "POST", server.url, 5.0, 4999, data="q=1")
+
+
+def test_an_answer_is_measured_after_decompression(server):
+    server.respond = lambda request: request.answer(200, gzip.compress(bytes(10_000_000)), Content_Encoding="gzip")
+    with pytest.raises(ValueError, match="larger than 1000000 bytes"):
+        fetch(http_session(), "GET", server.url, 5.0, 1_000_000)
+    assert fetch(http_session(), "GET", server.url, 5.0, 10_000_000).body == bytes(10_000_000)
+
+
+def test_cookies_are_not_sent_back(server):
+    server.respond = lambda request: request.answer(200, "", Set_Cookie="route=a; Path=/")
+    session = http_session()
+    for _ in range(2):
+        fetch(session, "GET", server.url, 5.0, 1000)
+    assert [request.headers["Cookie"] for request in server.seen] == [None, None]
+
+
+def test_the_ca_file_of_the_session_counts_before_that_of_the_environment(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "of-the-environment"))
+    url = server.url.replace("http:", "https:")
+    with pytest.raises(ConnectionError, match="of-the-session"):
+        fetch(http_session(ca_file=tmp_path / "of-the-session"), "GET", url, 5.0, 1000)
+    with pytest.raises(ConnectionError, match="of-the-environment"):
+        fetch(http_session(), "GET", url, 5.0, 1000)
 
 
 def test_a_header_of_the_request_takes_the_place_of_the_sessions_in_any_spelling(server):

@@ -1,8 +1,14 @@
 """Fixtures that several test files share."""
 
 import socket
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
+
+from forecaster.sources.prometheus import PrometheusSource
+from tests.local_server import LocalServer, local_server
+from tests.prometheus_answers import STEP, good
 
 
 @pytest.fixture
@@ -11,3 +17,25 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@pytest.fixture
+def source() -> Iterator[Callable[..., PrometheusSource]]:
+    """Makes sources and closes them: source(url, **queries) with options as `with_`."""
+    made = []
+
+    def make(url: str, with_: dict | None = None, **queries: str) -> PrometheusSource:
+        signals = [SimpleNamespace(name=name, query=query) for name, query in queries.items()]
+        options = {"clock": lambda: 4711.0, "timeout": 10.0} | (with_ or {})
+        made.append(PrometheusSource(url, signals, STEP, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def server() -> Iterator[LocalServer]:
+    with local_server(good) as running:
+        yield running

@@ -5,6 +5,7 @@ import json
 from tests.local_server import Request
 
 T0 = 1_700_000_100  # a multiple of 300
+STEP = 300.0
 GOOD = json.dumps({"status": "success", "data": {"resultType": "vector", "result": [
     {"metric": {"server": "db1", "profile": "db"}, "value": [T0, "1.5"]}]}})
 

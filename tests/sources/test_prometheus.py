@@ -1,159 +1,18 @@
-"""The Prometheus source against a real Prometheus, and against servers that misbehave."""
+"""The Prometheus source against servers that misbehave."""
 
 import gzip
 import json
-import socket
-import subprocess
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import requests
 
-from forecaster.readings import NoData, SourceError, SourceNonsense, SourceRefused, SourceUnreachable
-from forecaster.sources.prometheus import PrometheusSource, render
+from forecaster.readings import SourceError, SourceNonsense, SourceRefused, SourceUnreachable
+from forecaster.sources.prometheus import render
 from forecaster.sources.transport import http_session
-from tests.local_server import LocalServer, Request, local_server
+from tests.local_server import Request
 from tests.prometheus_answers import GOOD, T0, good
-from tests.tools import tool
-
-COUNT = 240  # samples of 15 s: one hour
-STEP = 300.0
-
-
-def openmetrics() -> str:
-    """cpu of db1 and web1 rises by 0.001 per sample, web1 is gone after half an hour; mem only for db1."""
-    lines = ["# TYPE cpu gauge"]
-    for server, offset, count in (("db1", 0.1, COUNT), ("web1", 0.5, COUNT // 2)):
-        series = f'cpu{{server="{server}",profile="{server[:-1]}",cpu="all"}}'
-        lines += [f"{series} {offset + n / 1000} {T0 + 15 * n}" for n in range(count)]
-    lines.append("# TYPE mem gauge")
-    lines += [f'mem{{server="db1"}} {"NaN" if n % 2 else n} {T0 + 15 * n}' for n in range(COUNT)]
-    lines.append("# TYPE moved gauge")
-    for instance, first in (("a", 0), ("b", COUNT // 2)):  # a server whose series changes a label half way
-        lines += [f'moved{{server="db1",profile="{instance}",instance="{instance}"}} {n} {T0 + 15 * n}'
-                  for n in range(first, first + COUNT // 2)]
-    return "\n".join([*lines, "# EOF", ""])
-
-
-@pytest.fixture(scope="session")
-def prometheus(tmp_path_factory) -> Iterator[str]:
-    """The address of a Prometheus under a path prefix that holds openmetrics()."""
-    folder = tmp_path_factory.mktemp("prometheus")
-    (folder / "history.om").write_text(openmetrics())
-    (folder / "prometheus.yml").write_text("global: {}\n")
-    subprocess.run([tool("promtool"), "tsdb", "create-blocks-from", "openmetrics", "history.om", "data"],
-                   cwd=folder, check=True, capture_output=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    url = f"http://{address}/prom"
-    with open(folder / "log", "wb") as log:
-        process = subprocess.Popen(
-            [tool("prometheus"), "--config.file=prometheus.yml", "--storage.tsdb.path=data",
-             "--storage.tsdb.retention.time=100y", f"--web.external-url={url}",
-             f"--web.listen-address={address}"], cwd=folder, stdout=log, stderr=log)
-        try:
-            until = time.monotonic() + 30
-            while not ready(url):
-                assert process.poll() is None and time.monotonic() < until, Path(log.name).read_text()
-                time.sleep(0.05)
-            yield url
-        finally:
-            process.terminate()
-            process.wait(20)
-
-
-def ready(url: str) -> bool:
-    """Whether Prometheus there answers."""
-    try:
-        return requests.get(f"{url}/-/ready", timeout=2).status_code == 200
-    except requests.ConnectionError:
-        return False
-
-
-@pytest.fixture
-def source():
-    """Makes sources and closes them: source(url, **queries) with options as `with_`."""
-    made = []
-
-    def make(url: str, with_: dict | None = None, **queries: str) -> PrometheusSource:
-        signals = [SimpleNamespace(name=name, query=query) for name, query in queries.items()]
-        options = {"clock": lambda: 4711.0, "timeout": 10.0} | (with_ or {})
-        made.append(PrometheusSource(url, signals, STEP, **options))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
-
-
-CPU = "100 * avg_over_time(cpu[$step])"
-
-
-def test_latest_is_one_row_per_server_sorted_with_profiles_in_signal_units(prometheus, source):
-    reading = source(prometheus, cpu_pct=CPU, mem_pct="mem").latest(T0 + 600)
-    assert reading.servers == ("db1", "web1") and reading.profiles == ("db", "web")
-    assert reading.instant == T0 + 600
-    assert reading.values.dtype == np.float32 and reading.values.shape == (2, 2)
-    np.testing.assert_allclose(reading.values[:, 0], [13.0, 53.0], rtol=1e-5)  # samples 20..40
-    assert reading.values[0, 1] == 40 and np.isnan(reading.values[1, 1])
-
-
-def test_nan_and_infinity_are_no_numbers(prometheus, source):
-    reading = source(prometheus, mem="mem", inf="cpu / 0", big="cpu * 1e300").latest(T0 + 15)
-    assert reading.servers == ("db1", "web1") and np.isnan(reading.values).all()
-
-
-def test_a_signal_without_series_is_a_column_of_nan(prometheus, source):
-    reading = source(prometheus, cpu=CPU, gone="no_such_metric").latest(T0 + 600)
-    assert np.isfinite(reading.values[:, 0]).all() and np.isnan(reading.values[:, 1]).all()
-
-
-def test_no_series_at_all_is_no_data_and_says_what_to_check(prometheus, source):
-    asked = source(prometheus, cpu=CPU, mem="mem")
-    with pytest.raises(NoData, match="no series at .* cpu, mem: check that it scrapes"):
-        asked.latest(T0 - 3600)
-    assert "no series" in asked.describe()["last_error"]
-
-
-def test_a_missing_profile_label_is_the_default_profile(prometheus, source):
-    assert source(prometheus, mem="mem").latest(T0).profiles == ("generic",)
-    nameless = source(prometheus, {"profile_label": None}, cpu="cpu").latest(T0)
-    assert nameless.profiles == ("generic", "generic")
-    labels = {"server_label": "profile", "profile_label": "server"}
-    reading = source(prometheus, labels, cpu="cpu").latest(T0)
-    assert reading.servers == ("db", "web") and reading.profiles == ("db1", "web1")
-
-
-def test_two_series_of_every_server_are_an_error_that_names_them_and_the_remedy(prometheus, source):
-    twice = 'mem or label_replace(mem, "disk", "sda", "", "")'
-    words = r"signal io: server 'db1' has more than one .*'disk': 'sda'.*avg by \(server"
-    with pytest.raises(SourceNonsense, match=words):
-        source(prometheus, cpu=CPU, io=twice).latest(T0)
-    with pytest.raises(SourceNonsense, match=words):
-        source(prometheus, cpu=CPU, io=twice).range(T0, T0 + 600, 15)
-
-
-TWICE = 'cpu or label_replace(cpu{server="db1"}, "disk", "sda", "", "")'
-
-
-@pytest.mark.parametrize("ask", [lambda s: s.latest(T0 + 600).values[None],
-                                 lambda s: s.range(T0 + 300, T0 + 600, 15).values])
-def test_a_server_with_two_series_loses_that_signal_alone_and_a_warning_says_why(prometheus, source, ask):
-    asked = source(prometheus, cpu=CPU, io=TWICE)
-    values = ask(asked)
-    assert np.isnan(values[:, 0, 1]).all(), "nobody can tell which of the two is meant"
-    assert np.isfinite(values[:, 0, 0]).all() and np.isfinite(values[:, 1]).all()
-    told = asked.describe()
-    (warning,) = told["signals"]["io"]["warnings"]
-    for words in ("signal io", "server 'db1' has more than one series", "'disk': 'sda'", "avg by (server, profile)"):
-        assert words in warning
-    assert told["signals"]["cpu"]["warnings"] == [] and told["last_error"] is None
 
 
 def test_the_warning_goes_once_the_series_are_one_again(server, source):
@@ -186,85 +45,6 @@ def test_where_series_of_one_server_overlap_in_a_range_only_the_overlap_is_lost(
     assert len(asked.describe()["signals"]["cpu"]["warnings"]) == 1
 
 
-@pytest.mark.parametrize("ask", [lambda s: s.latest(T0), lambda s: s.range(T0, T0 + 60, 15)])
-def test_a_series_without_the_server_label_is_an_error_that_names_the_label(prometheus, source, ask):
-    with pytest.raises(SourceNonsense, match="signal cpu: a series has no label 'server'.*server_label"):
-        ask(source(prometheus, cpu="sum(cpu)"))
-
-
-def test_a_query_prometheus_refuses_is_told_in_its_words(prometheus, source):
-    asked = source(prometheus, good="cpu", bad="cpu +")
-    words = r"signal bad: HTTP 400 bad_data: .*parse error.*the query was cpu \+"
-    with pytest.raises(SourceRefused, match=words) as caught:
-        asked.latest(T0)
-    assert (caught.value.status, caught.value.error_type) == (400, "bad_data")
-    assert "parse error" in caught.value.error and "parse error" in asked.describe()["last_error"]
-    assert asked.describe()["last_success"] is None
-    with pytest.raises(SourceRefused, match="HTTP 422 execution: .*many-to-many") as caught:
-        source(prometheus, bad="cpu * on(cpu) cpu").latest(T0)
-    assert caught.value.status == 422
-
-
-def test_a_query_of_another_kind_is_nonsense(prometheus, source):
-    with pytest.raises(SourceNonsense, match="signal cpu: the query yields a scalar, expected a vector"):
-        source(prometheus, cpu="time()").latest(T0)
-    with pytest.raises(SourceNonsense, match="yields a matrix, expected a vector"):
-        source(prometheus, cpu="cpu[5m]").latest(T0)
-
-
-def test_more_series_than_allowed_are_refused(prometheus, source):
-    with pytest.raises(SourceNonsense, match="2 series, allowed are 1: narrow the query or raise max_"):
-        source(prometheus, {"max_servers": 1}, cpu="cpu").latest(T0)
-
-
-def test_a_range_lies_on_the_grid_and_equals_the_instant_answers(prometheus, source):
-    asked = source(prometheus, cpu_pct=CPU, mem="mem")
-    readings = asked.range(T0 + 1201, T0 + 1306, 15)
-    assert readings.instants.tolist() == [T0 + 1215 + 15 * n for n in range(7)]
-    assert readings.instants.dtype == np.float64 and readings.values.dtype == np.float32
-    assert readings.values.shape == (7, 2, 2) and readings.profiles == ("db", "web")
-    for n, instant in enumerate(readings.instants):
-        np.testing.assert_array_equal(readings.values[n], asked.latest(instant).values)
-
-
-@pytest.mark.parametrize("max_samples", [10**6, 100, 7, 1])
-def test_a_range_in_pieces_is_the_range_in_one(prometheus, source, max_samples):
-    queries = {"cpu_pct": CPU, "mem": "mem"}
-    whole = source(prometheus, **queries).range(T0, T0 + 900, 15)
-    parts = source(prometheus, {"max_samples": max_samples}, **queries).range(T0, T0 + 900, 15)
-    np.testing.assert_array_equal(parts.values, whole.values)
-    assert parts.servers == whole.servers and parts.profiles == whole.profiles
-
-
-def test_a_range_of_more_points_than_prometheus_allows_works(prometheus, source):
-    readings = source(prometheus, {"max_samples": 10**9}, cpu="cpu").range(T0, T0 + 3600, 0.25)
-    assert readings.values.shape == (14_401, 2, 1) and np.isfinite(readings.values[:, 0]).all()
-    web = readings.values[:, 1, 0]
-    assert np.isfinite(web[:7000]).all() and np.isnan(web[-1]), "web1 ended half way"
-
-
-def test_a_range_without_data_has_no_servers(prometheus, source):
-    readings = source(prometheus, cpu=CPU, mem="mem").range(T0 - 7200, T0 - 6900, 15)
-    assert readings.servers == () and readings.values.shape == (21, 0, 2)
-
-
-def test_series_that_follow_each_other_in_time_are_one_server_of_the_newest_profile(prometheus, source):
-    half = COUNT // 2
-    step = 15 * half + 300  # beyond the five minutes in which Prometheus still sees the old one
-    readings = source(prometheus, moved="moved").range(T0 - T0 % step, T0 + 3 * step, step)
-    assert readings.servers == ("db1",) and readings.profiles == ("b",)
-    np.testing.assert_array_equal(np.isfinite(readings.values[:, 0, 0]),
-                                  [T0 <= t < T0 + 15 * COUNT + 285 for t in readings.instants])
-
-
-def test_describe_shows_queries_as_sent_and_the_last_success(prometheus, source):
-    asked = source(prometheus, cpu_pct=CPU)
-    asked.latest(T0)
-    assert asked.describe() == {
-        "kind": "prometheus", "url": prometheus, "last_success": 4711.0, "last_error": None,
-        "signals": {"cpu_pct": {"query": "100 * avg_over_time(cpu[300s])", "series": 2, "warnings": []}}}
-
-
 @pytest.mark.parametrize(("step", "text"), [(300, "x[300s]"), (2.5, "x[2500ms]"), (0.25, "x[250ms]")])
 def test_the_step_is_rendered_as_a_duration(step, text):
     assert render("x[$step]", step) == text
@@ -276,14 +56,6 @@ def test_an_address_that_cannot_work_is_refused_without_showing_secrets(url, sou
     with pytest.raises(ValueError, match="source url: expected") as caught:
         source(url, cpu="cpu")
     assert "secret" not in str(caught.value)
-
-
-# -- servers that misbehave -------------------------------------------------------------------------
-
-@pytest.fixture
-def server() -> Iterator[LocalServer]:
-    with local_server(good) as running:
-        yield running
 
 
 def quick(**more) -> dict:

@@ -111,6 +111,7 @@ def pages(service: Service) -> Blueprint:
 
     @blueprint.get("/")
     def landing() -> Response:
+        """The landing page: status, and links to the other pages."""
         response = Response(_landing_page(service), mimetype="text/html")
         response.headers["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'"
         response.headers["Cache-Control"] = "no-store"
@@ -118,15 +119,18 @@ def pages(service: Service) -> Blueprint:
 
     @blueprint.get("/-/healthy")
     def healthy() -> Response:
+        """200 while the process answers."""
         return _text(f"{service.name} is healthy.")
 
     @blueprint.get("/-/ready")
     def ready() -> Response:
+        """200 when the service is ready, else 503 and the reason."""
         reason = service.ready()
         return _text(f"{service.name} is ready.") if reason is None else _text(reason, 503)
 
     @blueprint.route("/-/reload", methods=["POST", "PUT"])
     def reload() -> Response:
+        """Reads the settings again, as SIGHUP does; 500 and the reason if they are invalid, and the old ones stay."""
         if service.reload is None:
             return _text("Nothing to reload.")
         try:

@@ -18,6 +18,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 KINDS = {"/page": "PAGE", "/ticket": "TICKET"}
+SHOWN = {"/received": "The last 100 alerts as JSON, oldest first.", "/-/ready": "200 while the pager answers.",
+         "/-/healthy": "200 while the pager answers."}
 KEPT = 100
 _LARGEST_BODY = 8 << 20  # bytes; Alertmanager groups hundreds of alerts into far less
 
@@ -101,6 +103,7 @@ class Handler(BaseHTTPRequestHandler):
     """HTTP in front of the server's `pager`."""
 
     def do_POST(self) -> None:
+        """Alertmanager's webhook (version 4), as application/json."""
         kind = KINDS.get(self.path)
         if kind is None:
             self._answer(404, {"error": f"{self.path}: expected POST {' or '.join(KINDS)}"})
@@ -124,12 +127,13 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(400, {"error": str(error)})
 
     def do_GET(self) -> None:
+        """What stands in SHOWN."""
         if self.path == "/received":
             self._answer(200, {"received": self.server.pager.received()})
-        elif self.path in ("/-/ready", "/-/healthy"):
+        elif self.path in SHOWN:
             self._answer(200, {"status": "ready"})
         else:
-            self._answer(404, {"error": f"{self.path}: expected GET /received, /-/ready or /-/healthy"})
+            self._answer(404, {"error": f"{self.path}: expected GET {' or '.join(SHOWN)}"})
 
     def _answer(self, status: int, body: dict[str, Any]) -> None:
         text = json.dumps(body, indent=2).encode() + b"\n"

@@ -66,7 +66,8 @@ def add_command(commands, common: argparse.ArgumentParser) -> None:
         help="simulated weeks to calibrate incident probabilities on, for a model of the simulated fleet; 0 for none "
         "(default: %(default)d)",
     )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
+                        help="device to train on (default: auto, CUDA where there is one)")
     parser.set_defaults(run=run)
 
 

@@ -130,7 +130,7 @@ def pages(service: Service) -> Blueprint:
 
     @blueprint.route("/-/reload", methods=["POST", "PUT"])
     def reload() -> Response:
-        """Reads the settings again, as SIGHUP does; 500 and the reason if they are invalid, and the old ones stay."""
+        """Reads the settings again, as SIGHUP does; if invalid, 500 and the reason, and the old ones stay in use."""
         if service.reload is None:
             return _text("Nothing to reload.")
         try:

@@ -126,9 +126,9 @@ class Health(Settings):
 class Severe(Settings):
     """What the calibrated method's chances are of: the largest mean over one step above any of these."""
 
-    cpu: float = Field(95.0, description="percent above which it is an incident, for calibrated chances")
-    memory: float = Field(95.0, description="percent above which it is an incident, for calibrated chances")
-    latency: float = Field(200.0, description="milliseconds above which it is an incident, for calibrated chances")
+    cpu: float = Field(95.0, description="percent above which a server is in an incident (calibrated)")
+    memory: float = Field(95.0, description="percent above which a server is in an incident (calibrated)")
+    latency: float = Field(200.0, description="milliseconds above which a server is in an incident (calibrated)")
 
 
 class RiskConfig(Settings):

@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 SUPERVISORCTL := $(VENV)/bin/supervisorctl -c .data/supervisord.conf
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check lint site train accuracy accuracy-tables bench venv tools status stop start clean
+.PHONY: help up test check lint docs site train accuracy accuracy-tables bench venv tools status stop start clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
@@ -22,11 +22,15 @@ test bench: FETCH := --tests
 test: venv tools ## run all tests
 	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
-lint: venv ## check style, types, the direction of imports, and shell scripts' syntax
+lint: venv ## check style, types, the direction of imports, reference pages, and shell scripts' syntax
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy serving exporter stack
 	@$(VENV)/bin/lint-imports --no-logo
+	@$(VENV)/bin/python -m docs.generate --check
 	@bash -n stack/fetch_tools.sh .ci/run
+
+docs: venv ## write the reference pages in docs/ from the code
+	@$(VENV)/bin/python -m docs.generate
 
 check: lint ## what to run before a commit: lint and the fast tests
 	@$(VENV)/bin/python -m pytest -q -n 2 --dist loadfile --ignore tests/integration
@@ -35,6 +39,7 @@ check: lint ## what to run before a commit: lint and the fast tests
 site: venv ## build docs/ as a web site in site/
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
 	@rm -rf site .data/site-docs && mkdir -p .data && cp -r docs .data/site-docs
+	@rm -rf .data/site-docs/*.py .data/site-docs/__pycache__
 	@cp -r examples prometheus/runbook.md CONTRIBUTING.md .data/site-docs/
 	@find .data/site-docs -name '*.md' -exec sed -Ei \
 	  's#\.\./prometheus/runbook#runbook#g; s#\.\./(CONTRIBUTING|examples/)#\1#g; s#\]\((\.\./)?docs/#](\1#g' {} +

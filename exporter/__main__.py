@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--config.file", dest="config_file", metavar="FILE", help="fleet file (default: shipped)")
     common.add_argument("--scenario", metavar="NAME", help="scenario at the start (default: the fleet file's)")
-    common.add_argument("--storage.path", dest="storage", metavar="DIR", help="folder that keeps the scenarios set")
+    common.add_argument("--storage.path", dest="storage", metavar="DIR", help="folder that keeps the scenarios set, for restarts")
     common.add_argument("--seed", type=int, metavar="N", help="seed of the simulation (default: the fleet file's)")
 
     about = "serve the fleet's metrics over HTTP"
@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         "`promtool tsdb create-blocks-from openmetrics --max-block-duration=64h FILE DIR`.",
     )
     first = history.add_mutually_exclusive_group()
-    first.add_argument("--start", type=_instant, metavar="TIME", help="Unix seconds or RFC 3339")
+    first.add_argument("--start", type=_instant, metavar="TIME", help="first instant, Unix seconds or RFC 3339")
     first.add_argument("--days", type=_days, default=8.0, metavar="N", help="days before the end (default: 8)")
     history.add_argument("--end", type=_instant, metavar="TIME", help="Unix seconds or RFC 3339 (default: now)")
     about = "time between samples, e.g. 60 or 1m (default: 1m)"

@@ -96,6 +96,7 @@ def create_app(
 
     @app.get("/metrics")
     def metrics() -> Response:
+        """The fleet's series, for Prometheus."""
         return metrics_response(registry, collector.render(), request.headers)
 
     return app

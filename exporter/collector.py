@@ -39,7 +39,7 @@ FAMILIES = (
     Family("error_rate", "server_error_ratio", "Share of requests that fail, 0 to 1.", 1.0),
     Family("gc_pause_ms", "server_gc_pause_seconds", "Length of a garbage collection pause.", 1e-3),
 )
-STATE_FAMILY = ("server_state", "The state a server is in: 1 for that state, 0 for the others.")
+STATE_FAMILY = ("server_state", "1 for the state of the server, 0 for the others.")
 FACTORS = np.array([family.factor for family in FAMILIES])
 if tuple(family.signal for family in FAMILIES) != METRICS:
     raise AssertionError("FAMILIES and the fleet's METRICS must name the same signals in the same order")

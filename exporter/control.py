@@ -41,10 +41,12 @@ def control_pages(live: LiveFleet, running: Callable[[], bool]) -> Blueprint:
 
     @blueprint.get("/status")
     def status() -> Response:
+        """Scenario, affected servers, states and seed, as JSON."""
         return jsonify(fleet_status(live, running()))
 
     @blueprint.post("/scenario/set")
     def set_scenario() -> Response:
+        """Sets the scenario: `{"scenario": "healthy"}`, `degrading` or `critical`; the answer is that of `/status`."""
         name = _requested_scenario(live)
         try:
             live.set_scenario(name)

@@ -34,15 +34,15 @@ DEFAULT_FILE = Path(__file__).with_name("fleet.yml")
 class Baseline(Settings):
     """A healthy metric at diurnal multiplier 1.0, in the metric's own unit."""
 
-    mean: float = Field(gt=0)
-    std: float = Field(ge=0)
+    mean: float = Field(gt=0, description="mean value")
+    std: float = Field(ge=0, description="standard deviation")
 
 
 class Profile(Settings):
     """A role of servers: the prefix of their names and the eight baselines."""
 
-    prefix: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
-    baseline: dict[str, Baseline]
+    prefix: str = Field(pattern=r"^[a-z][a-z0-9-]*$", description="begin of the servers' names")
+    baseline: dict[str, Baseline] = Field(description="mean and standard deviation of each metric")
 
     @field_validator("baseline")
     @classmethod
@@ -54,47 +54,49 @@ class Profile(Settings):
 class Scenario(Settings):
     """A scenario: the share of servers it affects, and the factor on the multiplier of their state."""
 
-    affected_share: float = Field(ge=0, le=1)
-    multiplier: float = Field(gt=0)
+    affected_share: float = Field(ge=0, le=1, description="share of the servers it affects")
+    multiplier: float = Field(gt=0, description="factor on the multiplier of their state")
 
 
 class Transition(Settings):
     """A chance per minute; ``during`` limits it to weekday mornings or scales it by the diurnal load."""
 
-    rate: float = Field(ge=0, le=1)
-    during: Literal["always", "morning", "load"] = "always"
+    rate: float = Field(ge=0, le=1, description="chance per minute")
+    during: Literal["always", "morning", "load"] = Field("always", description="when, or scaled by the diurnal load")
 
 
 class Dynamics(Settings):
     """Time constants in minutes, spreads as shares; see the comments in ``fleet.yml``."""
 
-    multiplier_minutes: float = Field(gt=0)
-    slow_minutes: float = Field(gt=0, le=90)  # the effect of the start is gone after two days: see fleet.py
-    fast_minutes: float = Field(gt=0, le=90)
-    own_minutes: float = Field(gt=0, le=90)
-    noise_share: float = Field(ge=0, le=1)
-    shared_share: float = Field(ge=0, le=1)
-    individual_std: float = Field(ge=0, lt=0.5)
-    jitter: float = Field(ge=0, lt=0.2)
+    multiplier_minutes: float = Field(gt=0, description="time constant of a change of state or scenario")
+    # at most 90 minutes each: the fleet forgets its past within two days, see fleet.py
+    slow_minutes: float = Field(gt=0, le=90, description="time constant of the slow load noise")
+    fast_minutes: float = Field(gt=0, le=90, description="time constant of the fast load noise")
+    own_minutes: float = Field(gt=0, le=90, description="time constant of the noise of a single metric")
+    noise_share: float = Field(ge=0, le=1, description="noise, as a share of the baseline's standard deviation")
+    shared_share: float = Field(ge=0, le=1, description="share of its variance that a server's metrics have in common")
+    individual_std: float = Field(ge=0, lt=0.5, description="relative difference between servers of one profile")
+    jitter: float = Field(ge=0, lt=0.2, description="relative measurement noise")
 
 
 class FleetConfig(Settings):
     """A whole fleet; an instance is always valid."""
 
-    seed: int = Field(ge=0)
-    scenario: str
-    tick_seconds: float = Field(gt=0, le=60)
-    time_scale: float = Field(gt=0)
-    servers: dict[str, int]
-    units: dict[str, str]
-    profiles: dict[str, Profile]
-    states: dict[str, float]
-    scenarios: dict[str, Scenario]
-    diurnal: tuple[tuple[float, float], ...]
-    weekend_multiplier: float = Field(gt=0)
-    weekend_ramp_minutes: float = Field(gt=0)
-    transitions: dict[str, dict[str, dict[str, Transition]]]
-    dynamics: Dynamics
+    seed: int = Field(ge=0, description="with the instant, decides every value: past and present are one trajectory")
+    scenario: str = Field(description="scenario at the start")
+    tick_seconds: float = Field(gt=0, le=60, description="time between two changes of the values")
+    time_scale: float = Field(gt=0, description="simulated seconds per second")
+    servers: dict[str, int] = Field(description="servers of each profile, 0 to 999; names are prefix and three digits")
+    units: dict[str, str] = Field(description="unit of each metric")
+    profiles: dict[str, Profile] = Field(description="prefix, and mean and standard deviation of the 8 metrics")
+    states: dict[str, float] = Field(description="multiplier of each of the 6 states")
+    scenarios: dict[str, Scenario] = Field(description="share of servers affected, and multiplier")
+    diurnal: tuple[tuple[float, float], ...] = Field(description="hour (UTC) and multiplier, straight lines between")
+    weekend_multiplier: float = Field(gt=0, description="multiplier on Saturday and Sunday")
+    weekend_ramp_minutes: float = Field(gt=0, description="how long the change to and from the weekend takes")
+    transitions: dict[str, dict[str, dict[str, Transition]]] = Field(
+        description="chance per minute of going from a state to another, by scenario")
+    dynamics: Dynamics = Field(description="time constants and noise")
 
     @model_validator(mode="after")
     def _consistent(self) -> FleetConfig:

@@ -60,7 +60,7 @@ Ordinal = Annotated[int, BeforeValidator(ordinal)]
 
 
 class BasicAuth(Settings):
-    username: NonEmpty
+    username: NonEmpty = Field(description="name to log in with")
     password_file: Path = Field(description="file holding the password, read anew for each request")
 
 
@@ -79,20 +79,22 @@ def _secrets_stay_in_files(headers: dict[str, str]) -> dict[str, str]:
 class SourceConfig(Settings):
     """Where measurements come from: a Prometheus server, or /metrics pages read directly."""
 
-    kind: Literal["prometheus", "scrape"] = "prometheus"
-    url: HttpUrl | None = Field("http://127.0.0.1:9090", description="address of the Prometheus server")
-    targets: tuple[HttpUrl, ...] = Field((), description="/metrics addresses read when kind is scrape")
+    kind: Literal["prometheus", "scrape"] = Field("prometheus", description="query Prometheus, or read /metrics pages")
+    url: HttpUrl | None = Field("http://127.0.0.1:9090", description="the Prometheus server, for kind prometheus")
+    targets: tuple[HttpUrl, ...] = Field((), description="addresses of /metrics pages, for kind scrape")
     timeout: Duration = Field(5.0, description="longest wait for one answer")
     retries: int = Field(2, ge=0, le=10, description="further attempts after a failed one")
-    bearer_token_file: Path | None = Field(None, description="file holding a bearer token")
-    basic_auth: BasicAuth | None = None
-    headers: dict[str, str] = Field(default_factory=dict, description="further request headers")
-    parameters: dict[str, str] = Field(default_factory=dict, description="further parameters of every query")
+    bearer_token_file: Path | None = Field(None, description="file with a bearer token")
+    basic_auth: BasicAuth | None = Field(None, description="login; not together with a token")
+    headers: dict[str, str] = Field(default_factory=dict, description="further request headers, except Authorization")
+    parameters: dict[str, str] = Field(default_factory=dict,
+                                       description="further parameters of every query, such as those of Thanos")
     ca_file: Path | None = Field(None, description="certificates trusted in place of the system's")
-    scrape_interval: Duration = Field(5.0, description="time between two samples of a series")
-    bootstrap: Path | None = Field(None, description="OpenMetrics file of past samples for kind scrape")
-    server_label: str = Field("server", pattern=_LABEL_NAME, description="label naming the server")
-    profile_label: str | None = Field("profile", pattern=_LABEL_NAME, description="label naming the profile")
+    scrape_interval: Duration = Field(5.0, description="time between two samples of a series; "
+                                   "at most a quarter of `step` where a query takes a rate")
+    bootstrap: Path | None = Field(None, description="OpenMetrics file of past samples, for kind scrape")
+    server_label: str = Field("server", pattern=_LABEL_NAME, description="label that names the server")
+    profile_label: str | None = Field("profile", pattern=_LABEL_NAME, description="label that names the profile")
     default_profile: NonEmpty = Field("generic", description="profile of servers without that label")
 
     @field_validator("url", "targets")
@@ -118,24 +120,24 @@ class SourceConfig(Settings):
 class Warmup(Settings):
     """Samples a server needs before the model forecasts it; the trend heuristic does until then."""
 
-    samples: int = Field(150, ge=1)
+    samples: int = Field(150, ge=1, description="samples from which on the model forecasts a server")
     sample_interval: Duration = Field(5.0, description="time one sample stands for")
 
 
 class Publish(Settings):
     """Bounds on what one answer may hold, so that no request exhausts the process."""
 
-    max_curve_samples: int = Field(1_000_000, ge=HORIZON_STEPS, description="samples in one remote read")
+    max_curve_samples: int = Field(1_000_000, ge=HORIZON_STEPS, description="most samples one remote read may ask for")
 
 
 class PushConfig(Settings):
     """Where curves are written to besides: a VictoriaMetrics, whose storage takes samples of the future."""
 
-    url: HttpUrl | None = Field(None, description="address of a VictoriaMetrics that curves are written to, null for none")
+    url: HttpUrl | None = Field(None, description="VictoriaMetrics that curves are written to once a step")
     timeout: Duration = Field(10.0, description="longest time curves of one step are written")
-    bearer_token_file: Path | None = Field(None, description="file holding a bearer token")
-    basic_auth: BasicAuth | None = None
-    headers: dict[str, str] = Field(default_factory=dict, description="further request headers")
+    bearer_token_file: Path | None = Field(None, description="file with a bearer token")
+    basic_auth: BasicAuth | None = Field(None, description="login; not together with a token")
+    headers: dict[str, str] = Field(default_factory=dict, description="further request headers, except Authorization")
     ca_file: Path | None = Field(None, description="certificates trusted in place of the system's")
 
     _one_login = field_validator("basic_auth")(_one_way_to_log_in)
@@ -155,23 +157,26 @@ class Live(Settings):
 class ForecasterConfig(Settings):
     """Everything the forecaster is told. Durations in seconds; paths relative to the working directory."""
 
-    listen: ListenAddress = "127.0.0.1:8000"
+    listen: ListenAddress = Field("127.0.0.1:8000", description="address to serve on")
     source: SourceConfig = SourceConfig()
-    shard: Ordinal = Field(0, ge=0, description="which share of the fleet, from 0; a pod's name counts by its number")
+    shard: Ordinal = Field(0, ge=0, description="which share of the fleet to forecast; "
+                           "a pod's name such as `forecaster-3` counts as 3")
     total_shards: int = Field(1, ge=1, description="shares the fleet is divided into")
-    step: Duration = Field(MODEL_STEP, description="time between two horizon steps")
-    refresh: Duration = Field(15.0, description="time between two forecasts")
+    step: Duration = Field(MODEL_STEP, description="time between two steps, at most 5m")
+    refresh: Duration = Field(15.0, description="time between two forecasts; divides `step`")
     encoder_steps: int = Field(24, ge=2, le=HORIZON_STEPS, description="steps of history a forecast reads")
     warmup: Warmup = Warmup()
     forecast_ttl: Duration = Field(120.0, description="age at which forecasts are withheld")
     stale_after: Duration = Field(1800.0, description="silence after which a server is stale")
     drop_after: Duration = Field(86400.0, description="silence after which a server is forgotten")
-    timezone: Timezone = Field("UTC", description="clock the hours and weekdays are read from")
-    model: NonEmpty | None = Field("default", description="model folder, default, or null: heuristic only")
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    storage: Path | None = Field(None, description="folder for snapshots of the window, null for none")
-    horizons: StepsByLabel = Field(("5m", "30m", "1h", "4h", "8h"), description="horizons shown as gauges")
-    windows: StepsByLabel = Field(("30m", "8h"), description="windows whose worst value is shown")
+    timezone: Timezone = Field("UTC", description="clock of hours and weekdays")
+    model: NonEmpty | None = Field("default", description="artifact folder, a model that ships "
+                                    "(`default`, `servers`), or null for the heuristic")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the model runs; auto: CUDA if available")
+    storage: Path | None = Field(None, description="folder for snapshots of the window")
+    horizons: StepsByLabel = Field(("5m", "30m", "1h", "4h", "8h"), description="horizons shown as gauges, "
+                                   "multiples of 5m up to 8h")
+    windows: StepsByLabel = Field(("30m", "8h"), description="windows whose largest value is shown as a gauge")
     signals: dict[str, Signal] = Field(min_length=1, description="name: query, unit, bounds")
     risk: RiskConfig = Field(default_factory=dict, description="thresholds of points, priorities, incidents")
     live: Live = Live()

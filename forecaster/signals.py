@@ -44,13 +44,14 @@ StepsByLabel = Annotated[dict[str, int], BeforeValidator(_by_label)]
 class Signal(Settings):
     """One forecast quantity: a PromQL expression with one series per server, in `unit`."""
 
-    query: str = Field(description="PromQL yielding one series per server; $step is one model step")
+    query: str = Field(description="PromQL with one series per server; "
+                       "`$step`, `$shard` and `$total_shards` are filled in")
     unit: Literal["percent", "ratio", "milliseconds", "seconds", "megabytes_per_second", "bytes_per_second",
                   "bytes", "per_second", "count"] = Field(description="unit of the query's result")
     title: str | None = Field(None, min_length=1, description="name shown to people")
     min: float | None = Field(0.0, description="lowest possible value, null where there is none")
     max: float | None = Field(None, description="highest possible value, null where there is none")
-    metric: str | None = Field(None, pattern=_METRIC_NAME, description="metric read by source.kind scrape")
+    metric: str | None = Field(None, pattern=_METRIC_NAME, description="metric to read, for kind scrape")
     scale: float = Field(1.0, gt=0, description="factor from the metric's unit to `unit`")
 
     @field_validator("query")

@@ -101,6 +101,7 @@ def _pages(service: Service) -> Blueprint:
 
     @blueprint.get("/")
     def landing() -> Response:
+        """The landing page: status, and links to the other pages."""
         links = [(_LINK.format(path), description) for path, description in service.links]
         tables = [
             Table("Pages", ("Path", "What it is"), links),
@@ -114,15 +115,18 @@ def _pages(service: Service) -> Blueprint:
 
     @blueprint.get("/-/healthy")
     def healthy() -> Response:
+        """200 while the process answers."""
         return _text(f"{service.name} is healthy.")
 
     @blueprint.get("/-/ready")
     def ready() -> Response:
+        """200 when the service is ready, else 503 and the reason."""
         reason = service.ready()
         return _text(f"{service.name} is ready.") if reason is None else _text(reason, 503)
 
     @blueprint.route("/-/reload", methods=["POST", "PUT"])
     def reload() -> Response:
+        """Reads the settings again, as SIGHUP does; if invalid, 500 and the reason, and the old ones stay in use."""
         error = service.try_reload()
         if error is not None:
             expected = "valid settings; correct them and reload again"

@@ -19,6 +19,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NotRequired, TypedDict
 
 KINDS = {"/page": "PAGE", "/ticket": "TICKET"}
+SHOWN = {"/received": "The last 100 alerts as JSON, oldest first.", "/-/ready": "200 while the pager answers.",
+         "/-/healthy": "200 while the pager answers."}
 KEPT = 100
 _LARGEST_BODY = 8 << 20  # bytes; a group of hundreds of alerts is much smaller
 
@@ -123,6 +125,7 @@ class Handler(BaseHTTPRequestHandler):
     server: "PagerServer"
 
     def do_POST(self) -> None:
+        """Alertmanager's webhook (version 4), as application/json."""
         kind = KINDS.get(self.path)
         if kind is None:
             self._answer(404, {"error": f"{self.path}: expected POST {' or '.join(KINDS)}"})
@@ -144,12 +147,13 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(400, {"error": str(error)})
 
     def do_GET(self) -> None:
+        """What stands in SHOWN."""
         if self.path == "/received":
             self._answer(200, {"received": self.server.pager.received()})
-        elif self.path in ("/-/ready", "/-/healthy"):
+        elif self.path in SHOWN:
             self._answer(200, {"status": "ready"})
         else:
-            self._answer(404, {"error": f"{self.path}: expected GET /received, /-/ready or /-/healthy"})
+            self._answer(404, {"error": f"{self.path}: expected GET {' or '.join(SHOWN)}"})
 
     def _answer(self, status: int, body: Mapping[str, object]) -> None:
         text = json.dumps(body, indent=2).encode() + b"\n"

@@ -38,7 +38,8 @@ def add_command(commands, common: argparse.ArgumentParser) -> None:
         "--fleets", type=int, default=26, help="simulated fleets to learn from, others every 600 batches (default: %(default)d)"
     )
     parser.add_argument(
-        "--fleet.file", dest="fleet_file", default=None, metavar="FILE", help="fleet file of the simulation"
+        "--fleet.file", dest="fleet_file", default=None, metavar="FILE",
+        help="fleet file of the simulation (default: the shipped one)"
     )
     parser.add_argument(
         "--data",
@@ -66,7 +67,8 @@ def add_command(commands, common: argparse.ArgumentParser) -> None:
         help="simulated weeks to calibrate incident probabilities on, for a model of the simulated fleet; 0 for none "
         "(default: %(default)d)",
     )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
+                        help="device to train on; auto: CUDA if available (default: %(default)s)")
     parser.set_defaults(run=run)
 
 

@@ -40,6 +40,7 @@ def api_blueprint(board: Board, roles: Roles, more: Callable[[], Mapping[str, An
 
     @blueprint.get("/predictions/current")
     def predictions():
+        """All curves, alerts and the fleet's risk, as JSON; `?server=NAME`, repeatable, selects servers."""
         now = clock()
         result = current(board, now)
         servers = _asked_for(result, request.args.getlist("server"), now)
@@ -51,6 +52,7 @@ def api_blueprint(board: Board, roles: Roles, more: Callable[[], Mapping[str, An
 
     @blueprint.get("/alerts")
     def list_alerts():
+        """Servers with a score above 0, highest first, with message and driving component, as JSON."""
         now = clock()
         result = current(board, now)
         body = {"alerts": alerts(result, roles), "metadata": metadata(result, board.ttl, now)}
@@ -58,6 +60,7 @@ def api_blueprint(board: Board, roles: Roles, more: Callable[[], Mapping[str, An
 
     @blueprint.get("/status")
     def status():
+        """Warm-up per server, model, source, ages and errors, as JSON."""
         return _answer(_json({**state(board, clock()), **more()}) + "\n")
 
     return blueprint

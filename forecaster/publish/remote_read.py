@@ -43,6 +43,7 @@ def remote_read_blueprint(board: Board, clock: Callable[[], float] = time.time,
 
     @blueprint.post("/api/v1/read")
     def read():
+        """Prometheus' remote read: curves of the future."""
         request.max_content_length = BODY_LIMIT
         query = decode(request.get_data(cache=False), request.headers.get("Content-Encoding"),
                        request.mimetype or None)

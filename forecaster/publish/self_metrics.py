@@ -33,7 +33,7 @@ _DECLARED = {
         "The running version, as a label."),
     "forecaster_model_info": (
         Info, ("model", "method"), "1",
-        "The model in use and what it makes forecasts by; further labels from its artifact."),
+        "The model in use; with one loaded also the labels trained, weights, device and engine."),
     "forecaster_model_loaded": (
         Gauge, (), "0 or 1",
         "1 where a model is loaded and used."),
@@ -42,7 +42,7 @@ _DECLARED = {
         "1 where a model is configured, 0 where the heuristic is used by choice."),
     "forecaster_stage_success": (
         Gauge, ("stage",), "0 or 1",
-        "1 where the stage succeeded when it last ran."),
+        f"1 where the stage ({', '.join(STAGES)}) succeeded when it last ran."),
     "forecaster_stage_duration_seconds": (
         Gauge, ("stage",), "seconds",
         "How long the stage took when it last ran."),
@@ -63,13 +63,13 @@ _DECLARED = {
         "Which share of the fleet this forecaster forecasts, counted from 0."),
     "forecaster_total_shards": (
         Gauge, (), "shards",
-        "Shares this forecaster takes the fleet to be divided into."),
+        "Number of shards that this forecaster is configured with."),
     "forecaster_health_limit_ratio": (
         Gauge, ("state",), "ratio",
         "Mean incident probability of 30 minutes above which the fleet is in that state."),
     "forecaster_calibration_parameter": (
         Gauge, ("window", "parameter"), "ratio",
-        "What makes the chance of any server out of the chances of each: floor, common and separate."),
+        "Parameters (floor, common, separate) that combine the chances of the servers into that of any server."),
     "forecaster_exposition_bytes": (
         Gauge, (), "bytes",
         "Size of the forecasts on /metrics without compression; some scrapers refuse more than 16 MiB."),

@@ -22,10 +22,10 @@ Role = Literal["cpu", "memory", "latency", "disk"]
 class Roles(Settings):
     """Which signal plays which role; one that is not forecast adds nothing and is listed as missing."""
 
-    cpu: str = "cpu_pct"
-    memory: str = "mem_pct"
-    latency: str = "latency_ms"
-    disk: str = "disk_io_mb_s"
+    cpu: str = Field("cpu_pct", description="signal in percent")
+    memory: str = Field("mem_pct", description="signal in percent")
+    latency: str = Field("latency_ms", description="signal in milliseconds")
+    disk: str = Field("disk_io_mb_s", description="signal in any unit; for the incident probability only")
 
     @field_validator("memory", "latency", "disk")
     @classmethod
@@ -39,8 +39,8 @@ class Roles(Settings):
 class Band(Settings):
     """Points for a largest p90 above a threshold."""
 
-    above: float
-    points: float = Field(gt=0, le=100)
+    above: float = Field(description="largest p90 above which the points are given")
+    points: float = Field(gt=0, le=100, description="points of the risk score")
 
 
 def _bands(*bands: tuple[float, float]) -> tuple[Band, ...]:
@@ -50,9 +50,12 @@ def _bands(*bands: tuple[float, float]) -> tuple[Band, ...]:
 class Points(Settings):
     """Bands of each component, highest first; cpu and memory in percent, latency in milliseconds."""
 
-    cpu: tuple[Band, ...] = _bands((98, 40), (95, 30), (90, 15))
-    memory: tuple[Band, ...] = _bands((98, 35), (95, 25), (90, 12))
-    latency: tuple[Band, ...] = _bands((500, 25), (200, 15), (100, 8))
+    cpu: tuple[Band, ...] = Field(_bands((98, 40), (95, 30), (90, 15)),
+                                  description="points for a largest p90 above a percentage, highest first")
+    memory: tuple[Band, ...] = Field(_bands((98, 35), (95, 25), (90, 12)),
+                                     description="points for a largest p90 above a percentage, highest first")
+    latency: tuple[Band, ...] = Field(_bands((500, 25), (200, 15), (100, 8)),
+                                      description="points for a largest p90 above milliseconds, highest first")
 
     @field_validator("cpu", "memory", "latency")
     @classmethod
@@ -68,14 +71,14 @@ class Points(Settings):
 class Level(Settings):
     """Weight added when the largest p50 or the largest p90 of the window is above its threshold."""
 
-    p50: float
-    p90: float
-    weight: float = Field(ge=0, le=1)
+    p50: float = Field(description="threshold of the largest p50")
+    p90: float = Field(description="threshold of the largest p90")
+    weight: float = Field(ge=0, le=1, description="added to the incident probability above either threshold")
 
 
 class Levels(Settings):
-    severe: Level
-    moderate: Level
+    severe: Level = Field(description="thresholds of the window's largest p50 and p90, and the weight above either")
+    moderate: Level = Field(description="the same; no threshold or weight above those of severe")
 
     @field_validator("moderate")
     @classmethod
@@ -91,7 +94,7 @@ class Levels(Settings):
 class Incident(Levels):
     """Levels of one window, the same for all roles save those named in `overrides`."""
 
-    overrides: dict[Role, Levels] = Field(default_factory=dict)
+    overrides: dict[Role, Levels] = Field(default_factory=dict, description="other levels for one role")
 
 
 class Priorities(Settings):
@@ -108,8 +111,8 @@ class Priorities(Settings):
 
 
 class Health(Settings):
-    critical: float = Field(0.7, ge=0, le=1, description="fleet probability above which it is critical")
-    warning: float = Field(0.4, ge=0, le=1, description="fleet probability above which it is in warning")
+    critical: float = Field(0.7, ge=0, le=1, description="fleet probability above which the fleet is critical")
+    warning: float = Field(0.4, ge=0, le=1, description="fleet probability above which the fleet is in warning")
 
     @field_validator("warning")
     @classmethod
@@ -123,9 +126,9 @@ class Health(Settings):
 class Severe(Settings):
     """What the calibrated method's chances are of: the largest mean over one step above any of these."""
 
-    cpu: float = Field(95.0, description="percent above which a server is in an incident")
-    memory: float = Field(95.0, description="percent above which a server is in an incident")
-    latency: float = Field(200.0, description="milliseconds above which a server is in an incident")
+    cpu: float = Field(95.0, description="percent above which a server is in an incident (calibrated)")
+    memory: float = Field(95.0, description="percent above which a server is in an incident (calibrated)")
+    latency: float = Field(200.0, description="milliseconds above which a server is in an incident (calibrated)")
 
 
 class RiskConfig(Settings):

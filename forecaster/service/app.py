@@ -208,6 +208,7 @@ class Forecaster:
 
         @app.get("/metrics")
         def metrics() -> Response:
+            """Forecasts and the forecaster's own series, for Prometheus."""
             return metrics_response(self._metrics.registry, parts.collector.exposition(), request.headers)
 
         return app

@@ -1,117 +1,16 @@
-"""The tables of keys and the examples of configuration, held against the models and the presets."""
-
-import types
-import typing
-from collections.abc import Mapping
-from pathlib import Path
+"""The examples of configuration and the figures in the text, held against the models and the presets."""
 
 import yaml
-from pydantic import BaseModel
 
-from exporter.profiles import FleetConfig
-from forecaster.config import ForecasterConfig, HttpUrl, ListenAddress, Ordinal, Timezone, load_config
-from forecaster.risk.thresholds import Band, Level, Levels
-from forecaster.signals import StepsByLabel
-from serving.settings import Duration
+from forecaster.config import load_config
+from forecaster.risk.thresholds import Band
 from stack.layout import ROOT
-from tests.documents import DOCUMENTS, bare, blocks, by_name, sentences, table
-
-WORDS = {bool: "true or false", Duration: "duration", HttpUrl: "address", ListenAddress: "host:port", Timezone: "time zone",
-         StepsByLabel: "times", Path: "path", int: "whole number", Ordinal: "whole number", float: "number", str: "text"}
-REFERENCE = "docs/reference/configuration.md"
-BOUNDS = {"gt": "above", "ge": "from", "le": "to"}
-
-
-def is_section(hint: object) -> bool:
-    """Whether its keys have rows of their own; small lists of numbers stand in one."""
-    return isinstance(hint, type) and issubclass(hint, BaseModel) and hint not in (Band, Level, Levels)
-
-
-def keys_of(model: type[BaseModel], before: str = "", given: Mapping[str, BaseModel] | None = None
-            ) -> dict[str, tuple[str, str]]:
-    """(type, default) as the reference writes them, by dotted key, in the model's order.
-
-    `given` has the defaults by name where `model` is what a mapping holds.
-    """
-    found: dict[str, tuple[str, str]] = {}
-    hints = typing.get_type_hints(model, include_extras=True)
-    for name, field in model.model_fields.items():
-        key, hint, default = before + name, hints[name], field.get_default(call_default_factory=True)
-        held = typing.get_args(hint)[1] if typing.get_origin(hint) is dict else None
-        if is_section(hint):
-            found |= keys_of(hint, f"{key}.")
-        elif is_section(held) and field.is_required():
-            found |= keys_of(held, f"{key}.<name>.")
-        elif is_section(held):
-            found |= keys_of(held, f"{key}.<window>.", default)
-        elif held is Levels:
-            found[f"{key}.<role>"] = kind(held), "none"
-        elif given:
-            defaults = (f"{item}: {shown(getattr(value, name))}" for item, value in given.items())
-            found[key] = kind(hint), "; ".join(defaults)
-        else:
-            found[key] = (kind(hint) + limits(hint, field.metadata),
-                          "required" if field.is_required() else shown(default, hint))
-    return found
-
-
-def kind(hint: object) -> str:
-    """A type in words."""
-    word = next((word for known, word in WORDS.items() if hint == known), None)
-    if word is not None:
-        return word
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is typing.Annotated:
-        return kind(arguments[0])
-    if origin is typing.Literal:
-        return " or ".join(f"`{value}`" for value in arguments)
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join("null" if member is type(None) else kind(member) for member in arguments)
-    if origin is tuple:
-        return f"list of {kind(arguments[0])}"
-    if origin is dict:
-        return f"{kind(arguments[1])} by name"
-    return ", ".join(f"`{name}`" for name in hint.model_fields)
-
-
-def limits(hint: object, metadata: list) -> str:
-    """The bounds of a number; that a duration is above 0 goes without saying."""
-    if hint == Duration:
-        return ""
-    return "".join(f" {word} {getattr(rule, name)}" for rule in metadata for name, word in BOUNDS.items()
-                   if hasattr(rule, name))
-
-
-def shown(value: object, hint: object = None) -> str:
-    """A default as the reference writes it."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    if hint == Duration:
-        unit = next(size for size in (3600, 60, 1) if value % size == 0)
-        return f"`{value / unit:g}{ {3600: 'h', 60: 'm', 1: 's'}[unit]}`"
-    if isinstance(value, Band):
-        return f"{value.above:g}: {value.points:g}"
-    if isinstance(value, BaseModel):
-        return ", ".join(f"{number:g}" for number in value.model_dump().values())
-    if isinstance(value, (tuple, Mapping)):
-        return ", ".join(shown(item) for item in value) or "none"
-    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+from tests.documents import DOCUMENTS, blocks, sentences, table
 
 
 def points(bands: tuple[Band, ...]) -> tuple[str, str]:
     """(points, limits) of the bands, lowest first: ("15, 30, 40", "90, 95, 98")."""
     return tuple(", ".join(f"{getattr(band, of):g}" for band in reversed(bands)) for of in ("points", "above"))
-
-
-def test_every_key_of_the_configuration_is_listed_with_its_type_and_default():
-    assert {key: cells[:2] for key, cells in by_name("Configuration of the forecaster", REFERENCE).items()} == {
-        key: (bare(kind_of), default) for key, (kind_of, default) in keys_of(ForecasterConfig).items()}
-
-
-def test_every_key_of_the_fleet_file_is_listed():
-    assert list(by_name("Fleet file", REFERENCE)) == list(FleetConfig.model_fields)
 
 
 def test_every_example_of_a_configuration_can_be_used(tmp_path):

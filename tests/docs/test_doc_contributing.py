@@ -5,8 +5,8 @@ import re
 import pytest
 import yaml
 
+from docs.generate import PARSERS
 from stack.layout import ROOT
-from tests.docs.programs import PARSERS
 
 MAKEFILE = (ROOT / "Makefile").read_text()
 TEMPLATES = sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml"))

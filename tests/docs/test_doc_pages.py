@@ -1,27 +1,15 @@
-"""What the documents say of alerts, links, files and versions, held against the tree."""
+"""What the documents say of links, files and versions, held against the tree."""
 
 import re
 import tomllib
 
 import pytest
-import yaml
 
 from serving import __version__
 from stack.layout import ROOT
-from tests.documents import DOCUMENTS, anchors, by_name, prose, table
+from tests.documents import DOCUMENTS, anchors, prose, table
 
 FOLDERS = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")}
-ALERTS = {rule["alert"]: rule for file in (ROOT / "prometheus/rules").glob("*.yml")
-          for group in yaml.safe_load(file.read_text())["groups"]
-          for rule in group["rules"] if "alert" in rule}
-
-
-def test_every_alert_is_listed_with_its_priority_and_leads_to_its_runbook_entry():
-    assert ALERTS
-    assert {name: cells[:3] for name, cells in by_name("Alert reference", "docs/reference/alerts.md").items()} == {
-        f"[{name}](../../prometheus/runbook.md#{name.lower()})":
-        (rule["labels"].get("priority", "–"), rule["labels"]["severity"], rule.get("for", "0s"))
-        for name, rule in ALERTS.items()}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
@@ -78,12 +66,3 @@ def test_every_term_of_the_glossary_is_used():
     others = " ".join(prose(text) for name, text in DOCUMENTS.items() if name != "docs/glossary.md")
     assert terms == sorted(terms)
     assert [term for term in terms if not re.search(rf"\b{re.escape(term)}", others, flags=re.IGNORECASE)] == []
-
-
-def test_the_picture_of_the_packages_names_every_module():
-    """Of the packages that have their folder: each file stands in the table, and nothing else."""
-    for package, modules in [row for row in table("The way of a sample", "docs/development.md") if row[0] != "root"]:
-        folder = ROOT / "forecaster" / package
-        if (folder / "__init__.py").exists():
-            named = {name.strip("` ") for name in modules.split(",")}
-            assert named == {path.stem for path in folder.glob("*.py")} - {"__init__"}, package

@@ -1,0 +1,241 @@
+"""Writes the reference pages of docs/ from the code that they describe (`make docs`); `--check` compares them only.
+
+One function makes one page. Meanings are the descriptions, help texts and docstrings of the code: to change a text on a
+page, change it there.
+"""
+
+import argparse
+import ast
+import inspect
+import re
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator
+
+import yaml
+from flask import Flask
+from prometheus_client.parser import text_string_to_metric_families
+
+import exporter.__main__
+import forecaster.__main__
+from docs.keys import Row, keys
+from exporter.app import create_app
+from exporter.profiles import FleetConfig, load_fleet
+from forecaster.config import ForecasterConfig, load_config
+from forecaster.publish.gauges import METRICS
+from forecaster.service.app import Forecaster
+from stack.layout import PORTS, ROOT
+from stack.pager import KINDS, SHOWN, Handler
+
+NOW = 1_760_000_000.0  # Unix s; any time does
+EXPORTER = create_app(load_fleet(), clock=lambda: NOW)
+FORECASTER = Forecaster(lambda: load_config("fleet", {"model": "none"}), clock=lambda: NOW).app
+PARSERS = {"fleet-forecaster": forecaster.__main__._parser(), "fleet-exporter": exporter.__main__._parser()}
+
+UNITS = {"_ratio": "ratio", "_bytes_per_second": "bytes/s", "_timestamp_seconds": "Unix seconds",
+         "_seconds": "seconds", "_info": "1", "_ticks_total": "ticks", "_servers": "servers"}  # by the names' suffix
+
+
+def configuration() -> str:
+    """docs/reference/configuration.md"""
+    return page("Configuration", "forecaster/config.py, forecaster/risk/thresholds.py and exporter/profiles.py", f"""
+## Configuration of the forecaster
+
+`--config.file` takes a YAML file or a preset (`fleet`, `node_exporter`). Unknown keys are refused. Durations are
+written like `15s`, `5m` or `1h30m`. Paths are relative to the working directory. `fleet-forecaster check-config` checks
+a file.
+
+{table("key | type | default | meaning", keys(ForecasterConfig))}
+
+With a `step` below 5 minutes the forecaster runs in fast motion, for rehearsals. Names such as `30m` then still mean 6
+steps.
+
+## Fleet file
+
+`fleet-exporter --config.file` takes a fleet file. All keys are required; the shipped `exporter/fleet.yml` explains
+every number. A copy with other `servers` is another fleet. `POST /-/reload` or SIGHUP reads a changed file.
+
+{table("key | meaning", ((f"`{name}`", field.description or "") for name, field in FleetConfig.model_fields.items()))}
+""")
+
+
+def series() -> str:
+    """docs/reference/series.md"""
+    exposed = text_string_to_metric_families(EXPORTER.test_client().get("/metrics").text)
+    fleets = ((sample.name, tuple(sample.labels), unit_of(sample.name), family.documentation)
+              for family in exposed for sample in family.samples[:1])
+
+    def rows(metrics: Iterable[tuple[str, tuple[str, ...], str, str]]) -> Iterator[Row]:
+        for name, labels, unit, meaning in metrics:
+            yield f"`{name}`", f"`{' '.join(labels)}`" if labels else "–", unit, meaning
+
+    return page("Series", "the HELP texts in forecaster/publish and exporter/collector.py", f"""
+## Series of the forecaster
+
+`<signal>` is each signal of the configuration, in the unit given there. `percentile` is p10, p50 or p90; `horizon` and
+`window` are those of the configuration. A scrape adds `job` and `instance`. `process_*`, `python_*` and the `*_created`
+series of counters come from the client library.
+
+{table("series | labels | unit | meaning", rows(METRICS))}
+
+## Series of the exporter
+
+{table("series | labels | unit | meaning", rows(fleets))}
+""")
+
+
+def endpoints() -> str:
+    """docs/reference/endpoints.md"""
+    pager = [*((f"`POST {path}`", first_paragraph(inspect.getdoc(Handler.do_POST))) for path in KINDS),
+             *((f"`GET {path}`", meaning) for path, meaning in SHOWN.items())]
+    return page("Endpoints", "the docstrings of the views in serving, exporter, forecaster and stack/pager.py", f"""
+A refused request gets a 4xx whose JSON body has the keys `error`, `field` and `expected`.
+
+## Forecaster
+
+Port {PORTS["forecaster"]}, and {PORTS["forecaster-node"]} for this machine. The landing page shows the fleet, highest risk first. The
+forecaster is ready while it has a current forecast. A reload reads the model, too; a new `listen` needs a restart.
+What is on `/metrics` is on the page [series](series.md).
+
+{table("request | answer", routes(FORECASTER))}
+
+## Exporter
+
+Port {PORTS["exporter"]}.
+
+{table("request | answer", routes(EXPORTER))}
+
+## Pager
+
+Port {PORTS["pager"]}. `make up` runs it in place of an on-call service.
+
+{table("request | answer", pager)}
+""")
+
+
+def command_line() -> str:
+    """docs/reference/command-line.md"""
+    parts = ["A flag takes precedence over the same setting in the configuration file."]
+    for program, parser in PARSERS.items():
+        parts += [f"## {program}", parser.description or "", table("flag | default | meaning", flags(parser))]
+        [commands] = [action for action in arguments(parser) if isinstance(action, argparse._SubParsersAction)]
+        helps = {action.dest: action.help for action in commands._get_subactions()}
+        for name, command in commands.choices.items():
+            parts += [f"### {program} {name}", command.description or sentence(helps[name] or ""),
+                      table("flag | default | meaning", flags(command))]
+    return page("Command line", "the parsers in forecaster/commands and exporter/__main__.py", "\n\n".join(parts))
+
+
+def alerts() -> str:
+    """docs/reference/alerts.md"""
+    runbook = (ROOT / "prometheus/runbook.md").read_text()
+    first = re.compile(r"^## (\w+)\s+\*\*Means\.\*\* (.*?\.)(?=\s+[A-Z]|\n\n)", flags=re.MULTILINE | re.DOTALL)
+    means = {name: " ".join(sentence.split()) for name, sentence in first.findall(runbook)}
+    rules = [rule for file in sorted((ROOT / "prometheus/rules").glob("*.yml"))
+             for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"] if "alert" in rule]
+    rows = ((f"[{rule['alert']}](../../prometheus/runbook.md#{rule['alert'].lower()})",
+             rule["labels"].get("priority", "–"), rule["labels"]["severity"], rule.get("for", "0s"),
+             means.get(rule["alert"], "")) for rule in rules)
+    return page("Alert reference", "prometheus/rules and prometheus/runbook.md", f"""
+Each name leads to its entry in the runbook. What the priorities mean and where they go is on the page
+[alerts](../alerts.md).
+
+{table("alert | priority | severity | for | when", sorted(rows, key=lambda row: row[1]))}
+""")
+
+
+def development() -> str:
+    """docs/development.md, whose table of the packages is generated and whose text is not."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    [layers] = [contract["layers"] for contract in contracts if contract.get("containers") == ["forecaster"]]
+    root = ROOT / "forecaster"
+    inits = [path for package in reversed(layers) for path in sorted((root / package).glob("**/__init__.py"))]
+    rows = []
+    for init in [root / "__init__.py", *inits]:
+        modules = (f"`{path.stem}`" for path in sorted(init.parent.glob("*.py")) if path != init)
+        about = first_paragraph(ast.get_docstring(ast.parse(init.read_text())))
+        rows.append((f"`{init.parent.relative_to(root.parent)}`", ", ".join(modules), about))
+    text = (ROOT / "docs/development.md").read_text()
+    begin, end = "<!-- Written by `make docs` from the packages' docstrings. -->\n", "\n<!-- end -->"
+    before, rest = text.split(begin)
+    return f"{before}{begin}\n{table('package | modules | what', rows)}\n{end}{rest.split(end)[1]}"
+
+
+def page(title: str, sources: str, text: str) -> str:
+    """A page that says on its first line where its text comes from."""
+    return f"<!-- Written by `make docs` from {sources}: change the texts there. -->\n\n# {title}\n\n{text.strip()}\n"
+
+
+def table(heads: str, rows: Iterable[Row]) -> str:
+    """A table in Markdown; ValueError for a row with an empty cell, whose text is missing in the code."""
+    lines = [f"| {heads} |", "|" + "---|" * len(heads.split(" | "))]
+    for row in rows:
+        if not all(row):
+            raise ValueError(f"{row[0]}: a cell of {heads} is empty; expected a text in the code: add it there")
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
+    return "\n".join(lines)
+
+
+def first_paragraph(docstring: str | None) -> str:
+    """The first paragraph of a docstring on one line; empty without one."""
+    return " ".join((docstring or "").split("\n\n")[0].split())
+
+
+def sentence(text: str) -> str:
+    """A help text as a sentence."""
+    return f"{text[:1].upper()}{text[1:].removesuffix('.')}."
+
+
+def unit_of(name: str) -> str:
+    """The unit that a metric's name ends in; a name without one is a flag."""
+    return next((unit for suffix, unit in UNITS.items() if name.endswith(suffix)), "0 or 1")
+
+
+def routes(app: Flask) -> Iterator[Row]:
+    """(methods and path, the first paragraph of the view's docstring) of each page, by path."""
+    for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
+        methods = ", ".join(sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}))
+        yield f"`{methods} {rule.rule}`", first_paragraph(inspect.getdoc(app.view_functions[rule.endpoint]))
+
+
+def arguments(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """What a parser takes; argparse has no public list of it."""
+    return parser._actions
+
+
+def flags(parser: argparse.ArgumentParser) -> Iterator[Row]:
+    """(flag, default, meaning) of each flag; the default that a help text tells goes into its own cell."""
+    for action in arguments(parser):
+        if not action.option_strings or isinstance(action, argparse._HelpAction):
+            continue
+        value = "" if action.nargs == 0 else f" {action.metavar or '|'.join(action.choices or [action.dest.upper()])}"
+        text = (action.help or "") % {**vars(action), "prog": parser.prog}
+        told = re.search(r" \(default: (.*)\)$", text)
+        own = action.default not in (None, False, [], argparse.SUPPRESS)
+        default = "required" if action.required else told[1] if told else str(action.default) if own else "–"
+        yield (f"`{action.option_strings[0]}{value}`", f"`{default}`" if own else default,
+               text[:told.start()] if told else text)
+
+
+PAGES = {"docs/reference/configuration.md": configuration, "docs/reference/series.md": series,
+         "docs/reference/endpoints.md": endpoints, "docs/reference/command-line.md": command_line,
+         "docs/reference/alerts.md": alerts, "docs/development.md": development}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Writes the pages that differ, or names them with --check; the exit code is 1 where one differs."""
+    parser = argparse.ArgumentParser(prog="python -m docs.generate", description="Write the reference pages.")
+    parser.add_argument("--check", action="store_true", help="write nothing, and fail where a page differs")
+    check = parser.parse_args(argv).check
+    made = {name: make() for name, make in PAGES.items()}
+    differing = [name for name, text in made.items() if (ROOT / name).read_text() != text]
+    for name in differing:
+        if not check:
+            (ROOT / name).write_text(made[name])
+    if check and differing:
+        print(f"{', '.join(differing)}: not as the code has it; run `make docs`", file=sys.stderr)
+    return int(check and bool(differing))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -19,7 +19,7 @@ def test_the_loss_is_twice_the_textbook_pinball_loss():
     np.testing.assert_allclose(found, [2 * 0.1 * 2, 2 * 0.5 * 1, 2 * 0.1 * 1], rtol=1e-6)
 
 
-def test_weighted_quantile_loss_divides_by_what_came():
+def test_weighted_quantile_loss_divides_by_the_actual_values():
     found = scoring.figures(flat(1, 2, 4), np.full((1, 1, 96), 3.0, np.float32), np.ones((1, 1)), ["cpu_pct"])
     row = found["signals"]["cpu_pct"]
     mean = (0.4 + 1.0 + 0.2) / 3
@@ -159,7 +159,8 @@ def test_a_value_on_the_edge_of_the_band_is_inside():
 def test_the_percentage_error_is_floored_at_one_percent_of_cpu(name, level, error):
     came = truth(level)
     row = scoring.figures(forecast((0, level + 5, 99)), came, None, (name,))["signals"][name]
-    assert row["mape_30m"] == pytest.approx(error, rel=1e-5) and row["accuracy_8h"] == pytest.approx(100 - error, rel=1e-5)
+    assert row["mape_30m"] == pytest.approx(error, rel=1e-5)
+    assert row["accuracy_8h"] == pytest.approx(100 - error, rel=1e-5)
 
 
 def test_the_percentage_error_of_a_signal_at_rest_is_floored_at_a_hundredth_of_its_mean():

@@ -22,9 +22,8 @@ def check(arguments: argparse.Namespace) -> None:
         try:
             import matplotlib.backends.backend_agg  # noqa: F401  checked here, used by evaluation/plots.py
         except ImportError as error:
-            raise SettingsError(
-                f"backtest: --plots: {error.name} is not installed; pip install 'fleetcast[backtest]'"
-            ) from error
+            raise SettingsError(f"backtest: --plots: {error.name} is not installed; pip install "
+                                "'fleetcast[backtest]'") from error
     inputs = [path.resolve() for path in (arguments.data, arguments.windows) if path]
     for flag in ("out", "report"):
         path = getattr(arguments, flag)

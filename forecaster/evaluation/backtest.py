@@ -142,10 +142,7 @@ def evaluate(forecaster: Forecaster, forecast: Floats, truth: Floats, scale: Flo
 
 
 def incidents(
-    forecast: Floats,
-    truth: Floats,
-    signals: Sequence[str],
-    config: RiskConfig,
+    forecast: Floats, truth: Floats, signals: Sequence[str], config: RiskConfig,
     chances: Mapping[str, Floats] | None = None,
 ) -> Figures:
     """Incident figures of both windows and alarm figures of P1 and P2; empty where no signal has a role.
@@ -165,9 +162,8 @@ def incidents(
         for label in [label for label in firsts if label in probability]:
             known = ~np.isnan(firsts[label]) & np.isfinite(probability[label])
             p, outcome = probability[label][known], np.isfinite(firsts[label][known])
-            out[f"{method}_{label}"] = scoring.probability_figures(p, outcome) | {
-                "reliability": scoring.reliability(p, outcome)
-            }
+            figures = scoring.probability_figures(p, outcome)
+            out[f"{method}_{label}"] = figures | {"reliability": scoring.reliability(p, outcome)}
     for priority, names in (("P1", ("P1",)), ("P2", ("P1", "P2"))):
         raised = np.array([p in names for p in assessed.priority])
         for label, first in firsts.items():

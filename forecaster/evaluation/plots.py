@@ -34,14 +34,8 @@ def rank(forecast: Floats, truth: Floats, scale: Floats) -> dict[str, int]:
 
 
 def write(
-    folder: Path,
-    made: Mapping[str, Floats],
-    truth: Floats,
-    scale: Floats,
-    signals: Sequence[str],
-    context: Callable[[int], Floats],
-    title: Callable[[int], str],
-    incidents: Mapping[str, Figures],
+    folder: Path, made: Mapping[str, Floats], truth: Floats, scale: Floats, signals: Sequence[str],
+    context: Callable[[int], Floats], title: Callable[[int], str], incidents: Mapping[str, Figures],
 ) -> list[Path]:
     """Writes the .png files into ``folder``, which exists; returns their paths.
 

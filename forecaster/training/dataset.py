@@ -67,12 +67,8 @@ class History:
 
 
 def fit_encoding(
-    histories: Sequence[History],
-    bounds: Mapping[str, tuple[float | None, float | None]],
-    step: float,
-    encoder_steps: int,
-    horizon: int,
-    timezone: str,
+    histories: Sequence[History], bounds: Mapping[str, tuple[float | None, float | None]], step: float,
+    encoder_steps: int, horizon: int, timezone: str,
 ) -> Encoding:
     """The scalings and vocabularies of these histories. bounds: lowest and highest value of each signal."""
     signals = histories[0].signals
@@ -88,10 +84,7 @@ def fit_encoding(
         profiles=tuple(sorted({p for h in histories for p in h.profiles})),
         servers=tuple(sorted({s for h in histories for s in h.servers})),
         months=tuple(sorted(months)),
-        step=step,
-        encoder_steps=encoder_steps,
-        horizon=horizon,
-        timezone=timezone,
+        step=step, encoder_steps=encoder_steps, horizon=horizon, timezone=timezone,
     )
 
 

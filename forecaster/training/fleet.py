@@ -104,7 +104,6 @@ class Training(pl.LightningModule):
         return weights
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        """Lightning's hook."""
         loss = self.loss(batch)
         self.log("train_loss", loss, prog_bar=True)
         return loss
@@ -117,16 +116,13 @@ class Training(pl.LightningModule):
                 mean.lerp_(value.detach().cpu(), 1 - keep)
 
     def validation_step(self, batch: Batch, _: int) -> None:
-        """Lightning's hook."""
         self.log("val_loss", self.loss(batch, averaged=True), prog_bar=True, on_epoch=True, batch_size=len(batch[1]))
 
     def configure_optimizers(self) -> Any:
         """AdamW with one learning rate cycle."""
         optimizer = torch.optim.AdamW(self.parameters(), lr=self.learning_rate, weight_decay=1e-4)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.learning_rate, total_steps=self.steps, pct_start=0.15
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, self.steps, pct_start=0.15)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 
 
 class _Batches(IterableDataset[Batch]):
@@ -150,21 +146,9 @@ class _Batches(IterableDataset[Batch]):
 
 
 def fit(
-    training: Windows,
-    validation: Windows,
-    architecture: Architecture,
-    *,
-    epochs: int,
-    batches: int,
-    rows: int,
-    learning_rate: float,
-    patience: int,
-    seed: int,
-    device: str,
-    progress: bool,
-    about: Mapping[str, Any],
-    start: Mapping[str, Floats] | None = None,
-    renew: Callable[[int], Windows] | None = None,
+    training: Windows, validation: Windows, architecture: Architecture, *, epochs: int, batches: int, rows: int,
+    learning_rate: float, patience: int, seed: int, device: str, progress: bool, about: Mapping[str, Any],
+    start: Mapping[str, Floats] | None = None, renew: Callable[[int], Windows] | None = None,
 ) -> Trained:
     """Trains; the weights are those of the epoch with the lowest validation loss.
 
@@ -184,18 +168,11 @@ def fit(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer = pl.Trainer(
-            accelerator="gpu" if chosen.type == "cuda" else "cpu",
-            devices=1,
-            max_epochs=epochs,
-            gradient_clip_val=1.0,
+            accelerator="gpu" if chosen.type == "cuda" else "cpu", devices=1, max_epochs=epochs, gradient_clip_val=1.0,
             callbacks=[EarlyStopping("val_loss", patience=patience), best,
                        *([TQDMProgressBar(refresh_rate=10)] if progress else [])],
-            enable_progress_bar=progress,
-            logger=False,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            limit_train_batches=batches,
+            enable_progress_bar=progress, enable_checkpointing=False, enable_model_summary=False, logger=False,
+            num_sanity_val_steps=0, limit_train_batches=batches,
         )
         trainer.fit(module, DataLoader(_Batches(training, rows, batches, seed, True, renew), batch_size=None),
                     DataLoader(_Batches(validation, rows, 12, seed + 7, False), batch_size=None))
@@ -216,7 +193,6 @@ class _KeepBest(pl.Callback):
         self.loss, self.weights = float("inf"), dict[str, Floats]()
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Lightning's hook."""
         loss = float(trainer.callback_metrics["val_loss"])
         log.info("epoch %d: validation loss %.4f%s", trainer.current_epoch + 1, loss,
                  ", the lowest so far" * (loss < self.loss))

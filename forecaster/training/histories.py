@@ -24,11 +24,7 @@ FILE_PROFILE = "generic"
 
 
 def from_prometheus(
-    config: ForecasterConfig,
-    start: float,
-    end: float,
-    resolution: float,
-    progress: Progress = iter,
+    config: ForecasterConfig, start: float, end: float, resolution: float, progress: Progress = iter
 ) -> History:
     """The configured source's values in [start, end), from the first row with any value on.
 
@@ -107,9 +103,7 @@ def _arrays(path: Path) -> dict[str, Any]:
     except DatasetError:
         raise
     except (OSError, TypeError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DatasetError(
-            f"{path}: cannot be read as .npz ({error}); the file is damaged or has another format"
-        ) from error
+        raise DatasetError(f"{path}: cannot be read as .npz ({error}); the file is damaged or another kind") from error
 
 
 def select(history: History, signals: Mapping[str, Signal], what: str) -> dict[str, Signal]:

@@ -47,10 +47,7 @@ def encoding_of(
         floors=tuple(series.FLOORS.get(signals[name].unit, series.OTHER_FLOOR) for name in history.signals),
         low=tuple(signals[name].min for name in history.signals),
         high=tuple(signals[name].max for name in history.signals),
-        levels=quantiles,
-        step=history.resolution,
-        horizon=HORIZON_STEPS,
-        timezone=timezone,
+        levels=quantiles, step=history.resolution, horizon=HORIZON_STEPS, timezone=timezone,
     )
 
 
@@ -94,11 +91,8 @@ def prepare(
     filled, known = series.fill(context)
     keep = (known >= series.MIN_STEPS) & (np.isfinite(target).mean(1) > 0.9)
     made = series.batch(encoding, filled[keep], known[keep], signal[keep], instants[keep])
-    return made | {
-        "target": target[keep],
-        "error": error[keep].astype(np.float32),
-        "level": level[keep].astype(np.float32),
-    }
+    error, level = error[keep].astype(np.float32), level[keep].astype(np.float32)
+    return made | {"target": target[keep], "error": error, "level": level}
 
 
 def row_loss(prediction: Tensor, target: Tensor, quantiles: Tensor) -> Tensor:
@@ -118,18 +112,8 @@ def objective(loss: Tensor, error: Tensor, level: Tensor, usual: Tensor) -> Tens
 
 
 def fit(
-    history: History,
-    signals: Mapping[str, Signal],
-    architecture: Architecture,
-    *,
-    steps: int,
-    rows_per_batch: int,
-    examples: int,
-    learning_rate: float,
-    seed: int,
-    device: str,
-    timezone: str,
-    about: Mapping[str, Any],
+    history: History, signals: Mapping[str, Signal], architecture: Architecture, *, steps: int, rows_per_batch: int,
+    examples: int, learning_rate: float, seed: int, device: str, timezone: str, about: Mapping[str, Any],
 ) -> Trained:
     """Trains on the servers and weeks that ``split`` does not keep out."""
     encoding, chosen = encoding_of(history, signals, timezone, architecture.quantiles), choose_device(device)

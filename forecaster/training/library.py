@@ -32,26 +32,17 @@ def build_network(names: Variables, architecture: Architecture, encoder_steps: i
     with warnings.catch_warnings():  # the library warns about how it saves its own loss
         warnings.filterwarnings("ignore", "Attribute '(loss|logging_metrics)' is an instance of", UserWarning)
         return LibraryNetwork(
-            hidden_size=architecture.hidden,
-            attention_head_size=architecture.heads,
-            dropout=architecture.dropout,
-            hidden_continuous_size=architecture.continuous,
-            lstm_layers=1,
-            output_size=outputs,
-            loss=QuantileLoss(list(architecture.quantiles)),
-            max_encoder_length=encoder_steps,
-            static_categoricals=[*names.static_categories],
-            static_reals=[*names.static_reals],
+            hidden_size=architecture.hidden, attention_head_size=architecture.heads, dropout=architecture.dropout,
+            hidden_continuous_size=architecture.continuous, lstm_layers=1, output_size=outputs,
+            loss=QuantileLoss(list(architecture.quantiles)), max_encoder_length=encoder_steps,
+            static_categoricals=[*names.static_categories], static_reals=[*names.static_reals],
             time_varying_categoricals_encoder=[*names.known_categories],
             time_varying_categoricals_decoder=[*names.known_categories],
             time_varying_reals_encoder=[*names.known_reals, *names.observed],
             time_varying_reals_decoder=[*names.known_reals],
-            x_reals=[*names.reals],
-            x_categoricals=[*names.categories],
+            x_reals=[*names.reals], x_categoricals=[*names.categories],
             embedding_sizes={n: (size, min(round(1.6 * size**0.56), 12)) for n, size in names.categories.items()},
-            embedding_labels={},
-            learning_rate=1e-3,
-            log_interval=-1,
+            embedding_labels={}, learning_rate=1e-3, log_interval=-1,
         )
 
 

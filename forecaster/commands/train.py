@@ -19,6 +19,8 @@ from forecaster.signals import HORIZON_STEPS
 from serving.settings import SettingsError
 
 if TYPE_CHECKING:
+    from forecaster.models.features import Encoding
+    from forecaster.models.model import Model
     from forecaster.training.dataset import History
 
 EXAMPLES = 110_000  # rows of recorded servers held in memory, 17 KB each
@@ -92,41 +94,50 @@ def _about(arguments: argparse.Namespace, signals: tuple[str, ...], **more: Any)
 def _train_on_fleet(arguments: argparse.Namespace, config: ForecasterConfig) -> None:
     """Trains a model of one fleet's signals together, on simulated fleets or on a Prometheus."""
     from forecaster.evaluation import acceptance
-    from forecaster.models.artifact import Architecture, ModelError, write_artifact
-    from forecaster.models.features import Encoding
-    from forecaster.models.model import Model
+    from forecaster.models.artifact import Architecture, write_artifact
     from forecaster.training import dataset, fleet
 
+    start, encoding = _start(arguments, config)
     training, validation, renew, about = (_from_prometheus if arguments.source else _from_simulator)(arguments, config)
-    start = Model.load(arguments.start_from, "cpu") if arguments.start_from else None
-    if start is None:
-        bounds = {name: (signal.min, signal.max) for name, signal in config.signals.items()}
-        encoding = dataset.fit_encoding(
-            training, bounds, config.step, config.encoder_steps, HORIZON_STEPS, config.timezone)
-    elif not isinstance(start.encoding, Encoding) or start.encoding.signals != tuple(config.signals):
-        raise ModelError(f"{arguments.start_from} has the signals {', '.join(start.encoding.signals)}; expected a "
-                         f"model of a fleet with those of {arguments.config_file}: {', '.join(config.signals)}")
-    else:
-        encoding = start.encoding
-    held_out = dataset.Windows(validation, encoding)
+    bounds = {name: (signal.min, signal.max) for name, signal in config.signals.items()}
+    chosen = encoding or dataset.fit_encoding(
+        training, bounds, config.step, config.encoder_steps, HORIZON_STEPS, config.timezone)
+    held_out = dataset.Windows(validation, chosen)
     trained = fleet.fit(
-        dataset.Windows(training, encoding), held_out, start.architecture if start else Architecture(),
+        dataset.Windows(training, chosen), held_out, start.architecture if start else Architecture(),
         epochs=arguments.epochs, batches=arguments.batches, rows=arguments.rows, learning_rate=arguments.learning_rate,
         patience=arguments.patience, seed=arguments.seed, device=arguments.device, progress=sys.stderr.isatty(),
         about=about | _about(
-            arguments, encoding.signals, started_from=start.facts["weights_sha256"][:12] if start else None,
+            arguments, chosen.signals, started_from=start.facts["weights_sha256"][:12] if start else None,
             settings={key: getattr(arguments, key) for key in ("epochs", "batches", "rows", "learning_rate")}),
         start=start.weights if start else None,
-        renew=renew and (lambda number: dataset.Windows(renew(number), encoding)),
+        renew=renew and (lambda number: dataset.Windows(renew(number), chosen)),
     )
     report = acceptance.of_fleet(trained, held_out, arguments.seed, 4 * arguments.rows)
-    write_artifact(arguments.output, trained.weights, encoding, trained.architecture, report, trained.facts)
+    write_artifact(arguments.output, trained.weights, chosen, trained.architecture, report, trained.facts)
     print(f"\n{'signal':16}{'wql 30m':>10}{'wql 8h':>10}{'cover 30m':>11}{'cover 8h':>10}")
     for name, row in report["signals"].items():
         print(f"{name:16}{row['wql_30m']:10.4f}{row['wql_8h']:10.4f}{row['coverage80_30m']:11.3f}"
               f"{row['coverage80_8h']:10.3f}")
     print(f"{report['parameters']} parameters, {report['epochs']} epochs in {report['seconds']} s, validation loss "
           f"{report['val_loss']}; written to {arguments.output}")
+
+
+def _start(arguments: argparse.Namespace, config: ForecasterConfig) -> tuple[Model | None, Encoding | None]:
+    """The model of --start-from and its encoding; raises ModelError where it cannot learn these signals."""
+    from forecaster.models.artifact import ModelError
+    from forecaster.models.features import Encoding
+    from forecaster.models.model import Model
+
+    if arguments.start_from is None:
+        return None, None
+    model = Model.load(arguments.start_from, "cpu")
+    if not isinstance(model.encoding, Encoding):
+        raise ModelError(f"{arguments.start_from} is a model of single series; expected a model of a fleet")
+    if model.encoding.signals != tuple(config.signals):
+        raise ModelError(f"{arguments.start_from} has the signals {', '.join(model.encoding.signals)}; expected those "
+                         f"of {arguments.config_file}: {', '.join(config.signals)}")
+    return model, model.encoding
 
 
 Data = tuple["list[History]", "list[History]", "Callable[[int], list[History]] | None", dict[str, Any]]

@@ -134,11 +134,13 @@ def test_every_window_counts_alike_in_the_scaled_loss_and_by_its_size_in_the_wei
 def test_figures_to_30_minutes_see_six_steps_and_figures_at_30_minutes_the_sixth():
     said, came = forecast((0, 1, 2)), truth(1)
     said[:, :, 5] += 10
-    row = scoring.figures(said, came, None, ("cpu_pct",))["signals"]["cpu_pct"]
+    found = scoring.figures(said, came, None, ("cpu_pct",))
+    row = found["signals"]["cpu_pct"]
     quiet, off = 0.4 / 3, 2 * (0.9 * 9 + 0.5 * 10 + 0.1 * 11) / 3
     assert row["wql_at_5m"] == pytest.approx(quiet, abs=1e-6) and row["wql_at_30m"] == pytest.approx(off, abs=1e-5)
     assert row["wql_30m"] == pytest.approx((5 * quiet + off) / 6, abs=1e-5)
     assert row["wql_8h"] == pytest.approx((95 * quiet + off) / 96, abs=1e-5)
+    assert found["wql_mean"] == found["wql_mean_8h"] == row["wql_8h"] != found["wql_mean_30m"]
     assert row["coverage80_30m"] == pytest.approx(5 / 6) and row["coverage80_at_30m"] == 0
     assert "sql" not in row
 

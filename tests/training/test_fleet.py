@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from forecaster.__main__ import main
 from forecaster.evaluation.acceptance import of_fleet
 from forecaster.models.artifact import write_artifact
 from forecaster.models.model import Model
@@ -95,36 +94,3 @@ def test_an_error_weighs_what_it_is_in_the_signals_unit_and_by_the_past_alone():
     linear = [i for i, s in enumerate(encoding.scalings) if not s.log]
     assert (weights[:, linear] == 1).all()
     assert weights[1, column] == 4.0 and weights[0, column] == weights[2, column] < 1
-
-
-def test_the_command_line_trains_from_the_simulator(tmp_path, capsys):
-    few = ["--fleets=1", "--days=1", "--epochs=1", "--batches=2", "--rows=8", "--calibration-weeks=0"]
-    code = main(["train", "--output", str(tmp_path / "m"), *few])
-    printed = capsys.readouterr().out
-    assert code == 0 and "cpu_pct" in printed and "parameters" in printed
-    assert Model.load(tmp_path / "m", "cpu").facts["data"] == "simulator"
-
-
-def test_training_goes_on_from_an_earlier_model(trained, tmp_path, capsys):
-    folder, _ = trained
-    settings = ["--fleets=1", "--days=1", "--epochs=1", "--batches=1", "--rows=4", "--learning-rate=1e-9"]
-    settings.append("--calibration-weeks=0")
-    assert main(["train", "--output", str(tmp_path / "m"), "--start-from", str(folder), *settings]) == 0
-    before, after = Model.load(folder, "cpu"), Model.load(tmp_path / "m", "cpu")
-    assert after.encoding == before.encoding
-    assert after.facts["started_from"] == before.facts["weights_sha256"][:12]
-    name = "output_layer.weight"
-    np.testing.assert_allclose(after.weights[name], before.weights[name], atol=1e-6)
-
-
-def test_training_on_signals_the_simulator_lacks_says_which(tmp_path, capsys):
-    assert main(["train", "--config.file", "node_exporter", "--output", str(tmp_path / "m")]) == 1
-    assert "the simulator has the signals cpu_pct" in capsys.readouterr().err
-    assert not (tmp_path / "m").exists()
-
-
-def test_training_from_a_prometheus_that_is_not_there_says_so_and_writes_nothing(tmp_path, capsys, free_port):
-    source = ["--source", "prometheus", "--source.url", f"http://127.0.0.1:{free_port}", "--days", "0.2"]
-    code = main(["train", *source, "--output", str(tmp_path / "m")])
-    assert code == 1 and "check that Prometheus runs" in capsys.readouterr().err
-    assert not (tmp_path / "m").exists()

@@ -145,6 +145,23 @@ def test_figures_to_30_minutes_see_six_steps_and_figures_at_30_minutes_the_sixth
     assert "sql" not in row
 
 
+@pytest.mark.parametrize(("label", "step"), scoring.HORIZONS.items())
+def test_figures_at_a_horizon_are_those_of_its_step_alone(label, step):
+    said, minutes = forecast((0, 1, 2)), {"5m": 5, "30m": 30, "1h": 60, "4h": 240, "8h": 480}
+    said[:, :, minutes[label] // 5 - 1] = 5
+    row = scoring.figures(said, truth(1), None, ("cpu_pct",))["signals"]["cpu_pct"]
+    assert [at for at in scoring.HORIZONS if row[f"coverage80_at_{at}"] == 0] == [label] and step * 5 == minutes[label]
+
+
+def test_a_window_without_forecast_does_not_count_in_coverage():
+    said = np.concatenate([forecast((0, 1, 2)), forecast((NAN, NAN, NAN))])
+    assert scoring.figures(said, np.concatenate([truth(1), truth(1)]), None, ("cpu_pct",))["inside80"] == 1
+
+
+def test_the_percentage_error_of_a_negative_value_is_that_of_its_magnitude():
+    assert scoring.mape(np.array([-40.0]), np.array([-50.0])) == pytest.approx(20)
+
+
 def test_a_signal_never_observed_has_no_figures_and_no_warning():
     row = scoring.figures(forecast((8, 11, 12)), truth(NAN), np.full((1, 1), NAN), ("cpu_pct",))["signals"]["cpu_pct"]
     assert all(np.isnan(value) for value in row.values())

@@ -1,5 +1,7 @@
 """Windows of the past are cut without leaks from histories of every kind."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from forecaster.evaluation import scoring, windows
 from forecaster.evaluation.windows import CONTEXT_STEPS, Windows, at_origins, draw, from_file, kept_out, single
 from forecaster.training.dataset import DatasetError, History
 from forecaster.training.simulation import FLEET_DISTANCE
+from tests.local_server import local_server
 from tests.tiny_models import MONDAY
 
 STEP = 300.0
@@ -70,8 +73,17 @@ def test_windows_are_drawn_only_where_the_present_is_observed_and_hardly_a_targe
     assert not second & set(range(509, 600)) and second & set(range(288, 504))
 
 
-def test_windows_may_be_kept_to_the_last_weeks():
-    assert draw(ramp(), STEP, 50, 0, first=MONDAY + 500 * STEP).place[:, 1].min() >= 500
+@pytest.mark.parametrize(("resolution", "rows"), [(STEP, 400), (60.0, 2000)])
+def test_windows_are_drawn_from_a_day_after_the_begin_to_eight_hours_before_the_end(resolution, rows):
+    windows = draw(ramp(rows, resolution), STEP, rows, 0)
+    of_first = windows.place[windows.place[:, 0] == 0, 1]
+    day, horizon = int(86400 / resolution), int(8 * 3600 / resolution)
+    np.testing.assert_array_equal(of_first, np.arange(day, rows - horizon))
+
+
+def test_windows_may_be_limited_to_the_last_weeks():
+    for rows, first in ((500, 500), (499.5, 500), (500.5, 501)):
+        assert draw(ramp(), STEP, 1000, 0, first=MONDAY + rows * STEP).place[:, 1].min() == first
 
 
 def test_a_history_too_short_for_one_window_says_how_much_is_needed():
@@ -174,3 +186,16 @@ def test_simulated_fleets_differ_in_seed_and_time_and_are_the_same_again():
 def test_a_prometheus_is_read_at_a_fifth_of_a_step_where_serving_reads_it_so():
     assert windows.resolution(load_config("fleet")) == 60
     assert windows.resolution(load_config("fleet", {"refresh": 50})) == 300
+
+
+def test_a_prometheus_history_begins_on_a_whole_step(tmp_path):
+    def answer(request) -> None:
+        first, last, step = (float(request.form[name]) for name in ("start", "end", "step"))
+        values = [[t, "1"] for t in np.arange(first, last + 1, step)]
+        series = [{"metric": {"server": "a", "profile": "database"}, "values": values}]
+        request.answer(200, json.dumps({"status": "success", "data": {"resultType": "matrix", "result": series}}))
+
+    with local_server(answer) as server:
+        config = load_config("fleet", {"source.url": server.url})
+        history = windows.recorded(config, MONDAY + 170, MONDAY + 3600, iter)
+    assert (history.start, history.resolution, len(history.values)) == (MONDAY, 60, 60)

@@ -64,7 +64,8 @@ def _incidents() -> dict[str, float]:
     """Of two fleets with both scenarios, every 10 minutes from an hour before the first; all servers of an instant at
     once, as in serving."""
     config = load_config("fleet")
-    forecaster = backtest.Forecaster("default", config.signals, model("default"), config.risk)
+    source, calibration = backtest.load("default", config)
+    forecaster = backtest.Forecaster("default", config.signals, source, config.risk, calibration)
     forecasts, truths = [], []
     for seed in (SEED, SEED + 1):
         fleet = Fleet(load_fleet().model_copy(update={"seed": seed}))

@@ -81,6 +81,14 @@ def test_windows_are_drawn_from_a_day_after_the_begin_to_eight_hours_before_the_
     np.testing.assert_array_equal(of_first, np.arange(day, rows - horizon))
 
 
+def test_the_present_is_observed_at_whole_steps_before_now():
+    holey = ramp(2000, 60.0)
+    holey.values[1460, 0] = np.nan
+    windows = draw(holey, STEP, 2000, 0)
+    drawn = windows.place[windows.place[:, 0] == 0, 1]
+    assert sorted(set(range(1440, 1520)) - set(drawn.tolist())) == list(range(1460, 1520, 5))
+
+
 def test_windows_may_be_limited_to_the_last_weeks():
     for rows, first in ((500, 500), (499.5, 500), (500.5, 501)):
         assert draw(ramp(), STEP, 1000, 0, first=MONDAY + rows * STEP).place[:, 1].min() == first
@@ -111,6 +119,13 @@ def test_a_resolution_that_does_not_divide_the_step_is_refused():
 def test_pairs_that_name_no_window_are_refused(pairs, message):
     with pytest.raises(DatasetError, match=message):
         at_origins(ramp(), STEP, pairs)
+
+
+def test_origins_on_a_fine_grid_lie_a_step_after_now_and_may_be_the_first_row_or_the_end():
+    windows = at_origins(ramp(900, 60.0), STEP, np.array([[0, 500], [1, 1], [1, 900]]))
+    assert windows.place.tolist() == [[0, 495], [1, -4], [1, 895]]
+    assert windows.truth(slice(1))[0, 0, 0] == 500
+    assert windows.instants().tolist() == [MONDAY + 60 * row for row in (495, -4, 895)]
 
 
 def test_one_window_of_several_histories_is_found_by_its_index():

@@ -66,8 +66,8 @@ def test_evidence_that_speaks_against_gets_no_weight():
 
 
 def test_a_crossing_after_the_window_does_not_count_in_it():
-    late = Week(np.full((2, 1, 96), 0.1), np.array([7.0, np.inf]), np.zeros(2, bool), 1)
-    assert late.crossed(6).tolist() == [False, False] and late.crossed(96).tolist() == [True, False]
+    late = Week(np.full((3, 1, 96), 0.1), np.array([7.0, 6.0, np.inf]), np.zeros(3, bool), 1)
+    assert late.crossed(6).tolist() == [False, True, False] and late.crossed(96).tolist() == [True, True, False]
 
 
 def test_servers_in_trouble_already_are_no_onset(fit):
@@ -139,10 +139,11 @@ def test_weeks_without_any_incident_say_so(model, monkeypatch):
         calibrate(model, load_config("fleet").risk, 3, FIRST_SEED)
 
 
-def test_weeks_the_model_may_have_learnt_from_are_refused(model, monkeypatch):
-    monkeypatch.setattr(model, "facts", model.facts | {"data": "simulator", "seed": 80})
-    with pytest.raises(DatasetError, match="--seed 80001: .* may have been trained on"):
-        calibrate(model, load_config("fleet").risk, WEEKS, FIRST_SEED)
+@pytest.mark.parametrize(("trained", "seed"), [(80, FIRST_SEED), (81, 80_980)])
+def test_weeks_the_model_may_have_learnt_from_are_refused(model, monkeypatch, trained, seed):
+    monkeypatch.setattr(model, "facts", model.facts | {"data": "simulator", "seed": trained})
+    with pytest.raises(DatasetError, match=f"--seed {seed}: .* may have been trained on"):
+        calibrate(model, load_config("fleet").risk, WEEKS, seed)
 
 
 def test_one_week_is_too_few(model):

@@ -17,7 +17,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # its retries end in one message of ours
     arguments = _parser().parse_args(argv)
     try:
-        return arguments.run(arguments)
+        code: int = arguments.run(arguments)
+        return code
     except ServingError as error:
         for line in str(error).splitlines():
             print(f"{NAME}: {line}", file=sys.stderr)

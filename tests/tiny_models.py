@@ -6,7 +6,8 @@ from pathlib import Path
 from exporter.profiles import METRICS, load_fleet
 from forecaster.config import load_config
 from forecaster.models.artifact import Architecture, write_artifact
-from forecaster.training.dataset import Windows, fit_encoding, simulate
+from forecaster.training.dataset import Windows, fit_encoding
+from forecaster.training.simulation import simulate
 
 MONDAY = 1_772_409_600.0  # 2026-03-02 00:00 UTC
 TINY = Architecture(hidden=8, heads=2, continuous=4, dropout=0.0, quantiles=(0.1, 0.5, 0.9))
@@ -31,7 +32,7 @@ def weights():
     """Fresh, seeded weights; never trained."""
     import torch
 
-    from forecaster.training.fleet import fresh_weights
+    from forecaster.training.library import fresh_weights
 
     torch.manual_seed(3)
     return fresh_weights(windows().encoding, TINY)
@@ -40,7 +41,7 @@ def weights():
 @lru_cache
 def network():
     """The library's network with the transformer's part of those weights."""
-    from forecaster.training.fleet import build_network
+    from forecaster.training.library import build_network
 
     library = build_network(windows().encoding.variables, TINY, 24, 8 * len(TINY.quantiles)).eval()
     library.load_state_dict(weights(), strict=False)

@@ -1,1 +1,1 @@
-"""The command line: one file a command, and the flags they share."""
+"""The command line: one file a command, the flags they share, and outputs, the files that `backtest` writes."""

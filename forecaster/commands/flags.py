@@ -1,34 +1,43 @@
-"""Flags that commands share, the configuration they make, and the bar that long work shows."""
+"""Flags that commands share, the configuration they make, and the progress bar."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
 
 from forecaster.config import ForecasterConfig, load_config
 
-Progress = Callable[[Iterable[Any]], Iterable[Any]]
+if TYPE_CHECKING:
+    from forecaster.training.dataset import Progress
+
+
+class Commands(Protocol):
+    """The result of add_subparsers(), whose type argparse does not publish."""
+
+    def add_parser(self, name: str, **options: Any) -> argparse.ArgumentParser:
+        """The parser of one command."""
+
+
+def add(
+    commands: Commands, common: argparse.ArgumentParser, name: str, run: Callable[[argparse.Namespace], int],
+    **texts: str,
+) -> argparse.ArgumentParser:
+    """Adds a command with the shared flags; ``texts``: help and description as for argparse."""
+    parser = commands.add_parser(name, allow_abbrev=False, parents=[common], **texts)
+    parser.set_defaults(run=run)
+    return parser
 
 
 def common() -> argparse.ArgumentParser:
     """The parent of every command's parser."""
     parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument(
-        "--config.file",
-        dest="config_file",
-        default="fleet",
-        metavar="FILE",
-        help="a YAML file or a preset, fleet or node_exporter (default: fleet)",
-    )
-    parser.add_argument("--source", choices=("prometheus", "scrape"), help="where measurements come from")
-    parser.add_argument(
-        "--source.url",
-        dest="source_url",
-        metavar="URL",
-        help="address of Prometheus, or of the /metrics page with --source scrape",
-    )
+    parser.add_argument("--config.file", dest="config_file", default="fleet", metavar="FILE",
+                        help="configuration: a YAML file or a preset, fleet or node_exporter (default: fleet)")
+    parser.add_argument("--source", choices=("prometheus", "scrape"), help="source of the measurements")
+    parser.add_argument("--source.url", dest="source_url", metavar="URL",
+                        help="address of Prometheus, or of the /metrics page with --source scrape")
     return parser
 
 
@@ -53,7 +62,7 @@ def read_config(arguments: argparse.Namespace) -> ForecasterConfig:
 
 
 def progress(label: str) -> Progress:
-    """Wraps what is worked through in a bar on a terminal, and leaves it alone elsewhere."""
+    """A progress bar around the items of a loop on a terminal; elsewhere, and without tqdm, nothing is shown."""
     if not sys.stderr.isatty():
         return iter
     try:

@@ -2,10 +2,10 @@
 
     windows       which windows of which history are forecast
     backtest      forecasts of windows as in serving, and their figures
-    scoring       the figures: pinball loss, coverage, Brier score; table: how they are printed
+    scoring       the figures: pinball loss, coverage, Brier score; table: the report as text and JSON
     yardsticks    simple forecasts to compare with
-    oracle        the best possible forecast of a simulated fleet; limit: how far a model is from it
-    calibration   chances of incidents fitted on simulated fleets
-    acceptance    what a freshly trained model goes through before it is written
-    plots         pictures of all that
+    oracle        the best possible forecast of a simulated fleet; limit: comparison of models with it
+    calibration   incident probabilities fitted on simulated fleets
+    acceptance    evaluation of a trained model before it is written
+    plots         fan charts, reliability diagram, loss by horizon
 """

@@ -1,9 +1,9 @@
-"""The limit: from a simulated fleet's hidden state, what the best possible forecaster would have said.
+"""The best possible forecast of a simulated fleet, from the simulator's hidden state.
 
-The fleet is rolled forward many times from the same instant, each time with other random numbers. The quantiles over the
-rollouts are those of the true distribution of the future given everything there is to know, which no forecaster of past
-measurements can beat on average. Scenario changes after the origin are not known to it: every group of rollouts draws its
-own from the process that made the history.
+The fleet is simulated many times from the same instant, each time with other random numbers. The quantiles over these
+rollouts are those of the distribution of the future given the complete state, which no forecaster of past measurements
+can beat on average. The oracle does not know scenario changes after the origin: every group of rollouts draws its own
+from the process that made the history.
 
 Letters: S servers, C signals, H horizon steps, R rollouts.
 """
@@ -14,34 +14,35 @@ from collections.abc import Mapping
 from copy import deepcopy
 
 import numpy as np
+import numpy.typing as npt
 
 from exporter.fleet import Fleet
 from forecaster.evaluation.scoring import LEVELS
 from forecaster.signals import HORIZON_STEPS
-from forecaster.training.dataset import MINUTE, SCENARIO_MINUTES, schedule
+from forecaster.training.dataset import Floats
+from forecaster.training.simulation import MINUTE, SCENARIO_MINUTES, schedule
 
-GROUPS = 50  # schedules of future scenarios; with few, one in trouble among them would be a tenth of all futures
+GROUPS = 50  # schedules of future scenarios: with 10, one scenario would already be in a tenth of all futures
 WIDTH = 5  # minutes of one step
 FIRST_STREAM = 1000
 
 
-def rollouts(fleet: Fleet, instant: float, copies: int, scenario_every: float | None, seed: int) -> np.ndarray:
+def rollouts(fleet: Fleet, instant: float, copies: int, scenario_every: float | None, seed: int) -> Floats:
     """float32 (R, S, C, H): ``copies`` futures as means over each step, from the fleet's state at ``instant``.
 
-    fleet: may hold events after the instant; they are not looked at, and neither is what happens to it from then on.
-    scenario_every: mean days between scenarios, as in ``dataset.simulate``.
+    fleet: its events after the instant are ignored. scenario_every: mean days between scenarios, as in
+    ``simulation.simulate``.
     """
     known = deepcopy(fleet)
     minute = int(instant // MINUTE)
     known.events = [event for event in known.events if event[0] <= minute + 1]
-    known.at(instant - MINUTE)  # this leaves it in the state of the instant's own minute; one more belongs to the future
+    known.at(instant - MINUTE)  # leaves the state of the instant's own minute; the next minute belongs to the future
     groups = min(GROUPS, copies) if scenario_every is not None else 1
     parts = []
     for group, share in enumerate(np.array_split(np.arange(copies), groups)):
         rolled = known.fork(len(share), FIRST_STREAM + seed * GROUPS + group)
         if scenario_every is not None:
-            rng = np.random.default_rng([seed, 6, group])
-            _draw_future(rolled, instant, scenario_every, rng)
+            _draw_future(rolled, instant, scenario_every, np.random.default_rng([seed, 6, group]))
         values, _ = rolled.trajectory(instant + MINUTE, HORIZON_STEPS * WIDTH)
         means = values.reshape(HORIZON_STEPS, WIDTH, len(share), known.size, -1).mean(1)
         parts.append(means.transpose(1, 2, 3, 0))
@@ -49,7 +50,8 @@ def rollouts(fleet: Fleet, instant: float, copies: int, scenario_every: float | 
 
 
 def _draw_future(fleet: Fleet, instant: float, every: float, rng: np.random.Generator) -> None:
-    """Scenario changes after the instant: the present one ends as such scenarios do, then new ones begin."""
+    """Adds scenario changes after the instant: the current scenario ends after a random duration, then others
+    follow."""
     end = instant + HORIZON_STEPS * WIDTH * MINUTE
     if fleet.scenario != "healthy":
         begun = fleet.events[-1][0] * MINUTE
@@ -60,22 +62,25 @@ def _draw_future(fleet: Fleet, instant: float, every: float, rng: np.random.Gene
         fleet.set_scenario(name, at)
 
 
-def quantiles(futures: np.ndarray) -> np.ndarray:
+def quantiles(futures: Floats) -> Floats:
     """float32 (S, C, H, 3) over rollouts (R, S, C, H)."""
-    return np.moveaxis(np.quantile(futures, LEVELS, axis=0), 0, -1).astype(np.float32)
+    levels: Floats = np.quantile(futures, LEVELS, axis=0).astype(np.float32)
+    return np.moveaxis(levels, 0, -1)
 
 
-def chances(futures: np.ndarray, columns: Mapping[str, int], severe: Mapping[str, float], steps: int) -> np.ndarray:
-    """float64 (S,): share of rollouts in which any role crosses its severe threshold within ``steps``."""
+def chances(
+    futures: Floats, columns: Mapping[str, int], severe: Mapping[str, float], steps: int
+) -> npt.NDArray[np.float64]:
+    """(S,): share of rollouts in which any role is above its severe threshold within ``steps``."""
     over = np.zeros(futures.shape[:2], bool)
     for role, limit in severe.items():
         over |= (futures[:, :, columns[role], :steps] > limit).any(-1)
-    return over.mean(0)
+    share: npt.NDArray[np.float64] = over.mean(0)
+    return share
 
 
-def origins(start: float, days: float, count: int, warm_days: float, seed: int) -> np.ndarray:
-    """float64 (count,) rising whole minutes between ``warm_days`` after the start and 8 h before the end."""
+def origins(start: float, days: float, count: int, warm_days: float, seed: int) -> npt.NDArray[np.float64]:
+    """(count,) rising whole minutes between ``warm_days`` after the start and 8 h before the end."""
     rng = np.random.default_rng([seed, 8])
-    minutes = rng.choice(np.arange(int(warm_days * 1440), int(days * 1440) - HORIZON_STEPS * WIDTH), count, replace=False)
-    return start + np.sort(minutes) * MINUTE
-
+    minutes = np.arange(int(warm_days * 1440), int(days * 1440) - HORIZON_STEPS * WIDTH)
+    return start + np.sort(rng.choice(minutes, count, replace=False)) * MINUTE

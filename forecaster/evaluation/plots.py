@@ -1,4 +1,4 @@
-"""Pictures of a backtest: fan charts, a reliability diagram, loss and coverage by horizon. Needs matplotlib.
+"""Plots of a backtest: fan charts, a reliability diagram, loss and coverage by horizon. Needs matplotlib.
 
 Letters: N windows, C signals, T context steps, H horizon steps; the last axis of a forecast is p10, p50, p90.
 """
@@ -7,57 +7,56 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from forecaster.evaluation import scoring
+from forecaster.evaluation.scoring import Figures, Floats
 from forecaster.signals import HORIZON_STEPS, STEP_MINUTES
 
 PAST_STEPS = 96  # drawn before the origin
-SHOWN_LOSS = 2.5  # top of the loss axis, in medians over forecasters: one that is far off must not flatten the others
+SHOWN_LOSS = 2.5  # top of the loss axis, in medians over forecasters: one large loss must not flatten the others
 CHOSEN = ("worst", "median", "best")
 RELIABILITY, BY_HORIZON = "reliability.png", "by_horizon.png"
 _HOURS = STEP_MINUTES / 60
 
+Curves = Mapping[str, Mapping[str, Sequence[tuple[float, float, float]]]]  # by window and label: scoring.reliability
 
-def rank(forecast: np.ndarray, truth: np.ndarray, scale: np.ndarray) -> dict[str, int]:
-    """The worst, median and best window by ``scoring.window_score``; nothing where no window has a score."""
+
+def rank(forecast: Floats, truth: Floats, scale: Floats) -> dict[str, int]:
+    """The worst, median and best window by ``scoring.window_score``; empty where no window has a score."""
     score = scoring.window_score(forecast, truth, scale)
     order = [int(i) for i in np.argsort(score, kind="stable") if np.isfinite(score[i])]
     return dict(zip(CHOSEN, (order[-1], order[len(order) // 2], order[0]), strict=True)) if order else {}
 
 
 def write(
-    folder: Path,
-    made: Mapping[str, np.ndarray],
-    truth: np.ndarray,
-    scale: np.ndarray,
-    signals: Sequence[str],
-    context: Callable[[int], np.ndarray],
-    title: Callable[[int], str],
-    incidents: Mapping[str, Mapping[str, object]],
+    folder: Path, made: Mapping[str, Floats], truth: Floats, scale: Floats, signals: Sequence[str],
+    context: Callable[[int], Floats], title: Callable[[int], str], incidents: Mapping[str, Figures],
 ) -> list[Path]:
-    """Writes the .png files into ``folder``, which exists; their paths.
+    """Writes the .png files into ``folder``, which exists; returns their paths.
 
-    made: forecasts (N, C, H, 3) by forecaster, the first of which chooses the windows of the fan charts; truth (N, C, H),
-    scale (N, C); context: a window's index to its (C, T); title: to words; incidents: as from ``backtest.incidents``.
-    """
+    made: forecasts (N, C, H, 3) by forecaster; the first one's losses select the windows of the fan charts. truth (N,
+    C, H), scale (N, C). context, title: from a window's index its (C, T) and its title. incidents: as from
+    ``backtest.incidents``. """
     first = next(iter(made))
-    pictures = {
+    figures = {
         f"fan_{which}.png": fan(made[first][i], truth[i], context(i), signals, f"{which} window of {first}: {title(i)}")
         for which, i in rank(made[first], truth, scale).items()
     }
-    pictures[BY_HORIZON] = by_horizon(made, truth, signals)
+    figures[BY_HORIZON] = by_horizon(made, truth, signals)
     if curves := _curves(incidents):
-        pictures[RELIABILITY] = reliability(curves)
-    for name, figure in pictures.items():
-        FigureCanvasAgg(figure).print_png(folder / name)
-    return [folder / name for name in pictures]
+        figures[RELIABILITY] = reliability(curves)
+    for name, figure in figures.items():
+        FigureCanvasAgg(figure)  # becomes the figure's canvas
+        figure.savefig(folder / name)
+    return [folder / name for name in figures]
 
 
-def fan(forecast: np.ndarray, truth: np.ndarray, context: np.ndarray, signals: Sequence[str], title: str) -> Figure:
+def fan(forecast: Floats, truth: Floats, context: Floats, signals: Sequence[str], title: str) -> Figure:
     """One window: (C, H, 3), (C, H) and (C, T), a panel for each signal."""
     columns = min(len(signals), 2)
     rows = -(-len(signals) // columns)
@@ -68,7 +67,7 @@ def fan(forecast: np.ndarray, truth: np.ndarray, context: np.ndarray, signals: S
     for i, name in enumerate(signals):
         axes = figure.add_subplot(rows, columns, i + 1, title=name)
         axes.plot(before, past[i], color="black", linewidth=1)
-        axes.plot(ahead, truth[i], color="black", linewidth=1, label="what came")
+        axes.plot(ahead, truth[i], color="black", linewidth=1, label="actual")
         axes.fill_between(ahead, forecast[i, :, 0], forecast[i, :, 2], color="tab:blue", alpha=0.25, label="p10 to p90")
         axes.plot(ahead, forecast[i, :, 1], color="tab:blue", label="p50")
         axes.axvline(0, color="grey", linewidth=0.5)
@@ -77,7 +76,7 @@ def fan(forecast: np.ndarray, truth: np.ndarray, context: np.ndarray, signals: S
     return figure
 
 
-def by_horizon(made: Mapping[str, np.ndarray], truth: np.ndarray, signals: Sequence[str]) -> Figure:
+def by_horizon(made: Mapping[str, Floats], truth: Floats, signals: Sequence[str]) -> Figure:
     """Weighted quantile loss (left) and share inside p10 to p90 (right) of every step ahead, a row for each signal."""
     figure = Figure(figsize=(12, 2.2 * len(signals) + 0.6), layout="constrained")
     ahead = np.arange(1, HORIZON_STEPS + 1) * _HOURS
@@ -97,27 +96,24 @@ def by_horizon(made: Mapping[str, np.ndarray], truth: np.ndarray, signals: Seque
     return figure
 
 
-def reliability(curves: Mapping[str, Mapping[str, Sequence[tuple[float, float, float]]]]) -> Figure:
-    """Chance said against share that came true, a panel for each window; a perfect forecaster is on the diagonal.
-
-    curves: window -> label -> rows as from ``scoring.reliability``.
-    """
+def reliability(curves: Curves) -> Figure:
+    """Share of windows with an incident by forecast probability, a panel for each window; perfect is the diagonal."""
     figure = Figure(figsize=(6 * len(curves), 5), layout="constrained")
     for place, (span, lines) in enumerate(curves.items(), 1):
         axes = figure.add_subplot(1, len(curves), place, title=f"incident within {span}")
         axes.plot((0, 1), (0, 1), color="grey", linewidth=0.5)
         for label, rows in lines.items():
-            _, said, came = zip(*rows, strict=True)
-            axes.plot(said, came, marker="o", label=label)
-        axes.set_xlabel("chance said")
-        axes.set_ylabel("share that came true")
+            _, forecast, actual = zip(*rows, strict=True)
+            axes.plot(forecast, actual, marker="o", label=label)
+        axes.set_xlabel("forecast probability")
+        axes.set_ylabel("share with an incident")
         axes.legend(loc="lower right")
     return figure
 
 
-def _curves(incidents: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str, list]]:
-    """Window -> label -> rows of its diagram, of all forecasters' incident figures."""
-    curves: dict[str, dict[str, list]] = {}
+def _curves(incidents: Mapping[str, Figures]) -> Curves:
+    """The curves of all forecasters' incident figures."""
+    curves: dict[str, dict[str, Any]] = {}
     for name, found in incidents.items():
         for key, row in found.items():
             method, _, span = key.rpartition("_")

@@ -1,15 +1,26 @@
-"""A backtest's figures as text for people and as JSON for programs."""
+"""A backtest's report as text and as JSON."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Mapping
+from typing import Any
 
-from forecaster.evaluation.scoring import HORIZONS, SPANS
+from forecaster.evaluation.scoring import HORIZONS, SPANS, Figures
+
+_COLUMNS = [
+    *(("wql at", label, f"wql_at_{label}") for label in HORIZONS),
+    *(("wql to", label, f"wql_{label}") for label in SPANS),
+    ("sql", "8h", "sql"),
+    *(("inside", label, f"coverage80_{label}") for label in SPANS),
+    *(("accuracy", label, f"accuracy_{label}") for label in SPANS),
+]
+_MEANS = {"wql 30m": "wql_mean_30m", "wql 8h": "wql_mean_8h", "sql": "sql_geo", "inside": "inside80",
+          "cpu 30m": "cpu_wql_30m", "cpu 8h": "cpu_wql_8h"}
 
 
-def table(report: Mapping) -> str:
+def table(report: Mapping[str, Any]) -> str:
     """The report as text: figures of every model by signal, then all models side by side."""
     lines = [
         f"{report['data']}: {report['windows']} windows of one server, 8 h each",
@@ -21,26 +32,22 @@ def table(report: Mapping) -> str:
     return "\n".join([*lines, "", *_compared(report["models"])])
 
 
-def _signals(name: str, figures: Mapping) -> list[str]:
+def _signals(name: str, figures: Figures) -> list[str]:
     if figures["left_to_heuristic"]:
-        name += f" ({figures['left_to_heuristic']} of {figures['windows']} windows left to the heuristic)"
-    heads = (
-        [("wql at", label) for label in HORIZONS]
-        + [("wql to", label) for label in SPANS]
-        + [("sql", "8h")]
-        + [("inside", label) for label in SPANS]
-        + [("accuracy", label) for label in SPANS]
-    )
-    lines = [name, *(f"{title:16}" + "".join(f"{head[k]:>9}" for head in heads) for k, title in enumerate(("", "signal")))]
-    for signal, row in figures["signals"].items():
-        cells = [row[f"wql_at_{label}"] for label in HORIZONS] + [row[f"wql_{label}"] for label in SPANS] + [row["sql"]]
-        cells += [row[f"coverage80_{label}"] for label in SPANS]
-        accuracies = [row[f"accuracy_{label}"] for label in SPANS]
-        lines.append(f"{signal:16}" + "".join(f"{x:9.4f}" for x in cells) + "".join(f"{x:9.2f}" if x > 0 else f"{'–':>9}" for x in accuracies))
-    return lines
+        name += f" ({figures['left_to_heuristic']} of {figures['windows']} windows forecast by the heuristic)"
+    heads = [f"{title:16}" + "".join(f"{c[k]:>9}" for c in _COLUMNS) for k, title in enumerate(("", "signal"))]
+    rows = [f"{signal:16}" + "".join(_cell(key, row[key]) for *_, key in _COLUMNS)
+            for signal, row in figures["signals"].items()]
+    return [name, *heads, *rows]
 
 
-def _incidents(found: Mapping) -> list[str]:
+def _cell(key: str, value: float) -> str:
+    if key.startswith("accuracy"):
+        return f"{value:9.2f}" if value > 0 else f"{'–':>9}"
+    return f"{value:9.4f}"
+
+
+def _incidents(found: Mapping[str, Any]) -> list[str]:
     lines = []
     for key, row in found.items():
         kind, _, span = key.rpartition("_")
@@ -58,20 +65,16 @@ def _incidents(found: Mapping) -> list[str]:
     return lines
 
 
-def _compared(models: Mapping) -> list[str]:
-    heads = {
-        "wql 30m": "wql_mean_30m", "wql 8h": "wql_mean_8h", "sql": "sql_geo", "inside": "inside80",
-        "cpu 30m": "cpu_wql_30m", "cpu 8h": "cpu_wql_8h",
-    }  # fmt: skip
+def _compared(models: Mapping[str, Figures]) -> list[str]:
     width = max(16, *(len(name) + 1 for name in models))
-    lines = [f"{'means of signals':{width}}" + "".join(f"{head:>9}" for head in heads)]
+    lines = [f"{'means of signals':{width}}" + "".join(f"{head:>9}" for head in _MEANS)]
     for name, figures in models.items():
-        lines.append(f"{name:{width}}" + "".join(f"{figures.get(key, math.nan):9.4f}" for key in heads.values()))
+        lines.append(f"{name:{width}}" + "".join(f"{figures.get(key, math.nan):9.4f}" for key in _MEANS.values()))
     return lines
 
 
-def to_json(report: Mapping) -> str:
-    """The report as JSON; what is not known (NaN) is null."""
+def to_json(report: Mapping[str, Any]) -> str:
+    """The report as JSON; unknown figures (NaN) are null."""
     return json.dumps(_plain(report), indent=1, allow_nan=False) + "\n"
 
 

@@ -1,8 +1,10 @@
 """History in, weights out. The only package that needs pytorch-forecasting and Lightning.
 
-    dataset    windows and batches of a history, and the history of simulated fleets
-    histories  recorded history, from a file or a Prometheus
-    fleet      trains a model of one fleet's signals together
-    hosts      trains a model of single series, for hosts of any kind
-    trained    what either ends with
+    dataset     histories, and the windows and batches cut from them
+    simulation  histories of simulated fleets
+    histories   recorded histories, from a file or a Prometheus
+    library     the network as pytorch-forecasting builds it, for initial weights
+    fleet       trains a model of one fleet's signals together
+    hosts       trains a model of single series, for hosts of any kind
+    trained     the result of both
 """

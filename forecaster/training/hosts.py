@@ -1,6 +1,6 @@
-"""Training of the model of single series (series.py) from recorded servers.
+"""Training of a model of single series (models/series.py) from recorded servers.
 
-Some servers and the last weeks are kept out, for the model to be judged on.
+Some servers and the last weeks are kept out of training, to evaluate the model on.
 """
 
 from __future__ import annotations
@@ -8,9 +8,11 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -20,46 +22,47 @@ from forecaster.models.model import choose_device
 from forecaster.models.network import SeriesNetwork
 from forecaster.models.series import CONTEXT, SeriesEncoding
 from forecaster.signals import HORIZON_STEPS, Signal
-from forecaster.training.dataset import DatasetError, History, day_ago_error
-from forecaster.training.fleet import build_network
+from forecaster.training.dataset import DAY, Array, DatasetError, Floats, History, day_ago_error
+from forecaster.training.library import initial_weights
 from forecaster.training.trained import Trained
 
 KEPT_OUT = 5  # every fifth server
 KEPT_DAYS = 21
-SHORTENED = 0.2  # of the rows know less than a week
-LOG_FLOOR = 3e-5  # of a loss in day-ago errors: below, a series is forecast exactly
-ABSOLUTE = 0.3  # weight of the loss in a signal's own unit, where large hosts count more
+SHORTENED = 0.2  # share of rows with less than a week of context
+LOG_FLOOR = 3e-5  # added to a loss in day-ago errors: limits the gain of an exact forecast
+ABSOLUTE = 0.3  # weight of the loss in the signal's own unit, where large hosts count more
 AVERAGE = 0.998  # weights are averaged exponentially over about the last 500 steps
 WARM_UP = 200  # steps
+LOG_STEPS = 200  # between two lines of the log
 WEIGHT_DECAY = 1e-3
 log = logging.getLogger(__name__)
 
 
-def encoding_of(history: History, signals: dict[str, Signal], timezone: str, quantiles: tuple[float, ...]) -> SeriesEncoding:
+def encoding_of(
+    history: History, signals: Mapping[str, Signal], timezone: str, quantiles: tuple[float, ...]
+) -> SeriesEncoding:
     """The encoding of these signals."""
     return SeriesEncoding(
         signals=history.signals,
         floors=tuple(series.FLOORS.get(signals[name].unit, series.OTHER_FLOOR) for name in history.signals),
         low=tuple(signals[name].min for name in history.signals),
         high=tuple(signals[name].max for name in history.signals),
-        levels=quantiles,
-        step=history.resolution,
-        horizon=HORIZON_STEPS,
-        timezone=timezone,
+        levels=quantiles, step=history.resolution, horizon=HORIZON_STEPS, timezone=timezone,
     )
 
 
-def rows(history: History, servers: np.ndarray, until: int, count: int, encoding: SeriesEncoding, seed: int) -> dict:
-    """About ``count`` random rows of those servers whose targets end before row ``until``: inputs, ``target`` (B, H),
-    ``error`` (B,) the day-ago error, ``level`` (B,) the last day's mean magnitude and ``usual`` (B,) its mean over the signal."""
+def rows(
+    history: History, servers: Array, until: int, count: int, encoding: SeriesEncoding, seed: int
+) -> dict[str, Array]:
+    """About ``count`` random rows of these servers whose targets end before row ``until``: inputs, ``target`` (B, H),
+    ``error`` (B,) the day-ago error, ``level`` (B,) the last day's mean magnitude, ``usual`` (B,) the signal's mean
+    level. Raises DatasetError where the history is too short."""
     rng, steps = np.random.default_rng(seed), len(history.values)
     last = min(until, steps) - HORIZON_STEPS
     if last <= CONTEXT:
-        raise DatasetError(
-            f"the data holds {steps * history.resolution / 86400:.1f} days; expected more than "
-            f"{(CONTEXT + HORIZON_STEPS) * history.resolution / 86400 + KEPT_DAYS:.0f}: a week of context, 8 h of targets, "
-            f"and {KEPT_DAYS} days kept out"
-        )
+        need = (CONTEXT + HORIZON_STEPS) * history.resolution / DAY + KEPT_DAYS
+        raise DatasetError(f"the data holds {history.hours / 24:.1f} days; expected more than {need:.0f}: a week of "
+                           f"context, 8 h of targets, and {KEPT_DAYS} days kept out")
     parts = []
     for _ in range(-(-count // series.ROWS)):
         server, signal = rng.choice(servers, series.ROWS), rng.integers(0, len(history.signals), series.ROWS)
@@ -68,19 +71,19 @@ def rows(history: History, servers: np.ndarray, until: int, count: int, encoding
         parts.append(prepare(cut, signal, history.start + (origin - 1) * history.resolution, encoding, rng))
     whole = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     of = whole["static"][:, 0]
-    usual = np.bincount(of, whole["level"], len(history.signals) + 1) / np.maximum(np.bincount(of, minlength=len(history.signals) + 1), 1)
+    usual = np.bincount(of, whole["level"]) / np.maximum(np.bincount(of), 1)
     return whole | {"usual": np.maximum(usual[of], 1e-12).astype(np.float32)}
 
 
 def prepare(
-    cut: np.ndarray, signal: np.ndarray, instants: np.ndarray, encoding: SeriesEncoding, rng: np.random.Generator | None
-) -> dict:
-    """Rows cut (B, CONTEXT + H) -> inputs and targets, without those that cannot be learnt from; with ``rng``, some know
-    less than a week."""
+    cut: Floats, signal: Array, instants: Array, encoding: SeriesEncoding, rng: np.random.Generator | None
+) -> dict[str, Array]:
+    """Rows cut (B, CONTEXT + H) as inputs and targets, without rows of too few observed steps; with ``rng``, some get
+    less than a week of context."""
     context, target = cut[:, :CONTEXT].astype(np.float32), cut[:, CONTEXT:].astype(np.float32)
     error = day_ago_error(context)
     error = np.where(np.isfinite(error), error, 1.0)
-    level = np.nan_to_num(np.nanmean(np.abs(np.nan_to_num(context[:, -series.DAY :])), 1))
+    level = np.abs(np.nan_to_num(context[:, -series.DAY :])).mean(1)
     if rng is not None:
         length = np.exp(rng.uniform(np.log(series.MIN_STEPS), np.log(CONTEXT), len(context)))
         length[rng.random(len(context)) > SHORTENED] = CONTEXT
@@ -88,15 +91,12 @@ def prepare(
     filled, known = series.fill(context)
     keep = (known >= series.MIN_STEPS) & (np.isfinite(target).mean(1) > 0.9)
     made = series.batch(encoding, filled[keep], known[keep], signal[keep], instants[keep])
-    return made | {
-        "target": target[keep],
-        "error": error[keep].astype(np.float32),
-        "level": level[keep].astype(np.float32),
-    }
+    error, level = error[keep].astype(np.float32), level[keep].astype(np.float32)
+    return made | {"target": target[keep], "error": error, "level": level}
 
 
 def row_loss(prediction: Tensor, target: Tensor, quantiles: Tensor) -> Tensor:
-    """(B,): each row's mean pinball loss x 2 in signal units. prediction (B, H, Q), target (B, H) with NaN unobserved."""
+    """(B,): each row's mean pinball loss x 2 in signal units. prediction (B, H, Q), target (B, H), NaN unobserved."""
     known = target.isfinite()
     error = target.nan_to_num()[..., None] - prediction
     loss = 2 * torch.maximum(quantiles * error, (quantiles - 1) * error).mean(-1) * known
@@ -104,54 +104,36 @@ def row_loss(prediction: Tensor, target: Tensor, quantiles: Tensor) -> Tensor:
 
 
 def objective(loss: Tensor, error: Tensor, level: Tensor, usual: Tensor) -> Tensor:
-    """Every row's loss (B,) against its own day-ago error counts by its logarithm, so that idle servers count like busy ones;
-    the loss against the row's level and against the signal's usual level keep busy and large ones honest."""
+    """Mean over rows (B,) of three terms: the logarithm of the loss over the row's day-ago error, in which idle and
+    busy servers count alike; the loss over the row's level; and the loss over the signal's mean level, in which large
+    hosts count more."""
     relative = torch.log(loss / error + LOG_FLOOR).mean()
     return relative + (loss / (level + error)).clamp(max=20).mean() + ABSOLUTE * (loss / usual).clamp(max=30).mean()
 
 
 def fit(
-    history: History,
-    signals: dict[str, Signal],
-    architecture: Architecture,
-    *,
-    steps: int,
-    rows_per_batch: int,
-    examples: int,
-    learning_rate: float,
-    seed: int,
-    device: str,
-    timezone: str,
-    about: dict,
-    progress=iter,
+    history: History, signals: Mapping[str, Signal], architecture: Architecture, *, steps: int, rows_per_batch: int,
+    examples: int, learning_rate: float, seed: int, device: str, timezone: str, about: Mapping[str, Any],
 ) -> Trained:
-    """Train on the servers and weeks that ``split`` does not keep out."""
+    """Trains on the servers and weeks that ``split`` does not keep out."""
     encoding, chosen = encoding_of(history, signals, timezone, architecture.quantiles), choose_device(device)
     _, others, until = split(history)
     started = time.monotonic()
-    data = {k: torch.as_tensor(v, device=chosen) for k, v in rows(history, others, until, examples, encoding, seed).items()}
+    held = rows(history, others, until, examples, encoding, seed)
+    data = {k: torch.as_tensor(v, device=chosen) for k, v in held.items()}
     log.info("%d rows of %d servers", len(data["target"]), len(others))
-    torch.manual_seed(seed)
-    library = build_network(encoding.variables, architecture, encoding.encoder_steps, encoding.outputs).state_dict()
-    weights = {
-        k: v.detach().to(chosen).clone().requires_grad_()
-        for k, v in library.items()
-        if "variable_selection.prescalers" not in k
-    }
-    with torch.no_grad():
-        weights["output_layer.weight"] *= 0.5
-        weights["output_layer.bias"] *= 0
+    weights = _initial(encoding, architecture, chosen, seed)
     averaged = {k: v.detach().clone() for k, v in weights.items()}
     optimizer = torch.optim.AdamW(weights.values(), lr=learning_rate, weight_decay=WEIGHT_DECAY)
     quantiles, recent = torch.tensor(architecture.quantiles, device=chosen), []
-    for step, chosen_rows in enumerate(progress(_batches(len(data["target"]), steps, rows_per_batch, seed))):
+    for step, batch in enumerate(_batches(len(data["target"]), steps, rows_per_batch, seed)):
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate * min(1, (step + 1) / WARM_UP) * max(0.5 * (1 + math.cos(math.pi * step / steps)), 0.01)
-        part = {k: v[chosen_rows] for k, v in data.items()}
+            group["lr"] = learning_rate * _rate(step, steps)
+        part = {k: v[batch] for k, v in data.items()}
         out = SeriesNetwork(weights, encoding, architecture.heads)(part)
         loss = objective(row_loss(out, part["target"], quantiles), part["error"], part["level"], part["usual"])
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_([w for w in weights.values() if w.grad is not None], 1.0)
         optimizer.step()
         with torch.no_grad():
@@ -159,20 +141,37 @@ def fit(
             for name, mean in averaged.items():
                 mean.lerp_(weights[name], 1 - keep)
         recent.append(loss.item())
-        if (step + 1) % 200 == 0:
-            log.info("step %d of %d: loss %.4f, %.0f s", step + 1, steps, np.mean(recent[-200:]), time.monotonic() - started)
+        if (step + 1) % LOG_STEPS == 0:
+            log.info("step %d of %d: loss %.4f, %.0f s", step + 1, steps, np.mean(recent[-LOG_STEPS:]),
+                     time.monotonic() - started)
     arrays = {k: v.cpu().numpy().astype(np.float32) for k, v in averaged.items()}
     figures = {"seconds": round(time.monotonic() - started), "steps": steps,
                "parameters": sum(w.size for w in arrays.values())}
-    about = about | {"seed": seed, "device": chosen.type}
-    return Trained(encoding, architecture, arrays, about, figures, torch.device("cpu"))
+    facts = {**about, "seed": seed, "device": chosen.type}
+    return Trained(encoding, architecture, arrays, facts, figures, torch.device("cpu"))
 
 
-def split(history: History) -> tuple[np.ndarray, np.ndarray, int]:
+def _initial(
+    encoding: SeriesEncoding, architecture: Architecture, device: torch.device, seed: int
+) -> dict[str, Tensor]:
+    """Weights to train, by name; the first forecasts lie near the mean of the views."""
+    torch.manual_seed(seed)
+    weights = initial_weights(encoding, architecture, encoding.outputs)
+    weights["output_layer.weight"] *= 0.5
+    weights["output_layer.bias"] *= 0
+    return {k: v.to(device).requires_grad_() for k, v in weights.items()}
+
+
+def _rate(step: int, steps: int) -> float:
+    """Share of the peak learning rate: linear warm-up, then a cosine down to 1 %."""
+    return min(1, (step + 1) / WARM_UP) * max(0.5 * (1 + math.cos(math.pi * step / steps)), 0.01)
+
+
+def split(history: History) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int]:
     """(kept-out servers, the others, first kept-out row)."""
-    kept = np.arange(0, len(history.servers), KEPT_OUT)
-    others = np.setdiff1d(np.arange(len(history.servers)), kept)
-    return kept, others, len(history.values) - round(KEPT_DAYS * 86400 / history.resolution)
+    everyone = np.arange(len(history.servers))
+    kept = everyone[::KEPT_OUT]
+    return kept, np.setdiff1d(everyone, kept), len(history.values) - round(KEPT_DAYS * DAY / history.resolution)
 
 
 def _batches(total: int, steps: int, size: int, seed: int) -> Iterator[Tensor]:

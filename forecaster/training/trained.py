@@ -1,28 +1,30 @@
-"""What a training run ends with, before it is judged and written (evaluation/acceptance.py)."""
+"""The result of a training run, before it is evaluated and written (evaluation/acceptance.py)."""
 
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import torch
 
 from forecaster.models.artifact import Architecture
 from forecaster.models.features import Encoding
 from forecaster.models.model import Model
 from forecaster.models.series import SeriesEncoding
+from forecaster.training.dataset import Floats
 
 
 @dataclass(frozen=True)
 class Trained:
-    """Weights float32 by name, and all it takes to serve them; ``figures`` say how the training went."""
+    """Weights float32 by name and all that is needed to serve them; ``figures``: epochs or steps, seconds,
+    parameters."""
 
     encoding: Encoding | SeriesEncoding
     architecture: Architecture
-    weights: dict[str, np.ndarray]
-    facts: dict[str, object]
-    figures: dict[str, object]
+    weights: dict[str, Floats]
+    facts: dict[str, Any]
+    figures: dict[str, Any]
     device: torch.device
 
-    def model(self, facts: dict[str, object] | None = None) -> Model:
-        """The model as it will be served; ``facts`` beside those it has."""
+    def model(self, facts: dict[str, Any] | None = None) -> Model:
+        """The model as it is served, with ``facts`` added to those it has."""
         facts = self.facts | {"weights_sha256": ""} | (facts or {})
         return Model(self.encoding, self.architecture, self.weights, facts, {}, self.device)

@@ -10,9 +10,10 @@ import torch
 from forecaster.models import network
 from forecaster.models.artifact import DEFAULT
 from forecaster.models.model import Model
-from forecaster.training.fleet import build_network, library_inputs
+from forecaster.training.library import build_network
 from tests.benchmarks.inputs import inputs
 from tests.benchmarks.measure import Line, seconds, side_by_side
+from tests.library_network import library_inputs
 
 MANY, FEW = 1000, 20
 SIZE = 1024  # of the square matrices that tell the machine's rate

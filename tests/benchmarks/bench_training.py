@@ -12,9 +12,11 @@ from exporter.profiles import load_fleet
 from forecaster.config import load_config
 from forecaster.models import features
 from forecaster.models.artifact import Architecture
-from forecaster.training import dataset
-from forecaster.training.fleet import Training, build_network, fresh_weights, library_inputs
+from forecaster.training import dataset, simulation
+from forecaster.training.fleet import Training
+from forecaster.training.library import build_network, fresh_weights
 from tests.benchmarks.measure import Line, seconds, side_by_side
+from tests.library_network import library_inputs
 
 ROWS, BATCHES = 128, 12
 CORE = "cpu_pct"
@@ -22,7 +24,7 @@ CORE = "cpu_pct"
 
 def lines() -> Iterator[Line]:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    history = dataset.simulate(load_fleet(), 1.79e9 // 86400 * 86400, 4.0, 300.0, 2.0, 3)
+    history = simulation.simulate(load_fleet(), 1.79e9 // 86400 * 86400, 4.0, 300.0, 2.0, 3)
     bounds = {name: (s.min, s.max) for name, s in load_config("fleet").signals.items()}
     encoding = dataset.fit_encoding([history], bounds, 300.0, 24, 96, "UTC")
     windows, seeds = dataset.Windows([history], encoding), iter(range(10**6))

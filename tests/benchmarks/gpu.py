@@ -18,7 +18,7 @@ from forecaster.models.artifact import DEFAULT
 from forecaster.models.eager import Cuda, Eager, ascending
 from forecaster.models.engine import Engine
 from forecaster.models.model import Model
-from forecaster.training import dataset
+from forecaster.training import dataset, simulation
 from tests.benchmarks.inputs import inputs
 from tests.benchmarks.measure import Line, machine, seconds
 
@@ -76,7 +76,7 @@ def _pieces(half: Cuda, x: dict[str, np.ndarray]) -> dict[str, Callable[[], obje
 
 def _loss(model: Model, chosen: Engine) -> np.ndarray:
     """Weighted quantile loss (30 minutes, 8 hours), mean over the signals, on simulated windows."""
-    windows = dataset.Windows(dataset.simulate_many(load_fleet(), 3, 7.0, 300.0, 91_001, WEEK), model.encoding)
+    windows = dataset.Windows(simulation.simulate_many(load_fleet(), 3, 7.0, 300.0, 91_001, WEEK), model.encoding)
     past, future, instants, earlier, identity = windows.sample(4000, np.random.default_rng(0))
     model.engine = chosen
     forecast, _ = model.forecast(past, instants, *windows.names(identity), earlier)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from forecaster.__main__ import main
-from forecaster.commands import backtest as backtest_cli
+from forecaster.commands import flags, outputs
 from forecaster.config import load_config
 from forecaster.evaluation import table as backtest_table
 from forecaster.evaluation import yardsticks
@@ -37,7 +37,8 @@ def of(data, *more) -> list[str]:
 
 
 def test_a_backtest_prints_a_table_and_writes_forecasts_and_figures(data, tmp_path, capsys):
-    code = main(of(data, "--model", "last-day,heuristic", "--out", tmp_path / "sub" / "f.npz", "--report", tmp_path / "r.json"))
+    files = ["--out", tmp_path / "sub" / "f.npz", "--report", tmp_path / "r.json"]
+    code = main(of(data, "--model", "last-day,heuristic", *files))
     printed, said = capsys.readouterr()
     assert code == 0 and said == ""
     for text in ("4 windows", "persistence", "last-day", "heuristic", "mem_pct", "incident within 30m, weighted", "P1"):
@@ -80,13 +81,13 @@ def test_the_written_figures_are_those_of_the_written_forecasts(data, tmp_path):
 
 def test_windows_are_drawn_by_seed_where_none_are_given(data, tmp_path):
     for name, seed in (("one", 3), ("two", 3), ("three", 4)):
-        asked = ["--data", str(data / "data.npz"), "--per-server", "2", "--seed", str(seed), "--report", str(tmp_path / name)]
-        assert main([*SHORT, *asked]) == 0
+        given = ["--per-server", "2", "--seed", str(seed), "--report", str(tmp_path / name)]
+        assert main([*SHORT, "--data", str(data / "data.npz"), *given]) == 0
     one, two, three = ((tmp_path / name).read_text() for name in ("one", "two", "three"))
     assert one == two != three and json.loads(one)["windows"] == 6 and json.loads(one)["seed"] == 3
 
 
-def test_the_simulator_is_looked_back_on_without_any_flag(capsys):
+def test_simulated_fleets_are_the_default_history(capsys):
     assert main([*SHORT, "--days", "2", "--fleets", "1", "--per-server", "1"]) == 0
     printed = capsys.readouterr().out
     assert "simulator, 1 x 2 days, seed 90001: 20 windows" in printed and "gc_pause_ms" in printed
@@ -95,7 +96,7 @@ def test_the_simulator_is_looked_back_on_without_any_flag(capsys):
 def test_a_model_folder_is_measured_like_a_yardstick(tmp_path, capsys):
     folder = write_untrained(tmp_path / "tiny")
     assert main(["backtest", "--model", str(folder), "--days", "2", "--fleets", "1", "--per-server", "1"]) == 0
-    assert f"{folder}\n" in capsys.readouterr().out, "a simulated fleet has no gaps: nothing is left to the heuristic"
+    assert f"{folder}\n" in capsys.readouterr().out, "a simulated fleet has no gaps: the heuristic forecasts nothing"
 
 
 def test_plots_are_written_on_request(data, tmp_path):
@@ -144,7 +145,7 @@ def test_outputs_that_cannot_be_written_are_refused_before_the_work(data, tmp_pa
 
 def test_a_full_disk_is_noticed_before_the_first_forecast(data, tmp_path, capsys, monkeypatch):
     full = type("Usage", (), {"free": 1_000_000})
-    monkeypatch.setattr(backtest_cli.shutil, "disk_usage", lambda path: full)
+    monkeypatch.setattr(outputs.shutil, "disk_usage", lambda path: full)
     monkeypatch.setattr("forecaster.evaluation.backtest.run", lambda *_: pytest.fail("work has begun"))
     assert "1 MB are free, up to 20 MB are needed" in refusal(capsys, *of(data, "--out", tmp_path / "f.npz"))
 
@@ -161,6 +162,34 @@ def test_a_failed_write_leaves_the_older_file_and_says_so(data, tmp_path, capsys
     assert [path.read_text() for path in tmp_path.iterdir()] == ["older"]
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--data x.npz --source prometheus", "--data and --source are two histories"),
+        ("--windows w.npy", "--windows lists servers and steps of a file; expected --data"),
+        ("--kept-out", "--kept-out draws windows of a model's training data"),
+        ("--kept-out --data x.npz --windows w.npy", "and no --windows"),
+        ("--source scrape", "--source scrape holds three hours"),
+        ("--source prometheus --start 1", "needs --start and --end"),
+        ("--source prometheus --start 10 --end 5", "--end 5 is not after --start 10"),
+        ("--end 1", "expected --source prometheus with them"),
+        ("--oracle --data x.npz", "--oracle needs the hidden state of simulated fleets"),
+        ("--oracle --plots there", "--oracle writes neither forecasts nor plots"),
+        ("--oracle --days 2", "needs --days above 2, --rollouts from 10 and --origins from 1; found 2, 200 and 8"),
+        ("--days 0", "--days 0; expected more than 0"),
+        ("--days nan", "--days nan"),
+        ("--days 367", "--days 367; expected more than 0, at most 366"),
+        ("--fleets 0", "--fleets 0; expected at least 1"),
+        ("--per-server -1", "--per-server -1; expected at least 1"),
+        ("--seed -1", "--seed -1; expected at least 0"),
+        ("--config.file node_exporter", "node_exporter has cpu_pct"),
+        ("--config.file node_exporter --oracle", "node_exporter has cpu_pct"),
+    ],
+)
+def test_flags_that_exclude_each_other_or_are_out_of_range_are_refused(words, message, capsys):
+    assert message in refusal(capsys, *SHORT, *words.split())
+
+
 def test_bad_data_is_one_line(data, tmp_path, capsys):
     (tmp_path / "w.npy").write_text("1 2")
     assert "--windows" in refusal(capsys, *of(data, "--windows", tmp_path / "w.npy"))
@@ -168,15 +197,15 @@ def test_bad_data_is_one_line(data, tmp_path, capsys):
 
 
 def test_progress_is_shown_on_a_terminal_only(monkeypatch, capsys):
-    assert backtest_cli.progress("x") is iter
+    assert flags.progress("x") is iter
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    assert list(backtest_cli.progress("measuring")(range(3))) == [0, 1, 2]
+    assert list(flags.progress("measuring")(range(3))) == [0, 1, 2]
     printed, said = capsys.readouterr()
     assert printed == "" and "measuring" in said
     monkeypatch.setitem(sys.modules, "tqdm", None)
-    assert backtest_cli.progress("x") is iter
+    assert flags.progress("x") is iter
 
 
-def test_what_is_not_known_is_null_in_json():
+def test_unknown_figures_are_null_in_json():
     assert json.loads(backtest_table.to_json({"a": float("nan"), "b": (1, float("inf")), "c": {"d": 2.5}})) == {
         "a": None, "b": [1, None], "c": {"d": 2.5}}

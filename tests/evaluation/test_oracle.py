@@ -1,12 +1,13 @@
-"""The oracle knows all that can be known at an instant, and nothing of what comes after."""
+"""The oracle knows all that can be known at an instant, and nothing after it."""
 
 import numpy as np
 import pytest
 
 from exporter.fleet import MINUTE, Fleet
-from exporter.profiles import load_fleet
+from exporter.profiles import METRICS, load_fleet
 from forecaster.evaluation import oracle
-from forecaster.training.dataset import DAY, METRICS, scheduled, simulate_fleet
+from forecaster.training.dataset import DAY
+from forecaster.training.simulation import scheduled, simulate_fleet
 
 START = 20_000 * DAY
 NOW = START + 0.9 * DAY
@@ -30,7 +31,7 @@ def test_rollouts_are_reproducible_and_differ_from_each_other(fleet, futures):
 
 
 def test_the_truth_is_one_continuation_of_the_same_state(fleet, futures):
-    """A step ahead, all futures lie close to what really came: they start from the same hidden condition."""
+    """A step ahead, all futures lie close to the actual values: they start from the same hidden condition."""
     history = simulate_fleet(fleet, START, 1.0, 300.0)
     truth = history.values[int((NOW - START) // 60) + 5]
     middle = np.median(futures[..., 0], 0)

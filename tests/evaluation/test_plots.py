@@ -59,7 +59,8 @@ def test_a_fan_chart_has_a_panel_for_every_signal_with_band_median_and_truth(bac
 
 def test_without_incident_figures_there_is_no_reliability_diagram(backtest, tmp_path):
     forecast, truth, scale = backtest
-    written = plots.write(tmp_path, {"model": forecast}, truth, scale, SIGNALS, lambda i: np.zeros((3, 5)), str, {"model": {}})
+    context = np.zeros((3, 5))
+    written = plots.write(tmp_path, {"model": forecast}, truth, scale, SIGNALS, lambda _: context, str, {"model": {}})
     assert plots.RELIABILITY not in {path.name for path in written}
 
 

@@ -19,7 +19,7 @@ def test_the_loss_is_twice_the_textbook_pinball_loss():
     np.testing.assert_allclose(found, [2 * 0.1 * 2, 2 * 0.5 * 1, 2 * 0.1 * 1], rtol=1e-6)
 
 
-def test_weighted_quantile_loss_divides_by_what_came():
+def test_weighted_quantile_loss_divides_by_the_actual_values():
     found = scoring.figures(flat(1, 2, 4), np.full((1, 1, 96), 3.0, np.float32), np.ones((1, 1)), ["cpu_pct"])
     row = found["signals"]["cpu_pct"]
     mean = (0.4 + 1.0 + 0.2) / 3
@@ -134,13 +134,32 @@ def test_every_window_counts_alike_in_the_scaled_loss_and_by_its_size_in_the_wei
 def test_figures_to_30_minutes_see_six_steps_and_figures_at_30_minutes_the_sixth():
     said, came = forecast((0, 1, 2)), truth(1)
     said[:, :, 5] += 10
-    row = scoring.figures(said, came, None, ("cpu_pct",))["signals"]["cpu_pct"]
+    found = scoring.figures(said, came, None, ("cpu_pct",))
+    row = found["signals"]["cpu_pct"]
     quiet, off = 0.4 / 3, 2 * (0.9 * 9 + 0.5 * 10 + 0.1 * 11) / 3
     assert row["wql_at_5m"] == pytest.approx(quiet, abs=1e-6) and row["wql_at_30m"] == pytest.approx(off, abs=1e-5)
     assert row["wql_30m"] == pytest.approx((5 * quiet + off) / 6, abs=1e-5)
     assert row["wql_8h"] == pytest.approx((95 * quiet + off) / 96, abs=1e-5)
+    assert found["wql_mean"] == found["wql_mean_8h"] == row["wql_8h"] != found["wql_mean_30m"]
     assert row["coverage80_30m"] == pytest.approx(5 / 6) and row["coverage80_at_30m"] == 0
     assert "sql" not in row
+
+
+@pytest.mark.parametrize(("label", "step"), scoring.HORIZONS.items())
+def test_figures_at_a_horizon_are_those_of_its_step_alone(label, step):
+    said, minutes = forecast((0, 1, 2)), {"5m": 5, "30m": 30, "1h": 60, "4h": 240, "8h": 480}
+    said[:, :, minutes[label] // 5 - 1] = 5
+    row = scoring.figures(said, truth(1), None, ("cpu_pct",))["signals"]["cpu_pct"]
+    assert [at for at in scoring.HORIZONS if row[f"coverage80_at_{at}"] == 0] == [label] and step * 5 == minutes[label]
+
+
+def test_a_window_without_forecast_does_not_count_in_coverage():
+    said = np.concatenate([forecast((0, 1, 2)), forecast((NAN, NAN, NAN))])
+    assert scoring.figures(said, np.concatenate([truth(1), truth(1)]), None, ("cpu_pct",))["inside80"] == 1
+
+
+def test_the_percentage_error_of_a_negative_value_is_that_of_its_magnitude():
+    assert scoring.mape(np.array([-40.0]), np.array([-50.0])) == pytest.approx(20)
 
 
 def test_a_signal_never_observed_has_no_figures_and_no_warning():
@@ -159,7 +178,8 @@ def test_a_value_on_the_edge_of_the_band_is_inside():
 def test_the_percentage_error_is_floored_at_one_percent_of_cpu(name, level, error):
     came = truth(level)
     row = scoring.figures(forecast((0, level + 5, 99)), came, None, (name,))["signals"][name]
-    assert row["mape_30m"] == pytest.approx(error, rel=1e-5) and row["accuracy_8h"] == pytest.approx(100 - error, rel=1e-5)
+    assert row["mape_30m"] == pytest.approx(error, rel=1e-5)
+    assert row["accuracy_8h"] == pytest.approx(100 - error, rel=1e-5)
 
 
 def test_the_percentage_error_of_a_signal_at_rest_is_floored_at_a_hundredth_of_its_mean():

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from forecaster.commands.backtest import YARDSTICKS
 from forecaster.config import load_config
 from forecaster.evaluation import yardsticks
 from forecaster.evaluation.scoring import DAY
+from forecaster.evaluation.yardsticks import NAMES
 from forecaster.models import heuristic
 
 SIGNALS = load_config("fleet").signals
@@ -71,7 +71,7 @@ def window(steps: int = 7 * DAY, seed: int = 0) -> np.ndarray:
 
 
 def test_the_command_line_names_the_yardsticks_there_are():
-    assert set(ALL) == set(YARDSTICKS)
+    assert set(ALL) == set(NAMES)
 
 
 @pytest.mark.parametrize("name", ALL)

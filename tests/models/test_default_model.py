@@ -13,7 +13,8 @@ from forecaster.models.heuristic import forecast as trend_forecast
 from forecaster.models.model import Model
 from forecaster.risk.score import assess
 from forecaster.risk.thresholds import RiskConfig
-from forecaster.training.dataset import History, simulate
+from forecaster.training.dataset import History
+from forecaster.training.simulation import simulate
 
 WEDNESDAY = datetime(2026, 5, 6, tzinfo=UTC).timestamp()
 HOUR = 60  # rows of one-minute history

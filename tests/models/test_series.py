@@ -33,7 +33,7 @@ def encoding(**changed) -> SeriesEncoding:
 
 @pytest.fixture(scope="module")
 def weights():
-    from forecaster.training.fleet import build_network
+    from forecaster.training.library import build_network
 
     torch.manual_seed(1)
     e = encoding()

@@ -6,7 +6,7 @@ import torch
 
 from forecaster.models.features import batch
 from forecaster.models.tft import Tft
-from forecaster.training.fleet import library_inputs
+from tests.library_network import library_inputs
 from tests.tiny_models import TINY, network, windows
 
 

@@ -6,15 +6,8 @@ import pytest
 from exporter.fleet import Fleet
 from exporter.profiles import METRICS, load_fleet
 from forecaster.models.features import UNKNOWN
-from forecaster.training.dataset import (
-    DatasetError,
-    History,
-    Windows,
-    fit_encoding,
-    simulate,
-    simulate_many,
-    training_batches,
-)
+from forecaster.training.dataset import DatasetError, History, Windows, fit_encoding, training_batches
+from forecaster.training.simulation import simulate, simulate_many
 from tests.tiny_models import MONDAY, history, windows
 
 BOUNDS = dict.fromkeys(METRICS, (0.0, None))

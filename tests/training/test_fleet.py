@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from forecaster.__main__ import main
 from forecaster.evaluation.acceptance import of_fleet
 from forecaster.models.artifact import write_artifact
 from forecaster.models.model import Model
-from forecaster.training.dataset import Windows, training_batches
-from forecaster.training.fleet import Training, _Batches, fit, fresh_weights, pinball
-from tests.tiny_models import MONDAY, TINY, windows
+from forecaster.training.dataset import training_batches
+from forecaster.training.fleet import Training, _Batches, fit, pinball
+from forecaster.training.library import fresh_weights
+from tests.tiny_models import TINY, windows
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_the_same_seed_trains_the_same_weights():
     assert one.keys() == two.keys() and all(np.array_equal(one[key], two[key]) for key in one)
 
 
-def test_training_data_is_made_anew_before_it_is_learnt_by_heart(monkeypatch):
+def test_training_windows_are_replaced_before_they_are_memorized(monkeypatch):
     monkeypatch.setattr("forecaster.training.fleet.RENEW_BATCHES", 4)
     made = []
     batches = _Batches(windows(), 4, 2, 0, True, lambda n: made.append(n) or windows())
@@ -94,78 +94,3 @@ def test_an_error_weighs_what_it_is_in_the_signals_unit_and_by_the_past_alone():
     linear = [i for i, s in enumerate(encoding.scalings) if not s.log]
     assert (weights[:, linear] == 1).all()
     assert weights[1, column] == 4.0 and weights[0, column] == weights[2, column] < 1
-
-
-def test_the_command_line_trains_from_the_simulator(tmp_path, capsys):
-    code = main(
-        [
-            "train",
-            "--output",
-            str(tmp_path / "m"),
-            "--fleets",
-            "1",
-            "--days",
-            "1",
-            "--epochs",
-            "1",
-            "--batches",
-            "2",
-            "--rows",
-            "8",
-            "--calibration-weeks",
-            "0",
-        ]
-    )
-    printed = capsys.readouterr().out
-    assert code == 0 and "cpu_pct" in printed and "parameters" in printed
-    assert Model.load(tmp_path / "m", "cpu").facts["data"] == "simulator"
-
-
-def test_training_goes_on_from_an_earlier_model(trained, tmp_path, capsys):
-    folder, _ = trained
-    settings = ["--fleets", "1", "--days", "1", "--epochs", "1", "--batches", "1", "--rows", "4", "--learning-rate", "1e-9"]
-    settings += ["--calibration-weeks", "0"]
-    assert main(["train", "--output", str(tmp_path / "m"), "--start-from", str(folder), *settings]) == 0
-    before, after = Model.load(folder, "cpu"), Model.load(tmp_path / "m", "cpu")
-    assert after.encoding == before.encoding
-    assert after.facts["started_from"] == before.facts["weights_sha256"][:12]
-    name = "output_layer.weight"
-    np.testing.assert_allclose(after.weights[name], before.weights[name], atol=1e-6)
-
-
-def test_training_on_signals_the_simulator_lacks_says_which(tmp_path, capsys):
-    assert main(["train", "--config.file", "node_exporter", "--output", str(tmp_path / "m")]) == 1
-    assert "the simulator has the signals cpu_pct" in capsys.readouterr().err
-    assert not (tmp_path / "m").exists()
-
-
-def test_training_from_a_prometheus_that_is_not_there_says_so_and_writes_nothing(tmp_path, capsys, free_port):
-    code = main(
-        [
-            "train",
-            "--source",
-            "prometheus",
-            "--source.url",
-            f"http://127.0.0.1:{free_port}",
-            "--output",
-            str(tmp_path / "m"),
-            "--days",
-            "0.2",
-        ]
-    )
-    assert code == 1 and "check that Prometheus runs" in capsys.readouterr().err
-    assert not (tmp_path / "m").exists()
-
-
-def test_validation_windows_come_from_elsewhere_than_training(monkeypatch):
-    from argparse import Namespace
-
-    from forecaster.commands.train import _from_simulator
-    from forecaster.config import load_config
-
-    monkeypatch.setattr("time.time", lambda: MONDAY + 60 * 86400)
-    arguments = Namespace(fleet_file=None, fleets=1, days=0.5, seed=2, config_file="fleet")
-    training, held_out, _ = _from_simulator(arguments, load_config("fleet"))
-    assert isinstance(Windows(held_out, windows().encoding), Windows)
-    assert training[0].start != held_out[0].start
-    assert not np.allclose(training[0].values[:60, :20].mean(), held_out[0].values[:60, :20].mean())

@@ -85,7 +85,8 @@ def test_targets_that_were_not_observed_do_not_count_in_a_rows_loss():
 
 def test_an_idle_rows_error_counts_like_a_busy_ones():
     def told(idle, busy):
-        return objective(torch.tensor([idle, busy]), torch.tensor([1e-2, 10.0]), torch.zeros(2), torch.tensor([1e9, 1e9]))
+        loss, error = torch.tensor([idle, busy]), torch.tensor([1e-2, 10.0])
+        return objective(loss, error, torch.zeros(2), torch.tensor([1e9, 1e9]))
 
     base, idle, busy = told(1e-3, 1.0), told(5e-4, 1.0), told(1e-3, 0.5)
     assert float(base - idle) == pytest.approx(float(base - busy), rel=0.01) and idle < base

@@ -15,7 +15,7 @@ from forecaster.models.features import batch
 from forecaster.models.model import Model
 from forecaster.models.network import Network
 from forecaster.models.tft import Tft
-from forecaster.training.fleet import library_inputs
+from tests.library_network import library_inputs
 from tests.tiny_models import TINY, network, weights, windows, write_untrained
 
 

@@ -35,14 +35,15 @@ def add_command(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to write to, made if missing")
     parser.add_argument("--force", action="store_true", help="overwrite files that have other content")
     for name, field in Installation.model_fields.items():
-        value, default = name.rpartition("_")[2].upper(), f" (default: {field.default})" if field.default else ""
-        parser.add_argument(FLAGS[name], metavar=value, help=f"{field.description}{default}")
+        told = f"{field.description}{' (default: %(default)s)' if field.default else ''}"
+        parser.add_argument(FLAGS[name], default=field.default, metavar=name.rpartition("_")[2].upper(), help=told)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Writes the files and names them; the exit code."""
-    given = {name: value for name in FLAGS if (value := getattr(arguments, name)) is not None}
+    fields = Installation.model_fields
+    given = {name: value for name in FLAGS if (value := getattr(arguments, name)) != fields[name].default}
     made = KINDS[arguments.what](load(Installation, None, given))
     command = ["fleet-forecaster", "export", arguments.what]
     by = f"Made by Fleetcast {__version__}: " + shlex.join(command + [f"{FLAGS[name]}={given[name]}" for name in given])
@@ -51,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     write(arguments.out, texts, arguments.force)
     for name in sorted(texts):
         print(arguments.out / name)
-    for name, field in Installation.model_fields.items():
+    for name, field in fields.items():
         if name.endswith("_url") and name not in given and any(field.default in text for text in made.values()):
             print(f"fleet-forecaster: {field.default} is the demonstration's; set {FLAGS[name]}", file=sys.stderr)
     return 0

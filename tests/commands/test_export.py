@@ -58,6 +58,17 @@ def test_without_values_rules_say_what_the_files_that_ship_say(tmp_path, capsys)
     assert "set --grafana-url" in told and "set --runbook-url" in told and "--pager-url" not in told
 
 
+@pytest.mark.parametrize(("kind", "folder"), [("alertmanager", "prometheus"), ("kubernetes", "deploy/kubernetes")])
+def test_without_values_other_files_are_those_that_ship(kind, folder, tmp_path):
+    for name, text in export(kind, tmp_path).items():
+        assert yaml.safe_load(text) == yaml.safe_load((ROOT / folder / name).read_text()), name
+
+
+def test_an_address_that_begins_like_the_demonstrations_is_no_reason_to_warn(tmp_path, capsys):
+    export("rules", tmp_path, "--grafana-url=http://127.0.0.1:30001")
+    assert "--grafana-url" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("lowest", "left_out"), [("info", set()), ("warning", {"info"}), ("critical", {"info", "warning"})])
 @pytest.mark.parametrize("kind", ["rules", "kubernetes"])
 def test_alerts_below_the_lowest_severity_are_left_out_and_all_else_is_kept(kind, lowest, left_out, tmp_path):

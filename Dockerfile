@@ -20,6 +20,9 @@ COPY serving/ serving/
 COPY exporter/ exporter/
 COPY forecaster/ forecaster/
 COPY stack/ stack/
+COPY prometheus/ prometheus/
+COPY grafana/dashboards/ grafana/dashboards/
+COPY deploy/kubernetes/ deploy/kubernetes/
 RUN pip install --constraint constraints.txt --editable .
 
 COPY --from=prometheus /bin/promtool /usr/local/bin/promtool

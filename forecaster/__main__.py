@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from forecaster.commands import backtest, calibrate, check_config, flags, serve, train
+from forecaster.commands import backtest, calibrate, check_config, export, flags, serve, train
 from serving import ServingError, __version__
 
 NAME = serve.NAME
@@ -31,7 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"{NAME} {__version__}")
     commands, common = parser.add_subparsers(required=True, metavar="COMMAND"), flags.common()
-    for command in (serve, check_config, train, backtest, calibrate):
+    for command in (serve, check_config, export, train, backtest, calibrate):
         command.add_command(commands, common)
     return parser
 

@@ -2,10 +2,11 @@
 
 import yaml
 
+from docs.generate import PARSERS
 from forecaster.config import load_config
 from forecaster.risk.thresholds import Band
 from stack.layout import ROOT
-from tests.documents import DOCUMENTS, blocks, sentences, table
+from tests.documents import DOCUMENTS, blocks, commands, sentences, table, words
 
 
 def points(bands: tuple[Band, ...]) -> tuple[str, str]:
@@ -28,7 +29,8 @@ def test_the_example_for_another_prometheus_says_what_ours_is_told():
     ours = yaml.safe_load((ROOT / "prometheus/prometheus.yml").read_text())
     address = load_config("node_exporter").listen
     [job] = theirs["scrape_configs"]
-    assert job == {"job_name": "forecaster", "static_configs": [{"targets": [address]}]}
+    [told] = [PARSERS["fleet-forecaster"].parse_args(words(line)[1:]) for line in commands() if "export rules" in line]
+    assert job == {"job_name": told.job, "static_configs": [{"targets": [address], "labels": {"fleet": told.fleet}}]}
     assert job["job_name"] in [ours_too["job_name"] for ours_too in ours["scrape_configs"]]
     assert theirs["remote_read"] == [{key: read[key] for key in ("url", "read_recent", "required_matchers")}
                                      for read in ours["remote_read"] if address in read["url"]]

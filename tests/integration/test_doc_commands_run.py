@@ -15,7 +15,7 @@ def is_cheap(line: str) -> bool:
     program, *rest = words(line)
     small_backtest = "backtest" in rest and "--fleets" in rest and rest[rest.index("--fleets") + 1] == "1"
     return Path(program).name.startswith("fleet-") and (
-        small_backtest or bool({"check-config", "history", "--version"} & {*rest}))
+        small_backtest or bool({"check-config", "export", "history", "--version"} & {*rest}))
 
 
 RUN = sorted({line for line in commands() if is_cheap(line)})
@@ -37,7 +37,7 @@ def root(tmp_path) -> Path:
 
 
 def test_a_command_of_every_cheap_kind_is_run():
-    for kind in ("check-config --config.file node_exporter", "history", "backtest --fleets 1", "--version"):
+    for kind in ("check-config --config.file node_exporter", "export", "history", "backtest --fleets 1", "--version"):
         assert any(kind in line for line in RUN), kind
 
 

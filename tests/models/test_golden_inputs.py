@@ -1,6 +1,7 @@
 """Every input of both encodings, number by number: a feature that changes spoils the models that ship.
 
-Who changes a feature on purpose trains the models anew and writes the numbers anew: python -m tests.models.test_golden_inputs
+Who changes a feature on purpose trains the models anew and writes the numbers anew: python -m
+tests.models.test_golden_inputs
 """
 
 import json
@@ -58,7 +59,8 @@ def fleet_inputs(length: int, own_clocks: bool, with_earlier: bool = True) -> di
     window[0, 0, 2], window[1, 1, 3] = 300, 7e4
     earlier = jagged(36, 2).reshape(3, 3, 4)
     earlier[1, 0, 3], earlier[2, :, :2] = NAN, NAN
-    instants = np.array([at("2026-03-07T12:34:56+00:00"), at("2026-02-28T23:00:00+00:00"), at("2026-10-31T01:02:03+00:00")])
+    times = "2026-03-07T12:34:56+00:00", "2026-02-28T23:00:00+00:00", "2026-10-31T01:02:03+00:00"
+    instants = np.array([at(time) for time in times])
     identity = encoding.identify(("db2", "web1", "new9"), ("database", "web_api", "cache"))
     return features.batch(
         encoding, window, length, instants if own_clocks else instants[:1], identity, earlier if with_earlier else None
@@ -83,18 +85,18 @@ def test_a_fleets_inputs_agree_with_a_calculation_by_hand():
     encoding = fleet_encoding("UTC")
     identity = encoding.identify(("db3",), ("web_api",))
     made = features.batch(encoding, window, 4, np.array([at("2026-01-01T00:00:00+00:00")]), identity, earlier)
-    observed = [  # per step: (cpu - 40) / 10, (ln(latency + 0.5) - 2) / 0.25, (balance + 1) / 4, then their motions / 0.2
+    observed = [  # (cpu - 40) / 10, (ln(latency + 0.5) - 2) / 0.25, (balance + 1) / 4, then their changes / 0.2
         [-1.0, -10.772589, -2.0, 0.0, 0.0, 0.0],  # latency -3 is taken as its bound, 0: (ln 0.5 - 2) x 4
         [0.0, -8.0, 0.0, 1.0, 0.0, 0.0],  # ln 1 = 0; cpu rose from 38: 0.2 / 0.2
         [1.5, 0.317766, 1.0, 0.0, 0.0, 0.0],  # (ln 8 - 2) x 4; what cpu was before is unknown: 0
-        [6.0, 3.982929, 2.0, 0.0, 13.862944, 1.25],  # cpu 130 is taken as 100; ln 20 - ln 10 = ln 2, x 4 / 0.2; 0.25 / 0.2
+        [6.0, 3.982929, 2.0, 0.0, 13.862944, 1.25],  # cpu 130 is taken as 100; (ln 20 - ln 10) x 4 / 0.2; 0.25 / 0.2
     ]
     np.testing.assert_allclose(made["observed"][0], observed, rtol=1e-5, atol=1e-5)
     assert made["static"].tolist() == [[2, UNKNOWN]] and made["static_reals"].tolist() == [[1.0]]
     assert made["calendar"][0, :, 0].tolist() == [2, 2, 2, 3, 3, 3, 3, 4, 4], "seven hours a step; Thursday begins now"
     assert (made["calendar"][0, :, 1] == UNKNOWN).all(), "neither December nor January is among the months of training"
     np.testing.assert_allclose(made["known"][0, :, 3], np.array([-3, -2, -1, 0, 1, 2, 3, 4, 5]) / 5, rtol=1e-6)
-    np.testing.assert_allclose(made["known"][0, 4, :2], [0.9659258, -0.2588190], rtol=1e-5, err_msg="07:00 is 105 degrees")
+    np.testing.assert_allclose(made["known"][0, 4, :2], [0.9659258, -0.2588190], rtol=1e-5)  # 07:00: 105 degrees
 
 
 @pytest.mark.parametrize(
@@ -110,7 +112,7 @@ def test_a_fleets_inputs_agree_with_a_calculation_by_hand():
         ("Pacific/Honolulu", "2026-11-01T09:59:00+00:00", 23 + 59 / 60, 5, 10),
     ],
 )
-def test_the_clock_is_that_of_the_time_zone_on_every_weekday_and_in_every_month(timezone, instant, hour, weekday, month):
+def test_the_clock_is_that_of_the_time_zone_on_any_weekday_and_in_any_month(timezone, instant, hour, weekday, month):
     encoding = Encoding((), (), (), tuple(range(1, 13)), 300.0, 24, 96, timezone)
     clock, calendar = features.clock_inputs(encoding, np.array([[at(instant)]]), np.array([24]))
     angle = hour / 24 * 2 * np.pi
@@ -123,7 +125,8 @@ def test_the_clock_is_that_of_the_time_zone_on_every_weekday_and_in_every_month(
 
 def series_encoding(horizon: int, timezone: str) -> SeriesEncoding:
     return SeriesEncoding(
-        ("cpu_pct", "net_in_mb_s"), (1e-3, 1e-6), (0.0, 0.0), (100.0, None), (0.1, 0.5, 0.9), 300.0, horizon, timezone, 6
+        ("cpu_pct", "net_in_mb_s"), (1e-3, 1e-6), (0.0, 0.0), (100.0, None), (0.1, 0.5, 0.9), 300.0, horizon, timezone,
+        encoder_steps=6,
     )
 
 
@@ -139,8 +142,8 @@ def histories() -> np.ndarray:
 
 def series_inputs(horizon: int, timezone: str, instants: tuple[str, ...]) -> dict[str, np.ndarray]:
     filled, known = series.fill(histories())
-    signal = np.array([0, 1, 1, 0, 1])
-    return series.batch(series_encoding(horizon, timezone), filled, known, signal, np.array([at(text) for text in instants]))
+    encoding, signal = series_encoding(horizon, timezone), np.array([0, 1, 1, 0, 1])
+    return series.batch(encoding, filled, known, signal, np.array([at(time) for time in instants]))
 
 
 SERIES = {

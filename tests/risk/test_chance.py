@@ -109,7 +109,7 @@ def test_independent_servers_multiply_and_bound_ones_follow_the_worst():
     assert Fit((0.0,) * 3, 0.0, 0.0, 0.0, 0.0).any(spoken) == pytest.approx(0.5)
 
 
-def test_a_thousand_calm_servers_share_the_chance_of_trouble_out_of_the_blue():
+def test_a_thousand_calm_servers_share_the_chance_of_incidents_that_no_forecast_shows():
     few, many = (FIT.any(np.zeros(n)) for n in (3, 1000))
     assert FIT.floor < few < many <= FIT.common + 1e-9
 
@@ -159,7 +159,8 @@ def test_a_calibration_comes_back_from_its_file(tmp_path):
 
 
 def test_a_calibration_of_other_weights_is_refused_and_says_how_to_make_one(tmp_path):
-    with pytest.raises(ChanceError, match=r"made for weights .*, the model has ffff.*run fleet-forecaster calibrate --model"):
+    expected = r"made for weights .*, the model has ffff.*run fleet-forecaster calibrate --model"
+    with pytest.raises(ChanceError, match=expected):
         Calibration.load(stored(tmp_path), "f" * 64)
 
 

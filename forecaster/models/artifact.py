@@ -58,9 +58,8 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str,
     try:
         data = (folder / "weights.npz").read_bytes()
     except OSError as error:
-        raise ModelError(
-            f"{folder / 'weights.npz'}: cannot be read ({error.strerror}); copy the whole folder"
-        ) from error
+        cause = f"cannot be read ({error.strerror}); copy the whole folder"
+        raise ModelError(f"{folder / 'weights.npz'}: {cause}") from error
     found = hashlib.sha256(data).hexdigest()
     if found != facts.get("weights_sha256"):
         raise ModelError(
@@ -73,12 +72,8 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str,
 
 
 def write_artifact(
-    folder: Path,
-    weights: dict[str, np.ndarray],
-    encoding: Encoding | SeriesEncoding,
-    architecture: Architecture,
-    report: dict[str, Any],
-    facts: dict[str, Any],
+    folder: Path, weights: dict[str, np.ndarray], encoding: Encoding | SeriesEncoding, architecture: Architecture,
+    report: dict[str, Any], facts: dict[str, Any],
 ) -> None:
     """Write an artifact folder completely or not at all, replacing an older one."""
     buffer = io.BytesIO()

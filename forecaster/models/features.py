@@ -142,9 +142,8 @@ class Encoding:
 
     def unscale(self, z: np.ndarray) -> np.ndarray:
         """Model units -> signal units, clipped to the signal's bounds, along axis 1: (B, C, ...) float32."""
-        return np.stack([s.inverse(z[:, i].astype(np.float64)) for i, s in enumerate(self.scalings)], 1).astype(
-            np.float32
-        )
+        units = [s.inverse(z[:, i].astype(np.float64)) for i, s in enumerate(self.scalings)]
+        return np.stack(units, 1).astype(np.float32)
 
 
 def usable(window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -164,11 +163,7 @@ def usable(window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def batch(
-    encoding: Encoding,
-    window: np.ndarray,
-    length: int,
-    instants: np.ndarray,
-    identity: np.ndarray,
+    encoding: Encoding, window: np.ndarray, length: int, instants: np.ndarray, identity: np.ndarray,
     earlier: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Inputs of rows that share one encoder length.

@@ -37,13 +37,8 @@ class Model:
     """A loaded artifact with an engine. Thread-safe: no state between calls."""
 
     def __init__(
-        self,
-        encoding: Encoding | SeriesEncoding,
-        architecture: Architecture,
-        weights: dict[str, np.ndarray],
-        facts: dict[str, Any],
-        report: dict[str, Any],
-        device: torch.device,
+        self, encoding: Encoding | SeriesEncoding, architecture: Architecture, weights: dict[str, np.ndarray],
+        facts: dict[str, Any], report: dict[str, Any], device: torch.device,
     ):
         self.encoding, self.architecture, self.device = encoding, architecture, device
         self.facts, self.report, self.weights = facts, report, weights
@@ -104,11 +99,7 @@ class Model:
         return encoding.context_steps if isinstance(encoding, SeriesEncoding) else encoding.encoder_steps
 
     def forecast(
-        self,
-        window: np.ndarray,
-        instant: float | np.ndarray,
-        servers: tuple[str, ...],
-        profiles: tuple[str, ...],
+        self, window: np.ndarray, instant: float | np.ndarray, servers: tuple[str, ...], profiles: tuple[str, ...],
         earlier: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """p10, p50 and p90 of ``quantiles``: (values float32 (S, C, H, 3), done bool (S,))."""
@@ -120,11 +111,7 @@ class Model:
         return values[..., self._published]
 
     def quantiles(
-        self,
-        window: np.ndarray,
-        instant: float | np.ndarray,
-        servers: tuple[str, ...],
-        profiles: tuple[str, ...],
+        self, window: np.ndarray, instant: float | np.ndarray, servers: tuple[str, ...], profiles: tuple[str, ...],
         earlier: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """window float32 (S, C, T) in signal units, newest step last -> (values float32 (S, C, H, Q), done bool (S,)).

@@ -142,9 +142,7 @@ def _days_index(around: int, horizon: int) -> np.ndarray:
     ).clip(0)
 
 
-def analogs(
-    filled: np.ndarray, scaled: np.ndarray, levels: np.ndarray, horizon: int
-) -> tuple[np.ndarray, np.ndarray]:
+def analogs(filled: np.ndarray, scaled: np.ndarray, levels: np.ndarray, horizon: int) -> tuple[np.ndarray, np.ndarray]:
     """Quantiles of what followed the moments nearest to the present, and their distance.
 
     filled and scaled are float32 (B, CONTEXT): values, and the same in the scale in which distances are measured.
@@ -190,9 +188,7 @@ def views(filled: np.ndarray, levels: np.ndarray, horizon: int) -> dict[str, np.
     """The views but for the analogs, float32 in signal units: flat (B, 5, Q), hours (B, 3, 12, Q), two_hours (B, 24,
     Q), days (B, 3, H, Q) and moves (B, len(MOVES), Q)."""
     rows = len(filled)
-    phases = [
-        quantiles(filled[:, -back:].reshape(rows, -1, period).transpose(0, 2, 1), levels) for back, period in PHASES
-    ]
+    phases = [quantiles(filled[:, -back:].reshape(rows, -1, n).transpose(0, 2, 1), levels) for back, n in PHASES]
     recent = filled[:, -2 * DAY :]
     moves = np.stack([quantiles(recent[:, k:] - recent[:, :-k], levels) for k in MOVES], 1)
     return {

@@ -13,6 +13,7 @@ Letters: B rows, T encoder steps, P decoder positions, D hidden size, V variable
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -88,19 +89,11 @@ class Selection:
     """
 
     def __init__(
-        self,
-        w: Weights,
-        reals: tuple[str, ...],
-        categories: tuple[str, ...],
-        order: tuple[str, ...],
-        embeddings: Weights,
-        prescalers: Weights,
+        self, w: Weights, reals: tuple[str, ...], categories: tuple[str, ...], embeddings: Weights, prescalers: Weights
     ):
-        first = w["flattened_grn.fc1.weight"]
-        names = order
-        sizes = [
-            prescalers[f"{n}.weight"].shape[0] if n in reals else embeddings[f"{n}.weight"].shape[1] for n in names
-        ]
+        first, names = w["flattened_grn.fc1.weight"], (*categories, *reals)
+        sizes = [embeddings[f"{n}.weight"].shape[1] for n in categories]
+        sizes += [prescalers[f"{n}.weight"].shape[0] for n in reals]
         start = dict(zip(names, np.cumsum([0, *sizes[:-1]]).tolist(), strict=True))
         resample = _stretch((sum(sizes), len(names)), first)
         joint = torch.cat([first.T, resample], 1)  # (flat inputs, hidden + V): both paths into the weight network
@@ -111,10 +104,8 @@ class Selection:
         glu = flat / "gate_norm.glu.fc"
         self.gate, self.gate_bias = glu["weight"] @ flat["fc2.weight"], glu["weight"] @ flat["fc2.bias"] + glu["bias"]
         self.norm = Norm(flat / "gate_norm.add_norm.norm")
-        self.skip_gate, self.skip_norm = (
-            2 * torch.sigmoid(flat["resample_norm.mask"]),
-            Norm(flat / "resample_norm.norm"),
-        )
+        self.skip_gate = 2 * torch.sigmoid(flat["resample_norm.mask"])
+        self.skip_norm = Norm(flat / "resample_norm.norm")
         self.context = flat.get("context.weight")
         bias = torch.cat([flat["fc1.bias"], torch.zeros_like(resample[0])])
         slopes = []
@@ -124,15 +115,12 @@ class Selection:
             slopes.append(scale @ rows)
             bias = bias + shift @ rows
         self.joint_slope, self.joint_bias = torch.stack(slopes), bias
-        self.tables = [
-            _table(embeddings[f"{n}.weight"], joint, start[n], w / f"single_variable_grns.{n}") for n in categories
-        ]
-        self._stack_reals([(w / f"single_variable_grns.{n}", prescalers / n) for n in reals])
+        own = w / "single_variable_grns"
+        self.tables = [_table(embeddings[f"{n}.weight"], joint, start[n], own / n) for n in categories]
+        self._stack_reals([(own / n, prescalers / n) for n in reals])
 
     def _stack_reals(self, networks: list[tuple[Weights, Weights]]) -> None:
-        parts: dict[str, list[Tensor]] = {
-            k: [] for k in ("a", "c", "gate", "gate_bias", "r", "s", "nw", "nb", "rw", "rb")
-        }
+        parts: defaultdict[str, list[Tensor]] = defaultdict(list)
         for grn, pre in networks:
             scale, shift = pre["weight"][:, 0], pre["bias"]
             glu = grn / "gate_norm.glu.fc"
@@ -206,8 +194,7 @@ class Tft:
         lookup = {"embeddings": w / "input_embeddings.embeddings", "prescalers": w / "prescalers"}
 
         def selection(kind: str, reals: tuple[str, ...], categories: Mapping[str, int]) -> Selection:
-            names = tuple(categories)
-            return Selection(w / f"{kind}_variable_selection", reals, names, (*names, *reals), **lookup)
+            return Selection(w / f"{kind}_variable_selection", reals, tuple(categories), **lookup)
 
         self.select_static = selection("static", names.static_reals, names.static_categories)
         self.select_encoder = selection("encoder", (*names.known_reals, *names.observed), names.known_categories)

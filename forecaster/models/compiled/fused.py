@@ -69,12 +69,11 @@ class Fused:
         self.threads = threads or len(os.sched_getaffinity(0))
         known = len(tft.select_decoder.at_real)
         self._shared, self._own = (0, known) if own else (known, 0)
-        self._constants, self._scratch = Constants(), Scratch()
         self.outputs = tft.output[0].shape[0]
         self.shape = self.finish.shape(horizon, self.outputs)
-        self._code = Compiled(self._emit())
+        emitted = self.emit()
+        self._code, self._numbers, self._vectors = Compiled(emitted), emitted.constants.array(), emitted.scratch.size
         self._call = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 6, ctypes.c_int64)(self._code.address)
-        self._numbers = self._constants.array()
         self._local = threading.local()
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="forward") if self.threads > 1 else None
 
@@ -109,7 +108,7 @@ class Fused:
         more than a small pass."""
         held = getattr(self._local, "scratch", None)
         if held is None:
-            held = self._local.scratch = np.empty(self._scratch.size * LANES + LANES, np.float32)
+            held = self._local.scratch = np.empty(self._vectors * LANES + LANES, np.float32)
         return held.ctypes.data + -held.ctypes.data % 64
 
     def _inputs(self, x: Mapping[str, np.ndarray], steps: int) -> np.ndarray:
@@ -138,8 +137,9 @@ class Fused:
 
     # -- emitting -----------------------------------------------------------------------------------------------------
 
-    def _emit(self) -> Layers:
-        e = SelectionLayers("forward", [POINTER] * 6 + [INT], self._constants, self._scratch)
+    def emit(self) -> Layers:
+        """The function in LLVM's intermediate representation (``.module``), with its constants and scratch."""
+        e = SelectionLayers("forward", [POINTER] * 6 + [INT], Constants(), Scratch())
         size = self.tft.encoder[1].shape[1]
         at = Pass(e, size, self.tft.heads, self.horizon)
         e.each(size, lambda i: e.store(e.load(at.contexts, i), e.s, e.plus(i, at.states)))

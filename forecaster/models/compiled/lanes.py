@@ -180,14 +180,25 @@ class Compiled:
     """Machine code of an emitter's function; ``address`` is valid as long as this object lives."""
 
     def __init__(self, emitter: Emitter):
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
-        machine = llvm.Target.from_default_triple().create_target_machine(
-            cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=2, jit=True
-        )
-        module = llvm.parse_assembly(str(emitter.module))
-        module.triple, module.data_layout = machine.triple, str(machine.target_data)
-        module.verify()  # without LLVM's optimisation passes: they would take a second and gain nothing here
-        self._engine = llvm.create_mcjit_compiler(module, machine)
+        self._engine = llvm.create_mcjit_compiler(*_lowered(emitter))
         self._engine.finalize_object()
         self.address = self._engine.get_function_address(emitter.function.name)
+
+
+def assembly(emitter: Emitter) -> str:
+    """The text of the machine code, for people."""
+    module, machine = _lowered(emitter)
+    return str(machine.emit_assembly(module))
+
+
+def _lowered(emitter: Emitter) -> tuple[llvm.ModuleRef, llvm.TargetMachine]:
+    """The verified module, without LLVM's optimisation passes, which would take a second and gain nothing here."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=2, jit=True
+    )
+    module = llvm.parse_assembly(str(emitter.module))
+    module.triple, module.data_layout = machine.triple, str(machine.target_data)
+    module.verify()
+    return module, machine

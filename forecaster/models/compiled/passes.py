@@ -27,10 +27,10 @@ class Compiled:
 
     def __init__(self, eager: Eager[Network]):
         self.eager, network = eager, eager.network
-        self._fused = Fused(network.tft, network.encoding.horizon, finish=InSignalUnits(network))
+        self.fused = Fused(network.tft, network.encoding.horizon, finish=InSignalUnits(network))
 
     def __call__(self, x: Inputs) -> np.ndarray:
-        return self._fused(x) if len(x["known"]) == 1 else self.eager(x)
+        return self.fused(x) if len(x["known"]) == 1 else self.eager(x)
 
 
 class CompiledSeries:
@@ -40,11 +40,11 @@ class CompiledSeries:
 
     def __init__(self, eager: Eager[SeriesNetwork]):
         self.eager = eager
-        self._fused = Fused(eager.network.tft, eager.network.encoding.positions, own=True)
+        self.fused = Fused(eager.network.tft, eager.network.encoding.positions, own=True)
 
     def __call__(self, x: Inputs) -> np.ndarray:
         with torch.inference_mode():
-            out = torch.from_numpy(self._fused(x))
+            out = torch.from_numpy(self.fused(x))
             return np.sort(self.eager.network.mix(out, {k: torch.as_tensor(v) for k, v in x.items()}).numpy(), -1)
 
 

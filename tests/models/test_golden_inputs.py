@@ -120,6 +120,19 @@ def test_the_clock_is_that_of_the_time_zone_on_any_weekday_and_in_any_month(time
     assert calendar[0, 0].tolist() == [weekday, month]
 
 
+def test_the_variables_of_both_encodings_keep_their_names_order_and_sizes():
+    of_fleet, of_series = fleet_encoding().variables, series_encoding(8, "UTC").variables
+    clock = ("clock_hour_sin", "clock_hour_cos", "clock_is_weekend", "clock_step")
+    assert of_fleet.static_categories == {"profile": 3, "server": 4} and of_fleet.static_reals == ("encoder_share",)
+    assert of_fleet.known_categories == {"clock_day_of_week": 7, "clock_month": 13} and of_fleet.known_reals == clock
+    signals = ("cpu_pct", "latency_ms", "balance")
+    assert of_fleet.observed == (*(f"signal_{s}" for s in signals), *(f"motion_{s}" for s in signals))
+    assert of_series.static_categories == {"signal": 3} and of_series.known_categories == {}
+    assert of_series.static_reals == tuple(f"static_{i}" for i in range(32))  # 3 x 3 + 3 + 11 + 9
+    assert of_series.known_reals == (*clock, *(f"view_{i}" for i in range(8)))
+    assert of_series.observed == ("series", "repeated") and series_encoding(8, "UTC").outputs == (15 + 4) * 3  # 15 views
+
+
 # -- a model of single series ------------------------------------------------------------------------------------------
 
 

@@ -65,6 +65,7 @@ accuracy-tables:
 	else echo "real servers are not measured: give a recording with DATA=FILE.npz (format: docs/backtest.md)"; fi
 
 bench: venv tools ## measure speed and size beside floors and peers: make bench [ONLY="forward cycle"] (minutes)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	@$(VENV)/bin/python -m tests.benchmarks $(ONLY) --report .data/bench.json
 
 status: ## what `make up` runs right now

@@ -1,13 +1,13 @@
-"""What every source speaks: readings, the Source protocol, the errors, and small helpers around them.
+"""What all sources share: readings, the Source protocol, the errors, and small helpers.
 
 S servers, C signals, N instants. Instants are Unix seconds. Values are float32 in signal units, NaN where the
-source has nothing; infinities count as nothing.
+source has no value; infinite values count as none.
 
-    SourceError            anything a source can fail with; the message names source, signal and remedy
-      SourceUnreachable    no answer: connection refused, broken off, too slow, credentials unreadable
-      SourceRefused        an answer that says no; .status (HTTP), .error_type and .error are Prometheus' own
-      SourceNonsense       not JSON, another shape than asked for, series that are not one per server
-      NoData               a good answer without any series
+    SourceError            base of all errors of a source; the message names source, signal and remedy
+      SourceUnreachable    no answer: connection refused or closed, timeout, unreadable credentials
+      SourceRefused        an error as the answer; .status (HTTP), .error_type and .error are as Prometheus sends them
+      SourceNonsense       an unusable answer: not JSON, unexpected shape, not one series per server
+      NoData               a valid answer without any series
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ class SourceUnreachable(SourceError):
 
 
 class SourceRefused(SourceError):
-    """An answer that says no."""
+    """An error as the answer."""
 
     def __init__(self, message: str, status: int, error_type: str = "", error: str = ""):
         super().__init__(message)
@@ -38,7 +38,7 @@ class SourceNonsense(SourceError):
 
 
 class NoData(SourceError):
-    """A good answer without any series."""
+    """A valid answer without any series."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ class Reading:
 
 @dataclass(frozen=True, eq=False)
 class Readings:
-    """A stretch: instants float64 (N,) rising, servers and profiles (S,), values float32 (N, S, C)."""
+    """A range: instants float64 (N,) rising, servers and profiles (S,), values float32 (N, S, C)."""
 
     instants: np.ndarray
     servers: tuple[str, ...]
@@ -62,16 +62,16 @@ class Readings:
 
 
 class Source(Protocol):
-    """What the cycle asks. Servers come sorted by name; latest and range may raise any SourceError."""
+    """What the cycle reads from. Servers are sorted by name; latest and range may raise any SourceError."""
 
     def latest(self, instant: float) -> Reading:
-        """Each signal, a mean over the trailing step, at `instant`; NoData if there is nothing at all."""
+        """Each signal, a mean over the trailing step, at `instant`; NoData if there is no series."""
 
     def range(self, start: float, end: float, step: float) -> Readings:
-        """The same at every multiple of `step` in start..end; no servers if there was nothing at all."""
+        """The same at every multiple of `step` in start..end; no servers if there is no series."""
 
     def describe(self) -> dict[str, Any]:
-        """What it reads and how that went, for people."""
+        """What it reads and the state of the latest read, for /status."""
 
 
 def milliseconds(name: str, seconds: float) -> int:
@@ -105,14 +105,14 @@ def named(signals: Mapping[str, Any] | Sequence[Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Labels:
-    """Which labels of a series name the server and its profile (None: no label does)."""
+    """The labels of a series that name the server and its profile (None: no label)."""
 
     server: str = "server"
     profile: str | None = "profile"
     default_profile: str = "generic"
 
     def server_of(self, what: str, labels: Mapping[str, str]) -> str:
-        """The server's name; SourceNonsense, `what` saying where, for a series that names none."""
+        """The server's name; SourceNonsense for a series without one, `what` naming the query or target."""
         if server := labels.get(self.server):
             return server
         raise SourceNonsense(f"{what}: a series has no label {self.server!r}, only {dict(labels)}; expected "
@@ -121,13 +121,13 @@ class Labels:
 
     def profile_of(self, labels: Mapping[str, str]) -> str | None:
         """The profile's name, None if the series has none."""
-        return labels.get(self.profile) or None
+        return labels.get(self.profile) or None if self.profile else None
 
     def profiles(self, servers: Sequence[str], found: Mapping[str, str]) -> tuple[str, ...]:
         """Profile of each server (S,), the default where none was found."""
         return tuple(found.get(server, self.default_profile) for server in servers)
 
-    def ambiguous(self, what: str, server: str, one: Mapping, other: Mapping) -> SourceNonsense:
+    def ambiguous(self, what: str, server: str, one: Mapping[str, str], other: Mapping[str, str]) -> SourceNonsense:
         """The error for two series of one server with the label sets `one` and `other`."""
         return SourceNonsense(f"{what}: server {server!r} has more than one series, {dict(one)} and "
                               f"{dict(other)}; expected one per server: aggregate by the label, for example "

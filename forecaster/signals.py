@@ -1,7 +1,7 @@
-"""What is forecast and how far: a signal's description, and the names of horizons.
+"""Signals and horizons: what is forecast, and how far.
 
-Horizons and windows are steps under a name: one step of the model is 5 minutes, "30m" is 6 steps whatever
-`step` the configuration runs at. A shorter `step` is a rehearsal in fast motion; names keep their meaning.
+A horizon or window is a number of steps under a name. One step of the model is 5 minutes, so "30m" is 6 steps
+whatever `step` is configured; a shorter `step` runs the same steps faster, as a rehearsal.
 """
 
 import re
@@ -11,18 +11,18 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from serving.settings import Settings, parse_duration
 
-HORIZON_STEPS = 96  # H, fixed by the trained model: 8 h, a full work shift to react in
-STEP_MINUTES = 5  # what one step stands for in the model and in every horizon's name
+HORIZON_STEPS = 96  # H, fixed by the trained model: 8 h, a work shift
+STEP_MINUTES = 5  # of one step, in the model and in the names of horizons
 
-PLACEHOLDERS = ("$shard", "$total_shards")  # of a query, filled in with this forecaster's share of the fleet
+PLACEHOLDERS = ("$shard", "$total_shards")  # in a query, replaced by this forecaster's share of the fleet
 _METRIC_NAME = r"^[a-zA-Z_:][a-zA-Z0-9_:]*$"
 
 
 def steps_of(label: str) -> int:
-    """Steps a horizon's name such as "30m" stands for: 6. ValueError unless 1..HORIZON_STEPS whole steps."""
+    """The steps of a horizon's name: 6 for "30m". ValueError unless they are 1..HORIZON_STEPS whole steps."""
     steps = parse_duration(label) / (60 * STEP_MINUTES)
     if steps != int(steps) or not 1 <= steps <= HORIZON_STEPS:
-        raise ValueError(f"{label!r} is none of the model's steps; expected a multiple of 5m from 5m to 8h: "
+        raise ValueError(f"{label!r} is not a step of the model; expected a multiple of 5m from 5m to 8h: "
                          "name such a time")
     return int(steps)
 
@@ -34,7 +34,7 @@ def _by_label(given: Any) -> dict[str, int]:
     labels = [str(label) for label in given]
     steps = {label: steps_of(label) for label in labels}
     if len(labels) != len(set(steps.values())):
-        raise ValueError("one time is named twice; expected each once: remove the repeated one")
+        raise ValueError("a time is named twice; expected each once: remove the repetition")
     return dict(sorted(steps.items(), key=lambda item: item[1]))
 
 
@@ -42,7 +42,7 @@ StepsByLabel = Annotated[dict[str, int], BeforeValidator(_by_label)]
 
 
 class Signal(Settings):
-    """One forecast quantity: a PromQL expression with one series per server, in `unit`."""
+    """One quantity to forecast: a PromQL expression with one series per server, in `unit`."""
 
     query: str = Field(description="PromQL with one series per server; "
                        "`$step`, `$shard` and `$total_shards` are filled in")

@@ -1,7 +1,7 @@
-"""Model artifacts on disk.
+"""Artifacts: trained models on disk.
 
 An artifact folder holds ``artifact.json`` (format, architecture, encoding, checksum, training facts), ``weights.npz``
-and ``report.json``. It is written beside its place and moved there whole; reading checks format and checksum.
+and ``report.json``. It is written beside its final place and then moved; reading checks format and checksum.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import shutil
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,12 +23,12 @@ from forecaster.models.features import Encoding
 from forecaster.models.series import SeriesEncoding
 
 FORMAT = 2
-MODELS = Path(__file__).parents[1] / "artifacts"  # those that ship, by name
+MODELS = Path(__file__).parents[1] / "artifacts"  # the shipped models, by name
 DEFAULT = MODELS / "default"
 
 
 def folder_of(name: str) -> Path:
-    """The folder of a model that ships, or the path given."""
+    """The folder of a shipped model of this name, else the name as a path."""
     return MODELS / name if re.fullmatch(r"[a-z]+", name) and (MODELS / name).is_dir() else Path(name)
 
 
@@ -46,7 +47,7 @@ class Architecture:
     quantiles: tuple[float, ...] = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
 
 
-def read(folder: Path) -> tuple[dict, dict[str, np.ndarray], dict]:
+def read(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, Any]]:
     """(facts, weights by name, report) of an artifact folder; raises ModelError."""
     facts = _read_json(folder / "artifact.json")
     if facts.get("format") != FORMAT:
@@ -57,9 +58,8 @@ def read(folder: Path) -> tuple[dict, dict[str, np.ndarray], dict]:
     try:
         data = (folder / "weights.npz").read_bytes()
     except OSError as error:
-        raise ModelError(
-            f"{folder / 'weights.npz'}: cannot be read ({error.strerror}); copy the whole folder"
-        ) from error
+        cause = f"cannot be read ({error.strerror}); copy the whole folder"
+        raise ModelError(f"{folder / 'weights.npz'}: {cause}") from error
     found = hashlib.sha256(data).hexdigest()
     if found != facts.get("weights_sha256"):
         raise ModelError(
@@ -72,16 +72,12 @@ def read(folder: Path) -> tuple[dict, dict[str, np.ndarray], dict]:
 
 
 def write_artifact(
-    folder: Path,
-    weights: dict[str, np.ndarray],
-    encoding: Encoding | SeriesEncoding,
-    architecture: Architecture,
-    report: dict,
-    facts: dict,
+    folder: Path, weights: dict[str, np.ndarray], encoding: Encoding | SeriesEncoding, architecture: Architecture,
+    report: dict[str, Any], facts: dict[str, Any],
 ) -> None:
-    """Write an artifact folder whole or not at all, replacing an older one."""
+    """Write an artifact folder completely or not at all, replacing an older one."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **weights)
+    np.savez_compressed(buffer, allow_pickle=False, **weights)
     content = {
         "format": FORMAT,
         "weights_sha256": hashlib.sha256(buffer.getvalue()).hexdigest(),
@@ -96,7 +92,7 @@ def write_artifact(
         (fresh / "weights.npz").write_bytes(buffer.getvalue())
         (fresh / "artifact.json").write_text(json.dumps(content, indent=1) + "\n")
         (fresh / "report.json").write_text(json.dumps(report, indent=1) + "\n")
-        if folder.exists():  # a folder cannot be replaced at once: for a moment the old one has another name
+        if folder.exists():  # a folder cannot be replaced in one step: the old one is renamed first
             old = folder.with_name(f".{folder.name}-old")
             shutil.rmtree(old, ignore_errors=True)
             os.replace(folder, old)
@@ -109,7 +105,7 @@ def write_artifact(
         raise
 
 
-def _read_json(path: Path) -> dict:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text())
     except OSError as error:

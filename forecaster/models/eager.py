@@ -1,4 +1,4 @@
-"""The network under PyTorch: in full precision anywhere, with the transformer in half precision on a card.
+"""The network under PyTorch: in full precision on any device, with the transformer in half precision on a GPU.
 
 Letters: B rows, C signals, H horizon steps, Q quantiles.
 """
@@ -6,28 +6,27 @@ Letters: B rows, C signals, H horizon steps, Q quantiles.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Generic
 
 import numpy as np
 import torch
 
 from forecaster.models.engine import CEILING, Inputs
-from forecaster.models.features import Encoding
-from forecaster.models.network import Network, SeriesNetwork
+from forecaster.models.network import AnyNetwork, Network
 from forecaster.models.series import SeriesEncoding
 
-SMALLEST = 256  # rows at once; below, memory is short for other reasons
+SMALLEST = 256  # rows at once; if fewer do not fit, something else has taken the memory
 
 
-class Eager:
-    """The network under PyTorch, ROWS at a time, back to signal units before results leave the device."""
+class Eager(Generic[AnyNetwork]):
+    """The network under PyTorch, ROWS at a time; outputs become signal units on the device."""
 
     name = "pytorch"
-    ROWS: ClassVar = {"cpu": 256, "cuda": 16384}  # what fits a processor's cache; half as many where a card's memory is short
+    ROWS: ClassVar = {"cpu": 256, "cuda": 16384}  # what fits a CPU's cache; halved where a GPU's memory is short
 
-    def __init__(self, network: Network | SeriesNetwork, encoding: Encoding | SeriesEncoding, device: torch.device):
-        self.network, self.encoding, self.device = network, encoding, device
-        self._fits: int | None = None  # rows, once more did not fit
+    def __init__(self, network: AnyNetwork, device: torch.device):
+        self.network, self.device = network, device
+        self._fits: int | None = None  # rows at once, after memory was short
 
     def __call__(self, x: Inputs) -> np.ndarray:
         rows = len(x["observed"])
@@ -48,16 +47,18 @@ class Eager:
 
     def _part(self, x: Inputs) -> np.ndarray:
         """The same of rows that fit."""
-        return self._finished(self.network, {k: torch.as_tensor(v, device=self.device) for k, v in x.items()}).cpu().numpy()
+        given = {k: torch.as_tensor(v, device=self.device) for k, v in x.items()}
+        return self._finished(self.network, given).cpu().numpy()
 
-    def _finished(self, network: Network | SeriesNetwork, x: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    def _finished(self, network: AnyNetwork, x: Mapping[str, torch.Tensor]) -> torch.Tensor:
         return ascending(self._in_units(network(x).float()))
 
     def _in_units(self, out: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, Q) as ``Encoding.unscale`` does it; series are in signal units already."""
-        if isinstance(self.encoding, SeriesEncoding):
+        """As ``Encoding.unscale``, in place; outputs of single series are in signal units already."""
+        encoding = self.network.encoding
+        if isinstance(encoding, SeriesEncoding):
             return out
-        for column, scaling in enumerate(self.encoding.scalings):
+        for column, scaling in enumerate(encoding.scalings):
             g = out[:, column] * scaling.scale + scaling.center
             if scaling.log:
                 g = torch.exp(g.clamp(max=CEILING)) - scaling.offset
@@ -67,16 +68,16 @@ class Eager:
         return out
 
 
-class Cuda(Eager):
-    """The network on a card: the transformer in half precision where that does, results through page-locked memory.
+class Cuda(Eager[Network]):
+    """The network on a GPU, with the transformer in half precision; results leave through page-locked memory.
 
-    Rows whose numbers leave half precision's range are computed again in full.
+    Rows that exceed the range of half precision are computed again in full precision.
     """
 
     name = "pytorch-half"
 
-    def __init__(self, eager: Eager):
-        super().__init__(eager.network, eager.encoding, eager.device)
+    def __init__(self, eager: Eager[Network]):
+        super().__init__(eager.network, eager.device)
         self._half = eager.network.in_half()
 
     def _part(self, x: Inputs) -> np.ndarray:
@@ -86,17 +87,17 @@ class Cuda(Eager):
         if lost.any():
             rows = len(lost)
             out[lost] = self._finished(self.network, {k: v[lost] if len(v) == rows else v for k, v in given.items()})
-        host = torch.empty(out.shape, dtype=out.dtype, pin_memory=True)  # PyTorch keeps such blocks for the next time
+        host = torch.empty(out.shape, dtype=out.dtype, pin_memory=True)  # PyTorch reuses such blocks
         return host.copy_(out).numpy()
 
 
 def ascending(x: torch.Tensor) -> torch.Tensor:
-    """The few values of the last axis in order."""
+    """The values of the last axis in rising order."""
     return exchanged(x) if x.is_cuda else x.sort(-1).values
 
 
 def exchanged(x: torch.Tensor) -> torch.Tensor:
-    """The same by exchanges of neighbours: a card's sort() writes indices as well, eight bytes for each value."""
+    """The same by exchanges of neighbours: on a GPU, sort() also writes indices, eight bytes for each value."""
     levels = list(x.unbind(-1))
     for done in range(len(levels) - 1, 0, -1):
         for q in range(done):

@@ -1,10 +1,7 @@
-"""What every engine is: a callable that makes a model's inputs into its quantiles.
+"""What an engine is: a callable that computes a model's quantiles from its inputs.
 
-An engine turns ``features.batch`` or ``series.batch`` arrays into quantiles in signal units, ascending, float32
-(B, C, H, Q) or (B, H, Q): `eager` runs PyTorch on the CPU or a card, `compiled` machine code on the CPU, and `choice` takes
-the fastest that works.
-
-Letters: B rows, C signals, H horizon steps, Q quantiles.
+`eager` computes with PyTorch on the CPU or a GPU, `compiled` with machine code on the CPU; `choice` takes the fastest
+that works. Letters: B rows, C signals, H horizon steps, Q quantiles.
 """
 
 from collections.abc import Mapping
@@ -14,15 +11,15 @@ import numpy as np
 
 CEILING = 60.0  # of the exponent of a signal with a logarithmic scale, as in features.Scaling
 
-Inputs = Mapping[str, np.ndarray]
+Inputs = Mapping[str, np.ndarray]  # as from features.batch or series.batch
 
 
 class Engine(Protocol):
-    """Makes inputs into quantiles, and says what it is."""
+    """Computes quantiles from inputs."""
 
     @property
     def name(self) -> str:
         """Its name in labels and /status."""
 
     def __call__(self, x: Inputs) -> np.ndarray:
-        """float32 (B, C, H, Q), or (B, H, Q) of series."""
+        """Quantiles in signal units, rising along Q: float32 (B, C, H, Q), or (B, H, Q) of single series."""

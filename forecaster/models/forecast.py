@@ -1,4 +1,4 @@
-"""Who is forecast by what: warm servers by the model, everything else by the trend heuristic.
+"""Who is forecast by what: warm servers by the model, all others by the trend heuristic.
 
 S servers, C signals, H horizon steps, Q quantiles. Values are in signal units, NaN where nothing is forecast.
 """
@@ -18,7 +18,7 @@ from forecaster.signals import HORIZON_STEPS, Signal
 
 @dataclass(frozen=True, eq=False)
 class Quantiles:
-    """All that a model said of the servers it forecast."""
+    """All quantiles of the servers that the model forecasts."""
 
     values: np.ndarray  # float32 (servers by model, C, H, Q), rising along Q
     levels: tuple[float, ...]  # Q
@@ -27,11 +27,11 @@ class Quantiles:
 
 @dataclass(frozen=True, eq=False)
 class Forecast:
-    """What is published, and who it is from."""
+    """What is published, and what made it."""
 
     values: np.ndarray  # float32 (S, C, H, 3): p10, p50, p90
     by_model: np.ndarray  # bool (S,)
-    quantiles: Quantiles | None = None  # None where the model forecast nobody
+    quantiles: Quantiles | None = None  # None if the model forecasts no server
 
     @property
     def method(self) -> tuple[str, ...]:
@@ -40,14 +40,14 @@ class Forecast:
 
 
 def nothing(present: Present) -> Forecast:
-    """No forecast of anything yet."""
+    """A forecast without values: NaN for every server."""
     shape = *present.observed.shape, HORIZON_STEPS, len(PUBLISHED)
     return Forecast(np.full(shape, np.nan, np.float32), np.zeros(len(present.servers), bool))
 
 
 def by_model(model: Model, signals: tuple[str, ...], present: Present, context: np.ndarray,
              earlier: np.ndarray | None) -> Forecast:
-    """The model's forecasts of warm servers; the rest stays NaN.
+    """The model's forecasts of warm servers; the others are NaN.
 
     signals: the C names. context: float32 (S, C, steps), newest step last. earlier: as in ``features.batch``.
     """
@@ -60,14 +60,14 @@ def by_model(model: Model, signals: tuple[str, ...], present: Present, context: 
     values, finished = model.quantiles(context[rows][:, columns], present.instant, *names, before)
     published, done = model.published(values), forecast.by_model
     done[rows[finished]] = True
-    if not (done.all() and columns == list(range(len(signals)))):  # else there is nothing to copy: 30 MB of 1,000 servers
+    if not (done.all() and columns == list(range(len(signals)))):  # mostly both hold, and 30 MB need no copy
         forecast.values[np.ix_(rows[finished], columns)] = published[finished]
         values, published = values[finished], forecast.values
     return Forecast(published, done, Quantiles(values, model.architecture.quantiles, tuple(model.encoding.signals)))
 
 
 def add_trend(forecast: Forecast, present: Present, signals: Mapping[str, Signal]) -> None:
-    """Puts the trend's forecasts, in place, wherever the model has none for a server that is not stale."""
+    """Fills in, in place, the trend of every signal that the model does not forecast, of servers that are not stale."""
     rows = np.flatnonzero(~present.stale & np.isnan(forecast.values[:, :, 0, 0]).any(1))
     if rows.size:
         drawn = heuristic.forecast(present.encoder[rows], signals)

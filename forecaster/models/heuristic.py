@@ -1,25 +1,26 @@
-"""Trend heuristic: the forecast of servers the model cannot forecast yet.
+"""Trend heuristic: the forecast of servers that the model cannot forecast yet.
 
 Letters: S servers, C signals, T encoder steps, H horizon steps, Q quantiles.
 
-A straight line is fitted to the last 12 steps and drawn on from the last value observed. Around it lies a
-band of 10 percentage points, blurred by noise of 2 points that grows with the square root of the distance:
+A straight line is fitted to the last 12 steps and continues from the last value observed. Around it lies a
+band of 10 percentage points, widened by noise of 2 points that grows with the square root of the distance:
 
     p50(t)      = current + trend * t, kept inside the bounds        t = 0 .. H-1: the first step is `current`
     quantile(t) = p50(t) + unit * z * (10 / z90 + 2 * sqrt(t + 1))   z = normal quantile, z90 = 1.2816
 
-At p10 and p90 that is -/+ (10 + 1.2816 * 2 * sqrt(t + 1)) points. Drawing the noise at random would give each
-refresh another forecast; its quantiles say the same without dice, so equal input gives equal output.
+At p10 and p90 that is -/+ (10 + 1.2816 * 2 * sqrt(t + 1)) points. The quantiles of the noise are computed, not
+drawn at random, so equal input gives equal output.
 
-`unit` carries a percentage point over to other signals: a hundredth of the span between the signal's bounds;
-for a signal that lacks a bound, a hundredth of twice the largest magnitude it had in those 12 steps (of the
-last value observed, where that is older). Everything is clipped to the signal's bounds.
+`unit` is a percentage point in the signal's unit: a hundredth of the span between the signal's bounds; for a
+signal that lacks a bound, a hundredth of twice its largest magnitude in those 12 steps (or of the last value
+observed, if it is older). All values are clipped to the signal's bounds.
 """
 
 from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 
 import numpy as np
+from numpy.typing import NDArray
 
 from forecaster.signals import HORIZON_STEPS, Signal
 
@@ -35,8 +36,9 @@ def forecast(encoder: np.ndarray, signals: Mapping[str, Signal] | Sequence[Signa
              horizon: int | Sequence[int] = HORIZON_STEPS, quantiles: Sequence[float] = (0.1, 0.5, 0.9)) -> np.ndarray:
     """float32 (S, C, H, Q) in signal units, rising along Q (`quantiles` must rise), inside the bounds.
 
-    `encoder` is float32 (S, C, T), newest step last, NaN where unobserved; `signals` describes its C columns. `horizon` is
-    how many steps ahead are drawn, or which ones, counted from 1. A column of one observation is drawn on level; one of none is NaN throughout.
+    `encoder` is float32 (S, C, T), newest step last, NaN where unobserved; `signals` describes its C columns. `horizon`
+    is the number of steps ahead, or the steps themselves, counted from 1. One observation continues level; a signal
+    without any is NaN.
     """
     described = tuple(signals.values()) if isinstance(signals, Mapping) else tuple(signals)
     if encoder.ndim != 3 or encoder.shape[1] != len(described):
@@ -47,14 +49,15 @@ def forecast(encoder: np.ndarray, signals: Mapping[str, Signal] | Sequence[Signa
     z = np.array([_NORMAL.inv_cdf(quantile) for quantile in quantiles])
     points = z * (BAND_POINTS / _NORMAL.inv_cdf(0.9) + NOISE_POINTS * np.sqrt(steps + 1)[:, None])  # (H, Q)
     low, high = _bounds(described)
-    center = np.clip(center, low[:, None], high[:, None])  # before the band: a steep line must not look certain
+    center = np.clip(center, low[:, None], high[:, None])  # first: at a bound, the band stays
     values = center[..., None] + _unit(encoder, current, low, high)[..., None, None] * points
     low, high = (np.nan_to_num(bound, posinf=_FLOAT32_MAX, neginf=-_FLOAT32_MAX) for bound in (low, high))
-    return np.clip(values, low[:, None, None], high[:, None, None]).astype(np.float32)
+    clipped: NDArray[np.float64] = np.clip(values, low[:, None, None], high[:, None, None])
+    return clipped.astype(np.float32)
 
 
 def trend(encoder: np.ndarray) -> np.ndarray:
-    """float32 (S, C): recent change per step in signal units; 0 for one observation, NaN for none at all."""
+    """float32 (S, C): recent change per step in signal units; 0 for one observation, NaN for none."""
     return np.clip(_slope(encoder), -_FLOAT32_MAX, _FLOAT32_MAX).astype(np.float32)
 
 
@@ -65,7 +68,7 @@ def _recent(encoder: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.where(observed, recent, 0.0), observed
 
 
-def _slope(encoder: np.ndarray) -> np.ndarray:
+def _slope(encoder: np.ndarray) -> NDArray[np.float64]:
     """Least-squares slope float64 (S, C) over the steps observed; NaN where the encoder is empty."""
     values, observed = _recent(encoder)
     steps = np.arange(values.shape[-1], dtype=np.float64)
@@ -95,8 +98,9 @@ def _bounds(signals: Sequence[Signal]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _unit(encoder: np.ndarray, current: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """What one percentage point is in each signal's unit, float64 (S, C)."""
+    """One percentage point in each signal's unit, float64 (S, C)."""
     largest = np.abs(_recent(encoder)[0]).max(axis=-1, initial=0.0)
     magnitude = np.where(largest > 0, largest, np.abs(current))
     span = high - low
-    return np.where(np.isfinite(span), span, 2 * magnitude) / 100
+    unit: NDArray[np.float64] = np.where(np.isfinite(span), span, 2 * magnitude) / 100
+    return unit

@@ -1,4 +1,4 @@
-"""Models and the forecasts they make: one batched forward pass, no training library imported.
+"""A model: a loaded artifact with an engine. It forecasts a fleet in one batched forward pass.
 
 Letters: S servers, C signals, T encoder steps, H horizon steps, Q quantiles.
 """
@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from forecaster.models import features, series
 from forecaster.models.artifact import Architecture, ModelError, read
@@ -25,41 +27,35 @@ PUBLISHED = (0.1, 0.5, 0.9)
 
 
 def choose_device(wanted: str) -> torch.device:
-    """ "auto" is CUDA where there is one, else the CPU; "cuda" without CUDA is an error."""
+    """ "auto" is CUDA where available, else the CPU; ModelError for "cuda" without CUDA."""
     if wanted == "cuda" and not torch.cuda.is_available():
-        raise ModelError("device: cuda was asked for but PyTorch sees none; install a CUDA build or set device: auto")
+        raise ModelError("device: cuda is not available to PyTorch; install a CUDA build or set device: auto")
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 class Model:
-    """A loaded artifact. Thread-safe: holds no state between calls."""
+    """A loaded artifact with an engine. Thread-safe: no state between calls."""
 
     def __init__(
-        self,
-        encoding: Encoding | SeriesEncoding,
-        architecture: Architecture,
-        weights: dict[str, np.ndarray],
-        facts: dict,
-        report: dict,
-        device: torch.device,
+        self, encoding: Encoding | SeriesEncoding, architecture: Architecture, weights: dict[str, np.ndarray],
+        facts: dict[str, Any], report: dict[str, Any], device: torch.device,
     ):
         self.encoding, self.architecture, self.device = encoding, architecture, device
         self.facts, self.report, self.weights = facts, report, weights
         tensors = {name: torch.as_tensor(value, device=device) for name, value in weights.items()}
         try:
             network = build(tensors, encoding, architecture.heads)
-            self._eager = Eager(network, encoding, device)
+            self._eager = Eager(network, device)
             self.engine: Engine = self._eager
             self._widening = _widening(facts, encoding)
             self._published = [architecture.quantiles.index(q) for q in PUBLISHED]
             self._middle = architecture.quantiles.index(0.5)
-            rehearsal = self._rehearsal()
-            self.engine(rehearsal)  # what does not fit fails here and not every 15 seconds
+            self.engine(self._rehearsal())  # parts that do not fit fail here and not at every refresh
         except (LookupError, RuntimeError, ValueError, TypeError) as error:
             raise ModelError(f"weights, architecture and encoding do not fit: {error}; train the model anew") from error
 
     def _rehearsal(self) -> dict[str, np.ndarray]:
-        """Inputs as they come when serving, for names unseen in training and for the last of each vocabulary."""
+        """Inputs as in serving, for names unseen in training and for the last name of each vocabulary."""
         rows, encoding = 2, self.encoding
         window = np.linspace(1, 2, rows * encoding.encoder_steps, dtype=np.float32).reshape(rows, -1)
         if isinstance(encoding, SeriesEncoding):
@@ -67,8 +63,7 @@ class Model:
             last = np.full(rows, len(encoding.signals) - 1)
             return series.batch(encoding, filled, known, last, np.zeros(rows))
         window = np.repeat(window[:, None], len(encoding.signals), 1)
-        last = [len(encoding.profiles), len(encoding.servers)]
-        identity = np.array([[features.UNKNOWN, features.UNKNOWN], last])
+        identity = np.array([[features.UNKNOWN, features.UNKNOWN], [len(encoding.profiles), len(encoding.servers)]])
         return features.batch(encoding, window, encoding.encoder_steps, np.zeros(1), identity)
 
     @classmethod
@@ -76,11 +71,10 @@ class Model:
         """Read an artifact folder; raises ModelError."""
         facts, weights, report = read(folder)
         try:
-            architecture = Architecture(
-                **facts["architecture"] | {"quantiles": tuple(facts["architecture"]["quantiles"])}
-            )
-            kind = SeriesEncoding if facts["encoding"].get("kind") == "series" else Encoding
-            encoding = kind.from_json(facts["encoding"])
+            sizes, stored = facts["architecture"], facts["encoding"]
+            architecture = Architecture(**sizes | {"quantiles": tuple(sizes["quantiles"])})
+            of_series = stored.get("kind") == "series"
+            encoding = SeriesEncoding.from_json(stored) if of_series else Encoding.from_json(stored)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise ModelError(f"{folder / 'artifact.json'}: incomplete ({error}); train the model anew") from error
         model = cls(encoding, architecture, weights, facts, report, choose_device(device))
@@ -100,15 +94,12 @@ class Model:
 
     @property
     def context_steps(self) -> int:
-        """Steps of history it can make use of."""
-        return getattr(self.encoding, "context_steps", self.encoding.encoder_steps)
+        """Steps of history that it reads."""
+        encoding = self.encoding
+        return encoding.context_steps if isinstance(encoding, SeriesEncoding) else encoding.encoder_steps
 
     def forecast(
-        self,
-        window: np.ndarray,
-        instant: float | np.ndarray,
-        servers: tuple[str, ...],
-        profiles: tuple[str, ...],
+        self, window: np.ndarray, instant: float | np.ndarray, servers: tuple[str, ...], profiles: tuple[str, ...],
         earlier: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """p10, p50 and p90 of ``quantiles``: (values float32 (S, C, H, 3), done bool (S,))."""
@@ -120,88 +111,85 @@ class Model:
         return values[..., self._published]
 
     def quantiles(
-        self,
-        window: np.ndarray,
-        instant: float | np.ndarray,
-        servers: tuple[str, ...],
-        profiles: tuple[str, ...],
+        self, window: np.ndarray, instant: float | np.ndarray, servers: tuple[str, ...], profiles: tuple[str, ...],
         earlier: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """window float32 (S, C, T) in signal units, newest step last -> (values float32 (S, C, H, Q), done bool (S,)).
 
-        instant: Unix seconds of the newest step, one for all or float64 (S,). earlier: as in ``features.batch``, (S, C, T).
+        instant: Unix seconds of the newest step, one for all or float64 (S,). earlier: as in ``features.batch``, (S, C,
+        T).
 
-        done marks servers with at least MIN_STEPS usable steps; the others' values are NaN. Servers with equally
-        long histories share one forward pass: normally that is the whole fleet.
+        done is True for servers with at least MIN_STEPS usable steps and finite forecasts; otherwise values are NaN or
+        not finite. Servers with equally long histories share one forward pass; normally that is the whole fleet.
         """
-        if isinstance(self.encoding, SeriesEncoding):
-            return self._forecast_series(window, instant)
-        window, steps = features.usable(window[..., -self.encoding.encoder_steps :])
-        shape = len(window), len(self.encoding.signals), self.encoding.horizon, len(self.architecture.quantiles)
+        encoding = self.encoding
+        if isinstance(encoding, SeriesEncoding):
+            return self._of_series(encoding, window, instant)
+        window, steps = features.usable(window[..., -encoding.encoder_steps :])
+        shape = len(window), len(encoding.signals), encoding.horizon, len(self.architecture.quantiles)
         values = np.empty(shape, np.float32)
         instants = np.atleast_1d(np.asarray(instant, np.float64))
-        identity, done = self.encoding.identify(servers, profiles), steps >= MIN_STEPS
+        identity, done = encoding.identify(servers, profiles), steps >= MIN_STEPS
         for length in np.unique(steps[done]).tolist():
             rows = np.flatnonzero(steps == length)
-            inputs = features.batch(self.encoding, window[rows], length, instants[rows] if len(instants) > 1 else instants, identity[rows],
-                                    None if earlier is None else earlier[rows])
-            made = self._run(inputs)
-            if len(rows) == len(window):  # normally: 21 MB for 1,000 servers that need not be copied
+            own = instants[rows] if len(instants) > 1 else instants
+            before = None if earlier is None else earlier[rows]
+            made = self.engine(features.batch(encoding, window[rows], length, own, identity[rows], before))
+            if self._widening is not None:
+                made = self._widened(made)
+                for column, scaling in enumerate(encoding.scalings):
+                    made[:, column] = np.clip(made[:, column], scaling.low, scaling.high)
+            if len(rows) == len(window):  # the usual case, without a copy of 21 MB for 1,000 servers
                 values = made
             else:
                 values[rows] = made
         values[~done] = np.nan
-        done &= np.isfinite(values).all((1, 2, 3))  # numbers a network cannot make sense of: the caller has a fallback
+        done &= np.isfinite(values).all((1, 2, 3))  # else the caller takes the heuristic
         return values, done
 
-    def _forecast_series(self, window: np.ndarray, instant: float | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As ``forecast``, one row per server and signal; a server is done when all of its signals are."""
+    def _of_series(
+        self, encoding: SeriesEncoding, window: np.ndarray, instant: float | np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As ``quantiles``, one row per server and signal; a server is done when all of its signals are."""
         servers, signals = window.shape[:2]
         filled, known = series.fill(window.reshape(-1, window.shape[-1]))
-        values = np.full((servers * signals, self.encoding.horizon, len(self.architecture.quantiles)), np.nan, np.float32)
+        shape = servers * signals, encoding.horizon, len(self.architecture.quantiles)
+        values = np.full(shape, np.nan, np.float32)
         instants = np.repeat(np.broadcast_to(np.asarray(instant, np.float64), servers), signals)
         column = np.tile(np.arange(signals), servers)
         usable = np.flatnonzero(known >= MIN_STEPS)
         blocks = [usable[begin : begin + series.ROWS] for begin in range(0, len(usable), series.ROWS)]
 
         def inputs(rows: np.ndarray) -> dict[str, np.ndarray]:
-            return series.batch(self.encoding, filled[rows], known[rows], column[rows], instants[rows])
+            return series.batch(encoding, filled[rows], known[rows], column[rows], instants[rows])
 
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:  # sorting holds no lock of the interpreter's
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:  # numpy sorts without the interpreter's lock
             for rows, made in zip(blocks, pool.map(inputs, blocks), strict=True):
                 values[rows] = self.engine(made)
         values = values.reshape(servers, signals, *values.shape[1:])
         low, high = (
             np.array([np.nan if bound is None else bound for bound in bounds], np.float32)[:, None, None]
-            for bounds in (self.encoding.low, self.encoding.high)
+            for bounds in (encoding.low, encoding.high)
         )
-        high = np.maximum(high, filled.max(-1).reshape(servers, signals, 1, 1))  # what was measured above a bound can come again
+        high = np.maximum(high, filled.max(-1).reshape(servers, signals, 1, 1))  # or the largest measured value
         values = np.fmin(np.fmax(self._widened(values), low), high) + 0 * values  # keeps NaN
         return values, np.isfinite(values).all((1, 2, 3))
 
-    def _run(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
-        values = self.engine(inputs)
-        if self._widening is None:
-            return values
-        wide = self._widened(values)
-        for column, scaling in enumerate(self.encoding.scalings):
-            wide[:, column] = np.clip(wide[:, column], scaling.low, scaling.high)
-        return wide
-
-    def _widened(self, values: np.ndarray) -> np.ndarray:
+    def _widened(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Distances from the median times the factors calibrated after training; values (S, C, H, Q)."""
         if self._widening is None:
             return values
-        middle = values[..., self._middle, None]
+        middle: NDArray[np.float32] = values[..., self._middle, None]
         return middle + (values - middle) * self._widening[..., None]
 
 
-def _widening(facts: dict, encoding: Encoding | SeriesEncoding) -> np.ndarray | None:
-    """float32 (C, H) factors on the half-bands, from those stored at ANCHORS; None for none."""
+def _widening(facts: dict[str, Any], encoding: Encoding | SeriesEncoding) -> NDArray[np.float32] | None:
+    """float32 (C, H) factors on the half-bands, from those stored at ANCHORS; None if none are stored."""
     stored = facts.get("widening")
     if stored is None:
         return None
     factors = np.array(stored, np.float32)
     if factors.shape != (len(encoding.signals), len(ANCHORS)) or not (np.isfinite(factors) & (factors > 0)).all():
         raise ValueError(f"widening is {factors.shape}, expected positive ({len(encoding.signals)}, {len(ANCHORS)})")
-    return factors @ between_anchors(encoding.horizon)
+    everywhere: NDArray[np.float32] = factors @ between_anchors(encoding.horizon)
+    return everywhere

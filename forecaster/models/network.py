@@ -1,8 +1,9 @@
-"""What is trained and served: the transformer beside a linear autoregression, from tensors by name.
+"""The network that is trained and served: the transformer beside a linear autoregression, or beside mixed views.
 
-The autoregression is what a linear filter of the newest steps says of all signals at a few anchor steps, drawn between
-them along the logarithm of the step. It carries the exact present, which matters most within minutes; the transformer adds
-what is not linear, the clock, the profile and the spread (the skip connection of Lai et al., LSTNet, arXiv 1703.07015).
+The autoregression forecasts all signals at a few anchor steps by a linear filter of the newest steps, and interpolates
+between anchors along the logarithm of the step. It carries the exact present, which matters most within minutes; the
+transformer adds what is not linear, the clock, the profile and the spread (the skip connection of Lai et al., LSTNet,
+arXiv 1703.07015).
 
 Letters: B rows, C signals, T encoder steps, H horizon steps, Q quantiles, A anchors.
 """
@@ -10,6 +11,7 @@ Letters: B rows, C signals, T encoder steps, H horizon steps, Q quantiles, A anc
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,7 +23,7 @@ from forecaster.models.series import HOUR, MOVES, PATCH, VIEWS, SeriesEncoding
 from forecaster.models.tft import Tft
 
 ANCHORS = (1, 2, 3, 4, 6, 9, 12, 24, 48, 96)
-LAGS = 6  # newest steps the linear filter reads
+LAGS = 6  # newest steps that the linear filter reads
 SKIP_WEIGHT, SKIP_BIAS = "skip.weight", "skip.bias"
 
 
@@ -34,36 +36,44 @@ def lags(observed: Tensor) -> Tensor:
 
 
 def sparsemax(x: Tensor, dim: int) -> Tensor:
-    """Weights that sum to 1 along ``dim``, the point of the simplex nearest to x: unlike softmax' many are exactly 0 (Martins
-    and Astudillo, ICML 2016)."""
+    """Weights that sum to 1 along ``dim``: the point of the simplex nearest to x. Unlike softmax, many are exactly 0
+    (Martins and Astudillo, ICML 2016)."""
     ordered = x.sort(dim, descending=True).values
     shape = [1] * x.ndim
     shape[dim] = -1
     rank = torch.arange(1, x.shape[dim] + 1, device=x.device, dtype=x.dtype).view(shape)
     total = ordered.cumsum(dim) - 1
-    support = (rank * ordered > total).sum(dim, keepdim=True).clamp(min=1)  # 0 of what is not a number
+    support = (rank * ordered > total).sum(dim, keepdim=True).clamp(min=1)  # it is 0 where x is NaN
     return (x - total.gather(dim, support - 1) / support).clamp(min=0)
 
 
 def between_anchors(horizon: int) -> np.ndarray:
-    """float32 (A, H): weights that draw anchor values on to all steps, linear in log step."""
+    """float32 (A, H): weights that interpolate the anchors' values to all steps."""
+    return interpolation(tuple(a for a in ANCHORS if a <= horizon), horizon)
+
+
+def interpolation(places: tuple[int, ...], horizon: int) -> np.ndarray:
+    """float32 (places, H): weights that interpolate values at some steps to all steps, linear in log step."""
     steps = np.log(np.arange(1, horizon + 1))
-    anchors = np.log(np.array([a for a in ANCHORS if a <= horizon]))
-    return np.stack([np.interp(steps, anchors, row) for row in np.eye(len(anchors))]).astype(np.float32)
+    return np.stack([np.interp(steps, np.log(places), row) for row in np.eye(len(places))]).astype(np.float32)
 
 
 def build(tensors: Mapping[str, Tensor], encoding: Encoding | SeriesEncoding, heads: int) -> Network | SeriesNetwork:
-    """The network that goes with an encoding."""
-    kind = SeriesNetwork if isinstance(encoding, SeriesEncoding) else Network
-    return kind(tensors, encoding, heads)
+    """The network of the kind that an encoding is for."""
+    if isinstance(encoding, SeriesEncoding):
+        return SeriesNetwork(tensors, encoding, heads)
+    return Network(tensors, encoding, heads)
 
 
 class Network:
-    """Callable on ``features.batch`` tensors; differentiable in ``tensors``. dtype: what the transformer computes in; the
-    autoregression, which carries the exact present, stays as it is."""
+    """Callable on ``features.batch`` tensors; differentiable in ``tensors``. dtype is that of the transformer alone:
+    the autoregression carries the exact present and stays in full precision."""
 
-    def __init__(self, tensors: Mapping[str, Tensor], encoding: Encoding, heads: int, dtype: torch.dtype = torch.float32):
-        self._made_of, self.dtype, self.signals = (tensors, encoding, heads), dtype, len(encoding.signals)
+    def __init__(
+        self, tensors: Mapping[str, Tensor], encoding: Encoding, heads: int, dtype: torch.dtype = torch.float32
+    ):
+        self._made_of, self.encoding, self.dtype = (tensors, encoding, heads), encoding, dtype
+        self.signals = len(encoding.signals)
         self.tft = Tft({k: v.to(dtype) for k, v in tensors.items()}, encoding.variables, heads)
         self.weight, self.bias = tensors[SKIP_WEIGHT], tensors[SKIP_BIAS]
         self.draw = torch.as_tensor(between_anchors(encoding.horizon), device=self.weight.device)
@@ -71,8 +81,8 @@ class Network:
     def __call__(self, x: Mapping[str, Tensor]) -> Tensor:
         """(B, C, H, Q) in model units."""
         cast = {k: v.to(self.dtype) if v.is_floating_point() else v for k, v in x.items()}
-        out = self.tft(cast).to(self.weight.dtype).unflatten(-1, (self.signals, -1)).transpose(1, 2)
-        anchors = (lags(x["observed"]) @ self.weight + self.bias).unflatten(-1, (self.signals, -1))
+        out = torch.unflatten(self.tft(cast).to(self.weight.dtype), -1, (self.signals, -1)).transpose(1, 2)
+        anchors = torch.unflatten(lags(x["observed"]) @ self.weight + self.bias, -1, (self.signals, -1))
         return out + (anchors @ self.draw)[..., None]
 
     def in_half(self) -> Network:
@@ -83,34 +93,33 @@ class Network:
 class SeriesNetwork:
     """Callable on ``series.batch`` tensors; differentiable in ``tensors``.
 
-    Every quantile is a weighted mean of the views' same quantile, the weights chosen by the transformer for each decoder
-    position, plus a correction in units of how far the views disagree: where all agree, nothing is added. Weights and
-    corrections that would be small are exactly 0: a machine that idles is forecast as exactly idle although some view, such as
-    the week's quantiles, remembers a burst.
+    Every quantile is a weighted mean of the same quantile of all views, plus a correction in units of how far the views
+    differ; the transformer chooses weights and correction for each decoder position. Small weights and corrections are
+    exactly 0: the forecast of an idle server is exactly idle although some view, such as the quantiles of the week,
+    contains a burst.
     """
 
-    CORRECTION = 0.2  # of the views' disagreement for an output of 1
-    DEAD = 0.25  # outputs up to this size correct nothing
+    CORRECTION = 0.2  # of the views' difference, for an output of 1
+    DEAD = 0.25  # outputs up to this size make no correction
 
     def __init__(self, tensors: Mapping[str, Tensor], encoding: SeriesEncoding, heads: int):
-        self.tft, self.levels = Tft(tensors, encoding.variables, heads), len(encoding.levels)
+        self.tft, self.encoding, self.levels = Tft(tensors, encoding.variables, heads), encoding, len(encoding.levels)
         self.outer = encoding.levels.index(0.1), encoding.levels.index(0.9)
         step, device = np.arange(encoding.horizon), next(iter(tensors.values())).device
         self.hour, self.two_hours = (torch.as_tensor(step % p, device=device) for p in (HOUR, 2 * HOUR))
-        place = np.log(np.arange(1, encoding.horizon + 1))
-        draw = np.stack([np.interp(place, np.log(MOVES), row) for row in np.eye(len(MOVES))]).astype(np.float32)
-        self.draw = torch.as_tensor(draw, device=device)
+        self.draw = torch.as_tensor(interpolation(MOVES, encoding.horizon), device=device)
 
     def __call__(self, x: Mapping[str, Tensor]) -> Tensor:
         """(B, H, Q) in signal units."""
         return self.mix(self.tft(x), x)
 
     def mix(self, out: Tensor, x: Mapping[str, Tensor]) -> Tensor:
-        """(B, H, Q) in signal units of the transformer's outputs (B, P, (K + PATCH) x Q)."""
+        """(B, H, Q) in signal units, from the transformer's outputs (B, P, (K + PATCH) x Q)."""
         views = self.views(x)
         rows, positions, split = len(out), out.shape[1], VIEWS * self.levels
-        weights = sparsemax(out[..., :split].unflatten(-1, (VIEWS, self.levels)), 2)
-        patched, heaviest = views.unflatten(1, (positions, PATCH)), weights.argmax(2)[:, :, None, None]
+        weights = sparsemax(torch.unflatten(out[..., :split], -1, (VIEWS, self.levels)), 2)
+        patched = torch.unflatten(views, 1, (positions, PATCH))
+        heaviest = weights.argmax(2)[:, :, None, None]
         base = patched.gather(3, heaviest.expand(-1, -1, PATCH, -1, -1))
         mixed = base[:, :, :, 0] + torch.einsum("bnkq,bnpkq->bnpq", weights, patched - base)  # exact where views agree
         low, high = self.outer
@@ -125,3 +134,6 @@ class SeriesNetwork:
         moves = torch.einsum("bmq,mh->bhq", x["moves"], self.draw)[:, :, None]
         parts = [flat, hours, x["two_hours"][:, self.two_hours][:, :, None], x["days"].transpose(1, 2), moves]
         return torch.cat([*parts, x["analogs"].transpose(1, 2)], 2)
+
+
+AnyNetwork = TypeVar("AnyNetwork", bound=Network | SeriesNetwork)

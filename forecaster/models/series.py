@@ -1,19 +1,23 @@
-"""Features of single series: for servers of any kind, whose signals differ by orders of magnitude from host to host.
+"""Inputs of a model of single series: for hosts of any kind, whose signals differ by orders of magnitude.
 
-A row is one signal of one server. Its scale comes from its own last day, and beside the newest steps the network reads what
-simple methods would say of every step to come: "views", the quantiles of the last half hour, two hours, six hours, day and
-week; of the same minute of the hour and of two hours; of the same time on the days before; of how far the series moved
-within as many steps; and of what followed the moments of the week that look most like the present (analog forecasting, Lorenz,
-J. Atmos. Sci. 26, 1969). The network mixes views (see network.py), so that a machine that is exactly idle is forecast so.
+A row is one signal of one server, scaled by its own last day. Beside the newest steps, the network reads "views":
+simple forecasts of every step of the horizon. They are the quantiles of the last half hour, two hours, six hours, day
+and week; of the same minute of the hour and of two hours; of the same time on the days before; of how far the series
+moved within as many steps; and of what followed the moments of the week that resemble the present most (analog
+forecasting, Lorenz, J. Atmos. Sci. 26, 1969). The network mixes views (network.py), so the forecast of an idle server
+is exactly idle.
 
-Letters: B rows, C signals, L context steps, T encoder steps, H horizon steps, P decoder positions, Q quantiles, K views.
+Letters: B rows, C signals, L context steps, T encoder steps, H horizon steps, P decoder positions, Q quantiles, K
+views.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from forecaster.models.features import CLOCK, Variables, clock_inputs
 
@@ -21,18 +25,18 @@ DAY, HOUR, DAYS = 288, 12, 7
 CONTEXT = DAYS * DAY
 PATCH = 4  # horizon steps of one decoder position
 MIN_STEPS = 3
-CARRY_STEPS = 6  # as for fleets: a gap is bridged for at most 30 minutes where it is the newest
-STRETCH = 2.0  # arcsinh(distance in spreads) / STRETCH keeps bursts of any size within a few units
+CARRY_STEPS = 6  # as for fleets: the last value stands for the present for at most 30 minutes
+STRETCH = 2.0  # arcsinh(distance in spreads) / STRETCH: bursts of any size are a few units
 FLOORS = {"percent": 1e-3}  # the smallest spread that matters, by unit; else OTHER_FLOOR
 OTHER_FLOOR = 1e-6
 FLAT = (6, 24, 72, DAY, CONTEXT)  # steps back
 PHASES = ((DAY, HOUR), (6 * HOUR, HOUR), (CONTEXT, HOUR), (DAY, 2 * HOUR))  # (steps back, period)
 AROUND = (0, 1, 3)  # steps around the same time on the days before
 MOVES = (1, 3, 6, 12, 24, 48, 96)
-ALIKE_STEPS = 60  # of the past that are compared, the newer the more
+ALIKE_STEPS = 60  # steps before a moment that are compared; newer steps weigh more
 ALIKE_STRIDE = 2  # steps between two moments that are compared with the present
 ALIKE = 32  # moments whose sequels make a view
-NEWER, SAME_MINUTE = 0.2, 0.5  # of the mean distance: what age and another minute of the hour cost in the second such view
+NEWER, SAME_MINUTE = 0.2, 0.5  # of the mean distance: added for age and for another minute of the hour, second view
 ANALOGS = 2
 VIEWS = len(FLAT) + len(PHASES) + len(AROUND) + 1 + ANALOGS
 HABITS, OTHER_STATICS = 11, 9
@@ -43,7 +47,7 @@ ANALOG_ROWS = 16  # at once: what fits a processor's cache
 
 @dataclass(frozen=True)
 class SeriesEncoding:
-    """All that is needed to encode series as in training; stored with the weights."""
+    """What encodes series as in training; stored with the weights."""
 
     signals: tuple[str, ...]
     floors: tuple[float, ...]
@@ -62,12 +66,12 @@ class SeriesEncoding:
 
     @property
     def months(self) -> tuple[int, ...]:
-        """None: a trace of weeks says nothing of the time of year."""
+        """None: weeks of history do not show the time of year."""
         return ()
 
     @property
     def outputs(self) -> int:
-        """Values of one decoder position: mixing weights, then a correction of each step and quantile."""
+        """Outputs of one decoder position: weights of the views, then a correction of each step and quantile."""
         return (VIEWS + PATCH) * len(self.levels)
 
     @property
@@ -80,19 +84,21 @@ class SeriesEncoding:
             ("series", "repeated"),
         )
 
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"kind": "series"}
 
     @classmethod
-    def from_json(cls, data: dict) -> SeriesEncoding:
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k != "kind"})
+    def from_json(cls, data: dict[str, Any]) -> SeriesEncoding:
+        """The reverse; raises TypeError where a key is missing or unknown."""
+        own: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k != "kind"}
+        return cls(**own)
 
 
 def fill(context: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Contexts float32 (B, L), newest last, NaN gaps -> (filled (B, CONTEXT), known int64 (B,): steps since the first value).
+    """Contexts float32 (B, L), newest last, NaN in gaps -> (filled float32 (B, CONTEXT), known int64 (B,)).
 
-    Gaps carry the last value on. What lies before the first value repeats what is known in whole days or hours, so that
-    quantiles and phases stay those of the known part. known is 0 where the newest value is more than CARRY_STEPS old.
+    The last value fills a gap. Before the first value the known part is repeated in whole days or hours, so that its
+    quantiles and phases stay. known is the steps since the first value, 0 if the newest is more than CARRY_STEPS old.
     """
     context = context[:, -CONTEXT:].astype(np.float32)
     if context.shape[1] < CONTEXT:
@@ -111,18 +117,20 @@ def fill(context: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return filled, known
 
 
-def quantiles(x: np.ndarray, levels: np.ndarray) -> np.ndarray:
+def quantiles(x: NDArray[np.float32], levels: NDArray[np.float32]) -> NDArray[np.float32]:
     """(..., n) -> (..., Q), linear between order statistics."""
     ordered, n = np.sort(x, -1), x.shape[-1]
     place = levels * (n - 1)
     below = np.floor(place).astype(int)
     share = (place - below).astype(np.float32)
     lower = ordered[..., below]
-    return lower + (ordered[..., np.minimum(below + 1, n - 1)] - lower) * share  # exact where both are equal
+    upper = ordered[..., np.minimum(below + 1, n - 1)]
+    between: NDArray[np.float32] = lower + (upper - lower) * share  # exact where both are equal
+    return between
 
 
 def _days_index(around: int, horizon: int) -> np.ndarray:
-    """int (H, days x (2 around + 1)): where the same time of the days before stands in a context."""
+    """int (H, days x (2 around + 1)): places in a context of the same time on the days before."""
     step = np.arange(horizon)
     return np.stack(
         [
@@ -134,14 +142,13 @@ def _days_index(around: int, horizon: int) -> np.ndarray:
     ).clip(0)
 
 
-def analogs(
-    filled: np.ndarray, scaled: np.ndarray, levels: np.ndarray, horizon: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """What followed the moments that look most like the present: (quantiles (B, ANALOGS, H, Q) in signal units, how far those
-    moments were from it (B, ANALOGS), 1: like any other).
+def analogs(filled: np.ndarray, scaled: np.ndarray, levels: np.ndarray, horizon: int) -> tuple[np.ndarray, np.ndarray]:
+    """Quantiles of what followed the moments nearest to the present, and their distance.
 
-    filled, scaled float32 (B, CONTEXT): values, and what their distance is measured in. The first view takes the nearest
-    moments; for the second newer ones and those of the same minute of the hour count as nearer.
+    filled and scaled are float32 (B, CONTEXT): values, and the same in the scale in which distances are measured.
+    Returns quantiles float32 (B, ANALOGS, H, Q) in signal units, and the mean distance of the moments over that of all
+    moments, float32 (B, ANALOGS). The second view counts newer moments and those of the same minute of the hour as
+    nearer.
     """
     last = CONTEXT - 1
     moments = np.arange(last - horizon, ALIKE_STEPS - 2, -ALIKE_STRIDE)[::-1]
@@ -164,12 +171,13 @@ def analogs(
 
 
 def _distances(scaled: np.ndarray, moments: np.ndarray) -> np.ndarray:
-    """(B, moments): weighted squared distance of the ALIKE_STEPS before each moment from those before now."""
+    """float32 (B, moments): weighted squared distance of the ALIKE_STEPS before each moment from those before now."""
     total = np.zeros((len(scaled), len(moments)), np.float32)
     step = np.empty_like(total)
     for back in range(ALIKE_STEPS):
         now = CONTEXT - 1 - back
-        np.subtract(scaled[:, moments[0] - back : moments[-1] - back + 1 : ALIKE_STRIDE], scaled[:, now : now + 1], out=step)
+        then = scaled[:, moments[0] - back : moments[-1] - back + 1 : ALIKE_STRIDE]
+        np.subtract(then, scaled[:, now : now + 1], out=step)
         np.multiply(step, step, out=step)
         step *= np.float32(1 / (1 + 4 * back / ALIKE_STEPS))
         total += step
@@ -177,12 +185,10 @@ def _distances(scaled: np.ndarray, moments: np.ndarray) -> np.ndarray:
 
 
 def views(filled: np.ndarray, levels: np.ndarray, horizon: int) -> dict[str, np.ndarray]:
-    """What each view says, in signal units, float32: flat (B, 5, Q), hours (B, 3, 12, Q), two_hours (B, 24, Q), days
-    (B, 3, H, Q), moves (B, len(MOVES), Q). What the analogs say needs a scale and comes from ``analogs``."""
+    """The views but for the analogs, float32 in signal units: flat (B, 5, Q), hours (B, 3, 12, Q), two_hours (B, 24,
+    Q), days (B, 3, H, Q) and moves (B, len(MOVES), Q)."""
     rows = len(filled)
-    phases = [
-        quantiles(filled[:, -back:].reshape(rows, -1, period).transpose(0, 2, 1), levels) for back, period in PHASES
-    ]
+    phases = [quantiles(filled[:, -back:].reshape(rows, -1, n).transpose(0, 2, 1), levels) for back, n in PHASES]
     recent = filled[:, -2 * DAY :]
     moves = np.stack([quantiles(recent[:, k:] - recent[:, :-k], levels) for k in MOVES], 1)
     return {
@@ -199,7 +205,7 @@ def batch(
 ) -> dict[str, np.ndarray]:
     """Inputs of rows: filled and known as from ``fill``, signal int64 (B,), instants float64 (B,), Unix seconds of now.
 
-    Returns the network's five tensors, the views, and `scale` (B, 2): median and spread of the last day.
+    Returns the inputs of ``Tft``, the views, and scale float32 (B, 2): median and spread of the last day.
     """
     levels, horizon, steps = np.array(encoding.levels, np.float32), encoding.horizon, encoding.encoder_steps
     seen = views(filled, levels, horizon)
@@ -211,16 +217,18 @@ def batch(
     away = np.abs(day - median[:, None])
     spread = np.median(away, -1) + 0.2 * away.mean(-1) + 0.002 * np.abs(median) + floor
 
-    def z(x: np.ndarray) -> np.ndarray:
+    def z(x: NDArray[np.float32]) -> NDArray[np.float32]:
         shape = (-1, *[1] * (x.ndim - 1))
-        return np.arcsinh((x - median.reshape(shape)) / spread.reshape(shape)) / STRETCH
+        scaled: NDArray[np.float32] = np.arcsinh((x - median.reshape(shape)) / spread.reshape(shape)) / STRETCH
+        return scaled
 
     seen["analogs"], near = analogs(filled, z(filled), levels, horizon)
     repeated = filled[:, 1:] == filled[:, :-1]
     past, future = np.arange(-steps, 0), np.arange(horizon)
 
-    def ahead(x: np.ndarray) -> np.ndarray:
-        return z(x).reshape(len(x), -1, PATCH).mean(-1)
+    def ahead(x: NDArray[np.float32]) -> NDArray[np.float32]:
+        means: NDArray[np.float32] = z(x).reshape(len(x), -1, PATCH).mean(-1)
+        return means
 
     hour = hours[:, 0]
     before = z(filled[:, CONTEXT - DAY - steps : CONTEXT - DAY])
@@ -247,7 +255,8 @@ def batch(
         [z(flat[:, i]) for i in (1, 3, 4)]
         + [z(flat[:, 0][:, [encoding.levels.index(q) for q in (0.1, 0.5, 0.9)]])]
         + [_habits(filled, seen, middle, spread, floor)]
-        + [np.stack([np.log(spread / floor) / 4, np.arcsinh(median / floor) / 5, np.log(known / CONTEXT + 1e-3) / 3], -1)]
+        + [np.stack([np.log(spread / floor) / 4, np.arcsinh(median / floor) / 5], -1)]
+        + [np.log(known / CONTEXT + 1e-3)[:, None] / 3]
         + [np.stack([repeated[:, -back:].mean(-1) for back in (DAY, 24)], -1)]
         + [np.log(near + 1e-3) / 3]
         + [np.stack([(day == value).mean(-1) for value in (filled[:, -1:], median[:, None])], -1)],
@@ -269,7 +278,7 @@ def batch(
 def _habits(
     filled: np.ndarray, seen: dict[str, np.ndarray], middle: int, spread: np.ndarray, floor: np.ndarray
 ) -> np.ndarray:
-    """(B, HABITS): how far the last day was from what each simple method would have said, in log spreads."""
+    """(B, HABITS): mean errors of simple forecasts over the last day, as logarithms of spreads."""
     day, place = filled[:, -DAY:], np.arange(DAY)
     recent = filled[:, -2 * DAY :]
     levels = np.median(recent.reshape(len(filled), -1, 24), -1)

@@ -1,11 +1,11 @@
 """The Temporal Fusion Transformer as it is served: one batched forward pass on plain tensors.
 
-Reads the weights that pytorch-forecasting's ``TemporalFusionTransformer`` trained, by their names there, and computes
-the same function (Lim et al., arXiv 1912.09363, in that library's variant) without importing it. What is linear in a
-scalar input is folded into one multiply when the weights are read, all variables go through one stacked operation
-instead of one small network each, and clock inputs shared by all servers are processed once.
+It reads weights under the names of pytorch-forecasting's ``TemporalFusionTransformer`` and computes the same function
+(Lim et al., arXiv 1912.09363, in that library's variant) without importing it. Layers that are linear in a scalar input
+are folded into one multiplication when the weights are read, one stacked operation computes the small networks of all
+variables, and clock inputs that all servers share are processed once.
 
-Built from a module's own parameters it is differentiable, so that training runs through this very pass.
+Built from the parameters of a module it is differentiable: training runs through the same pass.
 
 Letters: B rows, T encoder steps, P decoder positions, D hidden size, V variables, E continuous embedding size.
 """
@@ -13,6 +13,7 @@ Letters: B rows, T encoder steps, P decoder positions, D hidden size, V variable
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -24,7 +25,7 @@ from forecaster.models.features import Variables
 
 
 class Weights:
-    """A prefix view on the trained tensors; a missing name is an error that names it."""
+    """The trained tensors below a prefix; KeyError with the full name where one is missing."""
 
     def __init__(self, tensors: Mapping[str, Tensor], prefix: str = ""):
         self._tensors, self._prefix = tensors, prefix
@@ -35,9 +36,9 @@ class Weights:
     def __truediv__(self, name: str) -> Weights:
         return Weights(self._tensors, f"{self._prefix}{name}.")
 
-    def get(self, name: str) -> Tensor | None:
-        """The tensor, or None where the network has none of this name."""
-        return self._tensors.get(self._prefix + name)
+    def get(self, name: str) -> Tensor:
+        """The tensor, or one without elements where the network has none of this name."""
+        return self._tensors.get(self._prefix + name, torch.empty(0))
 
 
 def _stretch(sizes: tuple[int, int], like: Tensor) -> Tensor:
@@ -82,28 +83,20 @@ class Residual:
 
 
 class Selection:
-    """Variable selection: every variable's own small network, mixed by softmax weights that see all variables.
+    """Variable selection: a small network of each variable, mixed by softmax weights computed from all variables.
 
     reals enter as scalars (..., R), categories as integer indices (..., K); context (..., D) or None.
     """
 
     def __init__(
-        self,
-        w: Weights,
-        reals: tuple[str, ...],
-        categories: tuple[str, ...],
-        order: tuple[str, ...],
-        embeddings: Weights,
-        prescalers: Weights,
+        self, w: Weights, reals: tuple[str, ...], categories: tuple[str, ...], embeddings: Weights, prescalers: Weights
     ):
-        first = w["flattened_grn.fc1.weight"]
-        names = order
-        sizes = [
-            prescalers[f"{n}.weight"].shape[0] if n in reals else embeddings[f"{n}.weight"].shape[1] for n in names
-        ]
+        first, names = w["flattened_grn.fc1.weight"], (*categories, *reals)
+        sizes = [embeddings[f"{n}.weight"].shape[1] for n in categories]
+        sizes += [prescalers[f"{n}.weight"].shape[0] for n in reals]
         start = dict(zip(names, np.cumsum([0, *sizes[:-1]]).tolist(), strict=True))
         resample = _stretch((sum(sizes), len(names)), first)
-        joint = torch.cat([first.T, resample], 1)  # (flat inputs, hidden + V): the weight network's two readings
+        joint = torch.cat([first.T, resample], 1)  # (flat inputs, hidden + V): both paths into the weight network
         self.hidden = first.shape[0]
         self.at_real = [names.index(n) for n in reals]
         self.at_category = [names.index(n) for n in categories]
@@ -111,10 +104,8 @@ class Selection:
         glu = flat / "gate_norm.glu.fc"
         self.gate, self.gate_bias = glu["weight"] @ flat["fc2.weight"], glu["weight"] @ flat["fc2.bias"] + glu["bias"]
         self.norm = Norm(flat / "gate_norm.add_norm.norm")
-        self.skip_gate, self.skip_norm = (
-            2 * torch.sigmoid(flat["resample_norm.mask"]),
-            Norm(flat / "resample_norm.norm"),
-        )
+        self.skip_gate = 2 * torch.sigmoid(flat["resample_norm.mask"])
+        self.skip_norm = Norm(flat / "resample_norm.norm")
         self.context = flat.get("context.weight")
         bias = torch.cat([flat["fc1.bias"], torch.zeros_like(resample[0])])
         slopes = []
@@ -124,15 +115,12 @@ class Selection:
             slopes.append(scale @ rows)
             bias = bias + shift @ rows
         self.joint_slope, self.joint_bias = torch.stack(slopes), bias
-        self.tables = [
-            _table(embeddings[f"{n}.weight"], joint, start[n], w / f"single_variable_grns.{n}") for n in categories
-        ]
-        self._stack_reals([(w / f"single_variable_grns.{n}", prescalers / n) for n in reals])
+        own = w / "single_variable_grns"
+        self.tables = [_table(embeddings[f"{n}.weight"], joint, start[n], own / n) for n in categories]
+        self._stack_reals([(own / n, prescalers / n) for n in reals])
 
     def _stack_reals(self, networks: list[tuple[Weights, Weights]]) -> None:
-        parts: dict[str, list[Tensor]] = {
-            k: [] for k in ("a", "c", "gate", "gate_bias", "r", "s", "nw", "nb", "rw", "rb")
-        }
+        parts: defaultdict[str, list[Tensor]] = defaultdict(list)
         for grn, pre in networks:
             scale, shift = pre["weight"][:, 0], pre["bias"]
             glu = grn / "gate_norm.glu.fc"
@@ -160,8 +148,8 @@ class Selection:
         return torch.addcmul(p["nb"][:, None], F.layer_norm(gated + skip, size, eps=1e-5), p["nw"][:, None])
 
     def shared(self, reals: Tensor, categories: Tensor) -> tuple[Tensor, Tensor]:
-        """What the first reals (N, R) and all categories (N, K) add to the weight network (N, hidden + V) with its bias, and
-        their own networks' outputs (N, K + R, D), categories first."""
+        """The part of the first reals (N, R) and all categories (N, K) in the weight network (N, hidden + V) with its
+        bias, and the outputs of their own networks (N, K + R, D), categories first."""
         count = reals.shape[1]
         joint = reals @ self.joint_slope[:count] + self.joint_bias
         outputs = [out[categories[:, i]] for i, (out, _) in enumerate(self.tables)]
@@ -173,7 +161,7 @@ class Selection:
 
     def __call__(self, reals: Tensor, categories: Tensor, context: Tensor | None = None) -> Tensor:
         joint = reals @ self.joint_slope + self.joint_bias
-        outputs = self._real_outputs(reals.flatten(0, -2)).unflatten(1, reals.shape[:-1])  # (R, ..., D)
+        outputs = torch.unflatten(self._real_outputs(reals.flatten(0, -2)), 1, reals.shape[:-1])  # (R, ..., D)
         tables = []
         for i, (out, part) in enumerate(self.tables):
             tables.append(out[categories[..., i]])
@@ -183,29 +171,30 @@ class Selection:
             hidden = hidden + F.linear(context, self.context)
         skip = self.skip_norm(flat * self.skip_gate)
         weights = self.norm(F.glu(F.linear(F.elu(hidden), self.gate, self.gate_bias), -1) + skip).softmax(-1)
-        mixed = None
-        for place, out in zip([*self.at_real, *self.at_category], [*outputs.unbind(), *tables], strict=True):
-            weight = weights[..., place, None]
-            mixed = weight * out if mixed is None else torch.addcmul(mixed, weight, out)
+        parts = zip([*self.at_real, *self.at_category], [*outputs.unbind(), *tables], strict=True)
+        place, out = next(parts)
+        mixed = weights[..., place, None] * out
+        for place, out in parts:
+            mixed = torch.addcmul(mixed, weights[..., place, None], out)
         return mixed
 
 
 def _table(embedding: Tensor, joint: Tensor, start: int, w: Weights) -> tuple[Tensor, Tensor]:
-    """A category's finished output (n, D) and its part in the weight network (n, hidden + V), per index."""
+    """Of each index of a category: its output (n, D) and its part in the weight network (n, hidden + V)."""
     width = w["norm.weight"].shape[0]
     out = embedding if embedding.shape[1] == width else embedding @ _stretch((embedding.shape[1], width), embedding)
     return Norm(w / "norm")(out * 2 * torch.sigmoid(w["mask"])), embedding @ joint[start : start + embedding.shape[1]]
 
 
 class Tft:
-    """The network. Built from tensors on one device and of one dtype; calling it needs no gradients."""
+    """The transformer, built from tensors of one device and dtype."""
 
     def __init__(self, tensors: Mapping[str, Tensor], names: Variables, heads: int):
         w = Weights(tensors)
         lookup = {"embeddings": w / "input_embeddings.embeddings", "prescalers": w / "prescalers"}
 
-        def selection(kind: str, reals: tuple[str, ...], categories: tuple[str, ...]) -> Selection:
-            return Selection(w / f"{kind}_variable_selection", reals, categories, (*categories, *reals), **lookup)
+        def selection(kind: str, reals: tuple[str, ...], categories: Mapping[str, int]) -> Selection:
+            return Selection(w / f"{kind}_variable_selection", reals, tuple(categories), **lookup)
 
         self.select_static = selection("static", names.static_reals, names.static_categories)
         self.select_encoder = selection("encoder", (*names.known_reals, *names.observed), names.known_categories)
@@ -253,11 +242,11 @@ class Tft:
         return F.linear(out, *self.output)
 
     def _attend(self, x: Tensor, steps: int) -> Tensor:
-        """Interpretable attention of the positions from ``steps`` on: all heads share the values. A position sees the encoder
-        and what is before it. (B, T + P, D) -> (B, P, D)."""
+        """Interpretable attention of the positions from ``steps`` on to all earlier ones; all heads share the values.
+        (B, T + P, D) -> (B, P, D)."""
         length = x.shape[1]
-        q = F.linear(x[:, steps:], *self.query).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        k = F.linear(x, *self.key).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        q = torch.unflatten(F.linear(x[:, steps:], *self.query), -1, (self.heads, -1)).transpose(1, 2)
+        k = torch.unflatten(F.linear(x, *self.key), -1, (self.heads, -1)).transpose(1, 2)
         v = F.linear(x, *self.value)
         future = torch.ones(length - steps, length, dtype=torch.bool, device=x.device).triu(steps)  # own step and later
         inside = x.is_cuda and not torch.is_grad_enabled()
@@ -265,24 +254,25 @@ class Tft:
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, hidden: Tensor) -> Tensor:
-    """Mean over heads of softmax(q k') v, taken before values are mixed. q (B, heads, P, d), k (B, heads, T + P, d), v
-    (B, T + P, D), hidden bool (P, T + P): what may not be seen -> (B, P, D)."""
+    """Mean over heads of softmax(q k'), times v. q (B, heads, P, d), k (B, heads, T + P, d), v (B, T + P, D), hidden
+    bool (P, T + P): keys that a position must not see -> (B, P, D)."""
     scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
     return scores.masked_fill_(hidden, -math.inf).softmax(-1).mean(1) @ v
 
 
 def attention_inside(q: Tensor, k: Tensor, v: Tensor, hidden: Tensor) -> Tensor:
-    """The same in one kernel that keeps the scores inside a card's cache: the network takes a tenth less on an H100."""
+    """The same in one kernel that keeps the scores in a GPU's cache: a tenth of the network's time on an H100."""
     shared = v[:, None].expand(-1, q.shape[1], -1, -1)
     return F.scaled_dot_product_attention(q, k, shared, attn_mask=~hidden).mean(1)
 
 
 def _lstm(weights: list[Tensor]) -> Callable[[Tensor, tuple[Tensor, Tensor]], tuple[Tensor, tuple[Tensor, Tensor]]]:
-    """One batch-first layer from weights that may belong to another module; on a card, where nothing is trained, a copy of
-    them is laid out once as its kernels want them."""
+    """One batch-first layer from weights that may belong to another module; on a GPU, outside training, a module with a
+    copy of the weights in the layout of cuDNN."""
     if weights[0].is_cuda and not any(w.requires_grad for w in weights):
         size = weights[1].shape[1]
-        layer = torch.nn.LSTM(weights[0].shape[1], size, batch_first=True, device=weights[0].device, dtype=weights[0].dtype)
+        inputs, device, dtype = weights[0].shape[1], weights[0].device, weights[0].dtype
+        layer = torch.nn.LSTM(inputs, size, batch_first=True, device=device, dtype=dtype)
         with torch.no_grad():
             for own, given in zip(layer.parameters(), weights, strict=True):
                 own.copy_(given).requires_grad_(False)

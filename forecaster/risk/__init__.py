@@ -1,7 +1,8 @@
 """Forecasts in; points, chances and priorities out. Numpy only, no I/O.
 
-    thresholds  what the configuration says: roles, points, levels, priorities, health
-    score       points, score, priority and the weighted incident probability
+    thresholds  the settings: roles, points, levels, priorities, health
+    score       points, score and the weighted incident probability
+    priority    P1, P2 or P3 of a score
     chance      calibrated chances of an incident, from all quantiles of a forecast
-    known       means and maxima that leave out what is unknown
+    known       means, maxima and names without unknown values
 """

@@ -1,17 +1,18 @@
 """The chance that a server crosses a severe threshold, from all quantiles of its forecast: method "calibrated".
 
-For every step the quantile function is read backwards: with what chance is the value above the threshold? Between two
-quantiles it is linear, beyond the outermost it fades exponentially. The evidence of a window is what these chances come to
-over its steps and roles, in log odds, and a fit on held-out data turns it into a probability (Platt, 1999, and a floor):
+The chance that a step's value is above a threshold is read from its quantile function, which is linear between two
+quantiles and exponential beyond the outermost. The evidence of a window combines these chances over its steps and
+roles, in log odds; a fit on held-out data makes it a probability (Platt, 1999, with a floor):
 
-    s      = sigmoid(weights . evidence + constant)              what the forecast speaks for
-    server = 1 - (1 - floor) (1 - s)                             floor: trouble that begins out of the blue
+    s      = sigmoid(weights . evidence + constant)              chance of an incident that the forecast shows
+    server = 1 - (1 - floor) (1 - s)                             floor: chance of one that no forecast shows
     any    = 1 - (1 - B(N)) (1 - s_1) ((1 - s_2) ... (1 - s_N)) ^ separate,   s_1 the largest
-    B(N)   = common (1 - (1 - floor / common) ^ N)               common >= floor: what is out of the blue hits many at once
+    B(N)   = common (1 - (1 - floor / common) ^ N)               common >= floor: these hit several servers at once
 
-Weights are not negative, so more evidence never lowers a chance. Servers share load and trouble: `separate` is 1 where they
-are independent and 0 where all fall together; one server alone has any = server. Evidence is relative to the thresholds, so
-these may be moved by configuration; the floor is the fit's own, and so the further they are moved the less it was checked.
+Weights are not negative, so more evidence never lowers a chance. `separate` is 1 where servers are independent and 0
+where all have incidents together; for a single server any = server. Evidence is relative to the thresholds, so the
+configuration may change them; the floor is not, so a calibration holds less well the further its thresholds are
+changed.
 
 Letters: S servers, N servers that are known, C signals, H steps, Q quantiles.
 """
@@ -24,6 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from forecaster.models.forecast import Forecast
 from forecaster.risk.thresholds import RiskConfig
@@ -32,16 +34,19 @@ from forecaster.signals import steps_of
 FILE = "calibration.json"
 FORMAT = 2
 EVIDENCE = 3
-LIMIT = 9.0  # log odds beyond this are no evidence for more
+LIMIT = 9.0  # largest log odds of evidence
+
+Floats = NDArray[np.float64]
 
 
 class ChanceError(ValueError):
-    """The calibration cannot be used; the message says why and how to make one."""
+    """The calibration cannot be used; the message names the file, the cause and the command that makes one."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """One window's calibration, as in the head of this file; raises ValueError where a number cannot be."""
+    """The calibration of one window, with the letters of this file's head; ValueError where a number is out of
+    range."""
 
     weights: tuple[float, ...]
     constant: float
@@ -49,7 +54,7 @@ class Fit:
     common: float
     separate: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         numbers = np.array([*self.weights, self.constant, self.floor, self.common, self.separate], np.float64)
         if len(self.weights) != EVIDENCE or not np.isfinite(numbers).all() or min(self.weights) < 0:
             raise ValueError(f"expected {EVIDENCE} weights of at least 0 and finite numbers, found {self}")
@@ -58,28 +63,29 @@ class Fit:
 
     @property
     def joint(self) -> dict[str, float]:
-        """What `any` reads, by name."""
+        """The numbers of `any`, by name."""
         return {"floor": self.floor, "common": self.common, "separate": self.separate}
 
-    def spoken(self, exceedance: np.ndarray) -> np.ndarray:
+    def spoken(self, exceedance: Floats) -> Floats:
         """s of every server, float64 (S,), from ``exceedances`` of the window's steps; NaN stays NaN."""
         return _sigmoid(evidence(exceedance) @ np.array(self.weights) + self.constant)
 
-    def server(self, spoken: np.ndarray) -> np.ndarray:
-        """Each server's chance, of the shape of s."""
+    def server(self, spoken: Floats) -> Floats:
+        """The chance of each server, in the shape of s."""
         return 1 - (1 - self.floor) * (1 - spoken)
 
-    def any(self, spoken: np.ndarray) -> np.ndarray:
-        """The chance that at least one crosses, (...), from s (..., N) without NaN and N >= 1."""
+    def any(self, spoken: Floats) -> Floats:
+        """The chance that at least one server crosses, (...), from s (..., N) without NaN and N >= 1."""
         calm = np.log1p(-np.minimum(spoken, 1 - 1e-12))
         worst = calm.min(-1)
-        out_of_the_blue = self.common * (1 - (1 - self.floor / self.common) ** spoken.shape[-1]) if self.common else 0.0
-        return 1 - (1 - out_of_the_blue) * np.exp(worst + self.separate * (calm.sum(-1) - worst))
+        unseen = self.common * (1 - (1 - self.floor / self.common) ** spoken.shape[-1]) if self.common else 0.0
+        chance: Floats = 1 - (1 - unseen) * np.exp(worst + self.separate * (calm.sum(-1) - worst))
+        return chance
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """The fits of all windows, the thresholds they were made at and how well they did on other data."""
+    """The fits of all windows, the thresholds they were made at, and their scores on other data."""
 
     windows: Mapping[str, Fit]
     severe: Mapping[str, float]
@@ -87,7 +93,7 @@ class Calibration:
 
     @classmethod
     def load(cls, folder: Path, weights_sha256: str) -> Calibration:
-        """Read the calibration beside a model; raises ChanceError."""
+        """The calibration beside a model with these weights; raises ChanceError."""
         path, remedy = folder / FILE, f"run fleet-forecaster calibrate --model {folder}"
         try:
             data = json.loads(path.read_text())
@@ -95,7 +101,8 @@ class Calibration:
             if version != FORMAT:
                 raise ChanceError(f"{path}: format {version!r}, expected {FORMAT}; {remedy}")
             if found != weights_sha256:
-                raise ChanceError(f"{path}: made for weights {found[:12]}, the model has {weights_sha256[:12]}; {remedy}")
+                expected = weights_sha256[:12]
+                raise ChanceError(f"{path}: made for weights {found[:12]}, the model has {expected}; {remedy}")
             fits = {window: Fit(**fit | {"weights": tuple(fit["weights"])}) for window, fit in data["windows"].items()}
             return cls(fits, {role: float(limit) for role, limit in data["severe"].items()}, data["report"])
         except ChanceError:
@@ -106,19 +113,19 @@ class Calibration:
             raise ChanceError(f"{path}: damaged ({error}); {remedy}") from error
 
     def to_json(self, weights_sha256: str) -> str:
-        """The text of the file ``load`` reads."""
+        """The text of the file that ``load`` reads."""
         content = {"format": FORMAT, "weights_sha256": weights_sha256} | asdict(self)
         return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
     def assess(
-        self, exceedance: np.ndarray, known: np.ndarray, windows: Mapping[str, int]
-    ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-        """Chances of every window (steps by name) that was fitted: (window -> (S,), window -> any server's).
+        self, exceedance: Floats, known: NDArray[np.bool], windows: Mapping[str, int]
+    ) -> tuple[dict[str, Floats], dict[str, float]]:
+        """Chances of every fitted window (steps by name): (window -> float64 (S,), window -> chance of any server).
 
-        exceedance: as from ``exceedances``, a row for each True of ``known`` (S,). The others stay NaN: they are forecast by
-        the heuristic, whose band is no distribution, and any server's chance does not count them.
+        exceedance: as from ``exceedances``, a row for each True of ``known`` (S,). Other servers are NaN and do not
+        count: they are forecast by the heuristic, whose band is not a distribution.
         """
-        by_server, any_server = {}, {}
+        by_server, any_server = dict[str, Floats](), dict[str, float]()
         for window, steps in windows.items():
             if window in self.windows and exceedance.shape[1]:
                 fit = self.windows[window]
@@ -131,36 +138,38 @@ class Calibration:
 
     def of_forecast(
         self, forecast: Forecast, risk: RiskConfig, windows: Mapping[str, int] | None = None
-    ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-        """The same of a forecast by a model, for the windows of the configuration or for others; nothing without one."""
+    ) -> tuple[dict[str, Floats], dict[str, float]]:
+        """The same of a model's forecast, for the configured windows or others; empty if no server is forecast by
+        one."""
         said = forecast.quantiles
         if said is None or not forecast.by_model.any():
             return {}, {}
         columns = {role: said.signals.index(name) for role, name in risk.roles if name in said.signals}
         chances = exceedances(said.values, said.levels, columns, dict(risk.severe))
-        return self.assess(chances, forecast.by_model, windows or {window: steps_of(window) for window in risk.incident})
+        steps = windows or {window: steps_of(window) for window in risk.incident}
+        return self.assess(chances, forecast.by_model, steps)
 
 
 def exceedances(
-    quantiles: np.ndarray, levels: tuple[float, ...], columns: Mapping[str, int], severe: Mapping[str, float]
-) -> np.ndarray:
-    """float64 (S, roles, H): each step's chance to be above each role's severe threshold.
+    quantiles: NDArray[np.float32], levels: tuple[float, ...], columns: Mapping[str, int], severe: Mapping[str, float]
+) -> Floats:
+    """float64 (S, roles, H): the chance that a step's value is above the role's severe threshold.
 
     quantiles (S, C, H, Q) rising along Q at ``levels``; NaN where nothing is forecast.
     """
     roles = [role for role in severe if role in columns]
-    chosen = quantiles[:, [columns[role] for role in roles]]
+    chosen: NDArray[np.float32] = quantiles[:, [columns[role] for role in roles]]
     return _above(chosen, np.array(levels), np.array([[severe[role]] for role in roles], np.float64).reshape(-1, 1))
 
 
-def _above(values: np.ndarray, levels: np.ndarray, limit: np.ndarray) -> np.ndarray:
+def _above(values: NDArray[np.float32], levels: Floats, limit: Floats) -> Floats:
     """(S, R, H): 1 - F(limit) of quantile functions (S, R, H, Q), limits (R, 1).
 
-    Mostly the limit is beyond the outermost quantile: only the other steps are looked into.
+    The limit is mostly beyond the outermost quantile; only the other steps are interpolated.
     """
     top = np.ascontiguousarray(np.moveaxis(values[..., -2:], -1, 0), np.float64)  # (2, S, R, H)
-    with np.errstate(invalid="ignore"):  # NaN is put right below
-        chance = (1 - levels[-1]) * np.exp(-np.maximum(limit - top[1], 0) / _fade(top, levels[-2:]))
+    with np.errstate(invalid="ignore"):  # steps with NaN are among the others
+        chance: Floats = (1 - levels[-1]) * np.exp(-np.maximum(limit - top[1], 0) / _fade(top, levels[-2:]))
     others = ~(top[1] <= limit)
     if others.any():
         limits = np.broadcast_to(limit, others.shape)[others]
@@ -168,9 +177,10 @@ def _above(values: np.ndarray, levels: np.ndarray, limit: np.ndarray) -> np.ndar
     return chance
 
 
-def _within(values: np.ndarray, levels: np.ndarray, limit: np.ndarray) -> np.ndarray:
-    """(N,): the same of quantile functions (Q, N) that do not all lie below the limits (N,); NaN where one is no number."""
-    below = (values <= limit).sum(0)  # how many quantiles do not exceed the limit
+def _within(values: Floats, levels: Floats, limit: Floats) -> Floats:
+    """(N,): the same of quantile functions (Q, N) that do not lie below the limits (N,); NaN where one is not
+    finite."""
+    below = (values <= limit).sum(0)  # number of quantiles up to the limit
     left, right = np.maximum(below - 1, 0), below
     x0, x1 = (np.take_along_axis(values, at[None], 0)[0] for at in (left, right))
     share = np.where(x1 > x0, (limit - x0) / np.where(x1 > x0, x1 - x0, 1), 1.0)
@@ -179,24 +189,27 @@ def _within(values: np.ndarray, levels: np.ndarray, limit: np.ndarray) -> np.nda
     return np.where(np.isfinite(values).all(0), np.where(below == 0, 1 - head, 1 - inside), np.nan)
 
 
-def _fade(outer: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """Scale of the exponential that meets the two outermost quantiles (2, ...)."""
+def _fade(outer: Floats, levels: Floats) -> Floats:
+    """Scale of the exponential through the two outermost quantiles (2, ...)."""
     distance = np.abs(outer[1] - outer[0])
-    return np.maximum(distance / np.log((1 - levels[0]) / (1 - levels[1])), 1e-6)
+    scale: Floats = np.maximum(distance / np.log((1 - levels[0]) / (1 - levels[1])), 1e-6)
+    return scale
 
 
-def evidence(exceedance: np.ndarray) -> np.ndarray:
-    """float64 (S, EVIDENCE) of chances (S, roles, steps): log odds that any role exceeds, by the largest step, by the mean
-    over steps and by the next step, roles taken as independent."""
+def evidence(exceedance: Floats) -> Floats:
+    """float64 (S, EVIDENCE) of chances (S, roles, steps): log odds that any role exceeds its threshold, by the largest
+    step, by the mean over steps and by the next step; roles count as independent."""
     looks = np.stack([exceedance.max(-1), exceedance.mean(-1), exceedance[..., 0]], -1)
     return log_odds(1 - (1 - looks).prod(1))
 
 
-def log_odds(chance: np.ndarray) -> np.ndarray:
+def log_odds(chance: Floats) -> Floats:
     """Logit, within +-LIMIT."""
     with np.errstate(divide="ignore"):
-        return np.clip(np.log(chance) - np.log1p(-np.minimum(chance, 1.0)), -LIMIT, LIMIT)
+        odds: Floats = np.log(chance) - np.log1p(-np.minimum(chance, 1.0))
+    return np.clip(odds, -LIMIT, LIMIT)
 
 
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
+def _sigmoid(x: Floats) -> Floats:
+    share: Floats = 1 / (1 + np.exp(-x))
+    return share

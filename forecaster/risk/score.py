@@ -1,18 +1,16 @@
-"""Risk stage: forecast quantiles in, points, priorities and incident probabilities out.
+"""Risk stage: forecast percentiles in, points, priorities and incident probabilities out.
 
 Letters: S servers, C signals, H horizon steps; the last axis of a forecast is p10, p50, p90.
 
-A role says what a signal means to an on-call person: cpu, memory, latency, disk. Signals are found by role,
-so any signals may be forecast, and the configuration says which play a role. Points come from cpu, memory and
-latency within the next 30 minutes, incident probabilities from all four roles. Comparisons are strict: a
-value exactly on a threshold does not cross it.
+Points come from the signals in the roles cpu, memory and latency within the next 30 minutes, incident probabilities
+from all four roles (thresholds.py). Comparisons are strict: a value exactly on a threshold does not cross it.
 
     score       = min(100, cpu points + memory points + latency points), each by the largest p90 of 30 minutes
     probability = min(1, sum over roles of the weight of the level crossed by the largest p50 or p90)
     fleet       = mean of the servers' probabilities; its health follows the 30 minute one
 
-What is unknown stays unknown: a signal without a forecast has NaN points and adds nothing, and a server for
-which nothing is forecast has a NaN score, no priority and no part in the fleet's mean.
+Unknown values stay unknown: a signal without a forecast has NaN points and adds nothing; a server without any forecast
+has a NaN score and no priority, and the fleet's mean leaves it out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,8 +18,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecaster.risk.known import largest, mean_known
-from forecaster.risk.thresholds import RISK_WINDOW, ROLES, Health, Incident, Points, Priorities, RiskConfig
+from forecaster.risk.known import largest, mean_known, named
+from forecaster.risk.priority import priorities
+from forecaster.risk.thresholds import RISK_WINDOW, ROLES, Health, Incident, Points, RiskConfig, Role
 from forecaster.signals import STEP_MINUTES, steps_of
 
 COMPONENTS = ROLES[:3]  # the roles that earn points, in the order of Risk.points
@@ -33,21 +32,21 @@ _P50, _P90 = 1, 2       # positions on a forecast's last axis
 
 @dataclass(frozen=True, eq=False)
 class Risk:
-    """How bad it will be, per server and for the fleet. NaN: not known."""
+    """Risk of each server and of the fleet; NaN where unknown."""
 
-    points: np.ndarray                   # float64 (S, 3) by COMPONENTS; 0: missing role, NaN: no forecast
+    points: np.ndarray                   # float64 (S, 3) by COMPONENTS; 0 for a missing role, NaN without forecast
     score: np.ndarray                    # float64 (S,) 0..100, NaN without forecast
     priority: tuple[str | None, ...]     # S, "P1" | "P2" | "P3", None without forecast
-    component: tuple[str | None, ...]    # S, the component with most points, None where none has any
+    component: tuple[str | None, ...]    # S, the component with most points, None without points
     probability: dict[str, np.ndarray]   # window -> float64 (S,) 0..1, NaN without forecast
     fleet_probability: dict[str, float]  # window -> 0..1, NaN when no server has a forecast
     health: str                          # "healthy" | "warning" | "critical", "unknown" without any forecast
     high_risk: int                       # servers of priority P1
     worst: np.ndarray                    # float32 (S, 3) largest p90 of 30 minutes, in the signal's unit
-    worst_step: np.ndarray               # int64 (S, 3) 1-based step it is first reached at, 0 without
+    worst_step: np.ndarray               # int64 (S, 3) first 1-based step of that value, 0 without forecast
     severe: dict[str, np.ndarray]        # window -> float64 (S,) calibrated chance of an incident, NaN where unknown
-    severe_any: dict[str, float]         # window -> the chance that any server has one, NaN where unknown
-    missing: tuple[str, ...]             # roles whose signal is not forecast at all
+    severe_any: dict[str, float]         # window -> chance that any server has one, NaN where unknown
+    missing: tuple[str, ...]             # roles whose signal is not forecast
 
     def message(self, server: int) -> str:
         """One sentence for an on-call person about the server at this index."""
@@ -66,19 +65,19 @@ def assess(values: np.ndarray, signals: Sequence[str], config: RiskConfig,
            severe: Mapping[str, np.ndarray] | None = None, severe_any: Mapping[str, float] | None = None) -> Risk:
     """Risk of a forecast: values float32 (S, C, H, 3) in signal units, `signals` the C names.
 
-    severe, severe_any: the calibrated chances of each window, where the model has them.
+    severe, severe_any: calibrated chances by window, if the model has them.
     """
     unknown = np.full(len(values), np.nan)
     chances = {window: (severe or {}).get(window, unknown) for window in config.incident}
     any_server = {window: (severe_any or {}).get(window, float("nan")) for window in config.incident}
-    columns = {role: signals.index(name) for role, name in config.roles if name in signals}
+    columns = {role: signals.index(name) for role in ROLES if (name := getattr(config.roles, role)) in signals}
     worst, worst_step = _worst(values, columns)
     points = _points(worst, columns, config.points)
     scored = ~np.isnan(worst).all(axis=1)
     score = np.where(scored, np.minimum(100.0, np.nansum(points, axis=1)), np.nan)
-    priority = _priorities(score, config.priorities)
+    priority = priorities(score, config.priorities)
     earned = np.nan_to_num(points)
-    component = _named(COMPONENTS, np.where(earned.any(axis=1), earned.argmax(axis=1), -1))
+    component = named(COMPONENTS, np.where(earned.any(axis=1), earned.argmax(axis=1), -1))
     if config.method == "calibrated":
         probability = chances
     else:
@@ -92,8 +91,8 @@ def assess(values: np.ndarray, signals: Sequence[str], config: RiskConfig,
                 missing=tuple(role for role in ROLES if role not in columns))
 
 
-def _worst(values: np.ndarray, columns: Mapping[str, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Largest p90 of the risk steps float32 (S, 3), its first step int64 (S, 3); NaN and 0 where unknown."""
+def _worst(values: np.ndarray, columns: Mapping[Role, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Largest p90 of the risk steps float32 (S, 3), its first step int64 (S, 3); NaN and 0 without forecast."""
     worst = np.full((len(values), len(COMPONENTS)), np.nan, np.float32)
     step = np.zeros(worst.shape, np.int64)
     for position, role in enumerate(COMPONENTS):
@@ -105,8 +104,8 @@ def _worst(values: np.ndarray, columns: Mapping[str, int]) -> tuple[np.ndarray, 
     return worst, step
 
 
-def _points(worst: np.ndarray, columns: Mapping[str, int], bands: Points) -> np.ndarray:
-    """float64 (S, 3): points of each component's highest band crossed."""
+def _points(worst: np.ndarray, columns: Mapping[Role, int], bands: Points) -> np.ndarray:
+    """float64 (S, 3): points of the highest band crossed by each component."""
     points = np.zeros(worst.shape)
     for position, role in enumerate(COMPONENTS):
         if role in columns:
@@ -116,18 +115,9 @@ def _points(worst: np.ndarray, columns: Mapping[str, int], bands: Points) -> np.
     return points
 
 
-def _priorities(score: np.ndarray, limits: Priorities) -> tuple[str | None, ...]:
-    """S priorities of scores float64 (S,)."""
-    return _named(("P1", "P2", "P3"), np.where(np.isnan(score), -1, np.where(score >= limits.p1, 0, np.where(score >= limits.p2, 1, 2))))
-
-
-def _named(names: Sequence[str], index: np.ndarray) -> tuple[str | None, ...]:
-    """The names at an index (S,) of them, None at -1."""
-    return tuple(np.array([*names, None], object)[index].tolist())
-
-
-def _probability(values: np.ndarray, columns: Mapping[str, int], incident: Incident) -> np.ndarray:
-    """float64 (S,): the window's weights summed over roles, at most 1; values (S, C, window's steps, 3)."""
+def _probability(values: np.ndarray, columns: Mapping[Role, int], incident: Incident) -> np.ndarray:
+    """float64 (S,): weights of the levels crossed, summed over roles, at most 1; values (S, C, steps of the window,
+    3)."""
     total, known = np.zeros(len(values)), np.zeros(len(values), bool)
     peaks = largest(values[:, [*columns.values()], :, _P50:], axis=2)  # (S, roles, 2)
     for role, (p50, p90) in zip(columns, peaks.transpose(1, 2, 0), strict=True):
@@ -135,7 +125,7 @@ def _probability(values: np.ndarray, columns: Mapping[str, int], incident: Incid
         severe, moderate = ((p50 > level.p50) | (p90 > level.p90) for level in (levels.severe, levels.moderate))
         total += np.where(severe, levels.severe.weight, np.where(moderate, levels.moderate.weight, 0.0))
         known |= ~np.isnan(p50) & ~np.isnan(p90)
-    # rounding takes back what adding decimal weights in binary costs, so that thresholds stay exact
+    # rounded, since sums of decimal weights are not exact in binary and thresholds are
     return np.where(known, np.minimum(1.0, total.round(12)), np.nan)
 
 

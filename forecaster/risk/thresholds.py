@@ -1,26 +1,25 @@
-"""What the risk stage is told: which signal plays which role, points, priorities, chances and health.
+"""Settings of the risk stage: roles of signals, points, priorities, levels and health.
 
-A role says what a signal means to an on-call person: cpu, memory, latency, disk. Signals are found by role, so any signals
-may be forecast, and the configuration says which play a role.
+A role is what a signal means to an on-call person: cpu, memory, latency or disk. Any signals may be forecast; the
+configuration names those that play a role.
 """
 
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from forecaster.signals import steps_of
 from serving.settings import Settings
 
-ROLES = ("cpu", "memory", "latency", "disk")
-ROLE_UNITS = {"cpu": "percent", "memory": "percent", "latency": "milliseconds"}  # of the thresholds
-RISK_WINDOW = "30m"  # the window whose incident probability decides the fleet's health; points look at the same steps
-
 Role = Literal["cpu", "memory", "latency", "disk"]
+ROLES: tuple[Role, ...] = get_args(Role)
+ROLE_UNITS = {"cpu": "percent", "memory": "percent", "latency": "milliseconds"}  # of the thresholds
+RISK_WINDOW = "30m"  # the window whose incident probability decides the fleet's health; points read the same steps
 
 
 class Roles(Settings):
-    """Which signal plays which role; one that is not forecast adds nothing and is listed as missing."""
+    """The signal in each role. A role whose signal is not forecast adds nothing and is listed as missing."""
 
     cpu: str = Field("cpu_pct", description="signal in percent")
     memory: str = Field("mem_pct", description="signal in percent")
@@ -69,7 +68,7 @@ class Points(Settings):
 
 
 class Level(Settings):
-    """Weight added when the largest p50 or the largest p90 of the window is above its threshold."""
+    """The weight added if the largest p50 or the largest p90 of the window is above its threshold."""
 
     p50: float = Field(description="threshold of the largest p50")
     p90: float = Field(description="threshold of the largest p90")
@@ -87,14 +86,22 @@ class Levels(Settings):
         for name in ("p50", "p90", "weight") if severe else ():
             if getattr(moderate, name) > getattr(severe, name):
                 raise ValueError(f"{name} {getattr(moderate, name):g} is above severe's "
-                                 f"{getattr(severe, name):g}; expected no more: lower moderate's {name}")
+                                 f"{getattr(severe, name):g}; expected at most that: lower moderate's {name}")
         return moderate
 
 
 class Incident(Levels):
-    """Levels of one window, the same for all roles save those named in `overrides`."""
+    """Levels of one window, for all roles except those in `overrides`."""
 
     overrides: dict[Role, Levels] = Field(default_factory=dict, description="other levels for one role")
+
+
+def _below(value: float, info: ValidationInfo, upper: str) -> float:
+    """The value; ValueError unless it is less than the field ``upper``, where that is valid."""
+    limit = info.data.get(upper)
+    if limit is not None and value >= limit:
+        raise ValueError(f"expected less than {upper} ({limit:g}): lower {info.field_name} or raise {upper}")
+    return value
 
 
 class Priorities(Settings):
@@ -104,10 +111,7 @@ class Priorities(Settings):
     @field_validator("p2")
     @classmethod
     def _below_p1(cls, p2: float, info: ValidationInfo) -> float:
-        p1 = info.data.get("p1")
-        if p1 is not None and p2 >= p1:
-            raise ValueError(f"expected less than p1 ({p1:g}): lower p2 or raise p1")
-        return p2
+        return _below(p2, info, "p1")
 
 
 class Health(Settings):
@@ -117,14 +121,11 @@ class Health(Settings):
     @field_validator("warning")
     @classmethod
     def _below_critical(cls, warning: float, info: ValidationInfo) -> float:
-        critical = info.data.get("critical")
-        if critical is not None and warning >= critical:
-            raise ValueError(f"expected less than critical ({critical:g}): lower warning or raise critical")
-        return warning
+        return _below(warning, info, "critical")
 
 
 class Severe(Settings):
-    """What the calibrated method's chances are of: the largest mean over one step above any of these."""
+    """An incident of the calibrated chances: the mean over one step is above any of these."""
 
     cpu: float = Field(95.0, description="percent above which a server is in an incident (calibrated)")
     memory: float = Field(95.0, description="percent above which a server is in an incident (calibrated)")
@@ -132,7 +133,7 @@ class Severe(Settings):
 
 
 class RiskConfig(Settings):
-    """Thresholds of the risk stage."""
+    """Settings of the risk stage."""
 
     roles: Roles = Roles()
     points: Points = Points()

@@ -1,8 +1,8 @@
-"""The default model's forward pass against the arithmetic it needs, the library's module and its predict()."""
+"""The default model's forward pass beside the arithmetic it needs, ONNX Runtime, the library's module and predict()."""
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -52,19 +52,53 @@ def library_of(model: Model):
     return library
 
 
+class Exported(torch.nn.Module):
+    """The network as a module with an argument for each input, as the exporter wants it."""
+
+    def __init__(self, network: network.Network, names: list[str]):
+        super().__init__()
+        self.network, self.names = network, names
+
+    def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
+        return self.network(dict(zip(self.names, tensors, strict=True)))
+
+
+Inputs = Mapping[str, np.ndarray]
+
+
+def under_onnx_runtime(network: network.Network, x: Inputs) -> Callable[[Inputs], np.ndarray]:
+    """The network under ONNX Runtime on the CPU, for any number of rows; ``x`` are inputs to export it with."""
+    import onnxruntime
+
+    rows, names = len(x["observed"]), list(x)
+    shapes = tuple({0: torch.export.Dim("rows")} if len(v) == rows else None for v in x.values())
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made = torch.onnx.export(
+            Exported(network, names), tuple(torch.as_tensor(v) for v in x.values()), dynamo=True, verbose=False,
+            input_names=names, dynamic_shapes=(shapes,),
+        )
+    session = onnxruntime.InferenceSession(made.model_proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    return lambda x: session.run(None, dict(x))[0]
+
+
 def lines() -> Iterator[Line]:
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    for name in ("lightning.pytorch", "torch.onnx"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     model = Model.load(DEFAULT, "cpu")
-    library, fused = library_of(model), model.engine._fused
+    library, fused = library_of(model), model.engine.fused
     matrix = torch.randn(SIZE, SIZE)
     many = inputs(model, MANY)
     as_library = library_inputs({k: torch.as_tensor(v) for k, v in many.items()})
+    few = inputs(model, FEW)
+    onnx = under_onnx_runtime(model.engine.eager.network, few)
 
     def eager():
         with torch.inference_mode():
             return library(as_library)["prediction"]
 
-    took = side_by_side({"rate": lambda: matrix @ matrix, "fused": lambda: fused(many), "eager": eager}, 9, 2)
+    passes = {"fused": lambda: fused(many), "onnx": lambda: onnx(many), "eager": eager}
+    took = side_by_side({"rate": lambda: matrix @ matrix, **passes}, 9, 2)
     rate = 2 * SIZE**3 / took["rate"]
     floor = MANY * operations(model, model.encoding.encoder_steps) / rate
     yield Line("operations of one server", operations(model, model.encoding.encoder_steps) / 1e6, "MFLOP")
@@ -72,12 +106,12 @@ def lines() -> Iterator[Line]:
     yield Line(f"floor of {MANY} servers", 1000 * floor, "ms", "operations / rate")
     yield Line(f"compiled pass, {MANY} servers", 1000 * took["fused"], "ms")
     yield Line(f"compiled pass over its floor, {MANY} servers", took["fused"] / floor, "x", "", 2.0)
+    yield Line(f"ONNX Runtime, {MANY} servers", 1000 * took["onnx"], "ms", "the network, exported by torch.onnx")
     yield Line(f"library's eager module, {MANY} servers", 1000 * took["eager"], "ms", "pytorch-forecasting, same weights")
     yield Line("eager module over compiled pass", took["eager"] / took["fused"], "x", "", 2.5, more=True)
     found, expected = _transformer_alone(model, many), eager().numpy()
     yield Line("largest difference, model units", float(np.abs(found - expected).max()), "", "to the eager module", 1e-4)
 
-    few = inputs(model, FEW)
     frame, parameters = _frame(model, few)
     library.dataset_parameters = parameters
 
@@ -87,8 +121,9 @@ def lines() -> Iterator[Line]:
             return library.predict(frame, mode="raw", trainer_kwargs={"logger": False, "enable_progress_bar": False,
                                                                       "accelerator": "cpu"})
 
-    took = side_by_side({"fused": lambda: fused(few), "predict": predict}, 7, 1)
+    took = side_by_side({"fused": lambda: fused(few), "onnx": lambda: onnx(few), "predict": predict}, 7, 1)
     yield Line(f"compiled pass, {FEW} servers", 1000 * took["fused"], "ms")
+    yield Line(f"ONNX Runtime, {FEW} servers", 1000 * took["onnx"], "ms")
     yield Line(f"predict() on a DataFrame, {FEW} servers", 1000 * took["predict"], "ms", "pytorch-forecasting")
     yield Line("predict() over compiled pass", took["predict"] / took["fused"], "x", "", 15.0, more=True)
     yield Line("compiling when a model is loaded", seconds(lambda: Model.load(DEFAULT, "cpu"), 3), "s", "whole Model.load")

@@ -36,7 +36,7 @@ def main() -> int:
     if not isinstance(half, Cuda):
         print("half precision is not used here; the log says why")
         return 1
-    full = Eager(half.network, half.encoding, half.device)
+    full = Eager(half.network, half.device)
     for servers in SIZES:
         x = inputs(served, servers)
         limit = GOAL if servers == SIZES[-1] else None

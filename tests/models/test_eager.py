@@ -1,4 +1,4 @@
-"""Which engine forecasts, and what each does with memory that is short, numbers out of range and quantiles that cross."""
+"""Engines: short memory, numbers out of range, crossing quantiles, and a machine without LLVM."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ def inputs(rows: int) -> dict[str, np.ndarray]:
 
 @pytest.fixture
 def eager() -> Eager:
-    return Eager(Network(weights(), windows().encoding, TINY.heads), windows().encoding, CPU)
+    return Eager(Network(weights(), windows().encoding, TINY.heads), CPU)
 
 
 def test_rows_that_do_not_fit_a_cards_memory_are_halved_until_they_do(eager, monkeypatch):
@@ -81,7 +81,7 @@ def test_without_llvm_everything_imports_and_pytorch_forecasts():
 import sys
 sys.modules["llvmlite"] = None
 import numpy as np
-import forecaster.app
+import forecaster.service.app
 from forecaster.models.artifact import DEFAULT
 from forecaster.models.model import Model
 model = Model.load(DEFAULT, "cpu")

@@ -28,7 +28,7 @@ def test_scaling_and_back_returns_the_value_within_bounds():
         there = scaling.forward(np.array(values))
         np.testing.assert_allclose(scaling.inverse(there), values, rtol=1e-6, atol=1e-6)
     assert encoding().scalings[0].inverse(np.array([-50.0, 50.0])).tolist() == [0.0, 100.0]
-    assert np.isfinite(encoding().scalings[1].inverse(np.array([1e6]))).all()
+    np.testing.assert_allclose(encoding().scalings[1].inverse(np.array([1e6])), np.exp(60) - 0.1)
 
 
 def test_signals_that_span_orders_of_magnitude_are_scaled_by_their_logarithm():
@@ -37,6 +37,20 @@ def test_signals_that_span_orders_of_magnitude_are_scaled_by_their_logarithm():
     assert Scaling.fit("latency_ms", rng.lognormal(2, 1, 1000), 0.0, None).log
     assert Scaling.fit("error_rate", rng.lognormal(-6, 2, 1000).clip(0, 1), 0.0, 1.0).log
     assert not Scaling.fit("temperature", rng.normal(0, 10, 1000), None, None).log
+
+
+def test_the_fit_of_a_scaling_is_the_one_that_shipped_models_were_made_with():
+    short = np.array([0, 10, 10, 10, 10, 10, 40, np.nan, np.inf])  # 99th percentile 38.2, the median 10
+    long = np.array([0, 10, 10, 10, 10, 10, 42.5])  # 40.55: over four medians
+    assert Scaling.fit("a", short, 0.0, 100.0) == Scaling("a", False, 0.0, 90 / 7, short[:7].std(), 0.0, 100.0)
+    for low, high in ((0.0, 100.0), (0.0, None), (5.0, None)):
+        scaling = Scaling.fit("a", long, low, high)
+        g = np.log(long + 0.2)  # a fiftieth of the median
+        np.testing.assert_allclose((scaling.offset, scaling.center, scaling.scale), (0.2, g.mean(), g.std()))
+        assert scaling.log
+    assert not Scaling.fit("a", long, -1.0, None).log and not Scaling.fit("a", long, None, None).log
+    idle = Scaling.fit("a", np.zeros(9), 0.0, None)
+    assert (idle.offset, idle.scale) == (1e-9, 1e-6)
 
 
 def test_a_constant_signal_is_scaled_without_dividing_by_zero():
@@ -69,6 +83,7 @@ def window(**gaps) -> np.ndarray:
 
 
 def test_a_short_gap_is_bridged_by_the_last_value_and_history_stays_whole():
+    assert CARRY_STEPS == 6, "half an hour"
     bridged, steps = features.usable(window(missing=range(10, 10 + CARRY_STEPS)))
     assert steps.tolist() == [24]
     assert (bridged[0, 0, 10 : 10 + CARRY_STEPS] == 10).all()

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from forecaster.models.forecast import Forecast, Quantiles
 from forecaster.risk.chance import (
     EVIDENCE,
     FILE,
@@ -17,6 +18,7 @@ from forecaster.risk.chance import (
     evidence,
     exceedances,
 )
+from forecaster.risk.thresholds import RiskConfig
 
 LEVELS = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
 COLUMNS, SEVERE = {"cpu": 0, "latency": 1}, {"cpu": 95.0, "memory": 95.0, "latency": 200.0}
@@ -109,7 +111,7 @@ def test_independent_servers_multiply_and_bound_ones_follow_the_worst():
     assert Fit((0.0,) * 3, 0.0, 0.0, 0.0, 0.0).any(spoken) == pytest.approx(0.5)
 
 
-def test_a_thousand_calm_servers_share_the_chance_of_trouble_out_of_the_blue():
+def test_a_thousand_calm_servers_share_the_chance_of_incidents_that_no_forecast_shows():
     few, many = (FIT.any(np.zeros(n)) for n in (3, 1000))
     assert FIT.floor < few < many <= FIT.common + 1e-9
 
@@ -124,6 +126,21 @@ def test_servers_without_a_models_forecast_have_no_chance_and_do_not_count():
     assert chances.keys() == any_server.keys() == {"30m"}
     assert np.isnan(chances["30m"]).tolist() == [False, True, False]
     assert any_server["30m"] == pytest.approx(float(FIT.any(FIT.spoken(exceedance))))
+
+
+def test_a_models_forecast_has_chances_in_the_configured_windows_or_in_others():
+    said = np.repeat(quantiles(*range(88, 102, 2)), 96 // 6, 2)
+    known = np.array([False, True])
+    forecast = Forecast(np.zeros((2, 2, 96, 3), np.float32), known, Quantiles(said, LEVELS, ("cpu_pct", "latency_ms")))
+    fits = Calibration({"30m": FIT, "8h": FIT, "1h": FIT}, SEVERE, {})
+    chances, any_server = fits.of_forecast(forecast, RiskConfig())
+    assert chances.keys() == any_server.keys() == {"30m", "8h"} and np.isnan(chances["8h"]).tolist() == [True, False]
+    expected = exceedances(said, LEVELS, COLUMNS, SEVERE)[..., :6]
+    assert chances["30m"][1] == pytest.approx(FIT.server(FIT.spoken(expected))[0])
+    assert fits.of_forecast(forecast, RiskConfig(), {"1h": 12})[0].keys() == {"1h"}
+    assert fits.of_forecast(Forecast(forecast.values, known), RiskConfig()) == ({}, {})
+    nobody = Forecast(forecast.values, np.zeros(2, bool), forecast.quantiles)
+    assert fits.of_forecast(nobody, RiskConfig()) == ({}, {})
 
 
 def test_unknown_forecasts_stay_unknown():
@@ -155,11 +172,12 @@ def stored(folder, **changes):
 
 def test_a_calibration_comes_back_from_its_file(tmp_path):
     loaded = Calibration.load(stored(tmp_path), SHA)
-    assert loaded == KNOWN
+    assert loaded == KNOWN and json.loads(KNOWN.to_json(SHA))["format"] == 2
 
 
 def test_a_calibration_of_other_weights_is_refused_and_says_how_to_make_one(tmp_path):
-    with pytest.raises(ChanceError, match=r"made for weights .*, the model has ffff.*run fleet-forecaster calibrate --model"):
+    expected = r"made for weights .*, the model has ffff.*run fleet-forecaster calibrate --model"
+    with pytest.raises(ChanceError, match=expected):
         Calibration.load(stored(tmp_path), "f" * 64)
 
 

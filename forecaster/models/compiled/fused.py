@@ -1,7 +1,7 @@
 """The transformer of ``tft.py`` as one compiled function: all layers of LANES rows at a time, inside the cache.
 
-The same function of the same weights; what differs is that no intermediate leaves the processor's cache and that nothing
-is interpreted. Machine code is made when a model is loaded (tenths of a second), for any number of rows and steps.
+It is the same function of the same weights as ``Tft``, but intermediates stay in the CPU's cache and nothing is
+interpreted. Compiling takes tenths of a second when a model is loaded; the code runs any number of rows and steps.
 
 Letters: B rows, T encoder steps, P decoder positions, D hidden size, C signals, Q quantiles, O outputs of one position.
 """
@@ -15,48 +15,37 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from llvmlite import ir
 from torch import Tensor
 
-from forecaster.models.compiled.lanes import INT, LANES, POINTER, Compiled
+from forecaster.models.compiled.attention import attend
+from forecaster.models.compiled.lanes import INT, LANES, POINTER, Compiled, Index, Values
 from forecaster.models.compiled.layers import TILE, Constants, Layers, Read, Scratch, padded
+from forecaster.models.compiled.layout import MOST_STEPS, QUERIES, Pass
 from forecaster.models.compiled.selection import SelectionLayers, fill_tile, shared_inputs, shared_width
 from forecaster.models.tft import Tft
 
-QUERIES = 4  # decoder positions that attend together: keys and values are read once for all of them
-MOST_STEPS = 256  # T + P
-
-
-class Pass:
-    """Where the arguments of the compiled function and its larger intermediates are."""
-
-    def __init__(self, layers: Layers, hidden: int, heads: int, horizon: int):
-        (self.constants, self.scratch, self.shared, self.observed, self.contexts, self.out, self.steps) = layers.function.args
-        place = layers.scratch.put
-        self.hidden, self.heads, self.horizon = hidden, heads, horizon
-        self.selected, self.states, self.cell = place(hidden), place(2 * hidden), place(hidden)
-        self.local, self.enriched, self.queries = (place(horizon * hidden) for _ in range(3))
-        self.keys, self.values = (place(MOST_STEPS * hidden) for _ in range(2))
-        self.attention = place(QUERIES * heads * MOST_STEPS)
+Body: TypeAlias = Callable[[ir.Value, Values], None]  # of a loop
 
 
 class Finish:
-    """What is done with the outputs of a position: here they are the result, float32 (B, P, O)."""
+    """Emits what follows the outputs of a position: here they are stored as the result, float32 (B, P, O)."""
 
     def shape(self, horizon: int, outputs: int) -> tuple[int, ...]:
-        """Of one row's result."""
+        """Shape of one row's result."""
         return horizon, outputs
 
     def begin(self, e: Layers, at: Pass) -> None:
-        """Emits what is done once for each block of rows."""
+        """Emits code that runs once for each block of rows."""
 
-    def position(self, e: Layers, at: Pass, position: object, raw: int, outputs: int) -> None:
-        """Emits what is done with the outputs of one position, in scratch from ``raw`` on."""
+    def position(self, e: Layers, at: Pass, position: Index, raw: int, outputs: int) -> None:
+        """Emits code for one position, whose outputs are in scratch from ``raw`` on."""
 
-        def one(o):
+        def one(o: Index) -> None:
             place = e.plus(o, e.times(position, outputs))
             e.scatter(e.load(e.s, e.plus(o, raw)), at.out, place, at.horizon * outputs)
 
@@ -64,12 +53,14 @@ class Finish:
 
 
 class Fused:
-    """A ``Tft`` on the CPU: ``fused(x)`` is ``tft(x)``, or what ``finish`` makes of it, from and to numpy arrays.
+    """A ``Tft`` on the CPU: ``fused(x)`` is ``tft(x)`` followed by ``finish``, from and to numpy arrays.
 
     Known inputs are either the clock, one row that all rows share, or ``own``: reals of every row, without categories.
     """
 
-    def __init__(self, tft: Tft, horizon: int, own: bool = False, finish: Finish | None = None, threads: int | None = None):
+    def __init__(
+        self, tft: Tft, horizon: int, own: bool = False, finish: Finish | None = None, threads: int | None = None
+    ):
         if horizon % QUERIES:
             raise ValueError(f"{horizon} decoder positions, expected a multiple of {QUERIES}")
         if (size := tft.encoder[1].shape[1]) % TILE:
@@ -78,16 +69,15 @@ class Fused:
         self.threads = threads or len(os.sched_getaffinity(0))
         known = len(tft.select_decoder.at_real)
         self._shared, self._own = (0, known) if own else (known, 0)
-        self._constants, self._scratch = Constants(), Scratch()
         self.outputs = tft.output[0].shape[0]
         self.shape = self.finish.shape(horizon, self.outputs)
-        self._code = Compiled(self._emit())
+        emitted = self.emit()
+        self._code, self._numbers, self._vectors = Compiled(emitted), emitted.constants.array(), emitted.scratch.size
         self._call = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 6, ctypes.c_int64)(self._code.address)
-        self._numbers = self._constants.array()
         self._local = threading.local()
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="forward") if self.threads > 1 else None
 
-    # -- calling --------------------------------------------------------------------------------------------------------
+    # -- calling ------------------------------------------------------------------------------------------------------
 
     def __call__(self, x: Mapping[str, np.ndarray]) -> np.ndarray:
         rows, steps = x["observed"].shape[:2]
@@ -114,11 +104,11 @@ class Fused:
         return out[:rows]
 
     def _own_scratch(self) -> int:
-        """Address of the calling thread's memory for intermediates, on a cache line; it is kept, for fresh pages cost more
-        than a small pass."""
+        """Address of the calling thread's memory for intermediates, on a cache line; it is kept, for fresh pages cost
+        more than a small pass."""
         held = getattr(self._local, "scratch", None)
         if held is None:
-            held = self._local.scratch = np.empty(self._scratch.size * LANES + LANES, np.float32)
+            held = self._local.scratch = np.empty(self._vectors * LANES + LANES, np.float32)
         return held.ctypes.data + -held.ctypes.data % 64
 
     def _inputs(self, x: Mapping[str, np.ndarray], steps: int) -> np.ndarray:
@@ -130,7 +120,7 @@ class Fused:
         return np.concatenate([past.reshape(rows, -1), x["known"][:, steps:].reshape(rows, -1)], 1)
 
     def _prepare(self, x: Mapping[str, np.ndarray], steps: int) -> tuple[np.ndarray, np.ndarray]:
-        """(what the clock contributes, for all rows at once; every row's contexts (B, contexts))."""
+        """(The part of the clock, for all rows together; the contexts of every row, (B, contexts))."""
         tft = self.tft
         with torch.inference_mode(), _one_thread():
             known, calendar = (torch.as_tensor(x[k])[0] for k in ("known", "calendar"))
@@ -145,10 +135,11 @@ class Fused:
             contexts = torch.cat([hidden, cell, enrichment @ tft.enrich.context.T, *selections], 1)
         return shared.numpy(), contexts.numpy()
 
-    # -- emitting -------------------------------------------------------------------------------------------------------
+    # -- emitting -----------------------------------------------------------------------------------------------------
 
-    def _emit(self) -> Layers:
-        e = SelectionLayers("forward", [POINTER] * 6 + [INT], self._constants, self._scratch)
+    def emit(self) -> Layers:
+        """The function in LLVM's intermediate representation (``.module``), with its constants and scratch."""
+        e = SelectionLayers("forward", [POINTER] * 6 + [INT], Constants(), Scratch())
         size = self.tft.encoder[1].shape[1]
         at = Pass(e, size, self.tft.heads, self.horizon)
         e.each(size, lambda i: e.store(e.load(at.contexts, i), e.s, e.plus(i, at.states)))
@@ -158,11 +149,11 @@ class Fused:
         e.fold(at.steps, past)
         future = self._steps(e, at, decoding=True)
         e.fold(self.horizon, future)
-        e.fold(self.horizon // QUERIES, self._attend(e, at))
+        e.fold(self.horizon // QUERIES, self._decode(e, at))
         e.b.ret_void()
         return e
 
-    def _steps(self, e: Layers, at: Pass, decoding: bool) -> Callable:
+    def _steps(self, e: SelectionLayers, at: Pass, decoding: bool) -> Body:
         """One step of encoder or decoder: variable selection, LSTM, gate, enrichment, keys and values."""
         tft, size = self.tft, at.hidden
         select = tft.select_decoder if decoding else tft.select_encoder
@@ -171,7 +162,7 @@ class Fused:
         places = [*select.at_category, *select.at_real[: self._shared]]
         past = len(tft.select_encoder.at_real) - self._shared
 
-        def emit(t, _):
+        def emit(t: ir.Value, _: Values) -> None:
             begin = e.times(t, width)
             if decoding:
                 encoder = shared_width(tft.select_encoder, self._shared, size)
@@ -181,10 +172,10 @@ class Fused:
             if decoding:
                 own = e.plus(own, e.times(at.steps, past))
 
-            def read(v: object) -> ir.Value:
+            def read(v: Index) -> ir.Value:
                 return e.load(at.observed, e.plus(own, v))
 
-            def context(j: object) -> ir.Value:
+            def context(j: Index) -> ir.Value:
                 return e.load(at.contexts, e.plus(j, 3 * size + (padded(tft.select_encoder.hidden) if decoding else 0)))
 
             weights = e.weights(select, observed, read, at.shared, begin, context)
@@ -207,18 +198,18 @@ class Fused:
 
         return emit
 
-    def _matrix(self, e: Layers, of: list[Tensor], outputs: int, read: Read, to: object) -> None:
-        inputs = of[0].shape[1]
-        e.affine(e.constants.matrix(*of), outputs, [(inputs, read)], e.storing(to))
+    def _matrix(self, e: Layers, of: list[Tensor], outputs: int, read: Read, to: Index) -> None:
+        weight, bias = of
+        e.affine(e.constants.matrix(weight, bias), outputs, [(weight.shape[1], read)], e.storing(to))
 
     def _lstm(self, e: Layers, at: Pass, of: list[Tensor]) -> None:
-        """One step; the new state is written beside the old one, then moved to its place."""
+        """One step. The new state is written beside the old one, which is still read, then copied over it."""
         size, units = at.hidden, 4
         by_input, by_state, bias = of[0], of[1], of[2] + of[3]
-        order = np.arange(4 * size).reshape(4, -1, units).transpose(1, 0, 2).ravel()  # tiles of 4 x (input, forget, cell, output)
+        order = np.arange(4 * size).reshape(4, -1, units).transpose(1, 0, 2).ravel()  # units of all four gates together
         place = e.constants.matrix(torch.cat([by_input, by_state], 1)[order], bias[order], 4 * units)
 
-        def done(o, sums):
+        def done(o: ir.Value, sums: Values) -> None:
             for j in range(units):
                 where = e.plus(e.times(o, units), j)
                 let_in, keep, new, show = sums[j::units]
@@ -230,52 +221,23 @@ class Fused:
         e.affine(place, 4 * size, [(size, e.reads(at.selected)), (size, e.reads(at.states))], done, tile=4 * units)
         e.each(size, lambda i: e.store(e.load(e.s, e.plus(i, at.states + size)), e.s, e.plus(i, at.states)))
 
-    def _attend(self, e: Layers, at: Pass) -> Callable:
-        """QUERIES decoder positions: interpretable attention over all earlier steps, then what follows up to the output."""
-        tft, size, heads = self.tft, at.hidden, at.heads
-        width = size // heads
+    def _decode(self, e: Layers, at: Pass) -> Body:
+        """QUERIES decoder positions: attention, and the layers from there to the output."""
+        tft, size = self.tft, at.hidden
         mixed, attended, forward, last = e.scratch.put(QUERIES * size), *(e.scratch.put(size) for _ in range(3))
         raw = e.scratch.put(padded(self.outputs))
 
-        def emit(group, _):
+        def emit(group: ir.Value, _: Values) -> None:
             first = e.times(group, QUERIES)
-            common = e.plus(first, at.steps)  # keys the first query sees; each next query sees one more
-            shares = []
-            for head in range(heads):
-                shares.append(self._scores(e, at, head, width, first, common))
-            most = e.plus(common, QUERIES - 1)
-            for n in range(QUERIES):  # mean of the heads, nothing for keys that are not seen yet
-                def mean(s, _, n=n):
-                    total = e.const(0.0)
-                    for head in range(heads):
-                        total = e.fma(e.load(e.s, e.plus(s, self._place(at, n, head))), shares[head][n], total)
-                    e.store(total, e.s, e.plus(s, self._place(at, n, 0)))
+            attend(e, at, first, mixed)
 
-                seen = e.plus(common, n)
-                e.fold(seen, mean)
-                e.fold(most, lambda s, _, n=n: e.store(e.const(0.0), e.s, e.plus(s, self._place(at, n, 0))), start=seen)
-
-            def some(d, _):
-                def step(s, sums):
-                    row = e.plus(e.plus(e.times(s, size), e.times(d, 4)), at.values)
-                    values = [e.load(e.s, e.plus(row, j)) for j in range(4)]
-                    parts = [e.load(e.s, e.plus(s, self._place(at, n, 0))) for n in range(QUERIES)]
-                    return [e.fma(parts[n], values[j], sums[4 * n + j]) for n in range(QUERIES) for j in range(4)]
-
-                sums = e.fold(most, step, [e.const(0.0)] * (4 * QUERIES))
-                for n in range(QUERIES):
-                    for j in range(4):
-                        e.store(sums[4 * n + j], e.s, e.plus(e.times(d, 4), mixed + n * size + j))
-
-            e.fold(size // 4, some)
-
-            def after(n, _):
+            def after(n: ir.Value, _: Values) -> None:
                 position = e.plus(first, n)
                 row = e.times(position, size)
-                e.gate(tft.post_attention, size, e.reads(e.plus(e.times(n, size), mixed)), e.reads(e.plus(row, at.enriched)),
-                       attended)
+                enriched, local = e.reads(e.plus(row, at.enriched)), e.reads(e.plus(row, at.local))
+                e.gate(tft.post_attention, size, e.reads(e.plus(e.times(n, size), mixed)), enriched, attended)
                 e.residual(tft.feed_forward, size, e.reads(attended), forward)
-                e.gate(tft.pre_output, size, e.reads(forward), e.reads(e.plus(row, at.local)), last)
+                e.gate(tft.pre_output, size, e.reads(forward), local, last)
 
                 self._matrix(e, tft.output, self.outputs, e.reads(last), raw)
                 self.finish.position(e, at, position, raw, self.outputs)
@@ -284,42 +246,9 @@ class Fused:
 
         return emit
 
-    def _place(self, at: Pass, query: int, head: int) -> int:
-        return at.attention + (query * at.heads + head) * MOST_STEPS
-
-    def _scores(self, e: Layers, at: Pass, head: int, width: int, first: object, common: object) -> list[ir.Value]:
-        """e^score of one head for QUERIES positions, to scratch; returns 1 / (their sum x heads) of each position."""
-        def row(base: int, n: object) -> object:
-            return e.plus(e.times(n, at.hidden), base + head * width)
-
-        def step(s, tops):
-            keys = [e.load(e.s, e.plus(row(at.keys, s), d)) for d in range(width)]
-            new = []
-            for n in range(QUERIES):
-                score = e.const(0.0)
-                for d in range(width):
-                    score = e.fma(e.load(e.s, e.plus(row(at.queries, e.plus(first, n)), d)), keys[d], score)
-                e.store(score, e.s, e.plus(s, self._place(at, n, head)))
-                new.append(e.most(score, tops[n]))
-            return new
-
-        tops = e.fold(e.plus(common, QUERIES - 1), step, [e.const(-1e30)] * QUERIES)
-        shares = []
-        for n in range(QUERIES):
-            def power(s, total, n=n):
-                place = e.plus(s, self._place(at, n, head))
-                value = e.exp(e.sub(e.load(e.s, place), tops[n]))
-                e.store(value, e.s, place)
-                return [e.add(total[0], value)]
-
-            (total,) = e.fold(e.plus(common, n), power, [e.const(0.0)])
-            shares.append(e.mul(e.inverse(total), e.const(1 / at.heads)))
-        return shares
-
-
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """PyTorch on one thread: for work this small its others only spin, on the cores where the pass runs."""
+    """PyTorch on one thread: more would only spin, on the cores that the compiled code runs on."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

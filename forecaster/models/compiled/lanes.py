@@ -1,14 +1,15 @@
-"""Writes and compiles vector code for one batched pass: LLVM, no compiler on the machine that serves.
+"""Emits and compiles vector code for one batched pass, with LLVM; no compiler is needed where the model is served.
 
-A lane is one row of the batch; LANES rows go through all operations side by side, so nothing is ever summed across a
-vector. What is emitted runs over memory laid out as (..., features, LANES) float32; a vector is one feature of LANES
-rows, and addresses count vectors. The constants live in one flat array, addressed in single numbers.
+A lane is one row of the batch. LANES rows pass all operations side by side, so no sum runs across a vector. Memory is
+laid out as (..., features, LANES) float32: a vector is one feature of LANES rows, and addresses count vectors.
+Constants are in one flat array, where addresses count single numbers.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
 
 import llvmlite.binding as llvm
 from llvmlite import ir
@@ -17,29 +18,18 @@ LANES = 16
 FLOAT, INT = ir.FloatType(), ir.IntType(64)
 VECTOR, MASK = ir.VectorType(FLOAT, LANES), ir.VectorType(ir.IntType(32), LANES)
 POINTER = ir.PointerType()
+Index: TypeAlias = int | ir.Value  # known when code is emitted, or only when it runs
+Values: TypeAlias = list[ir.Value]
 _LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4  # their sum is ln 2; n x high is exact for every exponent n
 _EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5)  # Cephes expf
+_FIRST = ir.Constant(MASK, [0] * LANES)  # a shuffle's mask: the first element in all lanes
 
 
-class _Splat(ir.Constant):
-    """A vector of one number, in LLVM's short form: written out, such constants would be most of the text."""
-
-    def get_reference(self) -> str:
-        return f"splat ({self.constant})"
-
-    def __init__(self, kind: ir.VectorType, number: ir.Constant):
-        super().__init__(kind, None)
-        self.constant = number
-
-
-class _Zeros(ir.Constant):
-    """A shuffle's mask that takes the first element everywhere, in LLVM's short form."""
-
-    def get_reference(self) -> str:
-        return "zeroinitializer"
-
-
-_FIRST = _Zeros(MASK, [0] * LANES)
+def _splat(kind: ir.VectorType, number: ir.Constant) -> ir.Constant:
+    """A vector of one number in LLVM's short form; written out, such constants would be most of the text."""
+    vector = ir.FormattedConstant(kind, "")
+    vector.constant = f"splat ({number})"
+    return vector
 
 
 class Emitter:
@@ -53,32 +43,32 @@ class Emitter:
 
     # -- memory -------------------------------------------------------------------------------------------------------
 
-    def index(self, value: int | ir.Value) -> ir.Value:
+    def index(self, value: Index) -> ir.Value:
         return ir.Constant(INT, value) if isinstance(value, int) else value
 
-    def plus(self, a: int | ir.Value, b: int | ir.Value) -> int | ir.Value:
+    def plus(self, a: Index, b: Index) -> Index:
         return a + b if isinstance(a, int) and isinstance(b, int) else self.b.add(self.index(a), self.index(b))
 
-    def times(self, a: int | ir.Value, b: int) -> int | ir.Value:
+    def times(self, a: Index, b: int) -> Index:
         return a * b if isinstance(a, int) else self.b.mul(a, ir.Constant(INT, b))
 
-    def _at(self, base: ir.Value, number: int | ir.Value) -> ir.Value:
+    def _at(self, base: ir.Value, number: Index) -> ir.Value:
         return self.b.gep(base, [self.index(number)], source_etype=FLOAT)
 
-    def load(self, base: ir.Value, vector: int | ir.Value) -> ir.Value:
+    def load(self, base: ir.Value, vector: Index) -> ir.Value:
         return self.b.load(self._at(base, self.times(vector, LANES)), align=4, typ=VECTOR)
 
-    def store(self, value: ir.Value, base: ir.Value, vector: int | ir.Value) -> None:
+    def store(self, value: ir.Value, base: ir.Value, vector: Index) -> None:
         self.b.store(value, self._at(base, self.times(vector, LANES)), align=4)
 
-    def splat(self, base: ir.Value, number: int | ir.Value) -> ir.Value:
+    def splat(self, base: ir.Value, number: Index) -> ir.Value:
         """One number of memory in all lanes."""
         one = self.b.load(self._at(base, number), typ=FLOAT)
         vector = self.b.insert_element(ir.Constant(VECTOR, ir.Undefined), one, ir.Constant(ir.IntType(32), 0))
         return self.b.shuffle_vector(vector, ir.Constant(VECTOR, ir.Undefined), _FIRST)
 
-    def scatter(self, value: ir.Value, base: ir.Value, number: int | ir.Value, stride: int) -> None:
-        """Lane i to base[number + i x stride]."""
+    def scatter(self, value: ir.Value, base: ir.Value, number: Index, stride: int) -> None:
+        """Stores lane i at base[number + i x stride]."""
         for lane in range(LANES):
             one = self.b.extract_element(value, ir.Constant(ir.IntType(32), lane))
             self.b.store(one, self._at(base, self.plus(number, lane * stride)))
@@ -87,12 +77,12 @@ class Emitter:
 
     def fold(
         self,
-        count: int | ir.Value,
-        body: Callable[[ir.Value, list[ir.Value]], Iterable[ir.Value] | None],
+        count: Index,
+        body: Callable[[ir.Value, Values], Iterable[ir.Value] | None],
         carried: Iterable[ir.Value] = (),
-        start: int | ir.Value = 0,
-    ) -> list[ir.Value]:
-        """Runs ``body(i, carried) -> carried`` for start <= i < count; the last carried values."""
+        start: Index = 0,
+    ) -> Values:
+        """Emits a loop of ``body(i, carried) -> carried`` for start <= i < count; returns the last carried values."""
         b, carried, before = self.b, list(carried), self.b.block
         check, inside, after = (self.function.append_basic_block() for _ in range(3))
         b.branch(check)
@@ -117,7 +107,7 @@ class Emitter:
     # -- arithmetic ---------------------------------------------------------------------------------------------------
 
     def const(self, value: float) -> ir.Constant:
-        return _Splat(VECTOR, ir.Constant(FLOAT, value))
+        return _splat(VECTOR, ir.Constant(FLOAT, value))
 
     def _call(self, name: str, *values: ir.Value) -> ir.Value:
         if name not in self._intrinsics:
@@ -141,15 +131,15 @@ class Emitter:
         return self._call("fma", a, b, c)
 
     def least(self, a: ir.Value, b: ir.Value) -> ir.Value:
-        """The smaller one; NaN where a is."""
+        """The smaller of both; NaN where a is NaN."""
         return self.b.select(self.b.fcmp_unordered("<", a, b), a, b)
 
     def most(self, a: ir.Value, b: ir.Value) -> ir.Value:
-        """The larger one; NaN where a is."""
+        """The larger of both; NaN where a is NaN."""
         return self.b.select(self.b.fcmp_unordered(">", a, b), a, b)
 
     def ordered(self, a: ir.Value, b: ir.Value) -> tuple[ir.Value, ir.Value]:
-        """Smaller and larger; with NaN among them both are kept."""
+        """The smaller and the larger; unchanged if one is NaN."""
         swap = self.b.fcmp_ordered(">", a, b)
         return self.b.select(swap, b, a), self.b.select(swap, a, b)
 
@@ -160,7 +150,7 @@ class Emitter:
         return self._call("sqrt", a)
 
     def exp(self, x: ir.Value) -> ir.Value:
-        """e^x within 2 ulp; x is held inside +-87, NaN stays."""
+        """e^x within 2 ulp; x is clipped to +-87, NaN stays."""
         b, x = self.b, self.least(self.most(x, self.const(-87.0)), self.const(87.0))
         n = self._call("rint", self.mul(x, self.const(1 / math.log(2))))
         r = self.fma(n, self.const(-_LN2_HIGH), x)
@@ -169,7 +159,7 @@ class Emitter:
         for factor in _EXP[1:]:
             p = self.fma(p, r, self.const(factor))
         p = self.fma(self.mul(r, r), p, self.add(r, self.const(1.0)))
-        bias, shift = (_Splat(MASK, ir.Constant(ir.IntType(32), n)) for n in (127, 23))
+        bias, shift = (_splat(MASK, ir.Constant(ir.IntType(32), n)) for n in (127, 23))
         bits = b.shl(b.add(b.fptosi(n, MASK), bias), shift)
         return self.mul(p, b.bitcast(bits, VECTOR))
 
@@ -178,7 +168,8 @@ class Emitter:
 
     def tanh(self, x: ir.Value) -> ir.Value:
         """1 - 2 / (1 + e^2x)."""
-        return self.fma(self.const(-2.0), self.inverse(self.add(self.const(1.0), self.exp(self.add(x, x)))), self.const(1.0))
+        one = self.const(1.0)
+        return self.fma(self.const(-2.0), self.inverse(self.add(one, self.exp(self.add(x, x)))), one)
 
     def elu(self, x: ir.Value) -> ir.Value:
         low = self.sub(self.exp(self.least(x, self.const(0.0))), self.const(1.0))
@@ -186,17 +177,28 @@ class Emitter:
 
 
 class Compiled:
-    """Machine code of an emitter's function; ``address`` is where it stands, as long as this object lives."""
+    """Machine code of an emitter's function; ``address`` is valid as long as this object lives."""
 
     def __init__(self, emitter: Emitter):
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
-        machine = llvm.Target.from_default_triple().create_target_machine(
-            cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=2, jit=True
-        )
-        module = llvm.parse_assembly(str(emitter.module))
-        module.triple, module.data_layout = machine.triple, str(machine.target_data)
-        module.verify()  # no optimisation of LLVM's own: what is emitted is already as it shall run, and it costs a second
-        self._engine = llvm.create_mcjit_compiler(module, machine)
+        self._engine = llvm.create_mcjit_compiler(*_lowered(emitter))
         self._engine.finalize_object()
         self.address = self._engine.get_function_address(emitter.function.name)
+
+
+def assembly(emitter: Emitter) -> str:
+    """The text of the machine code, for people."""
+    module, machine = _lowered(emitter)
+    return str(machine.emit_assembly(module))
+
+
+def _lowered(emitter: Emitter) -> tuple[llvm.ModuleRef, llvm.TargetMachine]:
+    """The verified module, without LLVM's optimisation passes, which would take a second and gain nothing here."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=2, jit=True
+    )
+    module = llvm.parse_assembly(str(emitter.module))
+    module.triple, module.data_layout = machine.triple, str(machine.target_data)
+    module.verify()
+    return module, machine

@@ -1,38 +1,36 @@
-"""The compiled pass as an engine: what ``fused.py`` makes of the network, with its outputs brought to signal units.
+"""The compiled pass as an engine: the code of ``fused.py``, with outputs in signal units.
 
-Imported only by ``choice.choose``: whoever cannot compile does without this file and llvmlite.
+Only ``choice.choose`` imports this file, so a platform without llvmlite still forecasts, with PyTorch.
 
 Letters: C signals, H horizon steps, Q quantiles, A anchors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from llvmlite import ir
 
-from forecaster.models.compiled.fused import Finish, Fused, Pass
-from forecaster.models.compiled.layers import Layers
+from forecaster.models.compiled.fused import Finish, Fused
+from forecaster.models.compiled.lanes import Index, Values
+from forecaster.models.compiled.layers import Layers, Read
+from forecaster.models.compiled.layout import Pass
 from forecaster.models.eager import Eager
 from forecaster.models.engine import CEILING, Inputs
-from forecaster.models.features import Encoding
-from forecaster.models.network import LAGS, Network
+from forecaster.models.network import LAGS, Network, SeriesNetwork
 
 
 class Compiled:
-    """The compiled pass for rows that share one clock; rows with clocks of their own go to the eager one."""
+    """The compiled pass for rows that share one clock; rows with clocks of their own go to PyTorch."""
 
     name = "compiled"
 
-    def __init__(self, eager: Eager):
-        network, encoding = eager.network, eager.encoding
-        self._fused = Fused(network.tft, encoding.horizon, finish=InSignalUnits(network, encoding))
-        self.eager = eager
+    def __init__(self, eager: Eager[Network]):
+        self.eager, network = eager, eager.network
+        self.fused = Fused(network.tft, network.encoding.horizon, finish=InSignalUnits(network))
 
     def __call__(self, x: Inputs) -> np.ndarray:
-        return self._fused(x) if len(x["known"]) == 1 else self.eager(x)
+        return self.fused(x) if len(x["known"]) == 1 else self.eager(x)
 
 
 class CompiledSeries:
@@ -40,32 +38,32 @@ class CompiledSeries:
 
     name = "compiled"
 
-    def __init__(self, eager: Eager):
+    def __init__(self, eager: Eager[SeriesNetwork]):
         self.eager = eager
-        self._fused = Fused(eager.network.tft, eager.encoding.positions, own=True)
+        self.fused = Fused(eager.network.tft, eager.network.encoding.positions, own=True)
 
     def __call__(self, x: Inputs) -> np.ndarray:
         with torch.inference_mode():
-            out = torch.from_numpy(self._fused(x))
+            out = torch.from_numpy(self.fused(x))
             return np.sort(self.eager.network.mix(out, {k: torch.as_tensor(v) for k, v in x.items()}).numpy(), -1)
 
 
 class InSignalUnits(Finish):
-    """Adds the linear autoregression, goes back to signal units and sorts the quantiles."""
+    """Adds the linear autoregression, converts to signal units and sorts the quantiles."""
 
-    def __init__(self, network: Network, encoding: Encoding):
-        self._network, self._encoding = network, encoding
+    def __init__(self, network: Network):
+        self._network, self._encoding = network, network.encoding
 
     def shape(self, horizon: int, outputs: int) -> tuple[int, ...]:
         signals = len(self._encoding.signals)
         return signals, horizon, outputs // signals
 
     def begin(self, e: Layers, at: Pass) -> None:
-        """What the newest LAGS steps say at the anchors; a shorter past repeats its oldest step."""
+        """Emits the autoregression at the anchors; a shorter past repeats its oldest step."""
         variables, outputs = len(self._encoding.variables.observed), self._network.bias.shape[0]
         zero = e.index(0)
 
-        def lag(n: int) -> tuple[int, Callable[[object], ir.Value]]:
+        def lag(n: int) -> tuple[int, Read]:
             step = e.b.add(at.steps, e.index(n - LAGS))
             step = e.b.select(e.b.icmp_signed("<", step, zero), zero, step)
             return variables, lambda v: e.load(at.observed, e.plus(e.times(step, variables), v))
@@ -75,7 +73,7 @@ class InSignalUnits(Finish):
         e.affine(place, outputs, [lag(n) for n in range(LAGS)], e.storing(self._anchors))
         self._draw = e.constants.put(self._network.draw.T)  # (H, A)
 
-    def position(self, e: Layers, at: Pass, position: object, raw: int, outputs: int) -> None:
+    def position(self, e: Layers, at: Pass, position: Index, raw: int, outputs: int) -> None:
         anchors, horizon = self._network.draw.shape
         levels = outputs // len(self._encoding.scalings)
         for column, scaling in enumerate(self._encoding.scalings):
@@ -100,9 +98,10 @@ class InSignalUnits(Finish):
             for q, value in enumerate(values):
                 e.store(value, e.s, raw + column * levels + q)
 
-        def row(column, _):
+        def row(column: ir.Value, _: Values) -> None:
             begin = e.plus(e.times(position, levels), e.times(column, horizon * levels))
             for q in range(levels):
-                e.scatter(e.load(e.s, e.plus(e.times(column, levels), raw + q)), at.out, e.plus(begin, q), horizon * outputs)
+                value = e.load(e.s, e.plus(e.times(column, levels), raw + q))
+                e.scatter(value, at.out, e.plus(begin, q), horizon * outputs)
 
         e.fold(outputs // levels, row)

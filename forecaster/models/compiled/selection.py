@@ -1,7 +1,7 @@
 """Variable selection of ``tft.py`` as vector code.
 
-Inputs that all rows share (the clock) are processed once per call by PyTorch and come as numbers; a row's own reals go
-through their small networks here.
+PyTorch processes inputs that all rows share (the clock) once per call; the emitted code reads the results as numbers
+and computes the small networks of a row's own reals.
 
 Letters: D hidden size, V variables, N steps.
 """
@@ -13,7 +13,8 @@ import torch
 from llvmlite import ir
 from torch import Tensor
 
-from forecaster.models.compiled.layers import EPSILON, TILE, Layers, Read, padded
+from forecaster.models.compiled.lanes import Index, Values
+from forecaster.models.compiled.layers import EPSILON, TILE, Layers, Read, numbers, padded
 from forecaster.models.tft import Selection
 
 _PARTS = ("a", "c", "m", "gate", "gate_bias", "r", "s", "b", "nw", "nb")
@@ -26,26 +27,29 @@ def _sizes(size: int, units: int) -> tuple[int, ...]:
 class SelectionLayers(Layers):
     """``Layers`` with variable selection."""
 
-    def weights(self, of: Selection, observed: list[int], read: Read | None, shared: ir.Value, at: object, context: Read) -> int:
-        """Softmax weights of all variables; where in scratch they are.
+    def weights(
+        self, of: Selection, observed: list[int], read: Read, shared: ir.Value, at: Index, context: Read
+    ) -> int:
+        """Softmax weights of all variables; their place in scratch.
 
-        observed: the places of variables among the reals that come per row, read by ``read``; ``shared`` holds from ``at`` on
-        what the others and the bias add up to, hidden units first, as ``shared_inputs`` packs it.
+        observed: the places of a row's own variables among the reals, read by ``read``. ``shared`` has, from ``at`` on,
+        the sum of all other variables and the bias, hidden units first, as ``shared_inputs`` packs it.
         """
         hidden, count = of.hidden, of.skip_gate.shape[0]
-        begin, units, flat, mixed, out = padded(hidden), *(self.scratch.put(padded(n)) for n in (hidden, count, count, count))
-        slopes = of.joint_slope.detach().cpu().numpy()[observed].T
-        parts = (hidden, 0, units, context), (count, begin, flat, None)
+        units, flat, mixed, out = (self.scratch.put(padded(n)) for n in (hidden, count, count, count))
+        slopes = numbers(of.joint_slope)[observed].T
+        parts: tuple[tuple[int, int, int, Read | None], ...]
+        parts = (hidden, 0, units, context), (count, padded(hidden), flat, None)
         for n, offset, to, extra in parts:
             rows = slopes[:hidden] if offset == 0 else slopes[hidden:]
             place = self.constants.matrix(rows, None)
-            mask = self.constants.put(np.pad(np.asarray(of.skip_gate.detach().cpu()), (0, padded(n) - n))) if offset else 0
+            mask = self.constants.put(np.pad(numbers(of.skip_gate), (0, padded(n) - n))) if offset else 0
 
-            def first(j, offset=offset, extra=extra):
+            def first(j: Index, offset: int = offset, extra: Read | None = extra) -> ir.Value:
                 known = self.splat(shared, self.plus(self.plus(at, offset), j))
                 return self.add(known, extra(j)) if extra else known
 
-            def done(o, sums, to=to, offset=offset, mask=mask):
+            def done(o: ir.Value, sums: Values, to: int = to, offset: int = offset, mask: int = mask) -> None:
                 for j, value in enumerate(sums):
                     where = self.plus(self.times(o, TILE), j)
                     value = self.mul(value, self.splat(self.c, self.plus(where, mask))) if offset else self.elu(value)
@@ -53,11 +57,13 @@ class SelectionLayers(Layers):
 
             self.affine(place, n, [(len(observed), read)] if observed else [], done, first)
         self.norm(of.skip_norm, count, self.reads(flat), flat)
-        self.glu(self.constants.pairs(of.gate, of.gate_bias), count, [(hidden, self.reads(units))], self.reads(flat), mixed)
+        gate = self.constants.pairs(of.gate, of.gate_bias)
+        self.glu(gate, count, [(hidden, self.reads(units))], self.reads(flat), mixed)
         self.norm(of.norm, count, self.reads(mixed), mixed)
-        (top,) = self.fold(count, lambda i, m: [self.most(self.load(self.s, self.plus(i, mixed)), m[0])], [self.const(-1e30)])
+        outputs = self.reads(mixed)
+        (top,) = self.fold(count, lambda i, largest: [self.most(outputs(i), largest[0])], [self.const(-1e30)])
 
-        def power(i):
+        def power(i: Index) -> ir.Value:
             value = self.exp(self.sub(self.load(self.s, self.plus(i, mixed)), top))
             self.store(value, self.s, self.plus(i, mixed))
             return value
@@ -67,10 +73,10 @@ class SelectionLayers(Layers):
             self.mul(self.load(self.s, self.plus(i, mixed)), inverse), self.s, self.plus(i, out)))
         return out
 
-    def mix_shared(self, places: list[int], size: int, weights: int, shared: ir.Value, at: object, to: object) -> None:
-        """Sum of the shared variables' outputs by their weights; ``places`` of them among the weights."""
+    def mix_shared(self, places: list[int], size: int, weights: int, shared: ir.Value, at: Index, to: Index) -> None:
+        """Weighted sum of the shared variables' outputs; ``places`` are those of their weights."""
 
-        def one(d):
+        def one(d: Index) -> None:
             total = self.const(0.0)
             for n, place in enumerate(places):
                 output = self.splat(shared, self.plus(self.plus(at, n * size), d))
@@ -79,8 +85,8 @@ class SelectionLayers(Layers):
 
         self.each(size, one)
 
-    def mix_observed(self, of: Selection, observed: list[int], weights: int, read: Read, to: object) -> None:
-        """Adds every observed variable's own network's output by its weight."""
+    def mix_observed(self, of: Selection, observed: list[int], weights: int, read: Read, to: Index) -> None:
+        """Adds the weighted output of the network of every observed variable."""
         if not observed:
             return
         real = {k: v.detach().cpu() for k, v in of.real.items()}
@@ -88,14 +94,14 @@ class SelectionLayers(Layers):
         middle, ordered = self.scratch.put(size), self.scratch.put(len(observed))
         for n, variable in enumerate(observed):
             self.store(self.load(self.s, weights + of.at_real[variable]), self.s, ordered + n)
-        starts = [self._variable(real, variable) for variable in observed]
+        starts = [self._put(real, variable) for variable in observed]
         stride = starts[1] - starts[0] if len(starts) > 1 else 0
 
-        def variable(n, _):
+        def one_variable(n: ir.Value, _: Values) -> None:
             base = self.plus(self.times(n, stride), starts[0])
             at = dict(zip(_PARTS, np.cumsum([0, *_sizes(size, units)]).tolist(), strict=False))
 
-            def known(part, i=0):
+            def known(part: str, i: Index = 0) -> ir.Value:
                 return self.splat(self.c, self.plus(self.plus(base, at[part]), i))
 
             x = read(n)
@@ -105,7 +111,7 @@ class SelectionLayers(Layers):
             inverse = self.inverse(self.root(spread))
             scaled = self.mul(x, inverse)
 
-            def tile(o, _):
+            def tile(o: ir.Value, _: Values) -> None:
                 values = [known("gate_bias", self.plus(self.times(o, 2 * TILE), j)) for j in range(2 * TILE)]
                 for k in range(units):
                     row = self.plus(self.times(o, 2 * TILE * units), 2 * TILE * k)
@@ -113,25 +119,27 @@ class SelectionLayers(Layers):
                 for j in range(TILE):
                     place = self.plus(self.times(o, TILE), j)
                     skip = self.fma(known("r", place), scaled, self.fma(known("s", place), inverse, known("b", place)))
-                    self.store(self.fma(values[j], self.sigmoid(values[TILE + j]), skip), self.s, self.plus(place, middle))
+                    value = self.fma(values[j], self.sigmoid(values[TILE + j]), skip)
+                    self.store(value, self.s, self.plus(place, middle))
 
             self.fold(size // TILE, tile)
             mean, inverse = self.moments(size, self.reads(middle))
             weight = self.load(self.s, self.plus(n, ordered))
             inverse = self.mul(inverse, weight)
 
-            def one(d):
+            def one(d: Index) -> None:
                 value = self.mul(self.sub(self.load(self.s, self.plus(d, middle)), mean), inverse)
-                value = self.fma(value, known("nw", d), self.fma(weight, known("nb", d), self.load(self.s, self.plus(to, d))))
+                before = self.fma(weight, known("nb", d), self.load(self.s, self.plus(to, d)))
+                value = self.fma(value, known("nw", d), before)
                 self.store(value, self.s, self.plus(to, d))
 
             self.each(size, one)
 
-        self.fold(len(observed), variable)
+        self.fold(len(observed), one_variable)
 
-    def _variable(self, real: dict[str, Tensor], v: int) -> int:
-        """Puts one variable's constants, the same order for each; the norm of its skip r x + s has a closed form, whose
-        variance is a parabola in x."""
+    def _put(self, real: dict[str, Tensor], v: int) -> int:
+        """Puts the constants of one variable, in the order of ``_PARTS``. The norm of its skip r x + s has a closed
+        form: the variance is a parabola in x."""
         r, s = real["r"][v].double(), real["s"][v].double()
         apart_r, apart_s = r - r.mean(), s - s.mean()
         steep, least = (apart_r**2).mean(), -(apart_r * apart_s).mean() / (apart_r**2).mean().clamp(min=1e-30)
@@ -151,8 +159,8 @@ def shared_width(of: Selection, known: int, size: int) -> int:
 
 
 def shared_inputs(of: Selection, known: Tensor, calendar: Tensor) -> Tensor:
-    """(steps, shared_width): what clock inputs add to the weight network (hidden units, then variables), and their own
-    networks' outputs, categories first."""
+    """(steps, shared_width): the part of clock inputs in the weight network (hidden units, then variables), and the
+    outputs of their own networks, categories first."""
     joint, outputs = of.shared(known, calendar)
     return torch.cat([fill_tile(joint[:, : of.hidden]), fill_tile(joint[:, of.hidden :]), outputs.flatten(1)], 1)
 

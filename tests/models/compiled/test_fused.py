@@ -42,7 +42,7 @@ def compiled(transformer) -> Fused:
 @pytest.fixture(scope="module")
 def eager() -> Eager:
     encoding = windows().encoding
-    return Eager(Network(weights(), encoding, TINY.heads), encoding, torch.device("cpu"))
+    return Eager(Network(weights(), encoding, TINY.heads), torch.device("cpu"))
 
 
 @pytest.mark.parametrize("length", [3, 11, 24])
@@ -114,7 +114,7 @@ def test_pytorchs_pass_goes_back_to_signal_units_as_the_encoding_does(eager):
     x = inputs(5, 24)
     with torch.inference_mode():
         z = eager.network(tensors(x)).numpy()
-    np.testing.assert_allclose(eager(x), np.sort(eager.encoding.unscale(z), -1), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(eager(x), np.sort(eager.network.encoding.unscale(z), -1), rtol=1e-4, atol=1e-5)
 
 
 def test_rows_with_clocks_of_their_own_go_to_pytorch(eager):

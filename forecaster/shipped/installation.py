@@ -19,7 +19,7 @@ def _name(text: str) -> str:
 
 def _link(text: str) -> str:
     if re.search(r'[\s"\\{}<>#]', text):  # {{ starts a template of an annotation, and # the section of the runbook
-        raise ValueError("expected an address such as https://grafana.example.org without spaces, quotes or \\ { } < > #")
+        raise ValueError("expected an address such as https://example.org without spaces, quotes or \\ { } < > #")
     return text
 
 

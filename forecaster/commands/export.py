@@ -27,9 +27,9 @@ def add_command(commands: Commands, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser(
         "export",
         allow_abbrev=False,
-        help="write the rules, dashboards, routes or manifests for your own Prometheus, Grafana, Alertmanager or cluster",
-        description="Writes the files that ship with the values of your installation. After each flag stands what it is "
-        "for; elsewhere it has no effect, so all four can be given the same flags.",
+        help="write what your own Prometheus, Grafana, Alertmanager or cluster needs",
+        description="Writes rules, dashboards, alertmanager or kubernetes: the files that ship, with the values of "
+        "your installation. Brackets name what a flag is for; elsewhere it has no effect, so all four take the same.",
     )
     parser.add_argument("what", choices=KINDS, help="what to write")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to write to, made if missing")

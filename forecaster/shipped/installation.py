@@ -19,7 +19,7 @@ def _name(text: str) -> str:
 
 def _link(text: str) -> str:
     if re.search(r'[\s"\\{}<>#]', text):  # {{ starts a template of an annotation, and # the section of the runbook
-        raise ValueError("expected an address such as https://grafana.example.org without spaces, quotes or \\ { } < > #")
+        raise ValueError("expected an address such as https://example.org without spaces, quotes or \\ { } < > #")
     return text
 
 
@@ -30,14 +30,16 @@ Link = Annotated[HttpUrl, AfterValidator(_link)]
 class Installation(Settings):
     """Addresses and labels; the defaults are those of the files that ship. A description says what a value is for."""
 
-    job: Name = Field("forecaster", description="job of the forecaster's scrapes; rules, dashboards, kubernetes")
-    fleet: Name | None = Field(None, description="label `fleet` of these scrapes; rules, dashboards, kubernetes")
-    grafana_url: Link = Field("http://127.0.0.1:3000", description="Grafana, for alerts' links; rules, kubernetes")
+    job: Name = Field("forecaster", description="job of the forecaster's scrapes [rules, dashboards, kubernetes]")
+    fleet: Name | None = Field(None, description="label `fleet` of these scrapes [rules, dashboards, kubernetes]")
+    grafana_url: Link = Field("http://127.0.0.1:3000", description="Grafana, for alerts' links [rules, kubernetes]")
     runbook_url: Link = Field(
         "https://example.com/fleetcast/prometheus/runbook.md",
-        description="page of the runbook, likewise; an alert adds #its-name; rules, kubernetes",
+        description="page of the runbook, to which each alert links as #its-name [rules, kubernetes]",
     )
-    min_severity: Severity = Field("info", description="lowest severity of an alert; rules, alertmanager, kubernetes")
-    datasource: Name | None = Field(None, description="uid of Prometheus in Grafana, else the default one; dashboards")
-    pager_url: Link = Field("http://127.0.0.1:8003/page", description="webhook that takes P1; alertmanager")
-    ticket_url: Link = Field("http://127.0.0.1:8003/ticket", description="webhook that takes P2; alertmanager")
+    min_severity: Severity = Field(
+        "info", description="lowest severity of alerts, info, warning or critical [rules, alertmanager, kubernetes]"
+    )
+    datasource: Name | None = Field(None, description="uid of Prometheus in Grafana, else the default one [dashboards]")
+    pager_url: Link = Field("http://127.0.0.1:8003/page", description="webhook that takes P1 [alertmanager]")
+    ticket_url: Link = Field("http://127.0.0.1:8003/ticket", description="webhook that takes P2 [alertmanager]")

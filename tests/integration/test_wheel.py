@@ -1,4 +1,4 @@
-"""The wheel, installed where there is no checkout: it forecasts a fleet, and exports what a foreign Prometheus needs."""
+"""The wheel, installed where there is no checkout: it forecasts a fleet and exports what others need."""
 
 import json
 import os
@@ -20,7 +20,9 @@ from tests.stack_rehearsal import await_true
 from tests.tools import tool
 
 PAGE = "docs/your-hosts.md"
-NOT_OF_THE_BUILD = shutil.ignore_patterns(".*", "build", "dist", "site", "tests", "docs", "examples", "*.egg-info", "__pycache__")
+NOT_OF_THE_BUILD = shutil.ignore_patterns(
+    ".*", "build", "dist", "site", "tests", "docs", "examples", "*.egg-info", "__pycache__"
+)
 WALK = [line for block in blocks("sh", PAGE) for line in block.replace("\\\n", " ").splitlines()
         if {"export", "promtool", "amtool"} & {*words(line)} or "check-config --config.file node_exporter" in line]
 
@@ -37,13 +39,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run([*pip, "--python", str(python), "install", "--no-index", "--no-deps", str(wheel)], home)
     [site] = (home / ".venv" / "lib").glob("python*/site-packages")
     packages = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
-    (site / "packages.pth").write_text("\n".join(packages))  # .pth files in there, the checkout's among them, are not read
+    (site / "packages.pth").write_text("\n".join(packages))  # .pth files in there, as the checkout's, are not read
     return home
 
 
 def run(command: list[str], folder: Path) -> str:
     """What a command prints; fails with it where the command does."""
-    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=100, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -72,18 +76,21 @@ def answer(port: int, path: str) -> Any:
 
 
 def test_what_runs_is_the_wheel(home: Path):
-    program = "import forecaster, exporter, serving, stack; print(*(m.__file__ for m in (forecaster, exporter, serving, stack)))"
+    modules = ("forecaster", "exporter", "serving", "stack")
+    program = f"import {', '.join(modules)}; print(*(m.__file__ for m in ({', '.join(modules)})))"
     files = run([".venv/bin/python", "-c", program], home).split()
-    assert len(files) == 4 and all(Path(file).is_relative_to(home / ".venv") for file in files)
+    assert len(files) == len(modules) and all(Path(file).is_relative_to(home / ".venv") for file in files)
 
 
 def test_it_has_the_presets_and_the_models_they_name(home: Path):
-    assert "good; 5 signals" in run([".venv/bin/fleet-forecaster", "check-config", "--config.file", "node_exporter"], home)
+    said = run([".venv/bin/fleet-forecaster", "check-config", "--config.file", "node_exporter"], home)
+    assert "good; 5 signals" in said
 
 
 def test_the_page_leads_from_the_wheel_to_files_that_prometheus_and_alertmanager_take(home: Path):
     assert {words(line)[0] for line in WALK} == {".venv/bin/fleet-forecaster", "promtool", "amtool"}
-    assert {words(line)[2] for line in WALK if "export" in words(line)} == {"rules", "dashboards", "alertmanager", "kubernetes"}
+    exported = {words(line)[2] for line in WALK if "export" in words(line)}
+    assert exported == {"rules", "dashboards", "alertmanager", "kubernetes"}
     said = [run(["bash", "-c", line], home) for line in WALK]
     assert sum(text.count("SUCCESS") for text in said) == 5  # four files of rules, one configuration of Alertmanager
     assert {path.name for path in (home / "dashboards").iterdir()} == {

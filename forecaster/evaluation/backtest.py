@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from forecaster.config import ForecasterConfig
 from forecaster.evaluation import scoring
@@ -51,7 +52,7 @@ class Forecaster:
         self.name, self.signals, self.settings = name, dict(signals), settings or RiskConfig()
         self.left_to_heuristic = 0  # windows too short for the model
         self._calibration = calibration
-        self._chances: list[tuple[int, dict[str, Floats]]] = []
+        self._chances: list[tuple[int, dict[str, npt.NDArray[np.float64]]]] = []
         self._model = source if isinstance(source, Model) else None
         self._heuristic = by_heuristic(self.signals)
         self._yardstick = None if isinstance(source, Model) else named(self.signals)[source]
@@ -67,7 +68,7 @@ class Forecaster:
         return self._model is not None
 
     @property
-    def chances(self) -> dict[str, Floats]:
+    def chances(self) -> dict[str, npt.NDArray[np.float64]]:
         """Calibrated incident probabilities of all rows forecast so far: float64 (N,) by window, NaN where the
         heuristic was used; empty without a calibration."""
         labels = dict.fromkeys(label for _, part in self._chances for label in part)
@@ -111,7 +112,7 @@ def run(forecaster: Forecaster, windows: Windows, progress: Progress = iter) -> 
 class Backtest:
     """Forecasts float32 (N, C, H, 3) and figures by forecaster; truth (N, C, H), scale (N, C)."""
 
-    forecasts: dict[str, Floats]
+    forecasts: dict[str, npt.NDArray[np.float64]]
     figures: dict[str, Figures]
     truth: Floats
     scale: Floats

@@ -40,7 +40,7 @@ RIDGE = 1e-5
 class Week:
     """Forecast and actual threshold crossings of one simulated week; rows are instants x S, servers fastest."""
 
-    exceedance: Floats  # float64 (M, roles, H)
+    exceedance: npt.NDArray[np.float64]  # float64 (M, roles, H)
     first: Floats  # float64 (M,): first step above a threshold, inf for none
     beyond: Bools  # (M,): above a threshold already at the origin
     instants: int

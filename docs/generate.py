@@ -88,13 +88,16 @@ def endpoints() -> str:
     """docs/reference/endpoints.md"""
     pager = [*((f"`POST {path}`", first_paragraph(inspect.getdoc(Handler.do_POST))) for path in KINDS),
              *((f"`GET {path}`", meaning) for path, meaning in SHOWN.items())]
-    return page("Endpoints", "the docstrings of the views in serving, exporter, forecaster and stack/pager.py", f"""
+    return page(
+        "Endpoints",
+        "the docstrings of the views in serving, exporter, forecaster and stack/pager.py",
+        f"""
 A refused request gets a 4xx whose JSON body has the keys `error`, `field` and `expected`.
 
 ## Forecaster
 
-Port {PORTS["forecaster"]}, and {PORTS["forecaster-node"]} for this machine. The landing page shows the fleet, highest risk first. The
-forecaster is ready while it has a current forecast. A reload reads the model, too; a new `listen` needs a restart.
+Port {PORTS["forecaster"]}, and {PORTS["forecaster-node"]} for this machine. The landing page shows the fleet, highest
+risk first. The forecaster is ready while it has a current forecast. A reload reads the model, too; a new `listen` needs a restart.
 What is on `/metrics` is on the page [series](series.md).
 
 {table("request | answer", routes(FORECASTER))}
@@ -110,7 +113,8 @@ Port {PORTS["exporter"]}.
 Port {PORTS["pager"]}. `make up` runs it in place of an on-call service.
 
 {table("request | answer", pager)}
-""")
+""",
+    )
 
 
 def command_line() -> str:

@@ -52,7 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--config.file", dest="config_file", metavar="FILE", help="fleet file (default: shipped)")
     common.add_argument("--scenario", metavar="NAME", help="scenario at the start (default: the fleet file's)")
-    common.add_argument("--storage.path", dest="storage", metavar="DIR", help="folder that keeps the scenarios set, for restarts")
+    common.add_argument(
+        "--storage.path", dest="storage", metavar="DIR", help="folder that keeps the scenarios set, for restarts"
+    )
     common.add_argument("--seed", type=int, metavar="N", help="seed of the simulation (default: the fleet file's)")
 
     about = "serve the fleet's metrics over HTTP"

@@ -5,9 +5,11 @@ import shlex
 
 from stack.layout import ROOT
 
-DOCUMENTS = {path.relative_to(ROOT).as_posix(): path.read_text()
-             for pattern in ("*.md", "docs/**/*.md", "exporter/*.md", "forecaster/*.md", "prometheus/*.md", "examples/*.md")
-             for path in sorted(ROOT.glob(pattern))}
+DOCUMENTS = {
+    path.relative_to(ROOT).as_posix(): path.read_text()
+    for pattern in ("*.md", "docs/**/*.md", "exporter/*.md", "forecaster/*.md", "prometheus/*.md", "examples/*.md")
+    for path in sorted(ROOT.glob(pattern))
+}
 
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 

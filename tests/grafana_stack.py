@@ -104,7 +104,7 @@ class Prometheus:
         self.url = url
 
     def get(self, path: str, **form: Any) -> Any:
-        """The `data` of an answer; AssertionError with Prometheus' own words where it refuses, OSError while it starts."""
+        """The `data` of an answer; AssertionError with Prometheus' words where it refuses, OSError while it starts."""
         encoded = urllib.parse.urlencode(form, doseq=True).encode()
         try:
             with urllib.request.urlopen(f"{self.url}/api/v1/{path}?{encoded.decode()}", timeout=30) as response:

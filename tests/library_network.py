@@ -1,4 +1,4 @@
-"""The inputs of models/features.py in the layout of pytorch-forecasting's forward(), to compare the served pass with it."""
+"""The inputs of models/features.py in the layout of pytorch-forecasting's forward(), to compare both passes."""
 
 import torch
 from torch import Tensor

@@ -53,7 +53,12 @@ RULES = {
     "scrape_has_metrics": ("signals", "cpu_pct.metric", "kind scrape reads metrics", "add cpu_pct.metric"),
     "scrape_has_targets": ("source.targets", "[]", "kind scrape needs an address", "give source.targets"),
     "secrets_stay_in_files": ("source.headers", "Authorization", "belongs in a file", "use bearer"),
-    "shard_is_one_of_them": ("total_shards", "shard is 2", "counted from 0; expected more than 2", "raise total_shards"),
+    "shard_is_one_of_them": (
+        "total_shards",
+        "shard is 2",
+        "counted from 0; expected more than 2",
+        "raise total_shards",
+    ),
     "signal_name_fits_metric_name": ("signals", "'cpu-pct'", "lower case letters", "rename the signal"),
     "signal_name_is_free": ("signals", "'risk_score'", "no name the forecaster uses", "rename the signal"),
     "signal_name_is_no_window": ("signals", "forecast_cpu_pct_max", "two series", "rename the signal"),

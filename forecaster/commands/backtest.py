@@ -40,7 +40,12 @@ def add_command(commands: Commands, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--end", metavar="TIME", help="with --source prometheus: RFC 3339 or Unix seconds")
     parser.add_argument("--days", type=float, default=9.0, help="days of each simulated fleet (default: %(default)g)")
     parser.add_argument("--fleets", type=int, default=3, help="simulated fleets (default: %(default)d)")
-    parser.add_argument("--fleet.file", dest="fleet_file", metavar="FILE", help="fleet file of the simulation (default: the shipped one)")
+    parser.add_argument(
+        "--fleet.file",
+        dest="fleet_file",
+        metavar="FILE",
+        help="fleet file of the simulation (default: the shipped one)",
+    )
     parser.add_argument("--per-server", type=int, default=8, help="windows of each server (default: %(default)d)")
     parser.add_argument("--seed", type=int, default=90001, help="seed of simulation and windows (default: %(default)d)")
     parser.add_argument("--windows", type=Path, metavar="FILE",

@@ -39,7 +39,12 @@ def add_command(commands: Commands, common: argparse.ArgumentParser) -> None:
                         help="days of history, of each simulated fleet or of the Prometheus (default: %(default)g)")
     parser.add_argument("--fleets", type=int, default=26,
                         help="simulated fleets to train on, replaced every 600 batches (default: %(default)d)")
-    parser.add_argument("--fleet.file", dest="fleet_file", metavar="FILE", help="fleet file of the simulation (default: the shipped one)")
+    parser.add_argument(
+        "--fleet.file",
+        dest="fleet_file",
+        metavar="FILE",
+        help="fleet file of the simulation (default: the shipped one)",
+    )
     parser.add_argument("--data", type=Path, metavar="FILE", help="recorded history (.npz), for a model of single "
                         "series with a week of context; its metrics are signals of --config.file")
     parser.add_argument("--examples", type=int, default=EXAMPLES,

@@ -9,7 +9,9 @@ from tests.benchmarks.fleet import fleet_of
 def fleet_names(servers: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names and profiles of the shipped fleet with that many servers."""
     fleet = fleet_of(servers)
-    named = [(f"{fleet.profiles[p].prefix}{i:03d}", p) for p, count in fleet.servers.items() for i in range(1, count + 1)]
+    named = [
+        (f"{fleet.profiles[p].prefix}{i:03d}", p) for p, count in fleet.servers.items() for i in range(1, count + 1)
+    ]
     return tuple(name for name, _ in named), tuple(profile for _, profile in named)
 
 

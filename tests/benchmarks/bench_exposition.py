@@ -55,9 +55,13 @@ def lines() -> Iterator[Line]:
     collector = collector_of(whole)
     size = collector.prepare(whole)
     each = sum(part.text.count(b"\n") - 2 * part.text.count(b"# TYPE") for part in collector.exposition()) / 1000
-    yield Line("series of one server, default preset", each, "series", "3 percentiles x 5 horizons x 8 signals and more")
+    yield Line(
+        "series of one server, default preset", each, "series", "3 percentiles x 5 horizons x 8 signals and more"
+    )
     yield Line("page of 1,000 servers", size / 2**20, "MiB", "some scrapers take 16; publish fewer horizons or shard")
-    yield Line("page of one server", size / 1000 / 1024, "KiB", f"{LARGEST_SCRAPE // (size // 1000)} servers fit 16 MiB")
+    yield Line(
+        "page of one server", size / 1000 / 1024, "KiB", f"{LARGEST_SCRAPE // (size // 1000)} servers fit 16 MiB"
+    )
 
     servers = round(SERIES / each)
     results = [result_of(servers, seed) for seed in (1, 2, 3)]
@@ -76,7 +80,9 @@ def lines() -> Iterator[Line]:
     yield Line(f"body of {SERIES:,} series", size / 2**20, "MiB", f"horizons {', '.join(config.horizons)}", 16)
 
     text = b"".join(part.text for part in collector.exposition())
-    packing = side_by_side({"1": lambda: gzip.compress(text, 1, mtime=0), "9": lambda: gzip.compress(text, 9, mtime=0)}, 3, 0)
+    packing = side_by_side(
+        {"1": lambda: gzip.compress(text, 1, mtime=0), "9": lambda: gzip.compress(text, 9, mtime=0)}, 3, 0
+    )
     yield Line("gzip level 1, once a cycle", 1000 * packing["1"], "ms", f"level 9: {1000 * packing['9']:.0f} ms")
 
     yield from _scraped(servers)
@@ -91,12 +97,12 @@ def _both(collector):
         yield name, metrics_response(CollectorRegistry(), collector.exposition(), headers).get_data(as_text=True), parse
 
 
-# -- scrapes of the application as it is served --------------------------------------------------------------------------
+# -- scrapes of the application as it is served ------------------------------------------------------------------
 
 
 def busy(servers: int) -> Flask:
-    """The forecaster's application of that many servers after a cycle, in whose process forward passes follow each other
-    without a pause, as long as it runs."""
+    """The forecaster's application of that many servers after a cycle; forward passes follow each other without a
+    pause in its process."""
     forecaster = Forecaster(lambda: load_config("fleet"), Clock())
     cycle = forecaster.parts.cycle
     cycle._source = Arrays(fleet_names(servers), len(forecaster.parts.config.signals))

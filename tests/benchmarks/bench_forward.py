@@ -107,10 +107,14 @@ def lines() -> Iterator[Line]:
     yield Line(f"compiled pass, {MANY} servers", 1000 * took["fused"], "ms")
     yield Line(f"compiled pass over its floor, {MANY} servers", took["fused"] / floor, "x", "", 2.0)
     yield Line(f"ONNX Runtime, {MANY} servers", 1000 * took["onnx"], "ms", "the network, exported by torch.onnx")
-    yield Line(f"library's eager module, {MANY} servers", 1000 * took["eager"], "ms", "pytorch-forecasting, same weights")
+    yield Line(
+        f"library's eager module, {MANY} servers", 1000 * took["eager"], "ms", "pytorch-forecasting, same weights"
+    )
     yield Line("eager module over compiled pass", took["eager"] / took["fused"], "x", "", 2.5, more=True)
     found, expected = _transformer_alone(model, many), eager().numpy()
-    yield Line("largest difference, model units", float(np.abs(found - expected).max()), "", "to the eager module", 1e-4)
+    yield Line(
+        "largest difference, model units", float(np.abs(found - expected).max()), "", "to the eager module", 1e-4
+    )
 
     frame, parameters = _frame(model, few)
     library.dataset_parameters = parameters
@@ -126,7 +130,9 @@ def lines() -> Iterator[Line]:
     yield Line(f"ONNX Runtime, {FEW} servers", 1000 * took["onnx"], "ms")
     yield Line(f"predict() on a DataFrame, {FEW} servers", 1000 * took["predict"], "ms", "pytorch-forecasting")
     yield Line("predict() over compiled pass", took["predict"] / took["fused"], "x", "", 15.0, more=True)
-    yield Line("compiling when a model is loaded", seconds(lambda: Model.load(DEFAULT, "cpu"), 3), "s", "whole Model.load")
+    yield Line(
+        "compiling when a model is loaded", seconds(lambda: Model.load(DEFAULT, "cpu"), 3), "s", "whole Model.load"
+    )
 
 
 def _transformer_alone(model: Model, x: dict[str, np.ndarray]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Whether memory stays flat: an hour of cycles as fast as they go, of a small and of a large fleet; and real hosts' model."""
+"""Whether memory stays flat: an hour of cycles as fast as they go, of small and large fleets, and the hosts' model."""
 
 import gc
 import multiprocessing
@@ -45,17 +45,29 @@ def hour(servers: int, most: float, flat: float) -> list[Line]:
             gc.collect()
             held[number] = resident_mib()
             kept[number] = sum(part[2].nbytes for part in cycle.memory.record._pending.values()) / 2**20
-    found = [Line(f"{servers} servers after {number} cycles", value, "MiB", "a process of its own, made-up measurements",
-                  most) for number, value in held.items()]
+    found = [
+        Line(
+            f"{servers} servers after {number} cycles", value, "MiB", "a process of its own, made-up measurements", most
+        )
+        for number, value in held.items()
+    ]
     recorded = kept[CYCLES] - kept[MARKS[-2]]
     later = 0.047 * servers
-    return [*found, Line(f"{servers} servers: growth of the second half of the hour", held[CYCLES] - held[MARKS[-2]] - recorded,
-                         "MiB", f"without {recorded:.2g} MiB of forecasts that wait for their outcome; after 8 hours they "
-                         f"are {later:.2g} MiB of arrays and about as much again around them", flat)]
+    return [
+        *found,
+        Line(
+            f"{servers} servers: growth of the second half of the hour",
+            held[CYCLES] - held[MARKS[-2]] - recorded,
+            "MiB",
+            f"without {recorded:.2g} MiB of forecasts that wait for their outcome; after 8 hours they "
+            f"are {later:.2g} MiB of arrays and about as much again around them",
+            flat,
+        ),
+    ]
 
 
 def hosts(servers: int) -> list[Line]:
-    """Cycles of the node_exporter preset with the model it names, once all the history is there that this model reads."""
+    """Cycles of the node_exporter preset with its model, once all the history that this model reads is there."""
     now = [1.79e9]
     forecaster = Forecaster(lambda: load_config("node_exporter"), lambda: now[0])
     config, cycle = forecaster.parts.config, forecaster.parts.cycle
@@ -77,8 +89,17 @@ def hosts(servers: int) -> list[Line]:
     steps = cycle._model.context_steps
     least = servers * len(config.signals) * steps * 4 / 2**20
     return [
-        Line(f"{what}: a cycle", statistics.median(took), "s", f"model {config.model!r}, {statistics.median(stages['model']):.2f} s "
-             "of it; the refresh is the limit", config.refresh),
-        Line(f"{what}: resident memory", resident_mib(), "MiB",
-             f"{least:.0f} MiB are {steps} steps of history in float32, read within {days} refreshes"),
+        Line(
+            f"{what}: a cycle",
+            statistics.median(took),
+            "s",
+            f"model {config.model!r}, {statistics.median(stages['model']):.2f} s of it; the refresh is the limit",
+            config.refresh,
+        ),
+        Line(
+            f"{what}: resident memory",
+            resident_mib(),
+            "MiB",
+            f"{least:.0f} MiB are {steps} steps of history in float32, read within {days} refreshes",
+        ),
     ]

@@ -1,4 +1,4 @@
-"""Curves of a thousand servers written into a real VictoriaMetrics once a step: encoding, compression, and its own work."""
+"""Curves of 1,000 servers written into a real VictoriaMetrics once a step: encoding, compression, its own work."""
 
 import gzip
 import tempfile
@@ -35,8 +35,18 @@ def lines() -> Iterator[Line]:
         writing = seconds(lambda: push.send(result), 3)
     yield Line(f"curves of {MANY:,} servers encoded", 1000 * encoding, "ms",
                f"{samples:,} samples, {samples / encoding / 1e6:.1f} M a second")
-    yield Line("compressed", 1000 * packing, "ms", f"gzip level 1, {len(plain) / sum(map(len, packed)):.1f} times smaller")
-    yield Line("written, VictoriaMetrics' part included", writing, "s", "once every 5 minutes; push.timeout is the limit", limit)
-    yield Line("VictoriaMetrics' part and the network's", writing - encoding - packing, "s", "what no client could save")
+    yield Line(
+        "compressed", 1000 * packing, "ms", f"gzip level 1, {len(plain) / sum(map(len, packed)):.1f} times smaller"
+    )
+    yield Line(
+        "written, VictoriaMetrics' part included",
+        writing,
+        "s",
+        "once every 5 minutes; push.timeout is the limit",
+        limit,
+    )
+    yield Line(
+        "VictoriaMetrics' part and the network's", writing - encoding - packing, "s", "what no client could save"
+    )
     yield Line("bytes of one server's curves", len(plain) / MANY / 1024, "KiB",
                f"{sum(map(len, packed)) / MANY / 1024:.1f} KiB compressed, {samples // MANY} samples")

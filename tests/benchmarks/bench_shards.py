@@ -33,8 +33,12 @@ def _picking() -> Iterator[Line]:
         return SOME.share(reading)
 
     first = seconds(anew, 15)
-    yield Line(f"a share out of a reading of {SERVERS:,} servers", 1000 * seconds(lambda: SOME.share(reading), 15), "ms",
-               f"{1000 * first:.2g} ms where no name was hashed before")
+    yield Line(
+        f"a share out of a reading of {SERVERS:,} servers",
+        1000 * seconds(lambda: SOME.share(reading), 15),
+        "ms",
+        f"{1000 * first:.2g} ms where no name was hashed before",
+    )
     yield Line(f"a share out of {len(series):,} series of an answer",
                1000 * seconds(lambda: SOME.owned(series, "server"), 15), "ms", "by their label sets")
 
@@ -60,5 +64,9 @@ def _sizes() -> Iterator[Line]:
     counts = [len(Shard(n, SHARDS).share(fleet).servers) for n in range(SHARDS)]
     even, chance = FLEET / SHARDS, (FLEET / SHARDS * (1 - 1 / SHARDS)) ** 0.5
     for which, found in (("largest", max(counts)), ("smallest", min(counts))):
-        yield Line(f"{which} of {SHARDS} shards of {FLEET:,} servers", found, "servers",
-                   f"{even:,.0f} is even, {100 * (found / even - 1):+.1f} %; names fall by chance, {chance:.0f} is one deviation")
+        yield Line(
+            f"{which} of {SHARDS} shards of {FLEET:,} servers",
+            found,
+            "servers",
+            f"{even:,.0f} is even, {100 * (found / even - 1):+.1f} %; {chance:.0f} is one standard deviation",
+        )

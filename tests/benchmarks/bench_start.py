@@ -23,7 +23,7 @@ HEAVY = ("lightning", "pandas", "pytorch_forecasting", "sklearn", "matplotlib")
 
 @contextmanager
 def forecaster(url: str, now: float, storage: Path) -> Iterator[tuple[str, subprocess.Popen]]:
-    """`fleet-forecaster serve` whose clock began at ``now`` when it was launched, since the history it reads ends there."""
+    """`fleet-forecaster serve` whose clock began at ``now`` at its launch, since the history it reads ends there."""
     port = free_port()
     shift = f"import time; real, begun = time.time, time.time(); time.time = lambda: real() - begun + {now}\n"
     program = shift + "from forecaster.__main__ import main; raise SystemExit(main())"
@@ -66,7 +66,9 @@ def lines() -> Iterator[Line]:
         yield Line(f"importing {name}", took[name], "s", "a fresh process")
     probe = f"import sys, forecaster.service.app, forecaster.__main__; print([m for m in {HEAVY} if m in sys.modules])"
     heavy = subprocess.run([sys.executable, "-c", probe], check=True, capture_output=True, text=True).stdout
-    yield Line("training libraries imported to serve", len(json.loads(heavy.replace("'", '"'))), "", ", ".join(HEAVY), 0)
+    yield Line(
+        "training libraries imported to serve", len(json.loads(heavy.replace("'", '"'))), "", ", ".join(HEAVY), 0
+    )
     for servers, most in ((FEW, 500), (MANY, 900)):
         with prometheus(servers) as held, tempfile.TemporaryDirectory() as storage:
             times = []
@@ -77,6 +79,12 @@ def lines() -> Iterator[Line]:
                         time.sleep(2 * REFRESH)
                         memory = family_mib(process)
             limit = 6.0 if servers == FEW else None
-            yield Line(f"{servers} servers: launch to forecast", sorted(times)[len(times) // 2], "s", "2 h of history fetched", limit)
+            yield Line(
+                f"{servers} servers: launch to forecast",
+                sorted(times)[len(times) // 2],
+                "s",
+                "2 h of history fetched",
+                limit,
+            )
             yield Line(f"{servers} servers: resident memory", memory, "MiB", "the worker, two refreshes later", most)
     yield Line("cores", len(os.sched_getaffinity(0)), "")

@@ -37,8 +37,12 @@ def lines() -> Iterator[Line]:
             "library": lambda: list(islice(loader, BATCHES)),
         }, 5, 1)
     items = ROWS * BATCHES
-    yield Line("our batches", items / took["ours"] / 1000, "k items/s", f"{len(encoding.signals)} targets, {ROWS} rows a batch")
-    yield Line("pytorch-forecasting's DataLoader", items / took["library"] / 1000, "k items/s", "num_workers=0, one target")
+    yield Line(
+        "our batches", items / took["ours"] / 1000, "k items/s", f"{len(encoding.signals)} targets, {ROWS} rows a batch"
+    )
+    yield Line(
+        "pytorch-forecasting's DataLoader", items / took["library"] / 1000, "k items/s", "num_workers=0, one target"
+    )
     yield Line("ours over the library's", took["library"] / took["ours"], "x", "", 5.0, more=True)
 
     architecture = Architecture()

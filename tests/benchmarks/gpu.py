@@ -1,9 +1,9 @@
-"""Where a CUDA device is at hand: 10,000 servers through the default model, as it is served there and in full precision.
+"""With a CUDA device: 10,000 servers through the default model, as it is served there and in full precision.
 
     python -m tests.benchmarks.gpu
 
-Prints milliseconds with both copies, beside the CPU's compiled pass, where they go, and what half precision does to the loss
-on simulated windows. Needs neither Lightning nor pytorch-forecasting.
+Prints milliseconds with both copies beside the CPU's compiled pass, their parts, and the effect of half precision on
+the loss on simulated windows. Needs neither Lightning nor pytorch-forecasting.
 """
 
 import sys
@@ -40,9 +40,23 @@ def main() -> int:
     for servers in SIZES:
         x = inputs(served, servers)
         limit = GOAL if servers == SIZES[-1] else None
-        print(Line(f"{servers} servers, as served", 1000 * seconds(lambda x=x: half(x), 15, 3), "ms", "both copies included", limit))
+        print(
+            Line(
+                f"{servers} servers, as served",
+                1000 * seconds(lambda x=x: half(x), 15, 3),
+                "ms",
+                "both copies included",
+                limit,
+            )
+        )
         print(Line(f"{servers} servers, full precision", 1000 * seconds(lambda x=x: full(x), 9, 2), "ms"))
-        print(Line(f"{servers} servers, {cpu.info['engine']} on the CPU", 1000 * seconds(lambda x=x: cpu.engine(x), 5), "ms"))
+        print(
+            Line(
+                f"{servers} servers, {cpu.info['engine']} on the CPU",
+                1000 * seconds(lambda x=x: cpu.engine(x), 5),
+                "ms",
+            )
+        )
     for what, call in _pieces(half, x).items():
         print(Line(f"{SIZES[-1]} servers, {what}", 1000 * seconds(call, 9, 2), "ms"))
     print(Line("most of the card's memory in use", torch.cuda.max_memory_allocated() / 2**30, "GiB"))

@@ -15,8 +15,8 @@ from pathlib import Path
 class Line:
     """One measured figure beside its floor or its peer, measured in the same run.
 
-    ``against`` says what the figure is held against, ``limit`` the goal in the figure's own unit, None for none; a figure
-    is good at or below its limit, or at or above it with ``more`` set.
+    ``against`` says what the figure is compared with, ``limit`` the goal in the figure's own unit, None for none; a
+    figure is good at or below its limit, or at or above it with ``more`` set.
     """
 
     what: str
@@ -65,8 +65,11 @@ def resident_mib(pid: int | str = "self") -> float:
 
 def machine() -> str:
     """Processor and cores that this process may use, for the head of a report."""
-    names = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
-    return f"{names[0] if names else platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}"
+    names = [
+        line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
+    ]
+    processor, cores = names[0] if names else platform.machine(), len(os.sched_getaffinity(0))
+    return f"{processor}, {cores} cores, Python {platform.python_version()}"
 
 
 def _timed(call: Callable[[], object]) -> float:

@@ -88,7 +88,9 @@ def test_names_ports_and_labels_fit_together(pod):
     assert manifest("statefulset")["spec"]["serviceName"] == service["metadata"]["name"]
     ports = {port["name"] for port in container["ports"]}
     assert {port["targetPort"] for port in service["spec"]["ports"]} == ports == {"http"}
-    assert {e["port"] for e in manifest("servicemonitor")["spec"]["endpoints"]} == {p["name"] for p in service["spec"]["ports"]}
+    assert {e["port"] for e in manifest("servicemonitor")["spec"]["endpoints"]} == {
+        p["name"] for p in service["spec"]["ports"]
+    }
     assert {container[probe]["httpGet"]["path"] for probe in ("startupProbe", "livenessProbe")} == {"/-/healthy"}
     assert container["readinessProbe"]["httpGet"]["path"] == "/-/ready"
     mounts = {mount["name"] for mount in container["volumeMounts"]}
@@ -106,7 +108,10 @@ def test_the_container_is_the_image_of_this_version_and_has_no_more_rights_than_
     version = re.search(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1]
     (image,) = manifest("kustomization")["images"]
     assert (image["name"], image["newTag"]) == ("fleetcast", version)
-    container, user = pod["spec"]["containers"][0], re.search(r"^USER (\d+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)[1]
+    container, user = (
+        pod["spec"]["containers"][0],
+        re.search(r"^USER (\d+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)[1],
+    )
     assert container["image"] == image["name"] and pod["spec"]["securityContext"]["runAsUser"] == int(user)
     assert container["securityContext"]["readOnlyRootFilesystem"] and pod["spec"]["securityContext"]["runAsNonRoot"]
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}

@@ -44,7 +44,7 @@ def test_the_table_of_points_has_the_defaults():
 
 
 def test_the_numbers_in_the_text_are_the_defaults():
-    config = load_config("fleet")
+    config, hosts = load_config("fleet"), load_config("node_exporter").live
     priorities, health = config.risk.priorities, config.risk.health
     severe, moderate = config.risk.incident["30m"].severe, config.risk.incident["30m"].moderate
     sample, span = config.warmup.sample_interval, config.warmup.samples * config.warmup.sample_interval
@@ -59,7 +59,7 @@ def test_the_numbers_in_the_text_are_the_defaults():
         f"adds {severe.weight:g} (severe) or {moderate.weight:g} (moderate)",
         f"{severe.p50:g} and {severe.p90:g} therefore mean MB/s",
         f"Above {health.warning:g} the fleet's health is warning, above {health.critical:g} critical",
-        f"The minimum is {config.live.minimum} by default and {load_config('node_exporter').live.minimum} in the preset",
+        f"The minimum is {config.live.minimum} by default and {hosts.minimum} in the preset",
         f"no cycle succeeds for {config.forecast_ttl / 60:g} minutes (`forecast_ttl`)",
         f"silent for {config.stale_after / 60:g} minutes (`stale_after`)",
         f"after {config.drop_after / 3600:g} h (`drop_after`)",

@@ -57,8 +57,18 @@ def test_the_scrape_is_a_page_as_prometheus_takes_it_of_series_that_exist():
 
 def test_the_page_is_a_webhook_of_alertmanager_for_an_alert_of_ours():
     assert PAGE["version"] == "4"
-    assert {"receiver", "status", "alerts", "groupLabels", "commonLabels", "commonAnnotations", "externalURL", "version",
-            "groupKey", "truncatedAlerts"} == {*PAGE}
+    assert {
+        "receiver",
+        "status",
+        "alerts",
+        "groupLabels",
+        "commonLabels",
+        "commonAnnotations",
+        "externalURL",
+        "version",
+        "groupKey",
+        "truncatedAlerts",
+    } == {*PAGE}
     [alert] = parse((EXAMPLES / "page.json").read_bytes())
     rules = [rule for file in (ROOT / "prometheus/rules").glob("*.yml")
              for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"]]
@@ -78,6 +88,7 @@ def test_the_report_has_every_figure_of_every_signal():
 
 def promtool(*arguments: str | Path, text: str | None = None) -> None:
     """Runs promtool, which must find nothing to complain about."""
-    result = subprocess.run([tool("promtool"), *map(str, arguments)], input=text, capture_output=True, text=True, timeout=60,
-                            check=False)
+    result = subprocess.run(
+        [tool("promtool"), *map(str, arguments)], input=text, capture_output=True, text=True, timeout=60, check=False
+    )
     assert result.returncode == 0, result.stdout + result.stderr

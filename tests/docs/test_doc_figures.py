@@ -48,7 +48,9 @@ def test_the_figures_of_incidents_are_those_of_the_last_measurement():
     chances = {f"{name}, {label.replace('m', ' min').replace('8h', '8 h')}": row for name in ("oracle", "default")
                for label, row in MEASURED["oracle"][name]["chances"].items()}
     assert by_name("Chances of incidents", ACCURACY) == {
-        name: tuple(f"{row[f]:.{3 if f in ('skill', 'auroc') else 4}f}" for f in figures) for name, row in chances.items()}
+        name: tuple(f"{row[f]:.{3 if f in ('skill', 'auroc') else 4}f}" for f in figures)
+        for name, row in chances.items()
+    }
     expected = {}
     for name in ("default", "heuristic"):
         for priority, title in (("P1", "P1"), ("P2", "P2 or worse")):
@@ -72,11 +74,14 @@ def test_the_figures_of_real_servers_are_those_of_the_last_measurement():
 def test_the_calibrated_chances_are_those_of_the_models_calibration():
     titles = {"server": "server, {}", "onset": "server, begins within {}", "any": "any of 20 servers, {}"}
     figures = ("said", "base_rate", "ece", "skill", "auroc")
-    assert {name: tuple(map(float, row)) for name, row in by_name("How well they are calibrated", "docs/how-it-works.md").items()
-            } == {
+    assert {
+        name: tuple(map(float, row))
+        for name, row in by_name("How well they are calibrated", "docs/how-it-works.md").items()
+    } == {
         titles[kind].format(span): tuple(round(row[f], 3 if f in ("skill", "auroc") else 4) for f in figures)
         for window, span in (("30m", "30 minutes"), ("8h", "8 hours"))
-        for kind, row in CALIBRATION["report"]["windows"][window].items()}
+        for kind, row in CALIBRATION["report"]["windows"][window].items()
+    }
 
 
 def test_every_figure_of_the_readme_stands_in_the_page_it_links_to():

@@ -18,7 +18,10 @@ def test_every_part_of_the_procfile_is_listed_with_its_port():
 def test_every_panel_and_word_the_tour_names_is_on_a_dashboard():
     text = sentences("docs/tour.md")
     boards = "".join(path.read_text() for path in (ROOT / "grafana/dashboards").glob("*.json")).lower()
-    named = {*re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", text), *re.findall(r"\b[A-Z]{3,}(?: [A-Z]{3,})+\b|SAFE", text)}
+    named = {
+        *re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", text),
+        *re.findall(r"\b[A-Z]{3,}(?: [A-Z]{3,})+\b|SAFE", text),
+    }
     assert {"Riskiest servers", "ACT NOW", "SAFE"} <= named
     assert {name for name in named if name.lower() not in boards} == set()
 

@@ -247,7 +247,9 @@ def test_a_recorded_figure_of_all_shards_is_that_of_one_process(stage, recorded)
 
 
 def test_a_server_is_one_alert_though_two_replicas_say_it(stage):
-    at_risk = {labels for labels, value in stage.values('forecast_priority{fleet="whole",priority="P1"}').items() if value}
+    at_risk = {
+        labels for labels, value in stage.values('forecast_priority{fleet="whole",priority="P1"}').items() if value
+    }
     servers = {dict(labels)["server"] for labels in at_risk}
     assert 10 < len(servers) < len(SERVERS)
     query = 'ALERTS{alertname="FleetcastServerP1",fleet="sharded"}'
@@ -256,8 +258,11 @@ def test_a_server_is_one_alert_though_two_replicas_say_it(stage):
 
 
 def test_a_query_can_leave_the_division_to_prometheus(stage):
-    queries = {f"signals.{name}.query": f'avg_over_time({signal.metric}{{share="$shard"}}[$step]) * {signal.scale:g} and '
-                                        f"{signal.metric}" for name, signal in SIGNALS.items()}
+    queries = {
+        f"signals.{name}.query": f'avg_over_time({signal.metric}{{share="$shard"}}[$step]) * {signal.scale:g} and '
+        f"{signal.metric}"
+        for name, signal in SIGNALS.items()
+    }
     made = forecaster(stage.api.url, Clock(stage.now), 1, SHARDS, **queries | {"model": "none"})
     assert made.parts.cycle.run_once()
     shown = servers_of(made.app.test_client().get("/metrics").text)

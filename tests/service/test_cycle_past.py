@@ -1,4 +1,4 @@
-"""A cycle with a model that reads a week: the days before are asked for after the forecast, kept, and given to the model."""
+"""A cycle with a model that reads a week: the days before are queried after the forecast, kept, and used."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,15 @@ def bench(tmp_path):
     made.past = Past(tuple(config.signals), config.step, config.refresh, 120)
     old = made.cycle
     made.cycle = Cycle(
-        config, made.source, old.memory.window, old._model, made.board, made.collector, old._metrics, made.clock, made.past
+        config,
+        made.source,
+        old.memory.window,
+        old._model,
+        made.board,
+        made.collector,
+        old._metrics,
+        made.clock,
+        made.past,
     )
     return made
 

@@ -130,9 +130,8 @@ def test_the_variables_of_both_encodings_keep_their_names_order_and_sizes():
     assert of_series.static_categories == {"signal": 3} and of_series.known_categories == {}
     assert of_series.static_reals == tuple(f"static_{i}" for i in range(32))  # 3 x 3 + 3 + 11 + 9
     assert of_series.known_reals == (*clock, *(f"view_{i}" for i in range(8)))
-    assert (
-        of_series.observed == ("series", "repeated") and series_encoding(8, "UTC").outputs == (15 + 4) * 3
-    )  # 15 views
+    assert of_series.observed == ("series", "repeated")
+    assert series_encoding(8, "UTC").outputs == (15 + 4) * 3  # 15 views and 4 steps, 3 quantiles
 
 
 # -- a model of single series ------------------------------------------------------------------------------------------

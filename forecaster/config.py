@@ -1,9 +1,7 @@
-"""What the forecaster is told: sources, signals, clockwork, risk thresholds. One frozen object, valid.
+"""The forecaster's configuration: source, signals, intervals and risk thresholds in one frozen, valid object.
 
-A problem raises serving.settings.SettingsError, whose message names file, key, value and remedy. Rules that
-span keys are checked at the later of the two keys, so the message points at the line to change.
-
-Durations are seconds in the object and written like "15s" or "5m" in the file.
+A problem raises serving.settings.SettingsError; its message names file, key, value and remedy. A rule about two keys is
+checked at the later one, and the message names that key.
 """
 
 import re
@@ -22,8 +20,10 @@ from serving.settings import Duration, Settings, SettingsError, load
 MODEL_STEP = 60.0 * STEP_MINUTES  # s, the step the model was trained on
 PRESETS = Path(__file__).with_name("presets")
 
+_HORIZONS: Any = ("5m", "30m", "1h", "4h", "8h")  # validation turns names into steps
+_WINDOWS: Any = ("30m", "8h")
 _LABEL_NAME = r"^[a-zA-Z_][a-zA-Z0-9_]*$"
-# forecast_<signal> must not be one of the forecaster's own families
+# names a signal cannot have: forecast_<signal> would be one of the forecaster's own families
 _TAKEN = re.compile(r"risk_(score|points)|priority|method|incident_probability|server_stale"
                     r"|last_seen_timestamp_seconds|(fleet|warmup)_.*")
 
@@ -33,7 +33,7 @@ def _http_url(url: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("expected an address such as http://127.0.0.1:9090: start it with http:// or https://")
     if parts.username or parts.password:
-        raise ValueError("an address is shown in logs and pages; expected none with a login: use basic_auth")
+        raise ValueError("logs and pages show addresses; expected one without a user or password: use basic_auth")
     return url.rstrip("/")
 
 
@@ -99,11 +99,10 @@ class SourceConfig(Settings):
 
     @field_validator("url", "targets")
     @classmethod
-    def _kind_has_its_address(cls, given: Any, info: ValidationInfo) -> Any:
-        kind = info.data.get("kind")
+    def _address_fits_kind(cls, given: Any, info: ValidationInfo) -> Any:
+        kind = info.data.get("kind", "")
         if not given and info.field_name == {"prometheus": "url", "scrape": "targets"}.get(kind):
-            raise ValueError(f"kind {kind} needs an address to read from: give source.{info.field_name}, "
-                             "or choose the other kind")
+            raise ValueError(f"kind {kind} needs an address: set source.{info.field_name} or choose the other kind")
         return given
 
     _one_login = field_validator("basic_auth")(_one_way_to_log_in)
@@ -113,7 +112,7 @@ class SourceConfig(Settings):
     @classmethod
     def _labels_differ(cls, profile_label: str | None, info: ValidationInfo) -> str | None:
         if profile_label is not None and profile_label == info.data.get("server_label"):
-            raise ValueError("expected another label than server_label: name the profile's own, or null")
+            raise ValueError("expected a label other than server_label: name the profile's label, or null")
         return profile_label
 
 
@@ -125,13 +124,13 @@ class Warmup(Settings):
 
 
 class Publish(Settings):
-    """Bounds on what one answer may hold, so that no request exhausts the process."""
+    """Limits of one answer, so that no request exhausts the process."""
 
     max_curve_samples: int = Field(1_000_000, ge=HORIZON_STEPS, description="most samples one remote read may ask for")
 
 
 class PushConfig(Settings):
-    """Where curves are written to besides: a VictoriaMetrics, whose storage takes samples of the future."""
+    """A VictoriaMetrics that curves are written to as well: it stores samples that lie in the future."""
 
     url: HttpUrl | None = Field(None, description="VictoriaMetrics that curves are written to once a step")
     timeout: Duration = Field(10.0, description="longest time curves of one step are written")
@@ -145,7 +144,7 @@ class PushConfig(Settings):
 
 
 class Live(Settings):
-    """The forecaster's own record: past forecasts held against what came."""
+    """The record: past forecasts compared with their outcomes."""
 
     enabled: bool = Field(True, description="score past forecasts and show the figures")
     window: Duration = Field(86400.0, description="time the figures look back")
@@ -155,7 +154,7 @@ class Live(Settings):
 
 
 class ForecasterConfig(Settings):
-    """Everything the forecaster is told. Durations in seconds; paths relative to the working directory."""
+    """The whole configuration. Durations, "15s" or "5m" in the file, in seconds; paths relative to the working directory."""
 
     listen: ListenAddress = Field("127.0.0.1:8000", description="address to serve on")
     source: SourceConfig = SourceConfig()
@@ -174,35 +173,34 @@ class ForecasterConfig(Settings):
                                     "(`default`, `servers`), or null for the heuristic")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the model runs; auto: CUDA if available")
     storage: Path | None = Field(None, description="folder for snapshots of the window")
-    horizons: StepsByLabel = Field(("5m", "30m", "1h", "4h", "8h"), description="horizons shown as gauges, "
-                                   "multiples of 5m up to 8h")
-    windows: StepsByLabel = Field(("30m", "8h"), description="windows whose largest value is shown as a gauge")
+    horizons: StepsByLabel = Field(_HORIZONS, description="horizons shown as gauges, multiples of 5m up to 8h")
+    windows: StepsByLabel = Field(_WINDOWS, description="windows whose largest value is shown as a gauge")
     signals: dict[str, Signal] = Field(min_length=1, description="name: query, unit, bounds")
-    risk: RiskConfig = Field(default_factory=dict, description="thresholds of points, priorities, incidents")
+    risk: RiskConfig = Field(default_factory=RiskConfig, description="thresholds of points, priorities, incidents")
     live: Live = Live()
     publish: Publish = Publish()
     push: PushConfig = PushConfig()
 
     @field_validator("total_shards")
     @classmethod
-    def _shard_is_one_of_them(cls, total: int, info: ValidationInfo) -> int:
+    def _shard_is_below_total(cls, total: int, info: ValidationInfo) -> int:
         given = info.data.get("shard")
         if given is not None and given >= total:
-            raise ValueError(f"shard is {given}, and shards are counted from 0; expected more than {given}: "
+            raise ValueError(f"shard is {given}, shards are counted from 0; expected more than {given}: "
                              "raise total_shards or lower shard")
         return total
 
     @property
     def share(self) -> Shard:
-        """The servers this forecaster is there for."""
+        """The part of the fleet that this forecaster forecasts."""
         return Shard(self.shard, self.total_shards)
 
     @field_validator("step")
     @classmethod
     def _step_is_the_models(cls, step: float) -> float:
         if step > MODEL_STEP:
-            raise ValueError("expected at most 5m, the step the model and the horizons' names are made for: "
-                             "use 5m, or less for a rehearsal in fast motion")
+            raise ValueError("expected at most 5m, the step of the model and of the horizons' names: "
+                             "use 5m, or less to run in fast motion")
         return step
 
     @field_validator("refresh")
@@ -210,8 +208,7 @@ class ForecasterConfig(Settings):
     def _refresh_divides_step(cls, refresh: float, info: ValidationInfo) -> float:
         step = info.data.get("step")
         if step is not None and (refresh > step or abs(step / refresh - round(step / refresh)) > 1e-9):
-            raise ValueError(f"expected a divisor of step ({step:g}s) such as {step / 20:g}s: "
-                             "change refresh or step")
+            raise ValueError(f"expected a divisor of step ({step:g}s) such as {step / 20:g}s: change refresh or step")
         return refresh
 
     @field_validator("warmup")
@@ -226,11 +223,11 @@ class ForecasterConfig(Settings):
 
     @field_validator("forecast_ttl", "stale_after")
     @classmethod
-    def _outlives_a_missed_refresh(cls, age: float, info: ValidationInfo) -> float:
+    def _spans_two_refreshes(cls, age: float, info: ValidationInfo) -> float:
         refresh = info.data.get("refresh")
         if refresh is not None and age < 2 * refresh:
-            raise ValueError(f"expected at least two refreshes ({2 * refresh:g}s), so that one late cycle "
-                             f"hides nothing: raise {info.field_name} or lower refresh")
+            raise ValueError(f"expected at least two refreshes ({2 * refresh:g}s), which one late cycle cannot exceed: "
+                             f"raise {info.field_name} or lower refresh")
         return age
 
     @field_validator("drop_after")
@@ -243,48 +240,47 @@ class ForecasterConfig(Settings):
 
     @field_validator("model", mode="before")
     @classmethod
-    def _none_by_word(cls, model: Any) -> Any:
-        return None if model == "none" else model  # a command line flag cannot carry null
+    def _none_means_null(cls, model: Any) -> Any:
+        return None if model == "none" else model  # a command-line flag cannot hold null
 
     @field_validator("signals")
     @classmethod
-    def _signals_can_be_read(cls, signals: dict[str, Signal], info: ValidationInfo) -> dict[str, Signal]:
+    def _signals_are_usable(cls, signals: dict[str, Signal], info: ValidationInfo) -> dict[str, Signal]:
         source, step = info.data.get("source"), info.data.get("step")
         for name, signal in signals.items():
             if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or _TAKEN.fullmatch(name):
-                raise ValueError(f"name {name!r} cannot follow forecast_ in a metric name; expected lower "
-                                 "case letters, digits, _, no name the forecaster uses: rename the signal")
+                raise ValueError(f"name {name!r} cannot follow forecast_ in a metric name; expected lower case letters "
+                                 "with digits and _, and no name the forecaster uses: rename the signal")
             if name.endswith("_max") and name.removesuffix("_max") in signals:
-                raise ValueError(f"forecast_{name} would name two series, this signal and the largest "
+                raise ValueError(f"forecast_{name} would name two series, this signal and the largest value of "
                                  f"{name.removesuffix('_max')}: rename the signal")
             if source and source.kind == "scrape" and signal.metric is None:
-                raise ValueError(f"{name}.metric is missing; source.kind scrape reads metrics, not queries: "
+                raise ValueError(f"{name}.metric is missing; source.kind scrape reads metrics and runs no queries: "
                                  f"add {name}.metric or set source.kind: prometheus")
             if source and step and re.search(r"\b[ia]?(rate|delta|increase)\(.*\$step", signal.query) \
                     and source.kind == "prometheus" and step < 4 * source.scrape_interval:
-                raise ValueError(f"{name}.query takes a rate over $step ({step:g}s); expected at least "
-                                 f"4 times source.scrape_interval ({source.scrape_interval:g}s), else "
-                                 "samples are too few: raise step or lower scrape_interval")
+                raise ValueError(f"{name}.query takes a rate over $step ({step:g}s); expected at least 4 times "
+                                 f"source.scrape_interval ({source.scrape_interval:g}s): raise step or lower it")
         return signals
 
     @field_validator("risk")
     @classmethod
-    def _risk_reads_what_is_forecast(cls, risk: RiskConfig, info: ValidationInfo) -> RiskConfig:
-        signals, windows = info.data.get("signals"), info.data.get("windows")
+    def _risk_uses_forecast_signals(cls, risk: RiskConfig, info: ValidationInfo) -> RiskConfig:
+        signals, windows = info.data.get("signals") or {}, info.data.get("windows") or {}
         for role, name in risk.roles if signals else ():
             unit = ROLE_UNITS.get(role)
             if name not in signals and role in risk.roles.model_fields_set:
-                raise ValueError(f"roles.{role} is {name!r}, no signal of this file; expected one of "
+                raise ValueError(f"roles.{role} is {name!r}, which is not a signal of this file; expected one of "
                                  f"{', '.join(signals)}: correct roles.{role}")
             if name in signals and unit and signals[name].unit != unit:
-                raise ValueError(f"roles.{role} is {name}, in {signals[name].unit}; expected {unit}, like "
-                                 f"the thresholds: convert in the query, or give roles.{role} another signal")
+                raise ValueError(f"roles.{role} is {name}, in {signals[name].unit}; expected {unit}, the unit of its "
+                                 f"thresholds: convert in the query, or give roles.{role} another signal")
         if risk.method == "calibrated" and info.data.get("model", "default") is None:
-            raise ValueError("method is calibrated, but model is null and the heuristic's band is no distribution; "
+            raise ValueError("method is calibrated, but model is null and the heuristic has no calibration; "
                              "expected a calibrated model: set model, or method: weighted")
         for window in risk.incident if windows else ():
             if window not in windows:
-                raise ValueError(f"incident.{window} is none of the windows {', '.join(windows)}: "
+                raise ValueError(f"incident.{window} is not one of windows ({', '.join(windows)}): "
                                  "add it to windows or remove it")
         return risk
 
@@ -299,6 +295,6 @@ def load_config(name_or_path: str | Path, overrides: dict[str, Any] | None = Non
         path = Path(name_or_path)
         if not path.exists() and not path.suffix and path.name == str(name_or_path):
             presets = ", ".join(sorted(preset.stem for preset in PRESETS.glob("*.yml")))
-            raise SettingsError(f"{name_or_path}: neither preset nor file; expected one of {presets}, "
-                                "or the path of a YAML file; check the spelling")
+            raise SettingsError(f"{name_or_path}: there is no such preset or file; expected one of {presets}, "
+                                "or the path of a YAML file: check the spelling")
     return load(ForecasterConfig, path, overrides)

@@ -31,16 +31,16 @@ RULES = {
     "horizon_named_once": ("horizons", "'60m'", "expected each once", "remove the repeated one"),
     "horizon_within_eight_hours": ("horizons", "'9h'", "from 5m to 8h", "name such a time"),
     "incident_has_risk_window": ("risk.incident", "", "expected levels for 30m", "add incident.30m"),
-    "incident_window_is_shown": ("risk", "incident.8h", "none of the windows 30m", "add it to windows"),
+    "incident_window_is_shown": ("risk", "incident.8h", "not one of windows (30m)", "add it to windows"),
     "keys_are_known": ("refesh", "'15s'", "unknown key", "did you mean refresh?"),
     "label_is_a_name": ("source.server_label", "'host-name'", "pattern", "correct the value"),
-    "labels_differ": ("source.profile_label", "'instance'", "another label", "name the profile's own"),
+    "labels_differ": ("source.profile_label", "'instance'", "a label other than server_label", "or null"),
     "listen_is_host_and_port": ("listen", "'8000'", "expected host:port", "correct the value"),
     "metric_is_a_name": ("signals.cpu_pct.metric", "'cpu-ratio'", "pattern", "correct the value"),
     "moderate_below_severe": ("risk.incident.30m.moderate", "p90 99", "severe's 98", "lower moderate's p90"),
     "one_way_to_log_in": ("source.basic_auth", "", "expected one way to log in", "remove basic_auth"),
     "p2_below_p1": ("risk.priorities.p2", "70", "less than p1 (70)", "lower p2 or raise p1"),
-    "prometheus_has_url": ("source.url", "nothing", "kind prometheus needs an address", "give source.url"),
+    "prometheus_has_url": ("source.url", "nothing", "kind prometheus needs an address", "set source.url"),
     "query_has_known_placeholders": ("signals.cpu_pct.query", "$interval", "unknown", "only $step"),
     "query_not_empty": ("signals.cpu_pct.query", "' '", "expected a PromQL expression", "write one"),
     "rate_spans_scrapes": ("signals", "cpu_pct.query", "4 times source.scrape_interval (76s)", "raise step"),
@@ -51,14 +51,9 @@ RULES = {
     "roles_differ": ("risk.roles.memory", "'cpu_pct'", "plays role cpu already", "name another signal"),
     "scale_is_positive": ("signals.cpu_pct.scale", "0", "greater than 0", "correct the value"),
     "scrape_has_metrics": ("signals", "cpu_pct.metric", "kind scrape reads metrics", "add cpu_pct.metric"),
-    "scrape_has_targets": ("source.targets", "[]", "kind scrape needs an address", "give source.targets"),
+    "scrape_has_targets": ("source.targets", "[]", "kind scrape needs an address", "set source.targets"),
     "secrets_stay_in_files": ("source.headers", "Authorization", "belongs in a file", "use bearer"),
-    "shard_is_one_of_them": (
-        "total_shards",
-        "shard is 2",
-        "counted from 0; expected more than 2",
-        "raise total_shards",
-    ),
+    "shard_is_one_of_them": ("total_shards", "shard is 2", "from 0; expected more than 2", "raise total_shards"),
     "signal_name_fits_metric_name": ("signals", "'cpu-pct'", "lower case letters", "rename the signal"),
     "signal_name_is_free": ("signals", "'risk_score'", "no name the forecaster uses", "rename the signal"),
     "signal_name_is_no_window": ("signals", "forecast_cpu_pct_max", "two series", "rename the signal"),
@@ -68,7 +63,7 @@ RULES = {
     "timezone_is_known": ("timezone", "'Europe/Atlantis'", "such as UTC or Europe", "correct the value"),
     "ttl_of_two_refreshes": ("forecast_ttl", "'20s'", "at least two refreshes (30s)", "raise forecast_ttl"),
     "unit_is_known": ("signals.cpu_pct.unit", "'furlongs'", "expected 'percent'", "correct the value"),
-    "url_has_no_login": ("source.url", "https://me", "expected none with a login", "use basic_auth"),
+    "url_has_no_login": ("source.url", "https://me", "expected one without a user", "use basic_auth"),
     "url_is_http": ("source.url", "'prometheus:9090'", "such as http://127.0.0.1:9090", "start it with http://"),
     "warmup_fits_encoder": ("warmup", "1441 samples", "at most the 7200s", "lower samples"),
     "warning_below_critical": ("risk.health.warning", "0.7", "less than critical (0.7)", "lower warning"),
@@ -138,6 +133,27 @@ def test_defaults_are_those_of_the_design():
     assert (config.timezone, config.model, config.device, config.storage) == ("UTC", "default", "auto", None)
     assert config.horizons == {"5m": 1, "30m": 6, "1h": 12, "4h": 48, "8h": 96}
     assert config.windows == {"30m": 6, "8h": 96}
+    assert (config.shard, config.total_shards) == (0, 1)
+    assert (config.source.timeout, config.source.retries, config.source.scrape_interval) == (5, 2, 5)
+    assert config.live.model_dump() == {"enabled": True, "window": 86400, "minimum": 500, "correction": True,
+                                        "max_widening": 3}
+    assert (config.publish.max_curve_samples, config.push.url, config.push.timeout) == (1_000_000, None, 10)
+
+
+@pytest.mark.parametrize(("key", "limit", "beyond"), [
+    ("listen", "a:65535", "a:65536"), ("source.retries", 0, -1), ("source.retries", 10, 11), ("shard", 0, -1),
+    ("total_shards", 1, 0), ("encoder_steps", 2, 1), ("encoder_steps", 96, 97), ("step", "5m", "301s"),
+    ("refresh", "5m", "10m"), ("warmup.samples", 1, 0), ("warmup.samples", 20, 21), ("forecast_ttl", "10m", "599s"),
+    ("stale_after", "10m", "599s"), ("drop_after", "1801s", "1800s"), ("publish.max_curve_samples", 96, 95),
+    ("live.minimum", 1, 0), ("live.max_widening", 1, 0.99), ("source.scrape_interval", "75s", "76s"),
+])
+def test_a_limit_is_accepted_and_what_lies_beyond_is_one_problem(key, limit, beyond):
+    others = {"encoder_steps": 2, "refresh": "5m", "forecast_ttl": "10m", "warmup.samples": 20,
+              "warmup.sample_interval": "30s"}
+    load_config("node_exporter", others | {key: limit})
+    with pytest.raises(SettingsError) as caught:
+        load_config("node_exporter", others | {key: beyond})
+    assert len(caught.value.problems) == 1, caught.value
 
 
 def test_names_of_horizons_keep_their_steps_when_time_runs_faster():
@@ -173,7 +189,7 @@ def test_the_heuristic_can_be_chosen_on_the_command_line():
 
 
 def test_an_unknown_preset_names_the_known_ones():
-    with pytest.raises(SettingsError, match=r"^flet: neither preset .* one of fleet, node_exporter, or"):
+    with pytest.raises(SettingsError, match=r"^flet: there is no such preset .* one of fleet, node_exporter, or"):
         load_config("flet")
 
 

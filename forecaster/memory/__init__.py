@@ -1,8 +1,8 @@
-"""What is remembered of the servers: readings in, float32 arrays (S servers, C signals, T steps) out, NaN where unobserved.
+"""The memory: readings in, float32 arrays (S servers, C signals, T steps) out, NaN where unobserved.
 
-    window    the last hours at refresh resolution
+    window    the last hours at refresh resolution; ring: its cells
     past      the days before it at the model's step
-    record    past forecasts against actual values: coverage, loss, and bands that proved too narrow
+    record    past forecasts compared with their outcomes: coverage, loss, and how much bands are widened
     memory    the three together, as a cycle uses them
     scraped   scraped samples, kept as the source of a fleet without Prometheus
     keeping   when snapshots are written; snapshot: how a file is written whole

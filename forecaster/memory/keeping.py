@@ -1,4 +1,4 @@
-"""What a cycle knows, kept on disk from time to time and taken over by the next start."""
+"""When snapshots are written, and how the next start restores them."""
 
 import logging
 import os
@@ -9,34 +9,34 @@ from typing import Protocol
 
 log = logging.getLogger(__name__)
 
-SECONDS = 300.0  # what a killed process loses of its window; the source fills it again anyway
+SECONDS = 300.0  # between snapshots: what a killed process loses at most; the source fills gaps of the window
 
 
 class Kept(Protocol):
-    """What can be written to a file and read again."""
+    """A part of the memory that can be written to a file and read again."""
 
-    def snapshot(self, path: str | os.PathLike) -> None:
+    def snapshot(self, path: str | os.PathLike[str]) -> None:
         """Writes everything, atomically; OSError if that fails."""
 
-    def restore(self, path: str | os.PathLike, now: float) -> str | None:
-        """Takes over a snapshot; None, or the reason why it was ignored."""
+    def restore(self, path: str | os.PathLike[str], now: float) -> str | None:
+        """Restores a snapshot; None, or the reason why it was ignored."""
 
 
 class Keeper:
-    """Keeps parts in files of one folder, None for not at all; what fails is in ``errors`` under "snapshot"."""
+    """Writes parts to files of one folder (None: nowhere); what fails is in ``errors`` under "snapshot"."""
 
     def __init__(self, folder: Path | None, errors: dict[str, str | None]):
         self._folder, self._errors, self._due = folder, errors, 0.0
 
     def restore(self, parts: Mapping[str, Kept], now: float) -> None:
-        """Takes over the snapshots, by file name, that are there and fit."""
+        """Restores the parts, by file name, whose snapshot exists and fits."""
         for name, part in parts.items():
             if self._folder is not None and (path := self._folder / name).exists():
                 reason = part.restore(path, now)
-                log.info("%s %s", path, "restored" if reason is None else f"not taken over: {reason}")
+                log.info("%s %s", path, "restored" if reason is None else f"ignored: {reason}")
 
     def save(self, parts: Mapping[str, Kept]) -> None:
-        """Writes them by file name; a failure is logged and shown, forecasts go on from memory."""
+        """Writes the parts by file name; a failure is logged and shown, and forecasts go on."""
         if self._folder is None:
             return
         path = self._folder

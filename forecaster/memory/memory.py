@@ -1,4 +1,4 @@
-"""What a cycle remembers: the sliding window, the days before it, and the record of its own forecasts.
+"""The memory of a cycle: the sliding window, the days before it, and the record of its own forecasts.
 
 S servers, C signals, T encoder steps.
 """
@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from forecaster.memory.keeping import Keeper, Kept
 from forecaster.memory.past import Past
 from forecaster.memory.record import Record
+from forecaster.memory.ring import Flags, Values
 from forecaster.memory.window import Window
 from forecaster.readings import Reading
 
@@ -24,22 +26,22 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Present:
-    """All that is known of the servers at one instant, in Unix seconds."""
+    """What is known of the servers at one instant, in Unix seconds."""
 
     instant: float
     servers: tuple[str, ...]
     profiles: tuple[str, ...]
-    encoder: np.ndarray  # float32 (S, C, T), newest step last, NaN where unobserved
-    observed: np.ndarray  # float32 (S, C), the latest means
-    samples: np.ndarray  # int64 (S,), up to what a warm server needs
-    last_seen: np.ndarray  # float64 (S,), Unix seconds
-    stale: np.ndarray  # bool (S,): silent for too long to be forecast
-    warm: np.ndarray  # bool (S,): not stale, and enough samples for the model
+    encoder: Values  # float32 (S, C, T), newest step last, NaN where unobserved
+    observed: Values  # float32 (S, C), the latest means
+    samples: npt.NDArray[np.int64]  # int64 (S,), at most the number a warm server needs
+    last_seen: npt.NDArray[np.float64]  # float64 (S,), Unix seconds
+    stale: Flags  # bool (S,): silent for too long to be forecast
+    warm: Flags  # bool (S,): not stale, and enough samples for the model
 
 
 class Memory:
-    """``past`` where the model reads more than the window holds, ``record`` where the live proof is on; snapshots go to
-    ``folder`` (None: nowhere), and what fails there into ``errors`` under "snapshot"."""
+    """``past`` is None where the window holds all that the model reads, ``record`` where it is off. Snapshots go to
+    ``folder`` (None: nowhere); what fails there goes into ``errors`` under "snapshot"."""
 
     def __init__(self, window: Window, past: Past | None, record: Record | None, folder: Path | None,
                  errors: dict[str, str | None]):
@@ -47,7 +49,7 @@ class Memory:
         self._keeper = Keeper(folder, errors)
 
     def take(self, reading: Reading, drop_after: float) -> None:
-        """Adds the latest reading, and forgets servers that were silent for ``drop_after`` seconds."""
+        """Adds the latest reading and forgets servers that sent nothing for ``drop_after`` seconds."""
         if reason := self.window.append(reading):
             log.warning(reason)
         if self.past is not None:
@@ -61,32 +63,32 @@ class Memory:
                 self.past.drop(names)
 
     def present(self, now: float, required: int, stale_after: float) -> Present:
-        """The servers as they are now; warm from ``required`` samples on, stale after ``stale_after`` seconds."""
+        """The servers now; warm from ``required`` samples on, stale after ``stale_after`` seconds of silence."""
         window = self.window
         samples, last_seen = np.minimum(window.samples(now), required).astype(np.int64), window.last_seen
         stale = ~(now - last_seen <= stale_after)
-        return Present(now, window.servers, window.profiles, window.encoder(now), window.latest(now), samples, last_seen,
-                       stale, ~stale & (samples >= required))
+        return Present(now, window.servers, window.profiles, window.encoder(now), window.latest(now), samples,
+                       last_seen, stale, ~stale & (samples >= required))
 
-    def context(self, present: Present) -> np.ndarray:
+    def context(self, present: Present) -> Values:
         """float32 (S, C, steps): the encoder, with the days before it where they are kept."""
         if self.past is None:
             return present.encoder
         return self.past.context(present.instant, present.servers, present.encoder)
 
-    def earlier(self, now: float, back: float) -> np.ndarray | None:
-        """The encoder ``back`` seconds before; None where no refresh falls on that, or models read the past instead."""
+    def earlier(self, now: float, back: float) -> Values | None:
+        """The encoder ``back`` seconds earlier; None where no refresh is at that time, or where there is a past."""
         if self.past is not None or abs(back / self.window.refresh - round(back / self.window.refresh)) > 1e-9:
             return None
         return self.window.encoder(now - back)
 
     def restore(self, now: float) -> None:
-        """Takes over the last snapshots, where there are some that fit."""
+        """Restores the snapshots that exist and fit, into an empty memory."""
         if not self.window.servers:
             self._keeper.restore(self._parts(), now)
 
     def save(self, only_if_due: bool = False) -> None:
-        """Writes snapshots, once there is something to keep."""
+        """Writes snapshots, unless no server is known."""
         if (not only_if_due or self._keeper.due()) and self.window.servers:
             self._keeper.save(self._parts())
 

@@ -1,8 +1,8 @@
-"""The days before the sliding window, one column per model step: for models that read a week.
+"""The days before the sliding window, one column per model step, for models that read a week.
 
-A forecast of hosts of any kind leans on yesterday's and last week's values. They are kept at the model's step, not at refresh
-resolution: a week of 5 minutes is 2,016 columns, 8 KB a series. Columns stand at whole steps; the newest steps of a context
-come from the sliding window, which knows them to the refresh, the older ones from the nearest column.
+These models compare with the values of yesterday and last week. The past is kept at the model's step, not at refresh
+resolution: a week of 5 minutes is 2,016 columns, 8 KB a series. Columns are at whole steps. A context takes its newest
+steps from the sliding window, at refresh resolution, and the older ones from the nearest column.
 
 Not thread-safe, like the window it is made of.
 """
@@ -14,10 +14,11 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from forecaster.memory.ring import Values
 from forecaster.memory.window import Window
 from forecaster.readings import Reading, Readings
 
-PIECE_SECONDS = 86400.0  # asked of the source at once
+PIECE_SECONDS = 86400.0  # of one range query
 
 
 class Past:
@@ -28,12 +29,12 @@ class Past:
         self._window = Window(signals, step, step, steps, sample_interval=step, origin=origin)
 
     def append(self, reading: Reading) -> None:
-        """Takes a live reading at the beginning of a step; others belong to no column."""
+        """Adds a live reading at the beginning of a step; others are ignored."""
         if reading.instant % self.step < self.refresh:
             self._window.append(reading)
 
     def piece(self, now: float) -> tuple[float, float] | None:
-        """The newest stretch nobody has asked for, (first, last) column's instants, at most PIECE_SECONDS; None: all known."""
+        """The newest stretch that was not read, (first, last) instants, at most PIECE_SECONDS; None without gaps."""
         gaps = self._window.gaps(now)
         if not gaps:
             return None
@@ -48,8 +49,8 @@ class Past:
         """Forgets these servers."""
         self._window.drop(servers)
 
-    def context(self, now: float, servers: Sequence[str], encoder: np.ndarray) -> np.ndarray:
-        """float32 (S, C, steps): older steps from here, the newest from ``encoder`` (S, C, T), for servers in that order;
+    def context(self, now: float, servers: Sequence[str], encoder: Values) -> Values:
+        """float32 (S, C, steps) of these servers: the newest steps are ``encoder`` (S, C, T), the older ones the past;
         NaN where nothing is known."""
         nearest = round(now / self.step) * self.step
         place = {name: i for i, name in enumerate(self._window.servers)}
@@ -60,10 +61,10 @@ class Past:
             older[rows] = held[..., : older.shape[2]]
         return np.concatenate([older, encoder], 2)
 
-    def snapshot(self, path: str | os.PathLike) -> None:
+    def snapshot(self, path: str | os.PathLike[str]) -> None:
         """Writes everything, atomically; OSError if that fails."""
         self._window.snapshot(path)
 
-    def restore(self, path: str | os.PathLike, now: float) -> str | None:
-        """Takes over a snapshot; None, or the reason why it was ignored."""
+    def restore(self, path: str | os.PathLike[str], now: float) -> str | None:
+        """Restores a snapshot; None, or the reason why it was ignored."""
         return self._window.restore(path, now)

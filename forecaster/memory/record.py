@@ -1,16 +1,12 @@
 """The forecaster's record: past forecasts compared with their outcomes, and bands that proved too narrow widened.
 
 Once per model step, the forecasts at the shown horizons are kept. When a horizon has passed, they are compared with the
-trailing mean observed then; a forecast without an outcome is not scored. Sums over `window` seconds give, per signal
-and horizon, the share of outcomes between p10 and p90, and the pinball loss divided by the trend heuristic's on the
-same outcomes. They are shown after MIN_SPAN and `minimum` outcomes. The same sums over the newest RECENT seconds show
-the effect of a sudden change; nothing is decided by them.
+trailing mean observed then; a forecast without an outcome is not scored. The scores are summed up over `window` seconds
+per signal and horizon. Figures are shown after MIN_SPAN and `minimum` outcomes. The same figures over the newest RECENT
+seconds show the effect of a sudden change; no decision uses them.
 
-Widening: the distance of an outcome from the median, in half-bands of the forecast before any widening, is counted in
-bins. The factor is the 80 % quantile of these distances. It applies once the coverage without it is below NARROW, until
-that is above FINE again (adaptive conformal prediction after Gibbs and Candes, NeurIPS 2021, with a window instead of a
-rate). Bands are never narrowed. A band without width is left as it is: idle servers sit exactly on their forecast, and
-a factor cannot widen it.
+Widening applies once the coverage without it is below NARROW, until that is above FINE again (adaptive conformal
+prediction after Gibbs and Candes, NeurIPS 2021, with a window instead of a rate). Bands are never narrowed.
 
 Memory: a pending step holds 9 float32 per server, signal and horizon: 96 x 9 x 4 B x 5 horizons = 17 KB a series, 138
 MB for 1,000 servers x 8 signals. Letters: S servers, C signals, K horizons.
@@ -25,77 +21,64 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from forecaster.memory import scores
+from forecaster.memory.ring import Flags, Values
+from forecaster.memory.scores import COUNTED, COVERED_RAW, Figures
 from forecaster.memory.snapshot import SnapshotError, load, save
 
 VERSION = 1
-LEVELS = np.array([0.1, 0.5, 0.9], np.float32)
-NARROW, FINE, WANTED = 0.75, 0.79, 0.8
-MIN_SPAN = 6 * 3600.0  # seconds between the first and the newest scored step: outcomes of one hour are one outcome
-RECENT = 3600.0  # seconds of the short window: a sudden change shows in it at once, in a day's figures hardly
-RECENT_MINIMUM = 12  # outcomes: what a single host has in an hour of 5 minute steps
-BINS = np.geomspace(0.02, 50.0, 60)  # distances in half-bands
-COUNTED, COVERED, COVERED_RAW, LOSS, LOSS_HEURISTIC, FIRST_BIN = range(6)
+NARROW, FINE = 0.75, 0.79  # coverage of bands that should cover 0.8
+MIN_SPAN = 6 * 3600.0  # seconds between the first and the newest scored step: outcomes within an hour are much alike
+RECENT = 3600.0  # seconds of the short window: a day's figures hardly show a sudden change
+RECENT_MINIMUM = 12  # outcomes that a single host has in an hour of 5 minute steps
 
 
 @dataclass(frozen=True, eq=False)
 class Proof:
-    """Figures float64 (C, K): NaN where too little has been scored; widening is 1 where bands are untouched.
+    """Figures float64 (C, K): NaN where too little has been scored; widening is 1 where bands are unchanged.
 
     The recent ones are those of the newest RECENT seconds.
     """
 
-    coverage: np.ndarray
-    loss: np.ndarray
-    outcomes: np.ndarray
-    widening: np.ndarray
-    recent_coverage: np.ndarray
-    recent_loss: np.ndarray
-    recent_outcomes: np.ndarray
+    coverage: Figures
+    loss: Figures
+    outcomes: Figures
+    widening: Figures
+    recent_coverage: Figures
+    recent_loss: Figures
+    recent_outcomes: Figures
 
 
 class Record:
-    """`horizons` maps labels to steps, shortest first; `identity` says whose forecasts these are (model, source)."""
+    """`horizons` maps labels to steps, shortest first; `identity` names the model and source of the forecasts.
 
-    def __init__(
-        self,
-        signals: Sequence[str],
-        horizons: Mapping[str, int],
-        step: float,
-        window: float,
-        minimum: int,
-        limit: float,
-        identity: str = "",
-        correction: bool = True,
-    ):
+    `window` is in seconds, `limit` the largest factor on a half-band; without `correction` no band is widened.
+    """
+
+    def __init__(self, signals: Sequence[str], horizons: Mapping[str, int], step: float, window: float, minimum: int,
+                 limit: float, identity: str = "", correction: bool = True):
         self.signals, self.steps, self.step = tuple(signals), tuple(horizons.values()), float(step)
         self.minimum, self.limit, self.identity, self.correction = minimum, limit, identity, correction
         self._length, self._recent = (max(int(seconds // step), 1) for seconds in (window, RECENT))
-        self._shape = len(self.signals), len(self.steps), FIRST_BIN + len(BINS) + 1
+        self._shape = len(self.signals), len(self.steps), scores.COLUMNS
         self._reset()
 
     def _reset(self) -> None:
-        self._pending: OrderedDict[int, tuple[float, tuple[str, ...], np.ndarray]] = OrderedDict()
-        self._sums: OrderedDict[int, np.ndarray] = OrderedDict()  # step -> (C, K, sums and bins)
-        self._present = 0  # the newest step that was observed
+        self._pending: OrderedDict[int, tuple[float, tuple[str, ...], Values]] = OrderedDict()
+        self._sums: OrderedDict[int, Figures] = OrderedDict()  # step -> (C, K, sums and bins)
+        self._present = 0  # the newest observed step
         self._wide = np.zeros(self._shape[:2], bool)
         self._factors = np.ones(self._shape[:2])
-        self._proof: Proof | None = None  # of the sums and factors as they are
+        self._proof: Proof | None = None  # made from the sums and factors below, None until asked for
 
-    def step_over(
-        self,
-        now: float,
-        servers: Sequence[str],
-        observed: np.ndarray,
-        forecast: np.ndarray,
-        heuristic: np.ndarray | None,
-        by_model: np.ndarray,
-        bounds: Sequence[tuple[float | None, float | None]],
-    ) -> Proof:
+    def step_over(self, now: float, servers: Sequence[str], observed: Values, forecast: Values,
+                  heuristic: Values | None, by_model: Flags,
+                  bounds: Sequence[tuple[float | None, float | None]]) -> Proof:
         """Scores the forecasts made for now, widens the model's bands in ``forecast`` (S, C, H, 3) in place where they
         proved too narrow, and keeps them to be scored later. Scores and keeps once per step, and widens always.
 
-        observed (S, C); heuristic (S, C, K, 3), read only where a step is due; by_model bool (S,), the rows that count;
-        bounds of each signal.
+        observed (S, C); heuristic (S, C, K, 3), needed where a step is due; by_model bool (S,), the rows that are
+        scored and widened; bounds of each signal.
         """
         at, due = [steps - 1 for steps in self.steps], self.due(now)
         if due:
@@ -105,38 +88,34 @@ class Record:
         if factors is not None:
             low = np.array([-np.inf if bound is None else bound for bound, _ in bounds], float)
             high = np.array([np.inf if bound is None else bound for _, bound in bounds], float)
-            forecast[by_model] = widen(forecast[by_model], factors, low, high)
+            forecast[by_model] = scores.widen(forecast[by_model], factors, low, high)
         if due:
             named = [name for name, made in zip(servers, by_model, strict=True) if made]
+            assert heuristic is not None, "a step is due: the heuristic's forecasts are missing"
             self.keep(now, named, forecast[by_model][:, :, at], raw, heuristic[by_model])
         return self.proof()
 
     def due(self, now: float) -> bool:
-        """Whether ``now`` begins a step that nothing was kept of yet."""
+        """Whether no forecast of ``now``'s step, or of a later one, was kept yet."""
         return not self._pending or int(now // self.step) > next(reversed(self._pending))
 
-    def keep(
-        self, now: float, servers: Sequence[str], published: np.ndarray, raw: np.ndarray, heuristic: np.ndarray
-    ) -> None:
-        """Keeps forecasts float32 (S, C, K, 3) issued now; a clock that was set back forgets what was issued later.
-
-        Horizons whose time has come are let go: of all that is kept, two thirds.
-        """
+    def keep(self, now: float, servers: Sequence[str], published: Values, raw: Values, heuristic: Values) -> None:
+        """Keeps forecasts float32 (S, C, K, 3) issued now, and drops kept horizons whose time has passed."""
         present = int(now // self.step)
         for key, (issued, names, kept) in list(self._pending.items()):
-            waiting = sum(steps > present - key for steps in self.steps)  # the horizons, shortest first, that are left
+            waiting = sum(steps > present - key for steps in self.steps)  # the longest horizons
             if waiting < kept.shape[3]:
                 self._pending[key] = issued, names, kept[:, :, :, -waiting:].copy() if waiting else kept[:, :, :, :0]
-        self._pending[present] = (
-            now,
-            tuple(servers),
-            np.stack([published, raw, heuristic]).astype(np.float32),
-        )
+        kept = np.stack([published, raw, heuristic]).astype(np.float32)
+        self._pending[present] = now, tuple(servers), kept
         while len(self._pending) > max(self.steps) + 1:
             self._pending.popitem(last=False)
 
-    def observe(self, now: float, servers: Sequence[str], observed: np.ndarray) -> None:
-        """Scores the forecasts made for now, once per step, before ``keep``; observed float32 (S, C), NaN: unknown."""
+    def observe(self, now: float, servers: Sequence[str], observed: Values) -> None:
+        """Scores the forecasts made for now, once per step, before ``keep``; observed float32 (S, C), NaN: unknown.
+
+        After a clock was set back, what was kept or scored later is dropped.
+        """
         present = self._present = int(now // self.step)
         for later in [key for key in self._pending if key >= present]:
             del self._pending[later]
@@ -151,47 +130,29 @@ class Record:
             if kept is None or abs(now - kept[0] - steps * self.step) > self.step / 2:
                 continue
             rows = [(i, place[name]) for i, name in enumerate(kept[1]) if name in place]
-            held = k - len(self.steps) + kept[2].shape[3]  # its place among those left
+            held = k - len(self.steps) + kept[2].shape[3]  # its place among the horizons left
             if rows and held >= 0:
                 old, new = (np.array(column) for column in zip(*rows, strict=True))
-                sums[:, k] = self._scored(kept[2][:, :, :, held][:, old], observed[new])
+                sums[:, k] = scores.scored(kept[2][:, :, :, held][:, old], observed[new])
         if sums[..., COUNTED].any():
             self._sums[present] = sums
         self._decide()
 
-    def _scored(self, forecasts: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """(C, sums and bins) of published, raw and heuristic quantiles (3, S, C, 3) and outcomes (S, C)."""
-        known = np.isfinite(y) & np.isfinite(forecasts).all((0, -1))
-        published, raw, heuristic = np.where(known[..., None], forecasts, 0)
-        y = np.where(known, y, 0)
-        out = np.zeros((y.shape[1], self._shape[2]))
-        out[:, COUNTED] = known.sum(0)
-        out[:, COVERED] = (known & (published[..., 0] <= y) & (y <= published[..., 2])).sum(0)
-        out[:, COVERED_RAW] = (known & (raw[..., 0] <= y) & (y <= raw[..., 2])).sum(0)
-        for column, made in ((LOSS, published), (LOSS_HEURISTIC, heuristic)):
-            error = y[..., None] - made
-            out[:, column] = (2 * np.maximum(LEVELS * error, (LEVELS - 1) * error).mean(-1) * known).sum(0)
-        half = np.where(y >= raw[..., 1], raw[..., 2] - raw[..., 1], raw[..., 1] - raw[..., 0])
-        usable = known & (half > 0)
-        place = np.searchsorted(BINS, np.abs(y - raw[..., 1]) / np.where(usable, half, 1))
-        for c in range(y.shape[1]):
-            out[c, FIRST_BIN:] = np.bincount(place[usable[:, c], c], minlength=len(BINS) + 1)
-        return out
-
-    def _total(self, steps: int) -> np.ndarray:
+    def _total(self, steps: int) -> Figures:
         """(C, K, sums and bins) over the newest steps."""
         rows = (row for key, row in self._sums.items() if key > self._present - steps)
-        return sum(rows, np.zeros(self._shape))
+        return sum(rows, start=np.zeros(self._shape))
 
-    def _enough(self, total: np.ndarray) -> np.ndarray:
-        """bool (C, K): where enough was scored, over long enough."""
+    def _enough(self, total: Figures) -> Flags:
+        """bool (C, K): where enough outcomes were scored over a long enough time."""
         if not self._sums:
             return np.zeros(self._shape[:2], bool)
         counted = np.array([s[..., COUNTED] > 0 for s in self._sums.values()])
         keys = np.array(list(self._sums))[:, None, None]
         first = np.where(counted, keys, np.iinfo(np.int64).max).min(0)
         last = np.where(counted, keys, 0).max(0)
-        return (total[..., COUNTED] >= self.minimum) & ((last - first) * self.step >= MIN_SPAN)
+        enough: Flags = (total[..., COUNTED] >= self.minimum) & ((last - first) * self.step >= MIN_SPAN)
+        return enough
 
     def _decide(self) -> None:
         """Which bands are widened from now on, and how much."""
@@ -200,11 +161,9 @@ class Record:
         enough = self._enough(total)
         raw = total[..., COVERED_RAW] / np.maximum(total[..., COUNTED], 1)
         self._wide = enough & ((raw < NARROW) | (self._wide & (raw < FINE)))
-        share = total[..., FIRST_BIN:].cumsum(-1) / np.maximum(total[..., FIRST_BIN:].sum(-1, keepdims=True), 1)
-        at = np.minimum((share < WANTED).sum(-1), len(BINS) - 1)
-        self._factors = np.where(self._wide, np.clip(BINS[at], 1.0, self.limit), 1.0)
+        self._factors = np.where(self._wide, np.clip(scores.needed_factors(total), 1.0, self.limit), 1.0)
 
-    def factors(self, horizon: int) -> np.ndarray | None:
+    def factors(self, horizon: int) -> Values | None:
         """float32 (C, horizon) for the half-bands of every step, None while nothing is widened."""
         if not (self._factors > 1).any():
             return None
@@ -212,12 +171,12 @@ class Record:
         return np.stack([np.interp(place, np.log(self.steps), row) for row in self._factors]).astype(np.float32)
 
     def proof(self) -> Proof:
-        """What has been shown so far; summed up once per step, for between steps nothing is scored."""
+        """The figures of all outcomes so far; they change once per step."""
         if self._proof is None:
             total, recent = self._total(self._length), self._total(self._recent)
-            coverage, loss = _figures(total, self._enough(total))
+            coverage, loss = scores.figures(total, self._enough(total))
             enough = recent[..., COUNTED] >= RECENT_MINIMUM
-            recent_coverage, recent_loss = _figures(recent, enough)
+            recent_coverage, recent_loss = scores.figures(recent, enough)
             self._proof = Proof(
                 coverage=coverage,
                 loss=loss,
@@ -229,9 +188,9 @@ class Record:
             )
         return self._proof
 
-    # -- what survives a restart ----------------------------------------------------------------------------------
+    # -- snapshots ----------------------------------------------------------------------------------
 
-    def snapshot(self, path: str | os.PathLike) -> None:
+    def snapshot(self, path: str | os.PathLike[str]) -> None:
         """Writes sums and pending forecasts, atomically; OSError if that fails."""
         pending = list(self._pending.items())
         arrays = {f"kept_{i}": kept for i, (_, (_, _, kept)) in enumerate(pending)}
@@ -247,8 +206,8 @@ class Record:
             **arrays,
         )
 
-    def restore(self, path: str | os.PathLike, now: float) -> str | None:
-        """Takes over a snapshot; None, or the reason why the record starts empty."""
+    def restore(self, path: str | os.PathLike[str], now: float) -> str | None:
+        """Restores a snapshot; None, or the reason why it was ignored and the record left as it was."""
         try:
             head = load(path, ("version", "identity", "issued", "keys", "sums", "wide"))
             if head["version"].tolist() != VERSION or str(head["identity"]) != self._fingerprint:
@@ -274,23 +233,10 @@ class Record:
         return None
 
     def same(self, other: Record) -> bool:
-        """Whether the other's record can be gone on with."""
+        """Whether the other record can be continued under this one's settings."""
         mine, theirs = ((r._fingerprint, r._length, r.minimum, r.limit, r.correction) for r in (self, other))
         return mine == theirs
 
     @property
     def _fingerprint(self) -> str:
         return repr((self.identity, self.signals, self.steps, self.step))
-
-
-def _figures(total: np.ndarray, enough: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Coverage and loss ratio (C, K) of sums (C, K, sums and bins); NaN where not enough was scored."""
-    base = np.where(enough & (total[..., LOSS_HEURISTIC] > 0), total[..., LOSS_HEURISTIC], np.nan)
-    return np.where(enough, total[..., COVERED] / np.maximum(total[..., COUNTED], 1), np.nan), total[..., LOSS] / base
-
-
-def widen(forecast: np.ndarray, factors: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Forecasts (S, C, H, 3) with half-bands times factors (C, H), inside bounds (C,) (infinite for none)."""
-    middle = forecast[..., 1:2]
-    wide = middle + (forecast - middle) * factors[..., None]
-    return np.clip(wide, low[:, None, None], high[:, None, None]).astype(np.float32)

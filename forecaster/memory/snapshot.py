@@ -1,4 +1,4 @@
-"""Arrays in one file on disk (npz): written atomically; whatever is wrong when reading is one error."""
+"""Arrays in one file on disk (npz), written atomically; every problem when reading is one error."""
 
 import os
 import tempfile
@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 
 class SnapshotError(Exception):
-    """A snapshot that is missing, damaged, or not what was asked for; the message says which."""
+    """A snapshot is missing, damaged, or lacks an array; the message says which."""
 
 
-def save(path: str | os.PathLike, **arrays: Any) -> None:
+def save(path: str | os.PathLike[str], **arrays: Any) -> None:
     """Writes the arrays; readers find the old file or the whole new one. OSError if it cannot be written."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -29,7 +30,7 @@ def save(path: str | os.PathLike, **arrays: Any) -> None:
             raise
 
 
-def load(path: str | os.PathLike, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+def load(path: str | os.PathLike[str], names: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
     """The arrays of these names; SnapshotError otherwise. Never runs code from the file."""
     try:
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from forecaster.config import load_config
-from forecaster.memory.record import Record, widen
+from forecaster.memory.record import Record
+from forecaster.memory.scores import widen
 from forecaster.readings import Reading, Readings
 from forecaster.service.app import Forecaster
 

@@ -144,6 +144,11 @@ class Window:
         for n in reversed(kept):  # of several instants in one column the last one counts
             self._ring.write(int(columns[n]), rows, values[n][known], overwrite=False)
 
+    def same(self, other: "Window") -> bool:
+        """Whether the other window holds values of the same origin, signals and times, and as many steps."""
+        mine, theirs = ((w.origin, w.signals, w.refresh, w.step, w.encoder_steps) for w in (self, other))
+        return mine == theirs
+
     def drop(self, servers: Iterable[str]) -> None:
         """Forgets these servers; unknown names are ignored."""
         self._ring.drop(servers)

@@ -1,6 +1,7 @@
 """The forecaster while it runs: a configuration in, a served Flask application out.
 
-    cycle     the stages in order, every refresh; stages: how they are timed, counted and caught; ticker: the beat
-    assembly  the source, model and chances a configuration asks for
-    app       everything put together, and put together anew on reload
+    cycle     the stages in order, every refresh; stages: times, counts and catches them; ticker: the thread
+    assembly  makes the parts that a configuration asks for
+    parts     these parts: how they start, close, and what of them a reload keeps
+    app       the Flask application over them, and the reload
 """

@@ -1,99 +1,113 @@
-"""What a configuration asks for: its source, its model, where curves are written to."""
+"""Makes the parts that a configuration asks for: source, memory, model, calibration, and where results go."""
 
 import hashlib
 import logging
 from collections.abc import Callable
+from typing import Any
 
-from forecaster.config import MODEL_STEP, ForecasterConfig
+import requests
+
+from forecaster.config import MODEL_STEP, ForecasterConfig, PushConfig, SourceConfig
+from forecaster.memory.past import Past
+from forecaster.memory.record import Record
 from forecaster.memory.scraped import ScrapeSource
+from forecaster.memory.window import Window
 from forecaster.models.artifact import ModelError, folder_of
 from forecaster.models.model import Model
+from forecaster.publish.gauges import ForecastCollector
 from forecaster.publish.push import Push
+from forecaster.publish.result import Board
+from forecaster.publish.self_metrics import SelfMetrics
 from forecaster.readings import Source
 from forecaster.risk.chance import FILE, Calibration, ChanceError
+from forecaster.service.cycle import Cycle
+from forecaster.service.parts import Parts
 from forecaster.sources.prometheus import PrometheusSource
 from forecaster.sources.transport import http_session
 
 log = logging.getLogger(__name__)
 
 
+def assemble(config: ForecasterConfig, metrics: SelfMetrics, clock: Callable[[], float]) -> Parts:
+    """The parts that the configuration asks for, not started; without a model that can be used, the heuristic's."""
+    try:
+        model, problem = load_model(config), None
+        calibration = load_calibration(config, model) if model is not None else None
+    except ModelError as error:
+        log.error("no model: %s; the trend heuristic forecasts every server", error)
+        model, calibration, problem = None, None, str(error)
+    origin, signals, live = fingerprint(config), tuple(config.signals), config.live
+    window = Window(signals, config.refresh, config.step, config.encoder_steps,
+                    sample_interval=config.warmup.sample_interval, origin=origin)
+    past = record = None
+    if model is not None and model.context_steps > config.encoder_steps:
+        past = Past(signals, config.step, config.refresh, model.context_steps, origin)
+    if model is not None and live.enabled:
+        record = Record(signals, config.horizons, config.step, live.window, live.minimum, live.max_widening,
+                        f"{origin} {model.info['weights']}", live.correction)
+    board, source = Board(config.forecast_ttl), make_source(config, clock)
+    described = {name: (signal.title or name, signal.unit) for name, signal in config.signals.items()}
+    collector = ForecastCollector(board, config.horizons, config.windows, described, clock)
+    cycle = Cycle(config, source, window, model, board, collector, metrics, clock, past, record, make_push(config),
+                  calibration)
+    info = model.info if model else {"model": "none" if config.model is None else config.model}
+    shown = {**info, "method": "tft" if model else "heuristic", "configured": config.model,
+             "loaded": model is not None, "problem": problem}
+    fits = calibration.windows if calibration is not None else {}
+    joint = {name: fit.joint for name, fit in fits.items() if name in config.risk.incident}
+    return Parts(config, source, cycle, board, collector, shown, joint)
+
+
 def make_source(config: ForecasterConfig, clock: Callable[[], float]) -> Source:
     """The configured source; not started."""
     given = config.source
-    auth = (given.basic_auth.username, given.basic_auth.password_file) if given.basic_auth else None
-    session = http_session(
-        retries=given.retries if given.kind == "prometheus" else 0,
-        headers=given.headers,
-        bearer_token_file=given.bearer_token_file,
-        basic_auth=auth,
-        ca_file=given.ca_file,
-    )
-    labels = {
-        "server_label": given.server_label,
-        "profile_label": given.profile_label,
-        "default_profile": given.default_profile,
-        "shard": config.share,
+    common: dict[str, Any] = {
+        "server_label": given.server_label, "profile_label": given.profile_label, "shard": config.share,
+        "default_profile": given.default_profile, "timeout": given.timeout, "clock": clock,
     }
     if given.kind == "prometheus":
-        return PrometheusSource(
-            given.url, config.signals, config.step, session=session, timeout=given.timeout, clock=clock,
-            parameters=given.parameters, **labels,
-        )
-    return ScrapeSource(
-        given.targets,
-        config.signals,
-        config.step,
-        scrape_interval=given.scrape_interval,
-        clock=clock,
-        session=session,
-        timeout=given.timeout,
-        **labels,
-    )
+        return PrometheusSource(str(given.url), config.signals, config.step, session=_session(given, given.retries),
+                                parameters=given.parameters, **common)
+    return ScrapeSource(given.targets, config.signals, config.step, session=_session(given, 0),
+                        scrape_interval=given.scrape_interval, **common)
 
 
 def make_push(config: ForecasterConfig) -> Push | None:
-    """Where curves are written to, None for nowhere."""
+    """The VictoriaMetrics that curves are written to, None without one."""
     given = config.push
-    if given.url is None:
-        return None
-    auth = (given.basic_auth.username, given.basic_auth.password_file) if given.basic_auth else None
-    session = http_session(1, headers=given.headers, bearer_token_file=given.bearer_token_file, basic_auth=auth,
-                           ca_file=given.ca_file)
-    return Push(given.url, session, given.timeout)
+    return Push(given.url, _session(given, 1), given.timeout) if given.url is not None else None
+
+
+def _session(given: SourceConfig | PushConfig, retries: int) -> requests.Session:
+    login = (given.basic_auth.username, given.basic_auth.password_file) if given.basic_auth else None
+    return http_session(retries, headers=given.headers, bearer_token_file=given.bearer_token_file, basic_auth=login,
+                        ca_file=given.ca_file)
 
 
 def load_model(config: ForecasterConfig) -> Model | None:
-    """The configured model, None for the heuristic by choice; raises ModelError."""
+    """The configured model, None for the heuristic; ModelError where it does not fit the configuration."""
     if config.model is None:
         return None
     folder = folder_of(config.model)
     model = Model.load(folder, config.device)
-    missing = [name for name in model.encoding.signals if name not in config.signals]
-    if missing:
-        raise ModelError(
-            f"{folder}: the model was trained on signals this configuration lacks: {', '.join(missing)}; "
-            "add them to signals, choose another model, or set model: null"
-        )
-    if model.encoding.timezone != config.timezone:
-        raise ModelError(
-            f"{folder}: the model was trained on the clock of {model.encoding.timezone}, timezone is {config.timezone}; "
-            "train one with this configuration, or set timezone to the model's"
-        )
-    if model.encoding.step != config.step and not (model.encoding.step == MODEL_STEP > config.step):  # fast motion
-        raise ModelError(
-            f"{folder}: the model was trained on steps of {model.encoding.step:g} s, step is {config.step:g} s; "
-            "choose another model or set step to the model's"
-        )
-    if model.encoding.encoder_steps > config.encoder_steps:
-        raise ModelError(
-            f"{folder}: the model reads {model.encoding.encoder_steps} steps of history, encoder_steps is "
-            f"{config.encoder_steps}; raise encoder_steps"
-        )
+    made = model.encoding
+    if missing := [name for name in made.signals if name not in config.signals]:
+        raise ModelError(f"{folder}: the model was trained on signals that this configuration lacks: "
+                         f"{', '.join(missing)}; add them to signals, choose another model, or set model: null")
+    if made.timezone != config.timezone:
+        raise ModelError(f"{folder}: the model was trained on the clock of {made.timezone}, timezone is "
+                         f"{config.timezone}; train one with this configuration, or set timezone to the model's")
+    if made.step != config.step and not (made.step == MODEL_STEP > config.step):  # less than MODEL_STEP: fast motion
+        raise ModelError(f"{folder}: the model was trained on steps of {made.step:g} s, step is {config.step:g} s; "
+                         "choose another model or set step to the model's")
+    if made.encoder_steps > config.encoder_steps:
+        raise ModelError(f"{folder}: the model reads {made.encoder_steps} steps of history, encoder_steps is "
+                         f"{config.encoder_steps}; raise encoder_steps")
     return model
 
 
 def load_calibration(config: ForecasterConfig, model: Model) -> Calibration | None:
-    """The fitted chances of the configured model, None where it has none; ModelError where `risk.method` needs them."""
+    """The model's calibration, None where it has none; ModelError where `risk.method` needs one."""
     folder, calibration, problem = folder_of(str(config.model)), None, None
     if (folder / FILE).exists():
         try:
@@ -105,25 +119,21 @@ def load_calibration(config: ForecasterConfig, model: Model) -> Calibration | No
         if lacking := [window for window in config.risk.incident if window not in known]:
             raise ModelError(
                 f"risk.method is calibrated, but there is no calibration for {', '.join(lacking)}: "
-                f"{problem or f'run fleet-forecaster calibrate --model {folder}'}; or set risk.method: weighted"
-            )
+                f"{problem or f'run fleet-forecaster calibrate --model {folder}'}; or set risk.method: weighted")
     elif problem:
         log.warning("no calibrated chances of incidents: %s", problem)
     if calibration and calibration.severe != dict(config.risk.severe):
-        log.warning(
-            "risk.severe is %s, the calibration was made at %s: chances are less sure; run fleet-forecaster calibrate with "
-            "this configuration and a copy of the model",
-            dict(config.risk.severe),
-            calibration.severe,
-        )
+        log.warning("risk.severe is %s, the calibration was made at %s: chances are less accurate; run "
+                    "fleet-forecaster calibrate with this configuration and a copy of the model",
+                    dict(config.risk.severe), calibration.severe)
     return calibration
 
 
 def fingerprint(config: ForecasterConfig) -> str:
-    """Where values come from, in short: values of another source, query or shard must not mix with these."""
+    """A hash of where values come from: values of another source, query or shard must not mix with these."""
     source = config.source
-    origin = [source.kind, source.url, source.targets, source.server_label, source.profile_label]
+    origin: list[object] = [source.kind, source.url, source.targets, source.server_label, source.profile_label]
     queries = [(name, signal.query, signal.metric, signal.scale) for name, signal in config.signals.items()]
-    if config.total_shards > 1:  # another shard's servers are none of this one's
+    if config.total_shards > 1:  # the servers of another shard are not this one's
         origin.append(config.share)
     return hashlib.sha256(repr((origin, queries)).encode()).hexdigest()[:16]

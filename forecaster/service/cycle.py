@@ -1,18 +1,18 @@
-"""The cycle: every refresh the stages run in order, and the outcome is published whole or not at all.
+"""The cycle: every refresh the stages run in order, and the result is published whole or not at all.
 
-Stages raise; this is the one place that catches, counts and logs what they raise, and goes on. A stage that fails
-leaves the last Result on the board, where it ages until its time-to-live hides it.
+Stages raise; the cycle is the one place that catches, counts and logs these errors, and goes on. When a stage fails,
+the latest Result stays on the board until its time-to-live ends.
 
-    query     the source's latest values of every server and signal
-    window    added to what is remembered; gaps are filled from the source's history
-    features  what is known at this instant
-    model     the model's forecasts of warm servers; a model that fails leaves them to the trend heuristic
-    risk      the heuristic's forecasts of the others, the record's step, chances, points and priorities
-    publish   the result to the board, which /metrics, the curves and the JSON read
-    push      curves to where they are stored, once a step
+    query     reads the latest values of every server and signal from the source
+    window    adds them to the memory, and fills gaps from the source's history
+    features  takes from the memory what is known at this instant
+    model     forecasts warm servers; if it fails, the trend heuristic forecasts them
+    risk      adds the heuristic's forecasts of the others; the record's step, chances, points and priorities
+    publish   puts the result on the board, which /metrics, the curves and the JSON read
+    push      writes curves to VictoriaMetrics, once a step
 
-The present of a cycle is the last whole refresh, so that two forecasters with one configuration ask the same
-questions and publish the same numbers; they ask a moment later, when all its samples are stored.
+The instant of a cycle is the last multiple of the refresh, so that two forecasters with one configuration send the same
+queries and publish the same numbers. The cycle runs a moment later, when all samples up to that instant are stored.
 """
 
 import logging
@@ -44,31 +44,20 @@ log = logging.getLogger(__name__)
 
 
 class Stopped(Exception):
-    """The cycle was told to end before it touched the window."""
+    """The cycle was told to end before it changed the window."""
 
 
 class Cycle:
-    """Runs the stages for one configuration; start() does so in a thread, run_once() for whoever keeps time."""
+    """Runs the stages for one configuration: start() every refresh in a thread, run_once() one cycle."""
 
-    def __init__(
-        self,
-        config: ForecasterConfig,
-        source: Source,
-        window: Window,
-        model: Model | None,
-        board: Board,
-        collector: ForecastCollector,
-        metrics: SelfMetrics,
-        clock: Callable[[], float] = time.time,
-        past: Past | None = None,
-        record: Record | None = None,
-        push: Push | None = None,
-        calibration: Calibration | None = None,
-    ):
+    def __init__(self, config: ForecasterConfig, source: Source, window: Window, model: Model | None, board: Board,
+                 collector: ForecastCollector, metrics: SelfMetrics, clock: Callable[[], float] = time.time,
+                 past: Past | None = None, record: Record | None = None, push: Push | None = None,
+                 calibration: Calibration | None = None):
         self._config, self._source, self._model, self._calibration = config, source, model, calibration
         self._board, self._collector, self._metrics, self._clock = board, collector, metrics, clock
         self._stage, self._push = Stages(metrics), push
-        self.errors = self._stage.errors  # stage -> what it failed with when it last ran
+        self.errors = self._stage.errors  # stage -> error of its last run, None where it succeeded
         self.memory = Memory(window, past, record, config.storage, self.errors)
         self._signals = tuple(config.signals)
         self._ticker = Ticker(self.run_once, config.refresh, clock)
@@ -77,14 +66,14 @@ class Cycle:
     # -- running ----------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Takes over a snapshot where there is one, then runs a cycle at once and one every refresh."""
+        """Restores the snapshots, then runs a cycle at once and one every refresh."""
         self.memory.restore(self._clock())
         self._ticker.start()
 
     def close(self, timeout: float = 1.0) -> bool:
-        """Ends the thread and keeps the window for the next start; whether the thread has ended.
+        """Ends the thread and writes snapshots; whether the thread has ended within `timeout` seconds.
 
-        One that hangs in a query is left alone: it returns without touching the window again, which can be saved.
+        A thread that hangs in a query does not change the window when it returns, so the window is saved then too.
         """
         self._stop.set()
         ended = self._ticker.join(timeout)
@@ -120,7 +109,7 @@ class Cycle:
         config, memory = self._config, self.memory
         with self._stage("query"):
             reading = self._reading(now)
-        if self._stop.is_set():  # told to end while the source kept it waiting: the window has another owner now
+        if self._stop.is_set():  # told to end during the query: the window may have another owner now
             raise Stopped
         with self._stage("window"):
             memory.take(reading, config.drop_after)
@@ -142,7 +131,7 @@ class Cycle:
             )
 
     def _reading(self, now: float) -> Reading:
-        """The latest values; a fleet that has gone silent altogether is an empty reading once servers are known."""
+        """The latest values; once servers are known, an empty reading where the source has no data."""
         try:
             return self._source.latest(now)
         except NoData:
@@ -151,7 +140,7 @@ class Cycle:
             return Reading(now, (), (), np.empty((0, len(self._signals)), np.float32))
 
     def _fill_gaps(self, now: float) -> None:
-        """Asks the source for what the window lacks; a failure is shown and retried, but the cycle goes on."""
+        """Fills the gaps of the window from the source; a failure is shown and retried, and the cycle goes on."""
         gaps = self.memory.window.gaps(now)
         if not gaps or self._stop.is_set():
             return
@@ -167,7 +156,7 @@ class Cycle:
             log.error("history is incomplete: stage %s", error)
 
     def _by_model(self, present: Present) -> Forecast:
-        """The model's forecasts; one that fails leaves it all to the heuristic, and is shown."""
+        """The model's forecasts; none where there is no model, or where it fails, which is shown."""
         if self._model is not None and present.warm.any():
             try:
                 with self._stage("model"):
@@ -179,7 +168,7 @@ class Cycle:
         return forecast.nothing(present)
 
     def _record(self, made: Forecast, present: Present) -> Proof | None:
-        """The record's step, which may widen the model's bands in place; the heuristic is drawn only where it is kept."""
+        """The record's step, which may widen the model's bands in place; it needs the heuristic once per step."""
         record, config = self.memory.record, self._config
         if record is None:
             return None
@@ -187,17 +176,18 @@ class Cycle:
         if record.due(present.instant):
             base = heuristic.forecast(present.encoder, config.signals, tuple(config.horizons.values()))
         bounds = [(signal.min, signal.max) for signal in config.signals.values()]
-        return record.step_over(present.instant, present.servers, present.observed, made.values, base, made.by_model, bounds)
+        return record.step_over(present.instant, present.servers, present.observed, made.values, base, made.by_model,
+                                bounds)
 
     def _publish(self, result: Result) -> None:
         with self._stage("publish"):
             size = self._collector.prepare(result)
             self._board.publish(result)
         self._metrics.exposition(size)
-        self._collector.pack(result)  # after publishing: a forecast does not wait for it
+        self._collector.pack(result)  # after publishing, so that the forecast does not wait for it
 
     def _write_curves(self, result: Result) -> None:
-        """Writes the curves to where they are stored, once a step, after they are published; a failure is shown."""
+        """Writes the curves to VictoriaMetrics, once a step, after they are published; a failure is shown."""
         if self._push is None or not self._push.due(result.issued, result.step):
             return
         try:
@@ -207,7 +197,7 @@ class Cycle:
             log.error("curves are not stored: stage %s", error)
 
     def _fill_past(self, now: float) -> None:
-        """Asks for one piece of the days before, after the forecast is out; a failure is shown and retried."""
+        """Reads one piece of the past, after the forecast is published; a failure is shown and retried."""
         past = self.memory.past
         piece = past.piece(now) if past is not None else None
         if past is None or piece is None or self._stop.is_set():
@@ -216,4 +206,4 @@ class Cycle:
             with self._stage("query"):
                 past.fill(self._source.range(*piece, self._config.step))
         except StageError as error:
-            log.error("forecasts know less than a week: stage %s", error)
+            log.error("the past is incomplete: stage %s", error)

@@ -1,4 +1,4 @@
-"""The stages of a cycle as they are seen from outside: timed, counted, and remembered with what they failed with."""
+"""Times and counts the stages of a cycle, and keeps the error of each."""
 
 import logging
 import time
@@ -21,20 +21,20 @@ class StageError(Exception):
 
 
 class Stages:
-    """Call it with a stage's name around what the stage does."""
+    """A context manager to call with a stage's name, around the work of the stage."""
 
     def __init__(self, metrics: SelfMetrics):
         self._metrics = metrics
-        self.errors: dict[str, str | None] = {}  # stage -> what it failed with when it last ran
-        self.running: str | None = None  # the stage under way
+        self.errors: dict[str, str | None] = {}  # stage -> error of its last run, None where it succeeded
+        self.running: str | None = None  # the stage that runs now
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
-        """Raises StageError for whatever is raised inside."""
+        """Raises StageError for every exception inside."""
         started, self.running = time.perf_counter(), name
         try:
             yield
-        except Exception as error:  # whatever it is: counted, shown, and the next cycle tries anew
+        except Exception as error:  # any error: it is counted and shown, and the next cycle tries again
             if not isinstance(error, SourceError | PushError):
                 log.exception("stage %s failed", name)
             self.errors[name] = str(error) or type(error).__name__

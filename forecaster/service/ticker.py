@@ -1,10 +1,10 @@
-"""The beat of the forecaster: one cycle at once and one at every whole refresh, in a thread."""
+"""Runs one cycle at once and one after every multiple of the refresh, in a thread."""
 
 import logging
 import threading
 from collections.abc import Callable
 
-SETTLE_SECONDS = 0.3  # what a scrape that began before the present takes to be stored: later replicas would see more
+SETTLE_SECONDS = 0.3  # until samples of scrapes from before the instant are stored, so that all replicas read the same
 
 log = logging.getLogger(__name__)
 
@@ -18,12 +18,12 @@ class Ticker:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begins, in a thread."""
+        """Starts the thread."""
         self._thread = threading.Thread(target=self._run, name="cycle", daemon=True)
         self._thread.start()
 
     def join(self, timeout: float) -> bool:
-        """Waits for the thread after ``stopping``; whether it has ended, or never began."""
+        """Waits ``timeout`` seconds for the thread to end, after ``stopping``; whether none is running."""
         if self._thread is not None:
             self._thread.join(timeout)
         return self._thread is None or not self._thread.is_alive()
@@ -33,6 +33,6 @@ class Ticker:
         while not self.stopping.wait(max(0.0, settle - self._clock() % refresh)):
             try:
                 self._tick()
-            except Exception:  # nothing may end the thread while the process looks healthy
+            except Exception:  # the thread must not end while the process looks healthy
                 log.exception("cycle failed outside its stages")
             self.stopping.wait(refresh - self._clock() % refresh)

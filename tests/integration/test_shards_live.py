@@ -22,7 +22,7 @@ import yaml
 from forecaster.config import load_config
 from forecaster.models.artifact import folder_of
 from forecaster.models.model import Model
-from forecaster.service import app as composition
+from forecaster.service import assembly as composition
 from forecaster.service.app import Forecaster
 from forecaster.sources.shard import Shard
 from stack.layout import ROOT

@@ -1,13 +1,14 @@
 """The forecaster put together: pages, reload, and the ways it can be started."""
 
 import time
+from functools import cache
 
 import pytest
 
 from forecaster.__main__ import main
 from forecaster.config import PRESETS, load_config
 from forecaster.memory.scraped import ScrapeSource
-from forecaster.service import app as composition
+from forecaster.service import assembly as composition
 from forecaster.service.app import Forecaster
 from serving.settings import SettingsError
 from tests.results import Clock
@@ -18,6 +19,13 @@ from tests.tiny_models import history, write_untrained
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return write_untrained(tmp_path_factory.mktemp("app") / "tiny")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _load_each_model_once():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(composition.Model, "load", staticmethod(cache(composition.Model.load)))
+        yield
 
 
 class Bench:
@@ -103,13 +111,14 @@ def test_a_model_of_other_signals_is_refused_naming_what_is_missing(monkeypatch,
         composition.load_model(bench.config())
 
 
-def test_a_reload_takes_the_new_settings_and_keeps_the_window(bench):
+def test_a_reload_takes_the_new_settings_and_keeps_window_record_and_result(bench):
     bench.run()
-    before = bench.forecaster.parts.cycle.memory.window
+    before, result = bench.forecaster.parts.cycle.memory, bench.forecaster.parts.board.last
     bench.overrides = bench.overrides | {"forecast_ttl": "1m"}
     assert bench.client.post("/-/reload").status_code == 200
-    assert bench.forecaster.parts.board.ttl == 60
-    assert bench.forecaster.parts.cycle.memory.window is before
+    assert bench.forecaster.parts.board.ttl == 60 and bench.forecaster.parts.board.last is result
+    kept = bench.forecaster.parts.cycle.memory
+    assert kept.window is before.window and kept.record is before.record
     assert "forecaster_forecast_ttl_seconds 60.0" in bench.client.get("/metrics").get_data(as_text=True)
 
 
@@ -240,6 +249,16 @@ def test_values_of_another_query_never_mix_with_these(bench, tmp_path):
     assert bench.client.post("/-/reload").status_code == 200
     assert bench.forecaster.parts.cycle.memory.window is not before
     assert bench.forecaster.parts.cycle.memory.window.origin != before.origin
+    assert bench.forecaster.parts.board.last is None
+
+
+def test_a_reload_leaves_the_memory_to_a_thread_that_hangs_and_keeps_the_result(bench, monkeypatch):
+    bench.run()
+    old = bench.forecaster.parts
+    monkeypatch.setattr(old.cycle, "close", lambda: False)
+    bench.forecaster.reload()
+    assert bench.forecaster.parts.cycle.memory.window is not old.cycle.memory.window
+    assert bench.forecaster.parts.board.last is old.board.last
 
 
 @pytest.mark.parametrize(

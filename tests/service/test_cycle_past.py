@@ -1,4 +1,4 @@
-"""A cycle with a model that reads a week: the days before are queried after the forecast, kept, and used."""
+"""A cycle with a model that reads a week: the past is read after the forecast, kept, and given to the model."""
 
 import numpy as np
 import pytest
@@ -25,23 +25,19 @@ class LongMemory:
         return self._model.quantiles(window[..., -24:], *rest)
 
 
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return Model.load(write_untrained(tmp_path_factory.mktemp("past") / "tiny"), "cpu")
+
+
 @pytest.fixture
-def bench(tmp_path):
-    made = Bench(LongMemory(Model.load(write_untrained(tmp_path / "tiny"), "cpu")))
+def bench(tiny):
+    made = Bench(LongMemory(tiny))
     config = made.config
     made.past = Past(tuple(config.signals), config.step, config.refresh, 120)
     old = made.cycle
-    made.cycle = Cycle(
-        config,
-        made.source,
-        old.memory.window,
-        old._model,
-        made.board,
-        made.collector,
-        old._metrics,
-        made.clock,
-        made.past,
-    )
+    made.cycle = Cycle(config, made.source, old.memory.window, old._model, made.board, made.collector, old._metrics,
+                       made.clock, made.past)
     return made
 
 

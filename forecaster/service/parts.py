@@ -1,0 +1,82 @@
+"""Everything that one configuration needs to run, and what of it a reload keeps."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from forecaster.config import ForecasterConfig
+from forecaster.memory.scraped import ScrapeSource
+from forecaster.publish.gauges import ForecastCollector
+from forecaster.publish.result import Board
+from forecaster.readings import Source, SourceError
+from forecaster.service.cycle import Cycle
+
+SCRAPE_FILE = "scrape.npz"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of one configuration. Their owner calls start() once, and close() before it lets go of them."""
+
+    config: ForecasterConfig
+    source: Source
+    cycle: Cycle
+    board: Board
+    collector: ForecastCollector
+    model: Mapping[str, object]  # the model in /status; "problem" says why it is not used
+    joint: dict[str, dict[str, float]]  # window -> parameters of the chance of any server, where calibrated
+
+    def start(self) -> None:
+        """Restores what the last process saved, then begins to read and to forecast, in threads."""
+        source, storage = self.source, self.config.storage
+        if isinstance(source, ScrapeSource):
+            if storage is not None and (storage / SCRAPE_FILE).exists():
+                source.restore(storage / SCRAPE_FILE)
+            self._bootstrap(source)  # fills only what the snapshot lacks
+            source.start()
+        self.cycle.start()
+
+    def _bootstrap(self, source: ScrapeSource) -> None:
+        path = self.config.source.bootstrap
+        if path is None:
+            return
+        try:
+            log.info("bootstrapped with %d samples from %s", source.bootstrap(path), path)
+        except SourceError as error:
+            log.error("no bootstrap, forecasts start without history: %s", error)
+
+    def close(self) -> bool:
+        """Ends the threads and writes snapshots for the next start; whether the cycle's thread has ended."""
+        source, storage = self.source, self.config.storage
+        ended = self.cycle.close()
+        if isinstance(source, ScrapeSource):
+            source.close()
+            if storage is not None:
+                try:
+                    storage.mkdir(parents=True, exist_ok=True)
+                    source.snapshot(storage / SCRAPE_FILE)
+                except OSError as error:
+                    log.error("scraped samples not saved: %s", error)
+        return ended
+
+    def keep(self, old: Parts, ended: bool) -> None:
+        """Takes over what is still valid of closed parts, where both read the same values at the same times.
+
+        That is the latest result and, if the old cycle's thread has `ended`, the window, the past and the record. A
+        thread that hangs in a query may still touch these, so they stay with it.
+        """
+        mine, theirs = self.cycle.memory, old.cycle.memory
+        if not mine.window.same(theirs.window):
+            return
+        if old.board.last is not None:
+            self.board.publish(old.board.last)
+        if ended:
+            mine.window = theirs.window
+            if mine.past is not None and theirs.past is not None and mine.past.steps == theirs.past.steps:
+                mine.past = theirs.past
+            if mine.record is not None and theirs.record is not None and mine.record.same(theirs.record):
+                mine.record = theirs.record

@@ -154,7 +154,7 @@ class Live(Settings):
 
 
 class ForecasterConfig(Settings):
-    """The whole configuration. Durations, "15s" or "5m" in the file, in seconds; paths relative to the working directory."""
+    """The whole configuration. Durations in seconds ("5m" in the file); paths relative to the working directory."""
 
     listen: ListenAddress = Field("127.0.0.1:8000", description="address to serve on")
     source: SourceConfig = SourceConfig()

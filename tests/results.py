@@ -3,7 +3,7 @@
 import numpy as np
 
 from forecaster.memory.record import Proof
-from forecaster.publish.gauges import ForecastCollector
+from forecaster.publish.collector import ForecastCollector
 from forecaster.publish.result import Board, Result
 from forecaster.risk.score import assess
 from forecaster.risk.thresholds import RiskConfig

@@ -52,8 +52,8 @@ class Window:
         span_ms = milliseconds("span", span) if span is not None else self.encoder_steps * step_ms
         self._length = -(-span_ms // self._refresh_ms)
         if self._length < (self.encoder_steps - 1) * self._stride + 1:
-            raise ValueError(f"span {span_ms / 1000:g}s is shorter than {encoder_steps} encoder steps of "
-                             f"{step:g}s: raise it")
+            raise ValueError(f"span {span_ms / 1000:g}s is shorter than {encoder_steps} encoder steps of {step:g}s: "
+                             "raise it")
         self._ring = Ring(self._length, len(self.signals))
 
     # -- reading ------------------------------------------------------------------------------------
@@ -128,8 +128,7 @@ class Window:
 
     def fill(self, readings: Readings) -> None:
         """Merges a range answer into empty cells; none of its instants is a gap any more."""
-        shape = len(readings.instants), len(readings.servers), len(self.signals)
-        values = self._checked(readings.values, shape)
+        values = self._checked(readings.values, (len(readings.instants), len(readings.servers), len(self.signals)))
         columns = np.array([self._column(instant) for instant in readings.instants], np.int64)
         if not columns.size:
             return
@@ -137,9 +136,7 @@ class Window:
         if head is None or newest > head:
             self._ring.advance(head := newest)
         kept = np.flatnonzero(columns > head - self._length)
-        known: Flags = np.zeros(len(readings.servers), bool)
-        for n in kept:
-            known |= np.isfinite(values[n]).any(axis=1)
+        known: Flags = np.any([np.isfinite(values[n]).any(axis=1) for n in kept], axis=0)
         rows = self._rows(readings, known, renew=False)
         for n in reversed(kept):  # of several instants in one column the last one counts
             self._ring.write(int(columns[n]), rows, values[n][known], overwrite=False)
@@ -167,18 +164,16 @@ class Window:
         try:
             if (version := load(path, ("version",))["version"].tolist()) != SNAPSHOT_VERSION:
                 return f"snapshot {path} has version {version}, expected {SNAPSHOT_VERSION}"
-            held = load(path, ("signals", "refresh_ms", "origin", "columns", "values", "last", "servers",
-                               "profiles"))
+            held = load(path, ("signals", "refresh_ms", "origin", "columns", "values", "last", "servers", "profiles"))
         except SnapshotError as error:
             return str(error)
         mine = list(self.signals), self._refresh_ms
         found = held["signals"].tolist(), held["refresh_ms"].tolist()
         if found != mine:
-            return (f"snapshot {path} has signals {found[0]}, refresh {found[1]} ms; "
-                    f"expected {mine[0]}, {mine[1]} ms")
+            return f"snapshot {path} has signals {found[0]}, refresh {found[1]} ms; expected {mine[0]}, {mine[1]} ms"
         if (origin := held["origin"].tolist()) != self.origin:
-            return (f"snapshot {path} holds values of another origin (source, queries or scales were "
-                    f"changed): {origin!r}, expected {self.origin!r}")
+            return (f"snapshot {path} holds values of another origin (source, queries or scales were changed): "
+                    f"{origin!r}, expected {self.origin!r}")
         columns, last, values = held["columns"], held["last"], held["values"]
         servers, profiles = tuple(held["servers"].tolist()), tuple(held["profiles"].tolist())
         if (values.shape != (len(columns), len(servers), len(self.signals))

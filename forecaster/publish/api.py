@@ -4,8 +4,8 @@
     GET /alerts                servers with a risk score above 0, highest first
     GET /status                warm-up, model, source, ages and errors; answers 200 whatever the state
 
-The first two answer 503 and the reason where there is no current forecast; an old one is never shown as new.
-Values are in signal units with four decimals, below 1 with four significant digits; the unknown is null.
+The first two answer 503 and the reason where there is no current forecast.
+Values are in signal units with four decimals, below 1 with four significant digits; null where unknown.
 """
 
 import json
@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from flask import Blueprint, Response, request
 
 from forecaster.publish.result import PERCENTILES, Board, Result
@@ -24,22 +25,22 @@ from forecaster.risk.score import COMPONENTS, RISK_STEPS
 from forecaster.risk.thresholds import Roles
 from serving.web import RequestError
 
-_SHORT = {"cpu": "cpu", "memory": "mem", "latency": "latency"}  # component -> its prefix in an alert
+_SHORT = {"cpu": "cpu", "memory": "mem", "latency": "latency"}  # component -> prefix of its keys in an alert
 _P90 = PERCENTILES.index("p90")
 
 
 def api_blueprint(board: Board, roles: Roles, more: Callable[[], Mapping[str, Any]],
                   clock: Callable[[], float] = time.time) -> Blueprint:
-    """The three endpoints over the board's newest Result.
+    """The three endpoints over the board's latest Result.
 
-    `more` tells what the cycle knows beyond it: model and source (dicts), errors (stage -> message or None)
-    and whatever else /status shall show; `roles` says which signals an alert's cpu, mem and latency are.
+    `more` returns further keys of /status: model and source (dicts), errors (stage -> message or None), and others.
+    `roles` names the signals of cpu, mem and latency in an alert.
     """
     blueprint = Blueprint("api", __name__)
     rendered = _Predictions()
 
     @blueprint.get("/predictions/current")
-    def predictions():
+    def predictions() -> Response:
         """All curves, alerts and the fleet's risk, as JSON; `?server=NAME`, repeatable, selects servers."""
         now = clock()
         result = current(board, now)
@@ -51,7 +52,7 @@ def api_blueprint(board: Board, roles: Roles, more: Callable[[], Mapping[str, An
         return _answer("{" + ",".join(f'"{key}":{text}' for key, text in parts.items()) + "}\n")
 
     @blueprint.get("/alerts")
-    def list_alerts():
+    def list_alerts() -> Response:
         """Servers with a score above 0, highest first, with message and driving component, as JSON."""
         now = clock()
         result = current(board, now)
@@ -59,7 +60,7 @@ def api_blueprint(board: Board, roles: Roles, more: Callable[[], Mapping[str, An
         return _answer(_json(body) + "\n")
 
     @blueprint.get("/status")
-    def status():
+    def status() -> Response:
         """Warm-up per server, model, source, ages and errors, as JSON."""
         return _answer(_json({**state(board, clock()), **more()}) + "\n")
 
@@ -74,9 +75,9 @@ def current(board: Board, now: float) -> Result:
     last = board.last
     if last is None:
         raise RequestError("there is no forecast yet", "forecast",
-                           "a forecast after the first cycle; /status tells how far that is", 503)
-    raise RequestError(f"the newest forecast is {last.age(now):.0f} s old and no longer shown", "forecast",
-                       f"one of at most {board.ttl:.0f} s; /status tells which stage fails", 503,
+                           "a forecast after the first cycle; see /status", 503)
+    raise RequestError(f"the latest forecast is {last.age(now):.0f} s old and no longer shown", "forecast",
+                       f"one of at most {board.ttl:.0f} s; /status shows which stage fails", 503,
                        issued=_iso(last.issued), age_seconds=_number(last.age(now)))
 
 
@@ -92,15 +93,15 @@ def _asked_for(result: Result, names: list[str], now: float) -> list[str]:
     for name in names:
         if result.stale[known[name]]:
             seen = _seen(result, known[name], now)
-            raise RequestError(f"{name} is stale and not forecast: last seen {seen['last_seen'] or 'never'}",
-                               "server", "a server that still sends samples", 503, **seen)
+            raise RequestError(f"{name} is stale and not forecast: last seen {seen['last_seen'] or 'never'}", "server",
+                               "a server that still sends samples", 503, **seen)
     return list(dict.fromkeys(names))
 
 
 class _Predictions:
-    """The JSON text of each server's curves, made when first asked for and kept until the next Result."""
+    """The JSON text of each server's curves, rendered on demand and kept until the next Result."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._result: Result | None = None
         self._texts: dict[str, str] = {}
@@ -122,8 +123,7 @@ def _curves(result: Result, server: int) -> dict[str, dict[str, Any]]:
     """One server's signals; trend is the change per step."""
     curves = numbers(result.forecast[server].transpose(0, 2, 1))  # (C, 3, H)
     observed, trend = numbers(result.observed[server]), numbers(result.trend[server])
-    return {signal: {**dict(zip(PERCENTILES, curves[c], strict=True)),
-                     "current": observed[c], "trend": trend[c]}
+    return {signal: {**dict(zip(PERCENTILES, curves[c], strict=True)), "current": observed[c], "trend": trend[c]}
             for c, signal in enumerate(result.signals)}
 
 
@@ -152,14 +152,14 @@ def alerts(result: Result, roles: Roles) -> list[dict[str, Any]]:
 
 
 def environment(result: Result) -> dict[str, Any]:
-    """The fleet's risk; only live servers count."""
+    """The fleet's risk; stale servers are left out."""
     return {**{f"prob_{window}": _number(value) for window, value in result.risk.fleet_probability.items()},
             "high_risk_servers": result.risk.high_risk, "total_servers": int(result.live.sum()),
             "fleet_health": result.risk.health}
 
 
 def metadata(result: Result, ttl: float, now: float) -> dict[str, Any]:
-    """When and how the forecast was made, and which servers are left out of it."""
+    """When and how the forecast was made, and the stale servers, which it leaves out."""
     live = [s for s, stale in enumerate(result.stale) if not stale]
     return {**_times(result, ttl, now), "step_seconds": result.step, "steps": result.horizon,
             "percentiles": list(PERCENTILES), "method": {result.servers[s]: result.method[s] for s in live},
@@ -174,14 +174,13 @@ def state(board: Board, now: float) -> dict[str, Any]:
                 "warmup": warmup(None), "servers": {"total": 0, "stale": 0, "stale_servers": {}}}
     forecast = {"current": board.current(now) is last, **_times(last, board.ttl, now)}
     if not forecast["current"]:
-        forecast["reason"] = "the newest forecast is older than ttl_seconds"
+        forecast["reason"] = "the latest forecast is older than ttl_seconds"
     return {"forecast": forecast, "warmup": warmup(last),
-            "servers": {"total": len(last.servers), "stale": int(last.stale.sum()),
-                        "stale_servers": _stale(last, now)}}
+            "servers": {"total": len(last.servers), "stale": int(last.stale.sum()), "stale_servers": _stale(last, now)}}
 
 
 def warmup(result: Result | None) -> dict[str, Any]:
-    """How far the live servers are from being forecast by the model; the least warm one counts."""
+    """How many samples the live servers have of those the model needs: the fewest of any server."""
     if result is None:
         return {"is_warmed_up": False, "progress_percent": 0, "current_size": 0, "required_size": None,
                 "message": "No server has been seen yet", "servers": {}}
@@ -193,15 +192,13 @@ def warmup(result: Result | None) -> dict[str, Any]:
     size, waiting = min(int(samples.min()), required), int((samples < required).sum())
     trending = sum(m != "tft" for m, live in zip(result.method, result.live, strict=True) if live)
     if waiting:
-        message = (f"Model warming up: {size}/{required} samples, "
-                   f"{waiting} of {samples.size} servers not ready")
+        message = f"Model warming up: {size}/{required} samples, {waiting} of {samples.size} servers not ready"
     elif trending:
         message = f"Warm; the trend heuristic forecasts {trending} of {samples.size} servers"
     else:
         message = "Model ready for predictions"
     return {"is_warmed_up": not waiting, "progress_percent": 100 * size // required if required else 100,
-            "current_size": size, "required_size": required, "message": message,
-            "servers": servers}
+            "current_size": size, "required_size": required, "message": message, "servers": servers}
 
 
 def _times(result: Result, ttl: float, now: float) -> dict[str, Any]:
@@ -219,27 +216,28 @@ def _seen(result: Result, server: int, now: float) -> dict[str, Any]:
     return {"last_seen": _iso(seen), "last_seen_seconds_ago": ago}
 
 
-def numbers(values: np.ndarray) -> list:
-    """The values (any shape) rounded, as nested lists with None for NaN and infinities."""
+def numbers(values: npt.NDArray[np.floating]) -> Any:
+    """The values (any shape) rounded, as nested lists, or one number, with None for NaN and infinities."""
     wide = values.astype(np.float64)
     known = np.isfinite(wide)
     size = np.abs(wide)
     exponent = np.floor(np.log10(size, where=known & (size > 0), out=np.zeros_like(wide)))
     scale = 10.0 ** np.clip(3 - np.minimum(exponent, -1), 4, 12)
     rounded = np.where(known, np.rint(np.where(known, wide, 0) * scale) / scale, np.nan)
-    return (rounded if known.all() else np.where(known, rounded.astype(object), None)).tolist()
+    if not known.all():
+        rounded = rounded.astype(object)
+        rounded[~known] = None
+    return rounded.tolist()
 
 
 def _number(value: float) -> float | int | None:
-    """One value rounded as `numbers` does it; whole numbers without a fraction."""
-    rounded = numbers(np.array(value))
+    """One value rounded like `numbers`; whole numbers as int."""
+    rounded: float | None = numbers(np.array(value))
     return int(rounded) if rounded is not None and rounded == int(rounded) else rounded
 
 
 def _iso(instant: float) -> str | None:
-    if not math.isfinite(instant):
-        return None
-    return datetime.fromtimestamp(instant, UTC).isoformat(timespec="milliseconds")
+    return datetime.fromtimestamp(instant, UTC).isoformat(timespec="milliseconds") if math.isfinite(instant) else None
 
 
 def _json(value: Any) -> str:

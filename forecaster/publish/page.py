@@ -1,4 +1,4 @@
-"""What the landing page shows of the forecasts: a few lines of status, and the fleet where no Grafana runs."""
+"""The forecasts on the landing page: a few lines of status, and a table of the fleet."""
 
 from collections.abc import Mapping
 from math import isnan
@@ -12,21 +12,10 @@ from serving.web import Table
 _P90 = PERCENTILES.index("p90")
 
 
-def glance(
-    last: Result | None,
-    current: Result | None,
-    model: Mapping[str, object],
-    source: str,
-    problem: str | None,
-    now: float,
-) -> dict[str, object]:
+def glance(last: Result | None, current: Result | None, model: Mapping[str, object], source: str,
+           problem: str | None, now: float) -> dict[str, object]:
     """Item and value: version, model, age, fleet risk; ``problem`` says why the service is not ready."""
-    shown: dict[str, object] = {
-        "Version": __version__,
-        "Model": model["model"],
-        "Method": model["method"],
-        "Source": source,
-    }
+    shown = {"Version": __version__, "Model": model["model"], "Method": model["method"], "Source": source}
     if model["problem"]:
         shown["Model problem"] = model["problem"]
     shown["Forecast age"] = f"{last.age(now):.0f} s" if last else "no forecast yet"
@@ -48,25 +37,17 @@ def fleet_tables(result: Result | None, roles: Roles) -> tuple[Table, ...]:
     columns = ["Server", "Profile", "Priority", "Risk", "Method"]
     for title, _ in shown:
         columns += [f"{title} now", "p90 in 30 min"]
-    by_risk = sorted(range(len(result.servers)), key=lambda s: (_descending(result.risk.score[s]), result.servers[s]))
+    scores = result.risk.score.tolist()
+    by_risk = sorted(range(len(result.servers)),
+                     key=lambda s: (1.0 if isnan(scores[s]) else -scores[s], result.servers[s]))
     rows = []
     for s in by_risk:
         method = "none" if result.stale[s] else result.method[s]
-        row = [
-            result.servers[s],
-            result.profiles[s],
-            result.risk.priority[s] or "stale",
-            _text(result.risk.score[s]),
-            method,
-        ]
+        row = [result.servers[s], result.profiles[s], result.risk.priority[s] or "stale", _text(scores[s]), method]
         for _, c in shown:
             row += [_text(result.observed[s, c]), _text(result.forecast[s, c, RISK_STEPS - 1, _P90])]
         rows.append(row)
     return (Table("Fleet", tuple(columns), rows),)
-
-
-def _descending(score: float) -> float:
-    return 1.0 if isnan(score) else -float(score)
 
 
 def _text(value: float) -> str:

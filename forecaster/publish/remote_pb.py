@@ -1,23 +1,24 @@
-"""The messages of Prometheus' remote-read protocol that this service speaks, as protobuf classes.
+"""The messages of Prometheus' remote-read protocol, as protobuf classes.
 
-The table below is the whole definition: fields the protocol has but nothing here reads (query hints) are
-left out and skipped over by the parser. Building the classes from it needs no compiler and no generated file.
+The table below is the whole definition. It leaves out fields that nothing here reads (query hints); the parser skips
+them. The classes are built from it on import, without a compiler or a generated file.
 """
+
+from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+Message = Any  # one of these classes; built on import, they have no static types
 _Field = descriptor_pb2.FieldDescriptorProto
 _PACKAGE = "prometheus"
 
 # message -> (field, number, type, repeated); a type that is a name is a message of this table
 _MESSAGES: dict[str, tuple[tuple[str, int, int | str, bool], ...]] = {
     "ReadRequest": (("queries", 1, "Query", True), ("accepted_response_types", 2, _Field.TYPE_INT32, True)),
-    "Query": (("start_timestamp_ms", 1, _Field.TYPE_INT64, False),
-              ("end_timestamp_ms", 2, _Field.TYPE_INT64, False),
+    "Query": (("start_timestamp_ms", 1, _Field.TYPE_INT64, False), ("end_timestamp_ms", 2, _Field.TYPE_INT64, False),
               ("matchers", 3, "LabelMatcher", True)),
-    # enumerations travel like int32: their values are the constants at the end of this file
-    "LabelMatcher": (("type", 1, _Field.TYPE_INT32, False),
-                     ("name", 2, _Field.TYPE_STRING, False),
+    # enumerations are encoded like int32; their values are the constants at the end of this file
+    "LabelMatcher": (("type", 1, _Field.TYPE_INT32, False), ("name", 2, _Field.TYPE_STRING, False),
                      ("value", 3, _Field.TYPE_STRING, False)),
     "ReadResponse": (("results", 1, "QueryResult", True),),
     "QueryResult": (("timeseries", 1, "TimeSeries", True),),
@@ -27,10 +28,9 @@ _MESSAGES: dict[str, tuple[tuple[str, int, int | str, bool], ...]] = {
 }
 
 
-def _message_classes() -> dict[str, type]:
-    """One protobuf class for each message of the table, in a pool of their own."""
-    file = descriptor_pb2.FileDescriptorProto(name="forecaster/remote_read.proto", package=_PACKAGE,
-                                              syntax="proto3")
+def _message_classes() -> list[Message]:
+    """One protobuf class for each message of the table, in a separate pool."""
+    file = descriptor_pb2.FileDescriptorProto(name="forecaster/remote_read.proto", package=_PACKAGE, syntax="proto3")
     for message, fields in _MESSAGES.items():
         described = file.message_type.add(name=message)
         for name, number, kind, repeated in fields:
@@ -39,21 +39,13 @@ def _message_classes() -> dict[str, type]:
             if isinstance(kind, str):
                 field.type, field.type_name = _Field.TYPE_MESSAGE, f".{_PACKAGE}.{kind}"
             else:
-                field.type = kind
+                field.type = _Field.Type.ValueType(kind)
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    return {message: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{message}"))
-            for message in _MESSAGES}
+    return [message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}")) for name in _MESSAGES]
 
 
-_classes = _message_classes()
-ReadRequest = _classes["ReadRequest"]
-ReadResponse = _classes["ReadResponse"]
-Query = _classes["Query"]
-LabelMatcher = _classes["LabelMatcher"]
-TimeSeries = _classes["TimeSeries"]
-Label = _classes["Label"]
-Sample = _classes["Sample"]
+ReadRequest, Query, LabelMatcher, ReadResponse, QueryResult, TimeSeries, Label, Sample = _message_classes()
 
 EQ, NEQ, RE, NRE = range(4)  # LabelMatcher.type: = != =~ !~
-SAMPLES = 0  # ReadRequest.accepted_response_types: plain samples, the only form answered
+SAMPLES = 0  # ReadRequest.accepted_response_types: plain samples, the only type that is answered

@@ -1,27 +1,26 @@
-"""Prometheus' remote read: the whole forecast as curves whose samples lie in the future, stored nowhere.
+"""Prometheus' remote read: the whole forecast as curves whose samples lie in the future and are not stored.
 
     forecast_<signal>{percentile="p10|p50|p90", profile=..., server=..., source="curve"}
     sample k of 96 at issued + k steps
 
-What a query sees. Prometheus shows at each instant the newest sample of the last 5 minutes, so an instant
-shows the value of the step it lies in or behind: between two samples the curve is a stair. A range query from
-now to now + 8 h with a step of 5 minutes gives exactly 96 points, one for each sample: nothing at now itself
-(the first sample is still ahead), then sample k at now + k steps, each at most 5 minutes old because the
-forecast was issued less than one step ago. Where the grid does not start at now (Grafana aligns it to the
-step), a window of 8 h may hold 95 of them. `max_over_time(...[8h] offset -8h)` asked now covers all 96.
-The curve moves with every refresh: its samples are not the same instants a minute later.
+At each instant, Prometheus shows the latest sample of the last 5 minutes: between two samples the curve keeps the
+value of the earlier one. A range query from now to now + 8 h with a step of 5 minutes returns 96 points, one for each
+sample: none at now, where the first sample is still ahead, then sample k at now + k steps. Where the query does not
+start at now (Grafana aligns it to the step), a range of 8 h may hold 95 of them. `max_over_time(...[8h] offset -8h)`
+asked now covers all 96. The instants of the samples move with every refresh.
 
-A query is answered only where it carries the matcher source="curve" (Prometheus' `required_matchers`), so
-that a plain forecast_cpu_pct never mixes gauges and curves. Curves carry no `job` or `instance`: those are
-put on by scraping, and a matcher on them finds nothing here. Prometheus adds its `external_labels` to the
-matchers it sends; where it has any, the remote_read section needs `filter_external_labels: false`.
+A query is answered only if it has the matcher source="curve" (Prometheus' `required_matchers`), so that a plain
+forecast_cpu_pct never mixes gauges and curves. Curves have no `job` or `instance`, which scraping adds; a matcher on
+them selects nothing here. Prometheus adds its `external_labels` to the matchers it sends; where it has any, the
+remote_read section needs `filter_external_labels: false`.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import cramjam
 import numpy as np
+import numpy.typing as npt
 import re2
 from flask import Blueprint, Response, request
 from google.protobuf.message import DecodeError
@@ -42,11 +41,11 @@ def remote_read_blueprint(board: Board, clock: Callable[[], float] = time.time,
     blueprint = Blueprint("remote_read", __name__)
 
     @blueprint.post("/api/v1/read")
-    def read():
+    def read() -> Response:
         """Prometheus' remote read: curves of the future."""
         request.max_content_length = BODY_LIMIT
-        query = decode(request.get_data(cache=False), request.headers.get("Content-Encoding"),
-                       request.mimetype or None)
+        encoding = request.headers.get("Content-Encoding")
+        query = decode(request.get_data(cache=False), encoding, request.mimetype or None)
         response = answer(board.current(clock()), query, sample_limit)
         body = bytes(cramjam.snappy.compress_raw(response.SerializeToString()))
         return Response(body, mimetype="application/x-protobuf", headers={"Content-Encoding": "snappy"})
@@ -54,8 +53,8 @@ def remote_read_blueprint(board: Board, clock: Callable[[], float] = time.time,
     return blueprint
 
 
-def decode(body: bytes, encoding: str | None, content_type: str | None) -> pb.ReadRequest:
-    """The message in a request's body. `encoding` and `content_type` are its headers, None where not given.
+def decode(body: bytes, encoding: str | None, content_type: str | None) -> pb.Message:
+    """The ReadRequest in a request's body. `encoding` and `content_type` are its headers, None where not given.
 
     Raises RequestError: 415 for another form, 413 for too large a body, 400 for a broken one.
     """
@@ -68,27 +67,23 @@ def decode(body: bytes, encoding: str | None, content_type: str | None) -> pb.Re
         raise RequestError("the request's body is empty", "body", expected)
     try:
         size = cramjam.snappy.decompress_raw_len(body)
-        if size > BODY_LIMIT:  # looked up before unpacking: a small body can claim any size
-            raise RequestError(f"the request is {size} bytes when unpacked", "body",
-                               f"at most {BODY_LIMIT} bytes", 413)
+        if size > BODY_LIMIT:  # checked before unpacking: a small body can unpack to any size
+            raise RequestError(f"the request is {size} bytes when unpacked", "body", f"at most {BODY_LIMIT} bytes", 413)
         message = pb.ReadRequest.FromString(bytes(cramjam.snappy.decompress_raw(body)))
     except cramjam.DecompressionError as error:
-        raise RequestError(f"the request's body is no snappy block ({error})", "body", expected) from error
+        raise RequestError(f"the request's body is not a snappy block ({error})", "body", expected) from error
     except DecodeError as error:
-        raise RequestError("the request's body is no ReadRequest message", "body", expected) from error
+        raise RequestError("the request's body is not a ReadRequest message", "body", expected) from error
     accepted = message.accepted_response_types
     if accepted and pb.SAMPLES not in accepted:
-        raise RequestError(f"the request accepts response types {list(accepted)} only",
-                           "accepted_response_types",
+        raise RequestError(f"the request accepts response types {list(accepted)} only", "accepted_response_types",
                            f"{pb.SAMPLES} (samples) among them: streamed chunks are not offered")
     return message
 
 
-def answer(result: Result | None, request: pb.ReadRequest,
-           sample_limit: int = SAMPLE_LIMIT) -> pb.ReadResponse:
-    """One QueryResult for each query of `request`, in its order. Raises RequestError."""
-    response = pb.ReadResponse()
-    budget = sample_limit
+def answer(result: Result | None, request: pb.Message, sample_limit: int = SAMPLE_LIMIT) -> pb.Message:
+    """A ReadResponse with one QueryResult for each query of the ReadRequest, in its order. Raises RequestError."""
+    response, budget = pb.ReadResponse(), sample_limit
     for query in request.queries:
         found = response.results.add()
         if result is None or not _asks_for_curves(query.matchers):
@@ -106,21 +101,21 @@ def answer(result: Result | None, request: pb.ReadRequest,
     return response
 
 
-def _instants(result: Result) -> np.ndarray:
-    """int64 (H,), ms: when the samples are. The start is rounded once, so that they are evenly spaced."""
+def _instants(result: Result) -> npt.NDArray[np.int64]:
+    """int64 (H,), ms: the instants of the samples. The start is rounded once, so that they are evenly spaced."""
     return round(result.issued * 1000) + np.rint((result.times() - result.issued) * 1000).astype(np.int64)
 
 
-def _asks_for_curves(matchers) -> bool:
+def _asks_for_curves(matchers: Iterable[pb.Message]) -> bool:
     return any(m.type == pb.EQ and m.name == "source" and m.value == SOURCE for m in matchers)
 
 
-def select(result: Result, matchers) -> list[tuple[int, int, int]]:
+def select(result: Result, matchers: Iterable[pb.Message]) -> list[tuple[int, int, int]]:
     """(signal, percentile, server) indices of the series that every matcher accepts, in label order.
 
     Label order is __name__, percentile, profile, server: as Prometheus sorts series. Stale servers have none.
     """
-    values = {  # each label's values along one axis of the forecast: S + C + 3 comparisons instead of 3*S*C
+    values = {  # values of each label along one axis of the forecast: S + C + 3 comparisons instead of 3*S*C
         "__name__": [f"forecast_{signal}" for signal in result.signals],
         "percentile": PERCENTILES,
         "server": result.servers,
@@ -136,14 +131,14 @@ def select(result: Result, matchers) -> list[tuple[int, int, int]]:
             return []
     if not keep["source"].all():
         return []
-    servers = np.flatnonzero(keep["server"] & keep["profile"] & result.live)
-    servers = sorted(servers.tolist(), key=lambda s: (result.profiles[s], result.servers[s]))
+    kept = np.flatnonzero(keep["server"] & keep["profile"] & result.live).tolist()
+    servers = sorted(kept, key=lambda s: (result.profiles[s], result.servers[s]))
     signals = sorted(np.flatnonzero(keep["__name__"]).tolist(), key=lambda c: result.signals[c])
-    percentiles = np.flatnonzero(keep["percentile"]).tolist()
+    percentiles: list[int] = np.flatnonzero(keep["percentile"]).tolist()
     return [(c, q, s) for c in signals for q in percentiles for s in servers]
 
 
-def _test(matcher) -> Callable[[str], bool]:
+def _test(matcher: pb.Message) -> Callable[[str], bool]:
     """The matcher as a function of a label's value; expressions are RE2's and match the whole value."""
     if matcher.type == pb.EQ:
         return lambda value: value == matcher.value
@@ -152,26 +147,25 @@ def _test(matcher) -> Callable[[str], bool]:
     if matcher.type not in (pb.RE, pb.NRE):
         raise RequestError(f"the matcher on {matcher.name!r} has type {matcher.type}", "matchers",
                            "type " + ", ".join(f"{number} ({sign})" for number, sign in _OPERATORS.items()))
-    # RE2 itself, not Python's `re`: the same language as Prometheus', and linear in time whatever it is given
+    # RE2, not Python's `re`: the syntax of Prometheus, and linear in time for every expression
     try:
         expression = re2.compile(matcher.value, _quiet_options())
     except re2.error as error:
         reason = str(error.args[0], "utf-8", "replace") if isinstance(error.args[0], bytes) else str(error)
         shown = f"{matcher.name}{_OPERATORS[matcher.type]}{matcher.value!r}"
-        raise RequestError(f"{shown} is no expression ({reason})", "matchers",
-                           "an expression in RE2 syntax") from error
+        raise RequestError(f"{shown} is not a valid expression ({reason})", "matchers", "RE2 syntax") from error
     wanted = matcher.type == pb.RE
     return lambda value: (expression.fullmatch(value) is not None) == wanted
 
 
 def _quiet_options() -> re2.Options:
     options = re2.Options()
-    options.log_errors = False  # a wrong expression is answered to whoever sent it, not written to stderr
+    options.log_errors = False  # the answer tells of a wrong expression; stderr does not need to
     return options
 
 
-def _fill(found, result: Result, series: list[tuple[int, int, int]], steps: np.ndarray,
-          instants: np.ndarray) -> None:
+def _fill(found: pb.Message, result: Result, series: list[tuple[int, int, int]], steps: npt.NDArray[np.int64],
+          instants: npt.NDArray[np.int64]) -> None:
     """Adds the series to a QueryResult; `instants` (int64, ms) are those of `steps`. NaN has no sample."""
     whole = pb.TimeSeries(samples=[pb.Sample(timestamp=instant) for instant in instants.tolist()])
     for signal, percentile, server in series:
@@ -180,13 +174,12 @@ def _fill(found, result: Result, series: list[tuple[int, int, int]], steps: np.n
         if not known.any():
             continue
         one = found.timeseries.add()
-        if known.all():  # copying the timestamps and setting values is several times as fast as adding pairs
+        if known.all():  # to copy the timestamps and set values is several times as fast as adding pairs
             one.CopyFrom(whole)
         else:
             one.samples.extend(pb.Sample(timestamp=instant) for instant in instants[known].tolist())
         for sample, value in zip(one.samples, curve[known].tolist(), strict=True):
             sample.value = value
         labels = (("__name__", f"forecast_{result.signals[signal]}"), ("percentile", PERCENTILES[percentile]),
-                  ("profile", result.profiles[server]), ("server", result.servers[server]),
-                  ("source", SOURCE))
+                  ("profile", result.profiles[server]), ("server", result.servers[server]), ("source", SOURCE))
         one.labels.extend(pb.Label(name=name, value=value) for name, value in labels if value)

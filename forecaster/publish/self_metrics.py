@@ -1,7 +1,7 @@
-"""What the forecaster says about itself: stages, cycles, model, configuration, process.
+"""The forecaster's own metrics: stages, cycles, model, configuration, process.
 
-Each metric is declared once in the table below and made in the given registry; callers report events
-(a stage done, a cycle over) and never touch a metric.
+Each metric is declared once in the table below and registered in the given registry; callers report events
+(a stage has ended, a cycle has ended).
 """
 
 import logging
@@ -27,7 +27,7 @@ STAGES = ("query", "window", "features", "model", "risk", "publish", "push")
 _CYCLE_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15)
 
 # name -> (kind, labels, unit, help)
-_DECLARED = {
+_DECLARED: dict[str, tuple[type[object], tuple[str, ...], str, str]] = {
     "forecaster_build_info": (
         Gauge, ("version",), "1",
         "The running version, as a label."),
@@ -87,7 +87,7 @@ _DECLARED = {
         "When it was last read without a problem."),
 }
 
-SELF_METRICS = tuple((name, labels, unit, help) for name, (_, labels, unit, help) in _DECLARED.items())
+SELF_METRICS = tuple((name, labels, unit, text) for name, (_, labels, unit, text) in _DECLARED.items())
 
 
 class SelfMetrics:
@@ -95,72 +95,75 @@ class SelfMetrics:
 
     def __init__(self, registry: CollectorRegistry, version: str):
         self.registry = registry
-        self._large = False  # whether the page is too large for some scrapers
-        self._of = {}
-        for name, (kind, labels, _, help) in _DECLARED.items():
-            if kind is Info:
-                self._of[name] = Info(name.removesuffix("_info"), help, registry=registry)
+        self._large = False  # whether some scrapers refuse the page
+        self._gauges: dict[str, Gauge] = {}
+        self._counters: dict[str, Counter] = {}
+        for name, (kind, labels, _, text) in _DECLARED.items():
+            if kind is Gauge:
+                self._gauges[name] = Gauge(name, text, labels, registry=registry)
+            elif kind is Counter:
+                self._counters[name] = Counter(name, text, labels, registry=registry)
             elif kind is Histogram:
-                self._of[name] = Histogram(name, help, labels, buckets=_CYCLE_BUCKETS, registry=registry)
+                self._durations = Histogram(name, text, labels, buckets=_CYCLE_BUCKETS, registry=registry)
             else:
-                self._of[name] = kind(name, help, labels, registry=registry)
-        self._of["forecaster_build_info"].labels(version).set(1)
-        for stage in STAGES:  # a counter that starts with its first failure hides it from increase()
-            self._of["forecaster_cycle_failures_total"].labels(stage)
+                self._model = Info(name.removesuffix("_info"), text, registry=registry)
+        self._gauges["forecaster_build_info"].labels(version).set(1)
+        for stage in STAGES:  # from 0 on, because increase() does not see the first value of a series
+            self._counters["forecaster_cycle_failures_total"].labels(stage)
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
 
     def settings(self, refresh: float, ttl: float) -> None:
-        """The clockwork in use, seconds."""
-        self._of["forecaster_refresh_interval_seconds"].set(refresh)
-        self._of["forecaster_forecast_ttl_seconds"].set(ttl)
+        """The configured refresh and time-to-live, seconds."""
+        self._gauges["forecaster_refresh_interval_seconds"].set(refresh)
+        self._gauges["forecaster_forecast_ttl_seconds"].set(ttl)
 
     def exposition(self, size: int) -> None:
-        """Bytes of the newest forecasts on /metrics; says so when they become too many for some scrapers."""
-        self._of["forecaster_exposition_bytes"].set(size)
+        """Bytes of the latest forecasts on /metrics; logs a warning when some scrapers would refuse them."""
+        self._gauges["forecaster_exposition_bytes"].set(size)
         if size > LARGEST_SCRAPE and not self._large:
-            log.warning("/metrics is %.1f MiB, more than the %d MiB that some scrapers take: publish fewer horizons or "
-                        "share the fleet among shards", size / 2**20, LARGEST_SCRAPE >> 20)
+            log.warning("/metrics is %.1f MiB, more than the %d MiB that some scrapers accept: publish fewer horizons "
+                        "or divide the fleet into shards", size / 2**20, LARGEST_SCRAPE >> 20)
         self._large = size > LARGEST_SCRAPE
 
     def shard(self, ordinal: int, total: int) -> None:
-        """The share of the fleet in use; the ordinal is a label as well, so that shards can be counted."""
-        self._of["forecaster_shard_ordinal"].clear()
-        self._of["forecaster_shard_ordinal"].labels(str(ordinal)).set(ordinal)
-        self._of["forecaster_total_shards"].set(total)
+        """The configured share of the fleet; the ordinal is also a label, so that shards can be counted."""
+        self._gauges["forecaster_shard_ordinal"].clear()
+        self._gauges["forecaster_shard_ordinal"].labels(str(ordinal)).set(ordinal)
+        self._gauges["forecaster_total_shards"].set(total)
 
     def fleet(self, limits: Mapping[str, float], fits: Mapping[str, Mapping[str, float]]) -> None:
-        """What figures of a whole fleet are made with: limit by health, calibration parameters by window."""
+        """Parameters of the fleet's figures: limit by health, calibration parameters by window."""
         for state, limit in limits.items():
-            self._of["forecaster_health_limit_ratio"].labels(state).set(limit)
-        self._of["forecaster_calibration_parameter"].clear()
+            self._gauges["forecaster_health_limit_ratio"].labels(state).set(limit)
+        self._gauges["forecaster_calibration_parameter"].clear()
         for window, parameters in fits.items():
             for parameter, value in parameters.items():
-                self._of["forecaster_calibration_parameter"].labels(window, parameter).set(value)
+                self._gauges["forecaster_calibration_parameter"].labels(window, parameter).set(value)
 
     def model(self, configured: bool, loaded: bool, info: Mapping[str, object]) -> None:
         """The model in use; `info` holds at least model and method and becomes the labels."""
-        self._of["forecaster_model_configured"].set(configured)
-        self._of["forecaster_model_loaded"].set(loaded)
-        self._of["forecaster_model_info"].info({label: str(value) for label, value in info.items()})
+        self._gauges["forecaster_model_configured"].set(configured)
+        self._gauges["forecaster_model_loaded"].set(loaded)
+        self._model.info({label: str(value) for label, value in info.items()})
 
     def stage(self, stage: str, seconds: float, success: bool) -> None:
         """A stage has ended; one that failed also counts as a failed cycle."""
-        self._of["forecaster_stage_duration_seconds"].labels(stage).set(seconds)
-        self._of["forecaster_stage_success"].labels(stage).set(success)
+        self._gauges["forecaster_stage_duration_seconds"].labels(stage).set(seconds)
+        self._gauges["forecaster_stage_success"].labels(stage).set(success)
         if not success:
-            self._of["forecaster_cycle_failures_total"].labels(stage).inc()
+            self._counters["forecaster_cycle_failures_total"].labels(stage).inc()
 
     def cycle(self, seconds: float, now: float, success: bool) -> None:
         """A cycle has ended at `now` (Unix s)."""
-        self._of["forecaster_cycles_total"].inc()
-        self._of["forecaster_cycle_duration_seconds"].observe(seconds)
+        self._counters["forecaster_cycles_total"].inc()
+        self._durations.observe(seconds)
         if success:
-            self._of["forecaster_last_success_timestamp_seconds"].set(now)
+            self._gauges["forecaster_last_success_timestamp_seconds"].set(now)
 
     def config_read(self, now: float, success: bool) -> None:
         """The configuration was read, at start or on reload, at `now` (Unix s)."""
-        self._of["forecaster_config_last_reload_successful"].set(success)
+        self._gauges["forecaster_config_last_reload_successful"].set(success)
         if success:
-            self._of["forecaster_config_last_reload_success_timestamp_seconds"].set(now)
+            self._gauges["forecaster_config_last_reload_success_timestamp_seconds"].set(now)

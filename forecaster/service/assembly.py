@@ -14,7 +14,7 @@ from forecaster.memory.scraped import ScrapeSource
 from forecaster.memory.window import Window
 from forecaster.models.artifact import ModelError, folder_of
 from forecaster.models.model import Model
-from forecaster.publish.gauges import ForecastCollector
+from forecaster.publish.collector import ForecastCollector
 from forecaster.publish.push import Push
 from forecaster.publish.result import Board
 from forecaster.publish.self_metrics import SelfMetrics

@@ -30,7 +30,7 @@ from forecaster.models import forecast, heuristic
 from forecaster.models.features import MOTION_SHARE
 from forecaster.models.forecast import Forecast
 from forecaster.models.model import Model
-from forecaster.publish.gauges import ForecastCollector
+from forecaster.publish.collector import ForecastCollector
 from forecaster.publish.push import Push
 from forecaster.publish.result import Board, Result
 from forecaster.publish.self_metrics import SelfMetrics

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from forecaster.config import ForecasterConfig
 from forecaster.memory.scraped import ScrapeSource
-from forecaster.publish.gauges import ForecastCollector
+from forecaster.publish.collector import ForecastCollector
 from forecaster.publish.result import Board
 from forecaster.readings import Source, SourceError
 from forecaster.service.cycle import Cycle
@@ -36,18 +36,13 @@ class Parts:
         if isinstance(source, ScrapeSource):
             if storage is not None and (storage / SCRAPE_FILE).exists():
                 source.restore(storage / SCRAPE_FILE)
-            self._bootstrap(source)  # fills only what the snapshot lacks
+            if (path := self.config.source.bootstrap) is not None:
+                try:  # fills only what the snapshot lacks
+                    log.info("bootstrapped with %d samples from %s", source.bootstrap(path), path)
+                except SourceError as error:
+                    log.error("no bootstrap, forecasts start without history: %s", error)
             source.start()
         self.cycle.start()
-
-    def _bootstrap(self, source: ScrapeSource) -> None:
-        path = self.config.source.bootstrap
-        if path is None:
-            return
-        try:
-            log.info("bootstrapped with %d samples from %s", source.bootstrap(path), path)
-        except SourceError as error:
-            log.error("no bootstrap, forecasts start without history: %s", error)
 
     def close(self) -> bool:
         """Ends the threads and writes snapshots for the next start; whether the cycle's thread has ended."""
@@ -76,7 +71,7 @@ class Parts:
             self.board.publish(old.board.last)
         if ended:
             mine.window = theirs.window
-            if mine.past is not None and theirs.past is not None and mine.past.steps == theirs.past.steps:
+            if mine.past is not None and theirs.past is not None and mine.past.same(theirs.past):
                 mine.past = theirs.past
             if mine.record is not None and theirs.record is not None and mine.record.same(theirs.record):
                 mine.record = theirs.record

@@ -19,7 +19,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from forecaster.config import load_config
-from forecaster.publish.gauges import ForecastCollector
+from forecaster.publish.collector import ForecastCollector
 from forecaster.publish.result import Board
 from forecaster.publish.self_metrics import LARGEST_SCRAPE
 from forecaster.service.app import Forecaster

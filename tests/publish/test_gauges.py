@@ -12,7 +12,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from forecaster.publish.gauges import METRICS, ForecastCollector
+from forecaster.publish.collector import ForecastCollector
+from forecaster.publish.gauges import METRICS
 from forecaster.publish.self_metrics import STAGES, SelfMetrics
 from serving.exposition import Page, metrics_response
 from tests.grafana_stack import Prometheus, await_true

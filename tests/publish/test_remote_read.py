@@ -204,10 +204,10 @@ def test_an_expired_or_missing_forecast_has_no_curves():
 
 @pytest.mark.parametrize(("body", "reason"), [
     (b"", "empty"),
-    (b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "no snappy block"),
-    (b"\x05abc", "no snappy block"),
-    (bytes(cramjam.snappy.compress_raw(b"\xff\xff\xff")), "no ReadRequest message"),
-    (bytes(cramjam.snappy.compress(b"framed")), "no snappy block"),
+    (b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "not a snappy block"),
+    (b"\x05abc", "not a snappy block"),
+    (bytes(cramjam.snappy.compress_raw(b"\xff\xff\xff")), "not a ReadRequest message"),
+    (bytes(cramjam.snappy.compress(b"framed")), "not a snappy block"),
 ])
 def test_a_broken_body_is_a_400_that_says_what_is_wrong_with_it(client, body, reason):
     response = post(client, body)

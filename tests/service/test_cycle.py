@@ -9,7 +9,7 @@ from forecaster.config import load_config
 from forecaster.memory.memory import SNAPSHOT_FILE
 from forecaster.memory.window import Window
 from forecaster.models.model import Model
-from forecaster.publish.gauges import ForecastCollector
+from forecaster.publish.collector import ForecastCollector
 from forecaster.publish.result import Board
 from forecaster.publish.self_metrics import SelfMetrics
 from forecaster.readings import NoData, Reading, Readings, SourceUnreachable

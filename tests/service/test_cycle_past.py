@@ -63,6 +63,6 @@ def test_a_source_that_has_no_past_costs_no_forecast_and_is_asked_again(bench):
 
 def test_a_server_that_is_forgotten_leaves_the_past_too(bench):
     bench.run()
-    assert "ppdb001" in bench.past._window.servers
+    assert "ppdb001" in bench.past.servers
     bench.past.drop(["ppdb001"])
-    assert "ppdb001" not in bench.past._window.servers
+    assert "ppdb001" not in bench.past.servers

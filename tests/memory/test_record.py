@@ -7,7 +7,7 @@ import pytest
 
 from forecaster.config import load_config
 from forecaster.memory.record import Record
-from forecaster.memory.scores import widen
+from forecaster.memory.scores import COUNTED, COVERED, FIRST_BIN, LOSS, needed_factors, scored, widen
 from forecaster.readings import Reading, Readings
 from forecaster.service.app import Forecaster
 
@@ -211,6 +211,60 @@ def test_a_step_scores_widens_the_models_rows_and_leaves_the_heuristics_alone():
     without = live(record(correction=False), 150, spread=2.0)
     without.step_over(now, ("s00",), np.full((1, 1), 50.0), before[:1], heuristic[:1], by_model[:1], [(0.0, None)])
     assert before[0, 0, 0, 2] == 52 and (without.proof().widening == 1).all()
+
+
+def test_a_forecast_is_compared_with_the_outcome_of_its_own_step():
+    kept, nothing = record(), np.zeros((1, 1, 2, 3), np.float32)
+    for n in range(20):
+        ahead = np.arange(n + 1, n + 97, dtype=np.float32)[None, None, :, None].repeat(3, 3)  # exactly what will come
+        proof = kept.step_over(START + n * STEP, ("a",), np.full((1, 1), n, np.float32), ahead, nothing,
+                               np.array([True]), [(None, None)])
+    assert proof.recent_coverage.tolist() == [[1, 1]] and proof.recent_loss.tolist() == [[0, 0]]
+
+
+@pytest.mark.parametrize(("late", "outcomes"), [(0, 1), (149, 1), (150, 1), (151, 0)])
+def test_an_outcome_counts_within_half_a_step_of_its_time(late, outcomes):
+    kept = one_host(record(horizons={"30m": 6}), [50])
+    kept.observe(START + 6 * STEP + late, ("a",), np.full((1, 1), 50, np.float32))
+    assert kept.proof().outcomes.item() == outcomes
+
+
+def test_scores_of_bands_that_are_wider_above_than_below_the_median():
+    made = np.array([40, 50, 70], np.float32)[None, None]
+    forecasts = np.stack([made, made, made]).repeat(5, 1)
+    sums = scored(forecasts, np.array([[45], [60], [70], [71], [np.nan]], np.float32))[0]
+    assert (sums[COUNTED], sums[COVERED]) == (4, 3), "the ends of the band belong to it, the unknown does not count"
+    losses = (0.1 * 5 + 0.5 * 5 + 0.1 * 25, 0.1 * 20 + 0.5 * 10 + 0.1 * 10, 3 + 10 + 0, 3.1 + 10.5 + 0.9)
+    assert sums[LOSS] == pytest.approx(2 * sum(losses) / 3)
+    assert sums[FIRST_BIN:].sum() == 4 and sums[FIRST_BIN:].max() == 2, "45 and 60 are half a half-band away"
+
+
+@pytest.mark.parametrize("distance", [0.021, 0.5, 1.0, 2.0, 49.0])
+def test_the_factor_of_a_band_covers_the_distances_with_little_to_spare(distance):
+    raw = np.array([49, 50, 51], np.float32)[None, None].repeat(10, 1)
+    far = [50 + distance] * 8 + [500] * 2  # two of ten may stay outside
+    factor = needed_factors(scored(np.stack([raw] * 3).reshape(3, 10, 1, 3), np.array(far, np.float32)[:, None]))
+    assert distance <= factor.item() * 1.0001 and factor.item() < 1.15 * distance
+
+
+@pytest.mark.parametrize("changed", [{"identity": "other"}, {"window": 2 * 86400.0}, {"minimum": 501}, {"limit": 2.0},
+                                     {"correction": False}, {"signals": ("mem_pct",)}, {"step": 60.0}])
+def test_a_record_is_continued_under_the_same_settings_only(changed):
+    assert record().same(record()) and not record().same(record(**changed))
+
+
+@pytest.mark.parametrize("damage", [
+    {"sums": np.zeros((1, 1, 2, 66))}, {"servers_0": np.array(["a"])}, {"kept_0": np.zeros((3, 40, 1, 3, 3))},
+    {"kept_0": np.zeros((3, 40, 1, 2, 2))}, {"kept_0": np.zeros((2, 40, 1, 2, 3))},
+    {"kept_0": np.zeros((3, 40, 2, 2, 3))}, {"kept_0": np.zeros((3, 40, 1, 2))},
+])
+def test_a_record_whose_parts_do_not_fit_together_is_ignored(tmp_path, damage):
+    path, kept = tmp_path / "record.npz", live(record(), 3)
+    kept.snapshot(path)
+    with np.load(path) as file:
+        held = dict(file)
+    np.savez(path, **held | damage)
+    assert "do not fit together" in record().restore(path, START + 3 * STEP)
 
 
 class OneHost:

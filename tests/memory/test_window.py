@@ -297,11 +297,23 @@ def test_a_span_longer_than_the_encoder_keeps_more():
     ({"refresh": 0.0}, "refresh is 0.0s"),
     ({"step": 0.0005}, "step is 0.0005s"),
     ({"span": 60.0}, "span 60s is shorter than 3 encoder steps of 60s"),
+    ({"span": 120.0}, "span 120s is shorter than 3 encoder steps of 60s"),
     ({"signals": ()}, "at least one signal"),
+    ({"encoder_steps": 0}, "one encoder step, found 2 and 0"),
 ])
 def test_times_that_do_not_fit_are_refused_by_name(changes, words):
     with pytest.raises(ValueError, match=words):
         window(**changes)
+
+
+def test_the_shortest_times_that_fit_are_taken():
+    ring, now = window(span=135.0), START + 15 * 8  # the beginning of the first step is not read
+    for k in range(9):
+        ring.append(reading(START + 15 * k, web=(k, k)))
+    assert ring.encoder(now)[0, 0].tolist() == [0, 4, 8] and ring.samples(now).tolist() == [27]
+    one = window(encoder_steps=1)
+    assert one.append(reading(START, web=(1, 1))) is None and one.encoder(START)[0, 0].tolist() == [1]
+    assert one.append(reading(START + 14, web=(2, 2))) is None, "the same column is no clock set back"
 
 
 def test_refreshes_of_a_fraction_of_a_second_fall_into_their_own_columns():
@@ -377,6 +389,28 @@ def test_a_snapshot_from_before_origins_were_kept_is_ignored_with_the_reason(tmp
     np.savez(path, **held | {"version": 1})
     fresh = window()
     assert "has version 1, expected 2" in fresh.restore(path, START) and fresh.servers == ()
+
+
+@pytest.mark.parametrize("damage", [
+    {"values": np.zeros((1, 1, 3))}, {"columns": np.zeros(2)}, {"servers": np.array(["a", "b"])},
+    {"profiles": np.array(["p", "q"])}, {"last": np.zeros(2)},
+    {"servers": np.array(["a", "a"]), "profiles": np.array(["p", "p"]), "last": np.zeros(2),
+     "values": np.zeros((1, 2, 2))},
+])
+def test_a_snapshot_whose_parts_do_not_fit_together_is_ignored(tmp_path, damage):
+    ring, path = window(), tmp_path / "window.npz"
+    ring.append(reading(START, web=(1, 1)))
+    ring.snapshot(path)
+    with np.load(path) as file:
+        held = dict(file)
+    np.savez(path, **held | damage)
+    assert "do not fit together" in window().restore(path, START)
+
+
+@pytest.mark.parametrize("change", [{"origin": "other"}, {"signals": ("cpu", "disk")}, {"refresh": 30.0},
+                                    {"step": 30.0}, {"encoder_steps": 4}])
+def test_windows_are_the_same_where_origin_signals_and_times_are(change):
+    assert window().same(window()) and not window().same(window(**change))
 
 
 def test_a_snapshot_that_cannot_be_written_leaves_the_old_one(tmp_path):

@@ -4,6 +4,7 @@ import gzip
 import re
 import subprocess
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -203,6 +204,16 @@ def test_a_result_is_rendered_once_and_a_prepared_one_leaves_the_shown_one_in_pl
     page(collector)
     assert len(rendered) == count
     assert len(rendered) == 2 * len(set(rendered))
+
+
+def test_only_the_next_and_the_shown_result_are_held():
+    collector, held = collector_of(None), []
+    for k in range(4):
+        result = make_result(issued=ISSUED + 15 * k)
+        collector.prepare(result)
+        held.append(weakref.ref(result))
+    del result
+    assert [reference() is None for reference in held] == [True, True, False, False]
 
 
 def test_the_parts_of_a_compressed_page_are_made_once_and_read_as_one_text(monkeypatch):

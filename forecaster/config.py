@@ -186,7 +186,7 @@ class ForecasterConfig(Settings):
     def _shard_is_below_total(cls, total: int, info: ValidationInfo) -> int:
         given = info.data.get("shard")
         if given is not None and given >= total:
-            raise ValueError(f"shard is {given}, shards are counted from 0; expected more than {given}: "
+            raise ValueError(f"shard is {given}, and shards are counted from 0; expected more than {given}: "
                              "raise total_shards or lower shard")
         return total
 

@@ -7,7 +7,18 @@ import pytest
 
 from forecaster.config import load_config
 from forecaster.memory.record import Record
-from forecaster.memory.scores import COUNTED, COVERED, FIRST_BIN, LOSS, needed_factors, scored, widen
+from forecaster.memory.scores import (
+    COLUMNS,
+    COUNTED,
+    COVERED,
+    FIRST_BIN,
+    LOSS,
+    LOSS_HEURISTIC,
+    figures,
+    needed_factors,
+    scored,
+    widen,
+)
 from forecaster.readings import Reading, Readings
 from forecaster.service.app import Forecaster
 
@@ -237,6 +248,31 @@ def test_scores_of_bands_that_are_wider_above_than_below_the_median():
     losses = (0.1 * 5 + 0.5 * 5 + 0.1 * 25, 0.1 * 20 + 0.5 * 10 + 0.1 * 10, 3 + 10 + 0, 3.1 + 10.5 + 0.9)
     assert sums[LOSS] == pytest.approx(2 * sum(losses) / 3)
     assert sums[FIRST_BIN:].sum() == 4 and sums[FIRST_BIN:].max() == 2, "45 and 60 are half a half-band away"
+
+
+def test_a_band_without_width_gives_no_distance():
+    flat = np.full((3, 2, 1, 3), 5, np.float32)
+    assert scored(flat, np.array([[5], [9]], np.float32))[0, FIRST_BIN:].sum() == 0
+
+
+def test_figures_are_shown_from_six_hours_on_and_without_a_loss_of_the_heuristic_no_ratio():
+    kept = one_host(record(horizons={"5m": 1}, minimum=1), [54] * 73)
+    assert np.isnan(kept.proof().coverage.item()), "the first outcome came with the second step"
+    assert one_host(kept, [54], begin=73).proof().coverage.item() == 1
+    total = np.zeros((1, 3, COLUMNS))
+    total[0, :, COUNTED], total[0, :, LOSS], total[0, :, LOSS_HEURISTIC] = 10, 0.2, [0.4, 0, 0.4]
+    _, loss = figures(total, np.array([[True, True, False]]))
+    np.testing.assert_array_equal(loss, [[0.5, np.nan, np.nan]])
+
+
+@pytest.mark.parametrize(("bounds", "ends"), [((47.5, None), (47.5, 54)), ((None, 52.5), (46, 52.5))])
+def test_a_widened_band_stays_inside_the_bounds_a_signal_has(bounds, ends):
+    kept = live(record(), 150, spread=2.0)
+    forecast = np.tile(np.array([48, 50, 52], np.float32), (1, 1, 96, 1))
+    now = START + 150 * STEP
+    kept.step_over(now, ("s00",), np.full((1, 1), 50.0), forecast, forecast[:, :, [0, 5]], np.array([True]), [bounds])
+    assert forecast[0, 0, 0].tolist() == pytest.approx([ends[0], 50, ends[1]], abs=0.6)
+    assert forecast.min() >= (bounds[0] or 0) and forecast.max() <= (bounds[1] or 100)
 
 
 @pytest.mark.parametrize("distance", [0.021, 0.5, 1.0, 2.0, 49.0])

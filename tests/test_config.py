@@ -28,7 +28,7 @@ RULES = {
     "device_is_known": ("device", "'tpu'", "expected 'auto', 'cpu' or 'cuda'", "correct the value"),
     "dropped_after_stale": ("drop_after", "'30m'", "more than stale_after (1800s)", "raise drop_after"),
     "horizon_is_whole_steps": ("horizons", "'7m'", "a multiple of 5m", "name such a time"),
-    "horizon_named_once": ("horizons", "'60m'", "expected each once", "remove the repeated one"),
+    "horizon_named_once": ("horizons", "'60m'", "expected each once", "remove the repetition"),
     "horizon_within_eight_hours": ("horizons", "'9h'", "from 5m to 8h", "name such a time"),
     "incident_has_risk_window": ("risk.incident", "", "expected levels for 30m", "add incident.30m"),
     "incident_window_is_shown": ("risk", "incident.8h", "not one of windows (30m)", "add it to windows"),

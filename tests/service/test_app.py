@@ -192,7 +192,7 @@ def test_a_checked_configuration_may_name_a_model_that_ships_and_no_folder_witho
     bad.write_text((PRESETS / "node_exporter.yml").read_text().replace("model: servers", "model: server"))
     assert main(["check-config", "--config.file", str(bad)]) == 1
     said = capsys.readouterr().err
-    assert "server is no artifact folder" in said and "servers" in said
+    assert "server is not an artifact folder" in said and "servers" in said
 
 
 def test_the_command_lines_source_and_model_win_over_the_file():

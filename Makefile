@@ -24,7 +24,7 @@ test: venv tools ## run all tests
 
 lint: venv ## check style, types, the direction of imports, reference pages, and shell scripts' syntax
 	@$(VENV)/bin/ruff check .
-	@$(VENV)/bin/mypy serving exporter stack
+	@$(VENV)/bin/mypy serving exporter stack forecaster
 	@$(VENV)/bin/lint-imports --no-logo
 	@$(VENV)/bin/python -m docs.generate --check
 	@bash -n stack/fetch_tools.sh .ci/run

@@ -65,9 +65,14 @@ def blocks(language: str, document: str) -> list[str]:
 
 
 def commands() -> list[str]:
-    """Every command of all shell blocks as written; a line that ends in a backslash goes on in the next."""
+    """Every command of all shell blocks as written; one goes on in the next line after a backslash or in quotes."""
     text = "\n".join(block for document in DOCUMENTS for block in blocks("sh", document)).replace("\\\n", " ")
-    return [line for line in text.splitlines() if words(line)]
+    found, held = [], ""
+    for line in text.splitlines():
+        held = f"{held}\n{line}" if held else line
+        if held.partition(" #")[0].count("'") % 2 == 0:
+            found, held = [*found, held], ""
+    return [command for command in found if words(command)]
 
 
 def words(command: str) -> list[str]:

@@ -2,7 +2,7 @@
 
     window    the last hours at refresh resolution; ring: its cells
     past      the days before it at the model's step
-    record    past forecasts compared with their outcomes: coverage, loss, and how much bands are widened
+    record    past forecasts compared with their outcomes: coverage, loss, and how much bands are widened; scores: how
     memory    the three together, as a cycle uses them
     scraped   scraped samples, kept as the source of a fleet without Prometheus
     keeping   when snapshots are written; snapshot: how a file is written whole

@@ -25,7 +25,7 @@ TAKEN = {**{service: {(method, rule.rule) for rule in app.url_map.iter_rules() f
             for service, app in (("exporter", EXPORTER), ("forecaster", FORECASTER))},
          "pager": {*(("GET", path) for path in SHOWN), *(("POST", path) for path in KINDS)},
          "alertmanager": {("GET", "/api/v2/alerts")}}
-OF_THE_SYSTEM = {"grep", "kubectl", "tail", "docker", "pip", "promtool", "amtool", "pre-commit"}
+OF_THE_SYSTEM = {"grep", "kubectl", "mkdir", "tail", "docker", "pip", "promtool", "amtool", "pre-commit"}
 
 
 def queries() -> list[str]:
@@ -67,7 +67,7 @@ def test_the_series_and_labels_of_every_query_exist():
 def test_every_command_shown_is_one_that_its_program_takes(line):
     given = words(line)
     of_program = [word for word in given if word not in ("|", ">")]
-    program = Path(given[0]).name
+    program = Path(next(word for word in given if "=" not in word)).name
     if program == "make":
         assert given[1] in TARGETS
         assert {word.removeprefix("PART=") for word in given[2:] if word.startswith("PART=")} <= set(PORTS)
@@ -80,7 +80,9 @@ def test_every_command_shown_is_one_that_its_program_takes(line):
         if "-d" in given:
             assert json.loads(given[given.index("-d") + 1])["scenario"] in load_fleet().scenarios
     elif program in ("python", "python3"):
-        if given[1] == "-m":
+        if "-c" in given:
+            compile(given[-1], line, "exec")
+        elif given[1] == "-m":
             assert importlib.util.find_spec(given[2])
         else:
             assert (ROOT / given[1]).is_file()

@@ -3,7 +3,7 @@
 In: a network's weights. Out: an engine (engine.py) that computes the same numbers, several times as fast as PyTorch.
 
     passes     the two engines
-    fused      the whole pass, position by position
-    layers     what a layer emits; selection: variable selection networks
+    fused      the whole pass, position by position; layout: where its arguments and larger intermediates lie
+    layers     what a layer emits; selection: variable selection networks; attention: its part
     lanes      vectors, loops and memory of the emitted code
 """

@@ -38,8 +38,8 @@ def root(tmp_path) -> Path:
 
 
 def test_a_command_of_every_cheap_kind_is_run():
-    kinds = "check-config --config.file node_exporter", "export", "history", "backtest --fleets 1", "--version", "python -c"
-    for kind in kinds:
+    for kind in ("check-config --config.file node_exporter", "export", "history", "backtest --fleets 1", "--version",
+                 "python -c"):
         assert any(kind in line for line in RUN), kind
 
 

@@ -4,12 +4,14 @@ SHELL := /bin/bash
 PYTHON ?= python3
 PART ?=
 ONLY ?=
+MODULE ?= risk/score
 VENV := .venv
 STAMP := $(VENV)/.installed
+MUTANTS := .data/mutants
 SUPERVISORCTL := $(VENV)/bin/supervisorctl -c .data/supervisord.conf
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check lint docs site train accuracy accuracy-tables bench venv tools status stop start clean
+.PHONY: help up test check lint docs site train accuracy accuracy-tables bench mutants venv tools status stop start clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
@@ -67,6 +69,18 @@ accuracy-tables:
 bench: venv tools ## measure speed and size beside floors and peers: make bench [ONLY="forward cycle"] (minutes)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	@$(VENV)/bin/python -m tests.benchmarks $(ONLY) --report .data/bench.json
+
+# In a copy, so that an interrupted run leaves no changed operator behind.
+mutants: venv tools ## change one operator of a module at a time, list changes no test notices: make mutants MODULE=risk/score
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[mutants]'
+	@rm -rf $(MUTANTS) && mkdir -p $(MUTANTS) && git ls-files -z | xargs -0 cp --parents -P -t $(MUTANTS)
+	@ln -s ../../.tools $(MUTANTS)/.tools
+	@printf '[cosmic-ray]\nmodule-path = "forecaster/$(MODULE).py"\ntimeout = 120.0\nexcluded-modules = []\n%s\n%s\n' \
+	  'test-command = "$(abspath $(VENV))/bin/python -m pytest -qx -p no:cacheprovider tests/$(firstword $(subst /, ,$(MODULE)))"' \
+	  'distributor.name = "local"' > $(MUTANTS)/mutants.toml
+	@cd $(MUTANTS) && PATH="$(abspath $(VENV))/bin:$$PATH" && cosmic-ray init mutants.toml mutants.sqlite \
+	  && cosmic-ray baseline mutants.toml && cosmic-ray exec mutants.toml mutants.sqlite \
+	  && cr-report --show-diff --surviving-only mutants.sqlite && cr-rate mutants.sqlite
 
 status: ## what `make up` runs right now
 	@$(SUPERVISORCTL) status || test $$? -eq 3  # 3: a part is stopped

@@ -3,12 +3,10 @@
 import gzip
 import re
 import subprocess
-import time
 import weakref
 
 import numpy as np
 import pytest
-import yaml
 from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
@@ -17,8 +15,6 @@ from forecaster.publish.collector import ForecastCollector
 from forecaster.publish.gauges import METRICS
 from forecaster.publish.self_metrics import STAGES, SelfMetrics
 from serving.exposition import Page, metrics_response
-from tests.grafana_stack import Prometheus, await_true
-from tests.local_server import local_server
 from tests.results import (
     DESCRIBED,
     HORIZONS,
@@ -240,8 +236,7 @@ def test_labels_that_need_escaping_come_back_as_they_were():
     assert value(samples, "forecast_risk_score", server=odd, profile="a b") == 0
 
 
-@pytest.fixture
-def answered():
+def answers():
     """What answers a scrape by its headers: the self-metrics after some events, and a fleet with every series."""
     registry = CollectorRegistry()
     own = SelfMetrics(registry, "1.2.3")
@@ -257,6 +252,11 @@ def answered():
                          stale=["gone"])
     text = collector_of(result).exposition()
     return lambda headers: metrics_response(registry, text, headers)
+
+
+@pytest.fixture
+def answered():
+    return answers()
 
 
 @pytest.fixture
@@ -281,51 +281,6 @@ def test_the_page_parses_as_text_and_as_openmetrics_with_the_same_series(exposed
     assert len(ours) > 100
     assert ours <= strict
     assert {key for key in strict if key[0].startswith(("forecast_", "observed_"))} == ours
-
-
-def test_prometheus_stores_the_page_in_either_format_compressed_as_it_asks(answered, tmp_path, free_port):
-    def respond(request):
-        asked = dict(request.headers)
-        if request.path == "/text":  # Prometheus would rather have OpenMetrics; an older one cannot
-            asked["Accept"] = "text/plain;version=0.0.4"
-        response = answered(asked)
-        request.answer(200, response.data, **{name.replace("-", "_"): text for name, text in response.headers.items()})
-        formats[request.path] = response.content_type, response.headers["Content-Encoding"]
-
-    formats, expected = {}, ours(samples_of(answered({}).data))
-    with local_server(respond) as server:
-        target = [{"targets": [server.url.removeprefix("http://")]}]
-        (tmp_path / "prometheus.yml").write_text(yaml.safe_dump({"scrape_configs": [
-            {"job_name": name, "metrics_path": f"/{name}", "scrape_interval": "1s", "scrape_timeout": "1s",
-             "static_configs": target} for name in ("text", "openmetrics")]}))
-        api, log = Prometheus(f"http://127.0.0.1:{free_port}"), tmp_path / "log"
-        with log.open("wb") as out:
-            process = subprocess.Popen(
-                [tool("prometheus"), "--config.file=prometheus.yml", "--storage.tsdb.path=data",
-                 f"--web.listen-address=127.0.0.1:{free_port}"], cwd=tmp_path, stdout=out, stderr=out)
-        try:
-            await_true(lambda: scraped(api) == {"text", "openmetrics"}, 30, "both pages are scraped")
-            for job in ("text", "openmetrics"):
-                found = api.instant(f'{{job="{job}",__name__=~"(forecast|forecaster|observed)_.+"}}', time.time())
-                stored = {}
-                for one in found:
-                    labels = {name: text for name, text in one["metric"].items() if name not in ("job", "instance")}
-                    stored[labels.pop("__name__"), frozenset(labels.items())] = float(one["values"][0][1])
-                assert ours(stored) == expected, job
-        finally:
-            process.terminate()
-            process.wait(20)
-    assert formats["/text"] == ("text/plain; version=0.0.4; charset=utf-8", "gzip")
-    kind, encoding = formats["/openmetrics"]
-    assert kind.startswith("application/openmetrics-text") and encoding == "gzip"
-
-
-def scraped(api: Prometheus) -> set[str]:
-    """The jobs whose last scrape was understood."""
-    try:
-        return {one["metric"]["job"] for one in api.instant("up == 1", time.time())}
-    except OSError:  # it is starting
-        return set()
 
 
 def ours(samples: dict) -> dict:

@@ -35,7 +35,7 @@ docs: venv ## write the reference pages in docs/ from the code
 	@$(VENV)/bin/python -m docs.generate
 
 check: lint ## what to run before a commit: lint and the fast tests
-	@$(VENV)/bin/python -m pytest -q -n 2 --dist loadfile --ignore tests/integration
+	@$(VENV)/bin/python -m pytest -q -n 2 --dist loadfile --ignore tests/integration -m "not slow"
 
 # Pages link to the runbook, CONTRIBUTING.md and examples/: these are copied beside the pages, and the links follow.
 site: venv ## build docs/ as a web site in site/

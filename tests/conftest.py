@@ -1,10 +1,15 @@
 """Fixtures that several test files share."""
 
+import os
 import socket
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
 import pytest
+
+# Before PyTorch is imported: with two workers on two cores, each with two threads, threads wait for each other by
+# spinning, and training a tiny model takes minutes in place of seconds.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from forecaster.sources.prometheus import PrometheusSource
 from tests.local_server import LocalServer, local_server

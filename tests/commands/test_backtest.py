@@ -13,6 +13,8 @@ from forecaster.evaluation import table as backtest_table
 from forecaster.evaluation import yardsticks
 from tests.tiny_models import write_untrained
 
+pytestmark = pytest.mark.slow
+
 START, DAY = 1_772_409_600, 288
 METRICS = ("mem_pct", "cpu_pct", "latency_ms")
 SHORT = ["backtest", "--model", "persistence"]

@@ -8,6 +8,8 @@ from forecaster.models.artifact import MODELS
 from forecaster.models.model import Model
 from tests.tiny_models import write_untrained
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_command_line_trains_from_the_simulator(tmp_path, capsys):
     few = ["--fleets=1", "--days=1", "--epochs=1", "--batches=2", "--rows=8", "--calibration-weeks=0"]

@@ -23,6 +23,8 @@ from forecaster.models.model import Model
 from forecaster.training.dataset import History
 from forecaster.training.simulation import END, SCENARIO_DAYS, simulate, simulate_fleet
 
+pytestmark = pytest.mark.slow
+
 HELD = Path(__file__).with_name("accuracy.json")
 TOLERANCE = 1.05
 RISING, BOTH = ("_skill_", "_precision_", "_recall_"), ("_band_miss",)

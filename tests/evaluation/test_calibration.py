@@ -18,6 +18,8 @@ from forecaster.service.assembly import load_calibration, load_model
 from forecaster.training.dataset import DatasetError
 from tests.tiny_models import write_untrained
 
+pytestmark = pytest.mark.slow
+
 STEPS, SERVERS = 6, 20
 TRUE = Fit((0.6, 0.0, 0.4), 0.3, 0.02, 0.1, 0.2)
 

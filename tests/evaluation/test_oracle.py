@@ -9,6 +9,8 @@ from forecaster.evaluation import oracle
 from forecaster.training.dataset import DAY
 from forecaster.training.simulation import scheduled, simulate_fleet
 
+pytestmark = pytest.mark.slow
+
 START = 20_000 * DAY
 NOW = START + 0.9 * DAY
 

@@ -11,6 +11,8 @@ from exporter.profiles import METRICS, STATES, load_fleet
 from forecaster.risk.score import assess
 from forecaster.risk.thresholds import RiskConfig
 
+pytestmark = pytest.mark.slow
+
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC).timestamp()
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 CPU, MEMORY, LATENCY = (METRICS.index(name) for name in ("cpu_pct", "mem_pct", "latency_ms"))

@@ -16,6 +16,8 @@ from forecaster.risk.thresholds import RiskConfig
 from forecaster.training.dataset import History
 from forecaster.training.simulation import simulate
 
+pytestmark = pytest.mark.slow
+
 WEDNESDAY = datetime(2026, 5, 6, tzinfo=UTC).timestamp()
 HOUR = 60  # rows of one-minute history
 TROUBLE = [STATES.index(state) for state in ("degraded", "critical", "recovering")]

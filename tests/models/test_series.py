@@ -10,6 +10,8 @@ from forecaster.models.model import Model
 from forecaster.models.network import ANCHORS, SeriesNetwork, sparsemax
 from forecaster.models.series import CONTEXT, SeriesEncoding
 
+pytestmark = pytest.mark.slow
+
 LEVELS = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
 SMALL = Architecture(hidden=8, heads=2, continuous=4, dropout=0.0, quantiles=LEVELS)
 NOW = 1_772_409_600.0

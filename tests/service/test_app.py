@@ -15,6 +15,8 @@ from tests.results import Clock
 from tests.service.test_cycle import START, Fleet
 from tests.tiny_models import history, write_untrained
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

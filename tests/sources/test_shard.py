@@ -24,6 +24,8 @@ from tests.local_server import local_server
 from tests.results import Clock
 from tests.tiny_models import write_untrained
 
+pytestmark = pytest.mark.slow
+
 NAMES = [f"pp{profile}{number:04d}" for profile in ("db", "web", "ml", "etl") for number in range(2_500)]
 # as Prometheus' own hashmod numbers them; see also test_shards_live
 GOLDEN = {"ppdb001": 3, "ppdb002": 3, "ppweb001": 1, "ppml001": 3, "127.0.0.1:9100": 0, "host.example.org": 4,

@@ -12,6 +12,8 @@ from forecaster.training.fleet import Training, _Batches, fit, pinball
 from forecaster.training.library import fresh_weights
 from tests.tiny_models import TINY, windows
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):

@@ -15,6 +15,8 @@ from forecaster.service.assembly import load_model
 from forecaster.training.hosts import objective, row_loss
 from tests.tiny_models import MONDAY
 
+pytestmark = pytest.mark.slow
+
 logging.getLogger("forecaster.training.hosts").setLevel(logging.ERROR)
 
 

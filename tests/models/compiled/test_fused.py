@@ -18,6 +18,8 @@ from forecaster.models.tft import Tft
 from tests.library_network import library_inputs
 from tests.tiny_models import TINY, network, weights, windows, write_untrained
 
+pytestmark = pytest.mark.slow
+
 
 def inputs(rows: int, length: int, shared_clock: bool = True) -> dict[str, np.ndarray]:
     past, _, instants, earlier, identity = windows().sample(rows, np.random.default_rng(0))

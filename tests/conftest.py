@@ -5,11 +5,16 @@ import socket
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
+import hypothesis
 import pytest
 
 # Before PyTorch is imported: with two workers on two cores, each with two threads, threads wait for each other by
 # spinning, and training a tiny model takes minutes in place of seconds.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# The same examples in every run, so that a change is what turns a test red.
+hypothesis.settings.register_profile("deterministic", derandomize=True)
+hypothesis.settings.load_profile("deterministic")
 
 from forecaster.sources.prometheus import PrometheusSource
 from tests.local_server import LocalServer, local_server

@@ -17,6 +17,8 @@ from forecaster.risk.thresholds import RiskConfig, Severe
 from forecaster.training.dataset import DatasetError
 from tests.tiny_models import history, write_untrained
 
+pytestmark = pytest.mark.slow
+
 SIGNALS = load_config("fleet").signals
 CPU = {"cpu_pct": SIGNALS["cpu_pct"]}
 

@@ -5,6 +5,8 @@ import pytest
 
 from forecaster.evaluation import plots, scoring
 
+pytestmark = pytest.mark.slow
+
 SIGNALS = ("cpu_pct", "mem_pct", "latency_ms")
 
 

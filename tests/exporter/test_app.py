@@ -12,6 +12,8 @@ from exporter.app import create_app
 from exporter.profiles import DEFAULT_FILE, load_fleet
 from serving.settings import SettingsError
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 NOW = 1_760_000_000.0
 

@@ -9,6 +9,8 @@ from exporter.physics import knee, respond, saturate
 from exporter.profiles import load_fleet
 from exporter.schedule import daily_multipliers, transition_rates, weekday_morning, weekend
 
+pytestmark = pytest.mark.slow
+
 MINUTE, HOUR, DAY = 60, 3600, 86400
 MONDAY = 1_772_409_600  # 2026-03-02
 THURSDAY, SATURDAY = MONDAY + 3 * DAY, MONDAY + 5 * DAY

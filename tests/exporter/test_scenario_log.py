@@ -8,6 +8,8 @@ from exporter.live import LiveFleet
 from exporter.profiles import load_fleet
 from exporter.scenario_log import FILE, ScenarioLog
 
+pytestmark = pytest.mark.slow
+
 NOW = 1_772_409_600.0 + 40_000
 
 

@@ -22,6 +22,8 @@ from forecaster.memory.scores import (
 from forecaster.readings import Reading, Readings
 from forecaster.service.app import Forecaster
 
+pytestmark = pytest.mark.slow
+
 STEP, START = 300.0, 1_760_000_100.0
 HORIZONS = {"5m": 1, "30m": 6}
 NAMES = tuple(f"s{i:02d}" for i in range(40))

@@ -13,6 +13,8 @@ from forecaster.models.network import Network
 from forecaster.models.tft import attention, attention_inside
 from tests.tiny_models import TINY, weights, windows
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

@@ -9,6 +9,8 @@ from forecaster.models.artifact import ModelError, write_artifact
 from forecaster.models.model import Model, choose_device
 from tests.tiny_models import history, write_untrained
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

@@ -74,7 +74,8 @@ def test_higher_quantiles_and_lower_thresholds_never_lower_a_servers_chance(one,
         return FIT.server(FIT.spoken(exceedances(quantiles(*values), LEVELS, COLUMNS, {"cpu": threshold})))[0]
 
     assert 0 <= said(low, limit) <= said(low, limit - more) + 1e-12 <= 1
-    assert said(low, limit) <= said(high, limit) + 0.02  # tails of other slopes may cross, beyond .02 and .98 alone
+    # tails of other slopes may cross, beyond .02 and .98 alone; .02 there is up to .0246 after the fit
+    assert said(low, limit) <= said(high, limit) + 0.025
 
 
 def test_roles_that_are_not_forecast_are_left_out():

@@ -16,6 +16,8 @@ from forecaster.readings import NoData, SourceNonsense, SourceUnreachable
 from tests.local_server import LocalServer, local_server
 from tests.tools import tool
 
+pytestmark = pytest.mark.slow
+
 T0 = 1_700_000_100.0  # a multiple of 300
 STEP = 60.0
 SIGNALS = {"cpu_pct": SimpleNamespace(metric="server_cpu_ratio", scale=100.0),

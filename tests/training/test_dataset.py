@@ -10,6 +10,8 @@ from forecaster.training.dataset import DatasetError, History, Windows, fit_enco
 from forecaster.training.simulation import simulate, simulate_many
 from tests.tiny_models import MONDAY, history, windows
 
+pytestmark = pytest.mark.slow
+
 BOUNDS = dict.fromkeys(METRICS, (0.0, None))
 
 

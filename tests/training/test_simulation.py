@@ -8,6 +8,8 @@ from forecaster.training.dataset import DatasetError
 from forecaster.training.simulation import TrainingFleets, check_signals
 from tests.tiny_models import MONDAY
 
+pytestmark = pytest.mark.slow
+
 FLEETS = TrainingFleets(load_fleet(), 1, 0.5, 300.0, 2, MONDAY + 60 * 86400)
 
 

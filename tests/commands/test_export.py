@@ -12,6 +12,8 @@ from forecaster.__main__ import main
 from stack.layout import ROOT
 from tests.tools import tool
 
+pytestmark = pytest.mark.slow
+
 OWN = ("--job=fleet/ahead", "--fleet=production", "--grafana-url=https://grafana.example.org/ops/",
        "--runbook-url=https://wiki.example.org/fleetcast", "--datasource=mimir",
        "--pager-url=https://on-call.example.org/p1", "--ticket-url=https://tickets.example.org/new")

@@ -18,6 +18,8 @@ import yaml
 from stack.layout import PORTS, ROOT
 from tests.tools import tool
 
+pytestmark = pytest.mark.slow
+
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES = COMPOSE["services"]
 SCHEMA = ROOT / "tests" / "fixtures" / "compose" / "compose_spec.json"

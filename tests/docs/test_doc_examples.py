@@ -17,6 +17,8 @@ from stack.pager import parse
 from tests.documents import DOCUMENTS
 from tests.tools import tool
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = ROOT / "examples"
 PAGE = json.loads((EXAMPLES / "page.json").read_text())
 REPORT = json.loads((EXAMPLES / "backtest.json").read_text())

@@ -14,6 +14,8 @@ from forecaster.training.simulation import FLEET_DISTANCE
 from tests.local_server import local_server
 from tests.tiny_models import MONDAY
 
+pytestmark = pytest.mark.slow
+
 STEP = 300.0
 
 

@@ -13,6 +13,8 @@ from exporter.profiles import METRICS, STATES, load_fleet
 from serving.exposition import metrics_response
 from tests.tools import tool
 
+pytestmark = pytest.mark.slow
+
 NOW = 1_760_000_000.0
 
 

@@ -106,6 +106,7 @@ moves = st.lists(st.one_of(
 ), max_size=14)
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None, derandomize=True, database=None)
 @given(moves)
 def test_the_ring_holds_what_a_dictionary_would(moves):

@@ -9,6 +9,8 @@ from forecaster.models import forecast, heuristic
 from forecaster.models.model import Model
 from tests.tiny_models import history, write_untrained
 
+pytestmark = pytest.mark.slow
+
 SIGNALS = load_config("fleet").signals
 SERVERS, PROFILES = ("ppdb001", "ppdb002", "new001", "ppweb001"), ("database", "database", "gpu", "web_api")
 NOW = history().start + 120 * 60

@@ -10,6 +10,8 @@ from forecaster.service.cycle import Cycle
 from tests.service.test_cycle import START, Bench
 from tests.tiny_models import write_untrained
 
+pytestmark = pytest.mark.slow
+
 
 class LongMemory:
     """A real model that also notes what it was given."""

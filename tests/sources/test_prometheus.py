@@ -290,6 +290,7 @@ def test_tls_is_verified_and_a_missing_ca_file_is_told(server, source, tmp_path)
     assert http_session().verify is True and http_session(ca_file="/etc/ca.pem").verify == "/etc/ca.pem"
 
 
+@pytest.mark.slow
 def test_a_thousand_servers_of_a_piece_are_placed_quickly(server, source):
     pieces = [[T0 + 15 * n, f"{n}.25"] for n in range(480)]
     body = json.dumps({"status": "success", "data": {"resultType": "matrix", "result": [

@@ -1,22 +1,11 @@
+"""The exporter as a process: it serves, and ends when told."""
 
 import http.client
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def command(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "exporter", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+from tests.exporter.test_app import ROOT, command
 
 
 def test_the_exporter_serves_and_ends_within_5_seconds_with_a_connection_open(free_port):

@@ -35,7 +35,7 @@ def of_fleet(trained: Trained, windows: Windows, seed: int, rows: int) -> Figure
     for _ in range(8):
         past, future, instants, earlier, identity = windows.sample(rows, rng)
         values, done = model.forecast(past, instants, *windows.names(identity), earlier)
-        parts.append((values[done], future[done]))
+        parts.append((values, np.where(done[..., None], future, np.nan)))
     forecast, truth = (np.concatenate(part) for part in zip(*parts, strict=True))
     found = scoring.figures(forecast, truth, None, model.encoding.signals)
     names = [f"{figure}_{label}" for label in scoring.SPANS for figure in ("wql", "coverage80")]

@@ -88,13 +88,17 @@ class Forecaster:
         quantiles, done = self._model.quantiles(context[:, self._columns], instants, *names, before)
         made = self._model.published(quantiles)
         if self._calibration:
-            all_of_done = Quantiles(quantiles[done], self._model.architecture.quantiles, self._model.encoding.signals)
+            quantiles[~done] = np.nan
+            by_model = quantiles[done.any(1)]
+            all_of_done = Quantiles(by_model, self._model.architecture.quantiles, self._model.encoding.signals)
             forecast = Forecast(made, done, all_of_done)
             by_server, _ = self._calibration.of_forecast(forecast, self.settings, scoring.SPANS)
             self._chances.append((len(done), by_server))
         if not done.all():  # the heuristic takes over, as in a cycle
-            self.left_to_heuristic += int((~done).sum())
-            made[~done] = self._heuristic(context[~done])[:, self._columns]
+            self.left_to_heuristic += int((~done.any(1)).sum())
+            rows = np.flatnonzero(~done.all(1))
+            trend = self._heuristic(context[rows])[:, self._columns]
+            made[rows] = np.where(done[rows][..., None, None], made[rows], trend)
         values = np.full((*context.shape[:2], HORIZON_STEPS, 3), np.nan, np.float32)
         values[:, self._columns] = made
         return values

@@ -77,22 +77,25 @@ class Record:
         """Scores the forecasts made for now, widens the model's bands in ``forecast`` (S, C, H, 3) in place where they
         proved too narrow, and keeps them to be scored later. Scores and keeps once per step, and widens always.
 
-        observed (S, C); heuristic (S, C, K, 3), needed where a step is due; by_model bool (S,), the rows that are
-        scored and widened; bounds of each signal.
+        observed (S, C); heuristic (S, C, K, 3), needed where a step is due; by_model bool (S, C), what is scored and
+        widened; bounds of each signal.
         """
         at, due = [steps - 1 for steps in self.steps], self.due(now)
+        rows = np.flatnonzero(by_model.any(1))
+        made = by_model[rows][:, :, None, None]
         if due:
             self.observe(now, servers, observed)
-            raw = forecast[by_model][:, :, at]
+            raw = np.where(made, forecast[rows][:, :, at], np.float32(np.nan))
         factors = self.factors(forecast.shape[2]) if self.correction else None
         if factors is not None:
             low = np.array([-np.inf if bound is None else bound for bound, _ in bounds], float)
             high = np.array([np.inf if bound is None else bound for _, bound in bounds], float)
-            forecast[by_model] = scores.widen(forecast[by_model], factors, low, high)
+            narrow = forecast[rows]
+            forecast[rows] = np.where(made, scores.widen(narrow, factors, low, high), narrow)
         if due:
-            named = [name for name, made in zip(servers, by_model, strict=True) if made]
+            named = [servers[row] for row in rows.tolist()]
             assert heuristic is not None, "a step is due: the heuristic's forecasts are missing"
-            self.keep(now, named, forecast[by_model][:, :, at], raw, heuristic[by_model])
+            self.keep(now, named, forecast[rows][:, :, at], raw, heuristic[rows])
         return self.proof()
 
     def due(self, now: float) -> bool:

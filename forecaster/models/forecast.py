@@ -1,6 +1,8 @@
-"""Who is forecast by what: warm servers by the model, all others by the trend heuristic.
+"""Who is forecast by what: signals of warm servers by the model, all others by the trend heuristic.
 
-S servers, C signals, H horizon steps, Q quantiles. Values are in signal units, NaN where nothing is forecast.
+A server is forecast by what it has: the model forecasts each signal it can, the trend the others, and a signal without
+any value has no forecast. S servers, C signals, H horizon steps, Q quantiles. Values are in signal units, NaN where
+nothing is forecast.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from forecaster.memory.memory import Present
 from forecaster.models import heuristic
@@ -18,11 +21,11 @@ from forecaster.signals import HORIZON_STEPS, Signal
 
 @dataclass(frozen=True, eq=False)
 class Quantiles:
-    """All quantiles of the servers that the model forecasts."""
+    """All quantiles of the servers of which the model forecasts any signal."""
 
-    values: np.ndarray  # float32 (servers by model, C, H, Q), rising along Q
+    values: np.ndarray  # float32 (servers by model, signals, H, Q), rising along Q; NaN where not by the model
     levels: tuple[float, ...]  # Q
-    signals: tuple[str, ...]  # C
+    signals: tuple[str, ...]  # the model's
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,45 +33,54 @@ class Forecast:
     """What is published, and what made it."""
 
     values: np.ndarray  # float32 (S, C, H, 3): p10, p50, p90
-    by_model: np.ndarray  # bool (S,)
+    by_model: NDArray[np.bool]  # (S, C)
     quantiles: Quantiles | None = None  # None if the model forecasts no server
 
     @property
     def method(self) -> tuple[str, ...]:
-        """"tft" or "heuristic" of each server."""
-        return tuple("tft" if is_model else "heuristic" for is_model in self.by_model)
+        """"tft" of each server of which the model forecasts any signal, else "heuristic"."""
+        return tuple("tft" if is_model else "heuristic" for is_model in self.servers_by_model)
+
+    @property
+    def servers_by_model(self) -> NDArray[np.bool]:
+        """bool (S,): the servers of which the model forecasts any signal."""
+        any_signal: NDArray[np.bool] = np.any(self.by_model, axis=1)
+        return any_signal
 
 
 def nothing(present: Present) -> Forecast:
     """A forecast without values: NaN for every server."""
     shape = *present.observed.shape, HORIZON_STEPS, len(PUBLISHED)
-    return Forecast(np.full(shape, np.nan, np.float32), np.zeros(len(present.servers), bool))
+    return Forecast(np.full(shape, np.nan, np.float32), np.zeros(present.observed.shape, bool))
 
 
 def by_model(model: Model, signals: tuple[str, ...], present: Present, context: np.ndarray,
              earlier: np.ndarray | None) -> Forecast:
-    """The model's forecasts of warm servers; the others are NaN.
+    """The model's forecasts of the signals of warm servers; the others are NaN.
 
     signals: the C names. context: float32 (S, C, steps), newest step last. earlier: as in ``features.batch``.
     """
     forecast, rows = nothing(present), np.flatnonzero(present.warm)
     if not rows.size:
         return forecast
-    columns = [signals.index(name) for name in model.encoding.signals]
     names = tuple(present.servers[i] for i in rows), tuple(present.profiles[i] for i in rows)
-    before = None if earlier is None else earlier[rows][:, columns]
-    values, finished = model.quantiles(context[rows][:, columns], present.instant, *names, before)
-    published, done = model.published(values), forecast.by_model
-    done[rows[finished]] = True
-    if not (done.all() and columns == list(range(len(signals)))):  # mostly both hold, and 30 MB need no copy
-        forecast.values[np.ix_(rows[finished], columns)] = published[finished]
-        values, published = values[finished], forecast.values
-    return Forecast(published, done, Quantiles(values, model.architecture.quantiles, tuple(model.encoding.signals)))
+    before = None if earlier is None else model.arranged(earlier[rows], signals)
+    values, done = model.quantiles(model.arranged(context[rows], signals), present.instant, *names, before)
+    levels, known = model.architecture.quantiles, model.encoding.signals
+    if done.all() and len(rows) == len(present.servers) and known == signals:  # mostly, and 30 MB need no copy
+        return Forecast(model.published(values), done, Quantiles(values, levels, known))
+    values[~done] = np.nan
+    own = [column for column, name in enumerate(known) if name in signals]
+    place = np.ix_(rows, np.array([signals.index(known[column]) for column in own], np.int64))
+    forecast.values[place], forecast.by_model[place] = model.published(values)[:, own], done[:, own]
+    return Forecast(forecast.values, forecast.by_model, Quantiles(values[done.any(1)], levels, known))
 
 
 def add_trend(forecast: Forecast, present: Present, signals: Mapping[str, Signal]) -> None:
-    """Fills in, in place, the trend of every signal that the model does not forecast, of servers that are not stale."""
-    rows = np.flatnonzero(~present.stale & np.isnan(forecast.values[:, :, 0, 0]).any(1))
-    if rows.size:
-        drawn = heuristic.forecast(present.encoder[rows], signals)
-        forecast.values[rows] = np.where(np.isnan(forecast.values[rows]), drawn, forecast.values[rows])
+    """Fills in, in place, the trend of every signal that the model does not forecast, of servers that are not stale; a
+    signal without any value stays NaN."""
+    lacking = ~forecast.by_model & ~present.stale[:, None]
+    for column, signal in enumerate(signals.values()):
+        rows = np.flatnonzero(lacking[:, column])
+        if rows.size:
+            forecast.values[rows, column] = heuristic.forecast(present.encoder[rows, column, None], (signal,))[:, 0]

@@ -6,6 +6,7 @@ Letters: S servers, C signals, T encoder steps, H horizon steps, Q quantiles.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,7 @@ class Model:
         self, window: np.ndarray, instant: float | np.ndarray, servers: tuple[str, ...], profiles: tuple[str, ...],
         earlier: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """p10, p50 and p90 of ``quantiles``: (values float32 (S, C, H, 3), done bool (S,))."""
+        """p10, p50 and p90 of ``quantiles``: (values float32 (S, C, H, 3), done bool (S, C))."""
         values, done = self.quantiles(window, instant, servers, profiles, earlier)
         return self.published(values), done
 
@@ -110,17 +111,30 @@ class Model:
         """p10, p50 and p90 of all quantiles (..., Q)."""
         return values[..., self._published]
 
+    def arranged(self, values: np.ndarray, signals: Sequence[str]) -> np.ndarray:
+        """Values float32 (S, signals, ...) in the order of the model's signals, NaN for those not among ``signals``."""
+        own = self.encoding.signals
+        if own == tuple(signals):
+            return values
+        out = np.full((len(values), len(own), *values.shape[2:]), np.nan, np.float32)
+        for column, name in enumerate(own):
+            if name in signals:
+                out[:, column] = values[:, signals.index(name)]
+        return out
+
     def quantiles(
         self, window: np.ndarray, instant: float | np.ndarray, servers: tuple[str, ...], profiles: tuple[str, ...],
         earlier: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """window float32 (S, C, T) in signal units, newest step last -> (values float32 (S, C, H, Q), done bool (S,)).
+        """window float32 (S, C, T) in signal units, newest step last -> (values float32 (S, C, H, Q), done bool (S,
+        C)).
 
         instant: Unix seconds of the newest step, one for all or float64 (S,). earlier: as in ``features.batch``, (S, C,
         T).
 
-        done is True for servers with at least MIN_STEPS usable steps and finite forecasts; otherwise values are NaN or
-        not finite. Servers with equally long histories share one forward pass; normally that is the whole fleet.
+        A signal that is NaN throughout is missing. done is True for what the model forecasts: signals with at least
+        MIN_STEPS usable steps and finite forecasts; otherwise values are NaN or not finite. Servers with equally long
+        histories share one forward pass; normally that is the whole fleet.
         """
         encoding = self.encoding
         if isinstance(encoding, SeriesEncoding):
@@ -145,12 +159,12 @@ class Model:
                 values[rows] = made
         values[~done] = np.nan
         done &= np.isfinite(values).all((1, 2, 3))  # else the caller takes the heuristic
-        return values, done
+        return values, np.repeat(done[:, None], shape[1], 1)
 
     def _of_series(
         self, encoding: SeriesEncoding, window: np.ndarray, instant: float | np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """As ``quantiles``, one row per server and signal; a server is done when all of its signals are."""
+        """As ``quantiles``, one row per server and signal, each independent of the others."""
         servers, signals = window.shape[:2]
         filled, known = series.fill(window.reshape(-1, window.shape[-1]))
         shape = servers * signals, encoding.horizon, len(self.architecture.quantiles)
@@ -173,7 +187,7 @@ class Model:
         )
         high = np.maximum(high, filled.max(-1).reshape(servers, signals, 1, 1))  # or the largest measured value
         values = np.fmin(np.fmax(self._widened(values), low), high) + 0 * values  # keeps NaN
-        return values, np.isfinite(values).all((1, 2, 3))
+        return values, np.isfinite(values).all((2, 3))
 
     def _widened(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Distances from the median times the factors calibrated after training; values (S, C, H, Q)."""

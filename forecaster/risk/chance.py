@@ -122,8 +122,8 @@ class Calibration:
     ) -> tuple[dict[str, Floats], dict[str, float]]:
         """Chances of every fitted window (steps by name): (window -> float64 (S,), window -> chance of any server).
 
-        exceedance: as from ``exceedances``, a row for each True of ``known`` (S,). Other servers are NaN and do not
-        count: they are forecast by the heuristic, whose band is not a distribution.
+        exceedance: as from ``exceedances``, a row for each True of ``known`` (S,). Other servers, and those whose roles
+        are all NaN, are NaN and do not count: the heuristic's band is not a distribution.
         """
         by_server, any_server = dict[str, Floats](), dict[str, float]()
         for window, steps in windows.items():
@@ -147,7 +147,7 @@ class Calibration:
         columns = {role: said.signals.index(name) for role, name in risk.roles if name in said.signals}
         chances = exceedances(said.values, said.levels, columns, dict(risk.severe))
         steps = windows or {window: steps_of(window) for window in risk.incident}
-        return self.assess(chances, forecast.by_model, steps)
+        return self.assess(chances, forecast.servers_by_model, steps)
 
 
 def exceedances(
@@ -198,9 +198,11 @@ def _fade(outer: Floats, levels: Floats) -> Floats:
 
 def evidence(exceedance: Floats) -> Floats:
     """float64 (S, EVIDENCE) of chances (S, roles, steps): log odds that any role exceeds its threshold, by the largest
-    step, by the mean over steps and by the next step; roles count as independent."""
+    step, by the mean over steps and by the next step; roles count as independent. A role with NaN adds nothing; a
+    server without any role is NaN."""
     looks = np.stack([exceedance.max(-1), exceedance.mean(-1), exceedance[..., 0]], -1)
-    return log_odds(1 - (1 - looks).prod(1))
+    known = np.isfinite(looks)
+    return np.where(known.any(1), log_odds(1 - np.where(known, 1 - looks, 1).prod(1)), np.nan)
 
 
 def log_odds(chance: Floats) -> Floats:

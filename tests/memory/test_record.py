@@ -213,7 +213,7 @@ def test_a_step_scores_widens_the_models_rows_and_leaves_the_heuristics_alone():
     kept = live(record(), 150, spread=2.0)
     forecast = np.tile(np.array([48.0, 50.0, 52.0], np.float32), (2, 1, 96, 1))
     before = forecast.copy()
-    now, by_model = START + 150 * STEP, np.array([True, False])
+    now, by_model = START + 150 * STEP, np.array([[True], [False]])
     heuristic = forecast[:, :, [0, 5]].copy()
     proof = kept.step_over(now, ("s00", "s01"), np.full((2, 1), 50.0), forecast, heuristic, by_model, [(0.0, None)])
     assert (forecast[0, :, :, 2] - 50 > 1.5 * 2).all() and (forecast[1] == before[1]).all()
@@ -226,12 +226,23 @@ def test_a_step_scores_widens_the_models_rows_and_leaves_the_heuristics_alone():
     assert before[0, 0, 0, 2] == 52 and (without.proof().widening == 1).all()
 
 
+def test_only_the_signals_that_the_model_forecasts_are_scored_and_widened():
+    kept = Record(("cpu_pct", "mem_pct"), {"5m": 1}, STEP, 86400.0, 5, 4.0)
+    by_model = np.array([[True, False]])
+    for n in range(100):
+        forecast = np.tile(np.array([49, 50, 51], np.float32), (1, 2, 96, 1))
+        proof = kept.step_over(START + n * STEP, ("a",), np.full((1, 2), 50 + 3 * (-1) ** n, np.float32), forecast,
+                               forecast[:, :, [0]].copy(), by_model, [(0.0, 100.0)] * 2)
+    assert proof.outcomes.tolist() == [[99], [0]] and np.isnan(proof.coverage).tolist() == [[False], [True]]
+    assert forecast[0, 0, 0, 2] > 52 and forecast[0, 1, 0].tolist() == [49, 50, 51]
+
+
 def test_a_forecast_is_compared_with_the_outcome_of_its_own_step():
     kept, nothing = record(), np.zeros((1, 1, 2, 3), np.float32)
     for n in range(20):
         ahead = np.arange(n + 1, n + 97, dtype=np.float32)[None, None, :, None].repeat(3, 3)  # exactly what will come
         proof = kept.step_over(START + n * STEP, ("a",), np.full((1, 1), n, np.float32), ahead, nothing,
-                               np.array([True]), [(None, None)])
+                               np.array([[True]]), [(None, None)])
     assert proof.recent_coverage.tolist() == [[1, 1]] and proof.recent_loss.tolist() == [[0, 0]]
 
 
@@ -272,7 +283,7 @@ def test_a_widened_band_stays_inside_the_bounds_a_signal_has(bounds, ends):
     kept = live(record(), 150, spread=2.0)
     forecast = np.tile(np.array([48, 50, 52], np.float32), (1, 1, 96, 1))
     now = START + 150 * STEP
-    kept.step_over(now, ("s00",), np.full((1, 1), 50.0), forecast, forecast[:, :, [0, 5]], np.array([True]), [bounds])
+    kept.step_over(now, ("s00",), np.full((1, 1), 50.0), forecast, forecast[:, :, [0, 5]], np.array([[True]]), [bounds])
     assert forecast[0, 0, 0].tolist() == pytest.approx([ends[0], 50, ends[1]], abs=0.6)
     assert forecast.min() >= (bounds[0] or 0) and forecast.max() <= (bounds[1] or 100)
 
@@ -331,7 +342,7 @@ class TooSure:
     def quantiles(self, window, *_):
         levels = np.array(self._model.architecture.quantiles, np.float32)
         values = 50 + 2.56 * (levels - 0.5) / 0.8
-        return np.broadcast_to(values, (*window.shape[:2], 96, len(levels))).copy(), np.ones(len(window), bool)
+        return np.broadcast_to(values, (*window.shape[:2], 96, len(levels))).copy(), np.ones(window.shape[:2], bool)
 
 
 def test_a_single_host_sees_its_proof_at_every_horizon_within_a_day_and_has_its_bands_widened():

@@ -85,12 +85,21 @@ def test_a_server_with_little_history_is_forecast_too(model, known):
     assert done.all() and np.isfinite(values).all()
 
 
-def test_a_server_without_history_or_silent_for_too_long_is_not(model):
+def test_a_signal_without_history_or_silent_for_too_long_is_not(model):
     window = noise(3)
     window[0, :, :-2] = np.nan
     window[1, 0, -10:] = np.nan
     values, done = ask(model, window)
-    assert done.tolist() == [False, False, True] and np.isnan(values[0]).all()
+    assert done.tolist() == [[False, False], [False, True], [True, True]] and np.isnan(values[~done]).all()
+
+
+def test_a_signal_is_forecast_the_same_whatever_else_the_server_has(model):
+    whole = noise(2)
+    lacking = whole.copy()
+    lacking[0, 1] = np.nan
+    (expected, _), (found, done) = ask(model, whole), ask(model, lacking)
+    assert done.tolist() == [[True, False], [True, True]] and np.isnan(found[0, 1]).all()
+    np.testing.assert_allclose(found[done], expected[done], rtol=1e-3)
 
 
 def test_a_shorter_window_is_the_same_as_an_unknown_past(model):

@@ -89,6 +89,15 @@ def test_two_roles_in_doubt_are_more_evidence_than_one():
     assert (evidence(both) > evidence(one)).all()
 
 
+def test_a_role_without_a_forecast_leaves_the_chance_to_the_others():
+    both = exceedances(quantiles(*range(90, 97), latency=10.0), LEVELS, COLUMNS, SEVERE)
+    lacking = np.where([[[False], [True]]], np.nan, both)
+    np.testing.assert_array_equal(evidence(lacking), evidence(both[:, :1]))
+    chances, any_server = KNOWN.assess(np.stack([lacking[0], both[0] * np.nan]), np.array([True] * 2), {"30m": 6})
+    expected = FIT.server(FIT.spoken(both[:, :1]))
+    assert chances["30m"][0] == expected == any_server["30m"] and np.isnan(chances["30m"][1])
+
+
 def test_only_the_windows_steps_count():
     late = np.full((1, 1, 96), 1e-6)
     late[..., 6:] = 0.9
@@ -131,7 +140,7 @@ def test_servers_without_a_models_forecast_have_no_chance_and_do_not_count():
 
 def test_a_models_forecast_has_chances_in_the_configured_windows_or_in_others():
     said = np.repeat(quantiles(*range(88, 102, 2)), 96 // 6, 2)
-    known = np.array([False, True])
+    known = np.array([[False, False], [True, True]])
     forecast = Forecast(np.zeros((2, 2, 96, 3), np.float32), known, Quantiles(said, LEVELS, ("cpu_pct", "latency_ms")))
     fits = Calibration({"30m": FIT, "8h": FIT, "1h": FIT}, SEVERE, {})
     chances, any_server = fits.of_forecast(forecast, RiskConfig())
@@ -140,7 +149,7 @@ def test_a_models_forecast_has_chances_in_the_configured_windows_or_in_others():
     assert chances["30m"][1] == pytest.approx(FIT.server(FIT.spoken(expected))[0])
     assert fits.of_forecast(forecast, RiskConfig(), {"1h": 12})[0].keys() == {"1h"}
     assert fits.of_forecast(Forecast(forecast.values, known), RiskConfig()) == ({}, {})
-    nobody = Forecast(forecast.values, np.zeros(2, bool), forecast.quantiles)
+    nobody = Forecast(forecast.values, np.zeros((2, 2), bool), forecast.quantiles)
     assert fits.of_forecast(nobody, RiskConfig()) == ({}, {})
 
 

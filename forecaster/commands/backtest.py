@@ -127,20 +127,21 @@ def _compare(arguments: argparse.Namespace, config: ForecasterConfig, loaded: Lo
     from forecaster.evaluation.table import table, to_json
     from forecaster.evaluation.windows import CONTEXT_STEPS
     from forecaster.signals import HORIZON_STEPS
-    from forecaster.training.histories import select
+    from forecaster.training.histories import shared
 
-    histories = _histories(arguments, config)
-    signals = select(histories[0], config.signals, str(arguments.data or "the source"))
+    what = str(arguments.data or arguments.source or "simulator")
+    held = [shared(one, config.signals, what) for one in _histories(arguments, config)]
+    histories, signals, missing = [one for one, *_ in held], *held[0][1:]
     forecasters = [backtest.Forecaster(name, signals, source, config.risk, fit) for name, source, fit in loaded]
-    for one in forecasters:
-        if one.unknown:
-            print(f"{one.name} does not forecast {', '.join(one.unknown)}: its figures lack them", file=sys.stderr)
     parts = _windows(arguments, config, histories, loaded)
     windows = sum(len(part) for part in parts)
     outputs.check_space(arguments, 4 * windows * len(signals) * HORIZON_STEPS * 3)
+    for sentence in (*missing, *(f"{one.name} does not forecast {', '.join(one.unknown)}: its figures lack them"
+                                 for one in forecasters if one.unknown)):
+        print(sentence, file=sys.stderr)
     result = backtest.measure(forecasters, parts, progress)
     report = {"data": _described(arguments), "windows": windows, "context_steps": CONTEXT_STEPS, "seed": arguments.seed,
-              "models": result.figures}
+              "models": result.figures} | ({"missing": missing} if missing else {})
     print(table(report))
     first = result.forecasts[forecasters[0].name]
     outputs.write(arguments.out, lambda file: np.savez_compressed(file, forecast=first))

@@ -3,7 +3,8 @@
 import argparse
 
 from forecaster.commands.flags import Commands, add, read_config
-from forecaster.models.artifact import folder_of
+from forecaster.config import ForecasterConfig
+from forecaster.models.artifact import ModelError, check, encoding_of, folder_of, read
 from serving.settings import SettingsError
 
 
@@ -17,9 +18,23 @@ def add_command(commands: Commands, common: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Prints a summary of the configuration; the exit code. Raises SettingsError."""
     config = read_config(arguments)
-    if config.model is not None and not (folder_of(config.model) / "artifact.json").is_file():
-        raise SettingsError(f"{arguments.config_file}: model: {config.model} is not an artifact folder; expected one "
-                            "with artifact.json, the name of a shipped model (default, servers), or null")
+    differences = _checked(arguments.config_file, config) if config.model is not None else []
     print(f"{arguments.config_file}: good; {len(config.signals)} signals, refresh {config.refresh:g}s, "
           f"source {config.source.kind}")
+    for difference in differences:
+        print(difference)
     return 0
+
+
+def _checked(path: str, config: ForecasterConfig) -> list[str]:
+    """A sentence on the signals that only the model or only the configuration has; SettingsError where ``serve`` would
+    refuse the model."""
+    folder = folder_of(str(config.model))
+    if not (folder / "artifact.json").is_file():
+        raise SettingsError(f"{path}: model: {config.model} is not an artifact folder; expected one with "
+                            "artifact.json, the name of a shipped model (default, servers), or null")
+    try:
+        facts, _, _ = read(folder)
+        return check(folder, encoding_of(folder, facts), config.signals, config.step, config.encoder_steps)
+    except ModelError as error:
+        raise SettingsError(f"{path}: model: {error}") from error

@@ -48,7 +48,7 @@ class Forecaster:
         calibration: Calibration | None = None,
     ):
         """source: a model, or a yardstick's name. calibration: of the model's incident probabilities. Raises
-        DatasetError where the model needs a signal that is not among ``signals``."""
+        DatasetError where the model knows none of ``signals``."""
         self.name, self.signals, self.settings = name, dict(signals), settings or RiskConfig()
         self.left_to_heuristic = 0  # windows too short for the model
         self._calibration = calibration
@@ -57,10 +57,10 @@ class Forecaster:
         self._heuristic = by_heuristic(self.signals)
         self._yardstick = None if isinstance(source, Model) else named(self.signals)[source]
         known = self._model.encoding.signals if self._model else tuple(self.signals)
-        if missing := [s for s in known if s not in self.signals]:
-            raise DatasetError(f"model {name} needs the signals {', '.join(missing)}, which the data lacks")
-        self._columns = [list(self.signals).index(s) for s in known]
         self.unknown = [s for s in self.signals if s not in known]  # signals of the data that are not forecast
+        if len(self.unknown) == len(self.signals):
+            raise DatasetError(f"model {name} forecasts {', '.join(known)}; the data has {', '.join(self.signals)}: "
+                               "expected a signal in common")
 
     @property
     def is_model(self) -> bool:
@@ -83,24 +83,25 @@ class Forecaster:
         if self._model is None:
             assert self._yardstick is not None
             return self._yardstick(context)
-        before = None if earlier is None else earlier[:, self._columns]
-        names = tuple(servers), tuple(profiles)
-        quantiles, done = self._model.quantiles(context[:, self._columns], instants, *names, before)
+        signals, known, names = tuple(self.signals), self._model.encoding.signals, (tuple(servers), tuple(profiles))
+        before = None if earlier is None else self._model.arranged(earlier, signals)
+        quantiles, done = self._model.quantiles(self._model.arranged(context, signals), instants, *names, before)
         made = self._model.published(quantiles)
         if self._calibration:
             quantiles[~done] = np.nan
             by_model = quantiles[done.any(1)]
-            all_of_done = Quantiles(by_model, self._model.architecture.quantiles, self._model.encoding.signals)
+            all_of_done = Quantiles(by_model, self._model.architecture.quantiles, known)
             forecast = Forecast(made, done, all_of_done)
             by_server, _ = self._calibration.of_forecast(forecast, self.settings, scoring.SPANS)
             self._chances.append((len(done), by_server))
-        if not done.all():  # the heuristic takes over, as in a cycle
-            self.left_to_heuristic += int((~done.any(1)).sum())
-            rows = np.flatnonzero(~done.all(1))
-            trend = self._heuristic(context[rows])[:, self._columns]
-            made[rows] = np.where(done[rows][..., None, None], made[rows], trend)
+        self.left_to_heuristic += int((~done.any(1)).sum())
         values = np.full((*context.shape[:2], HORIZON_STEPS, 3), np.nan, np.float32)
-        values[:, self._columns] = made
+        for column, name in enumerate(known):
+            if name in signals:
+                values[:, signals.index(name)] = made[:, column]
+                rows = np.flatnonzero(~done[:, column])
+                if rows.size:  # the heuristic takes over, as in a cycle
+                    values[rows, signals.index(name)] = self._heuristic(context[rows])[:, signals.index(name)]
         return values
 
 

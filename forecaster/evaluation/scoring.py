@@ -85,13 +85,13 @@ def by_step(forecast: Floats, truth: Floats) -> tuple[Floats, Floats]:
 
 
 def overall(table: Mapping[str, Mapping[str, float]], inside80: float) -> dict[str, float]:
-    """The headline figures: means over signals, geometric for sql."""
-    out = {f"wql_mean_{label}": float(np.mean([row[f"wql_{label}"] for row in table.values()])) for label in SPANS}
+    """The headline figures: means over signals with targets, geometric for sql."""
+    out = {f"wql_mean_{label}": _mean(np.array([row[f"wql_{label}"] for row in table.values()])) for label in SPANS}
     out |= {"wql_mean": out["wql_mean_8h"], "inside80": inside80}
     if "cpu_pct" in table:
         out |= {f"cpu_wql_{label}": table["cpu_pct"][f"wql_{label}"] for label in SPANS}
     if all("sql" in row for row in table.values()):
-        out["sql_geo"] = float(np.exp(np.mean(np.log([row["sql"] for row in table.values()]))))
+        out["sql_geo"] = float(np.exp(_mean(np.log([row["sql"] for row in table.values()]))))
     return out
 
 

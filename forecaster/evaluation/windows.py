@@ -142,17 +142,20 @@ def kept_out(history: History, model: str, facts: Mapping[str, Any]) -> tuple[Hi
 def draw(history: History, step: float, per_server: int, seed: int, first: float | None = None) -> Windows:
     """Up to ``per_server`` random windows of every server, not before the instant ``first``, at least a day after the
     history begins, whose newest RECENT_STEPS steps and OBSERVED_SHARE of whose targets are observed in the first
-    signal. Raises DatasetError where there is none."""
+    signal of which the server has such windows. Raises DatasetError where there is none."""
     stride, rng, place = history.stride(step), np.random.default_rng(seed), list[tuple[int, int]]()
     begin = DAY * stride
     if first is not None:
         begin = max(begin, int(np.ceil((first - history.start) / history.resolution)))
     candidates = np.arange(begin, len(history.values) - HORIZON_STEPS * stride)
     for server in range(len(history.servers) if len(candidates) else 0):
-        seen = np.isfinite(history.values[:, server, 0]).astype(np.float64)
-        past = _trailing(seen, stride, RECENT_STEPS)[candidates]
-        future = _trailing(seen, stride, HORIZON_STEPS)[candidates + HORIZON_STEPS * stride]
-        usable = candidates[(past == RECENT_STEPS) & (future > OBSERVED_SHARE * HORIZON_STEPS)]
+        for signal in range(len(history.signals)):
+            seen = np.isfinite(history.values[:, server, signal]).astype(np.float64)
+            past = _trailing(seen, stride, RECENT_STEPS)[candidates]
+            future = _trailing(seen, stride, HORIZON_STEPS)[candidates + HORIZON_STEPS * stride]
+            usable = candidates[(past == RECENT_STEPS) & (future > OBSERVED_SHARE * HORIZON_STEPS)]
+            if usable.size:
+                break
         chosen = rng.choice(usable, min(per_server, len(usable)), replace=False)
         place += [(server, now) for now in np.sort(chosen)]
     if not place:

@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import numpy as np
 
 from forecaster.models.features import Encoding
 from forecaster.models.series import SeriesEncoding
+from forecaster.signals import STEP_MINUTES
 
 FORMAT = 2
 MODELS = Path(__file__).parents[1] / "artifacts"  # the shipped models, by name
@@ -69,6 +71,41 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str,
     with np.load(io.BytesIO(data), allow_pickle=False) as archive:
         weights = {name: archive[name] for name in archive.files}
     return facts, weights, _read_json(folder / "report.json")
+
+
+def encoding_of(folder: Path, facts: dict[str, Any]) -> Encoding | SeriesEncoding:
+    """The encoding among the facts of an artifact folder; raises ModelError."""
+    try:
+        stored = facts["encoding"]
+        return (SeriesEncoding if stored.get("kind") == "series" else Encoding).from_json(stored)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise incomplete(folder, error) from error
+
+
+def incomplete(folder: Path, error: Exception) -> ModelError:
+    """The error for an artifact.json that lacks something."""
+    return ModelError(f"{folder / 'artifact.json'}: incomplete ({error}); train the model anew")
+
+
+def check(
+    folder: Path, encoding: Encoding | SeriesEncoding, signals: Collection[str], step: float, encoder_steps: int
+) -> list[str]:
+    """A sentence on the signals that only the model or only the configuration has; ModelError where the model cannot
+    be used with this configuration."""
+    own = encoding.signals
+    if not set(own) & set(signals):
+        raise ModelError(f"{folder}: the model forecasts {', '.join(own)}, none of which is among signals; "
+                         "add one, choose another model, or set model: null")
+    if encoding.step != step and not encoding.step == 60 * STEP_MINUTES > step:  # less: fast motion
+        raise ModelError(f"{folder}: the model was trained on steps of {encoding.step:g} s, step is {step:g} s; "
+                         "choose another model or set step to the model's")
+    if encoding.encoder_steps > encoder_steps:
+        raise ModelError(f"{folder}: the model reads {encoding.encoder_steps} steps of history, encoder_steps is "
+                         f"{encoder_steps}; raise encoder_steps")
+    trend, unused = ([name for name in one if name not in other] for one, other in ((signals, own), (own, signals)))
+    return [f"model {folder.name}: {text}" for text, names in (
+        (f"{', '.join(trend)} not forecast, the trend is used", trend),
+        (f"{', '.join(unused)} missing in signals", unused)) if names]
 
 
 def write_artifact(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from forecaster.models import features, series
-from forecaster.models.artifact import Architecture, ModelError, read
+from forecaster.models.artifact import Architecture, ModelError, encoding_of, incomplete, read
 from forecaster.models.choice import choose
 from forecaster.models.eager import Eager
 from forecaster.models.engine import Engine
@@ -68,16 +69,17 @@ class Model:
         return features.batch(encoding, window, encoding.encoder_steps, np.zeros(1), identity)
 
     @classmethod
-    def load(cls, folder: Path, device: str = "auto") -> Model:
-        """Read an artifact folder; raises ModelError."""
+    def load(cls, folder: Path, device: str = "auto", timezone: str | None = None) -> Model:
+        """Read an artifact folder; raises ModelError. ``timezone`` is the clock of the servers' days and weeks, None
+        for the one of the training data."""
         facts, weights, report = read(folder)
+        encoding = encoding_of(folder, facts)
+        encoding = replace(encoding, timezone=timezone or encoding.timezone)
         try:
-            sizes, stored = facts["architecture"], facts["encoding"]
+            sizes = facts["architecture"]
             architecture = Architecture(**sizes | {"quantiles": tuple(sizes["quantiles"])})
-            of_series = stored.get("kind") == "series"
-            encoding = SeriesEncoding.from_json(stored) if of_series else Encoding.from_json(stored)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
-            raise ModelError(f"{folder / 'artifact.json'}: incomplete ({error}); train the model anew") from error
+            raise incomplete(folder, error) from error
         model = cls(encoding, architecture, weights, facts, report, choose_device(device))
         model.engine = choose(model._eager, model._rehearsal())
         return model

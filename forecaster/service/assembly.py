@@ -7,12 +7,12 @@ from typing import Any
 
 import requests
 
-from forecaster.config import MODEL_STEP, ForecasterConfig, PushConfig, SourceConfig
+from forecaster.config import ForecasterConfig, PushConfig, SourceConfig
 from forecaster.memory.past import Past
 from forecaster.memory.record import Record
 from forecaster.memory.scraped import ScrapeSource
 from forecaster.memory.window import Window
-from forecaster.models.artifact import ModelError, folder_of
+from forecaster.models.artifact import ModelError, check, folder_of
 from forecaster.models.model import Model
 from forecaster.publish.collector import ForecastCollector
 from forecaster.publish.push import Push
@@ -89,20 +89,9 @@ def load_model(config: ForecasterConfig) -> Model | None:
     if config.model is None:
         return None
     folder = folder_of(config.model)
-    model = Model.load(folder, config.device)
-    made = model.encoding
-    if missing := [name for name in made.signals if name not in config.signals]:
-        raise ModelError(f"{folder}: the model was trained on signals that this configuration lacks: "
-                         f"{', '.join(missing)}; add them to signals, choose another model, or set model: null")
-    if made.timezone != config.timezone:
-        raise ModelError(f"{folder}: the model was trained on the clock of {made.timezone}, timezone is "
-                         f"{config.timezone}; train one with this configuration, or set timezone to the model's")
-    if made.step != config.step and not (made.step == MODEL_STEP > config.step):  # less than MODEL_STEP: fast motion
-        raise ModelError(f"{folder}: the model was trained on steps of {made.step:g} s, step is {config.step:g} s; "
-                         "choose another model or set step to the model's")
-    if made.encoder_steps > config.encoder_steps:
-        raise ModelError(f"{folder}: the model reads {made.encoder_steps} steps of history, encoder_steps is "
-                         f"{config.encoder_steps}; raise encoder_steps")
+    model = Model.load(folder, config.device, config.timezone)
+    for difference in check(folder, model.encoding, config.signals, config.step, config.encoder_steps):
+        log.info(difference)
     return model
 
 

@@ -7,11 +7,13 @@ import time
 import zipfile
 import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from forecaster.config import ForecasterConfig
 from forecaster.signals import HORIZON_STEPS, Signal
@@ -104,6 +106,26 @@ def _arrays(path: Path) -> dict[str, Any]:
         raise
     except (OSError, TypeError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DatasetError(f"{path}: cannot be read as .npz ({error}); the file is damaged or another kind") from error
+
+
+def shared(history: History, signals: Mapping[str, Signal], what: str) -> tuple[History, dict[str, Signal], list[str]]:
+    """(the metrics that are configured and have values, their signals, a sentence on each that is missing); raises
+    DatasetError where none is left."""
+    seen: NDArray[np.bool] = np.any(np.isfinite(history.values), axis=0)  # (servers, metrics)
+    unknown = [name for name in history.signals if name not in signals]
+    keep = [c for c, name in enumerate(history.signals) if name in signals and seen[:, c].any()]
+    if not keep:
+        raise DatasetError(f"{what}: no values of {', '.join(signals)}; found {', '.join(history.signals)}: expected "
+                           "a signal of the configuration, choose another --config.file")
+    names = tuple(history.signals[c] for c in keep)
+    lacking = [name for name in signals if name not in names]
+    notes = [f"{what}: metric {', '.join(unknown)} is not a signal of the configuration and left out"] * bool(unknown)
+    notes += [f"{what}: no values of {', '.join(lacking)}"] * bool(lacking)
+    notes += [f"{what}: no values of {history.signals[c]} on {count} of {len(seen)} servers"
+              for c in keep if (count := int((~seen[:, c]).sum()))]
+    if len(keep) < len(history.signals):
+        history = replace(history, signals=names, values=history.values[..., keep])
+    return history, {name: signals[name] for name in names}, notes
 
 
 def select(history: History, signals: Mapping[str, Signal], what: str) -> dict[str, Signal]:

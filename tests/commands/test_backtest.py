@@ -42,7 +42,8 @@ def test_a_backtest_prints_a_table_and_writes_forecasts_and_figures(data, tmp_pa
     files = ["--out", tmp_path / "sub" / "f.npz", "--report", tmp_path / "r.json"]
     code = main(of(data, "--model", "last-day,heuristic", *files))
     printed, said = capsys.readouterr()
-    assert code == 0 and said == ""
+    assert code == 0 and said.endswith("data.npz: no values of disk_io_mb_s, net_in_mb_s, net_out_mb_s, error_rate, "
+                                       "gc_pause_ms\n") and said.count("\n") == 1
     for text in ("4 windows", "persistence", "last-day", "heuristic", "mem_pct", "incident within 30m, weighted", "P1"):
         assert text in printed
     forecast = np.load(tmp_path / "sub" / "f.npz")["forecast"]
@@ -130,9 +131,30 @@ def test_a_model_that_is_neither_is_refused_with_what_there_is(data, capsys):
     assert "--model gpt" in said and "expected default, servers" in said and "predict-linear" in said
 
 
-def test_a_model_whose_signals_the_data_lacks_is_refused(data, tmp_path, capsys):
-    folder = write_untrained(tmp_path / "tiny")
-    assert "needs the signals disk_io_mb_s" in refusal(capsys, "backtest", *of(data)[3:], "--model", folder)
+def test_data_without_some_signals_is_measured_and_what_is_missing_is_said(data, tmp_path, capsys):
+    held = dict(np.load(data / "data.npz"))
+    held["values"] = held["values"].copy()
+    held["values"][1, :, 2] = np.nan
+    np.savez(tmp_path / "d.npz", **held | {"metric": np.array(["mem_pct", "cpu_pct", "swap"])})
+    given = ["--data", tmp_path / "d.npz", "--config.file", "node_exporter", "--report", tmp_path / "r.json"]
+    assert main(["backtest", "--model", "servers", *map(str, given), "--per-server", "1"]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said == [f"{tmp_path / 'd.npz'}: metric swap is not a signal of the configuration and left out",
+                    f"{tmp_path / 'd.npz'}: no values of disk_io_mb_s, net_in_mb_s, net_out_mb_s"]
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert list(report["models"]["servers"]["signals"]) == ["mem_pct", "cpu_pct"] and report["missing"] == said
+    assert np.isfinite(report["models"]["servers"]["wql_mean"])
+
+
+def test_servers_without_some_signals_are_measured_by_those_they_have(data, tmp_path, capsys):
+    held = dict(np.load(data / "data.npz"))
+    held["values"] = held["values"].copy()
+    held["values"][1, :, 0] = np.nan
+    np.savez(tmp_path / "d.npz", **held)
+    given = ["--data", tmp_path / "d.npz", "--config.file", "fleet", "--report", tmp_path / "r.json"]
+    assert main([*SHORT, *map(str, given), "--per-server", "1"]) == 0
+    assert f"{tmp_path / 'd.npz'}: no values of mem_pct on 1 of 3 servers" in capsys.readouterr().err
+    assert json.loads((tmp_path / "r.json").read_text())["windows"] == 3
 
 
 def test_outputs_that_cannot_be_written_are_refused_before_the_work(data, tmp_path, capsys, monkeypatch):

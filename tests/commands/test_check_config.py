@@ -6,11 +6,12 @@ from forecaster.__main__ import main
 from forecaster.config import PRESETS
 
 
-def with_model(folder, model: str):
-    """A preset's file with another model."""
+def with_model(folder, model: str, **other: str):
+    """A preset's file with another model, and other values of other keys."""
+    changed = {"model": model} | other
     lines = (PRESETS / "fleet.yml").read_text().splitlines()
-    kept = [line for line in lines if not line.startswith("model:")]
-    (folder / "fleet.yml").write_text("\n".join([*kept, f"model: {model}"]) + "\n")
+    kept = [line for line in lines if not line.startswith(tuple(f"{key}:" for key in changed))]
+    (folder / "fleet.yml").write_text("\n".join([*kept, *(f"{key}: {value}" for key, value in changed.items())]) + "\n")
     return str(folder / "fleet.yml")
 
 
@@ -25,6 +26,22 @@ def test_presets_that_name_a_shipped_model_are_good(preset, capsys):
 def test_shipped_models_and_no_model_are_good(model, tmp_path, capsys):
     assert main(["check-config", "--config.file", with_model(tmp_path, model)]) == 0
     assert ": good; 8 signals, refresh 15s" in capsys.readouterr().out
+
+
+def test_signals_that_the_model_does_not_forecast_are_named(tmp_path, capsys):
+    assert main(["check-config", "--config.file", with_model(tmp_path, "servers")]) == 0
+    printed = capsys.readouterr().out
+    assert printed.endswith("\nmodel servers: latency_ms, error_rate, gc_pause_ms not forecast, the trend is used\n")
+
+
+def test_any_time_zone_is_good(tmp_path):
+    assert main(["check-config", "--config.file", with_model(tmp_path, "default", timezone="Australia/Lord_Howe")]) == 0
+
+
+def test_a_model_that_serve_would_refuse_is_refused(tmp_path, capsys):
+    path = with_model(tmp_path, "default", encoder_steps="12", warmup="{samples: 100}")
+    assert main(["check-config", "--config.file", path]) == 1
+    assert "reads 24 steps of history, encoder_steps is 12; raise encoder_steps" in capsys.readouterr().err
 
 
 def test_an_unknown_model_folder_is_refused_with_what_is_expected(tmp_path, capsys):

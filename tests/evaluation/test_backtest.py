@@ -7,10 +7,11 @@ import pytest
 
 from exporter.profiles import METRICS
 from forecaster.config import load_config
-from forecaster.evaluation import backtest
+from forecaster.evaluation import backtest, scoring
 from forecaster.evaluation.backtest import Forecaster
 from forecaster.evaluation.windows import Windows
 from forecaster.models import heuristic
+from forecaster.models.artifact import MODELS
 from forecaster.models.model import Model
 from forecaster.risk.chance import Calibration
 from forecaster.risk.thresholds import RiskConfig, Severe
@@ -110,9 +111,23 @@ def test_a_signal_the_model_does_not_know_is_nan_and_has_no_part_in_its_figures(
     assert tuple(found["signals"]) == METRICS and np.isfinite(found["wql_mean"])
 
 
-def test_a_model_that_needs_a_signal_the_data_lacks_is_refused(model):
-    with pytest.raises(DatasetError, match="model tiny needs the signals mem_pct, .*, which the data lacks"):
-        Forecaster("tiny", CPU, model)
+def test_a_model_without_a_signal_in_common_with_the_data_is_refused(model):
+    with pytest.raises(DatasetError, match="tiny forecasts cpu_pct, .*; the data has swap_pct: expected a signal"):
+        Forecaster("tiny", {"swap_pct": SIGNALS["mem_pct"]}, model)
+
+
+def test_a_host_with_cpu_alone_is_forecast_as_well_as_with_all_signals():
+    shipped = Model.load(MODELS / "servers", "cpu")
+    names = shipped.encoding.signals
+    keep = [METRICS.index(name) for name in names]
+    windows = Windows(replace(history(), values=history().values[..., keep], signals=names), simulated(4).place, 5)
+    whole = Forecaster("servers", {name: SIGNALS[name] for name in names}, shipped)
+    cpu = names.index("cpu_pct")
+    alone = Windows(replace(windows.history, values=windows.history.values[..., [cpu]], signals=("cpu_pct",)),
+                    windows.place, 5)
+    of_all, of_one = backtest.run(whole, windows)[:, [cpu]], backtest.run(Forecaster("servers", CPU, shipped), alone)
+    expected, found = (scoring.figures(made, alone.truth(), None, ["cpu_pct"]) for made in (of_all, of_one))
+    assert found["cpu_wql_8h"] == pytest.approx(expected["cpu_wql_8h"], rel=1e-4)
 
 
 # -- incidents

@@ -1,13 +1,17 @@
 """The forecaster put together: pages, reload, and the ways it can be started."""
 
 import time
+from datetime import datetime
 from functools import cache
+from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
 
 from forecaster.__main__ import main
 from forecaster.config import PRESETS, load_config
 from forecaster.memory.scraped import ScrapeSource
+from forecaster.models import features
 from forecaster.service import assembly as composition
 from forecaster.service.app import Forecaster
 from serving.settings import SettingsError
@@ -100,17 +104,6 @@ def test_the_heuristic_by_choice_is_not_a_fault(monkeypatch):
     page = bench.client.get("/metrics").get_data(as_text=True)
     assert "forecaster_model_configured 0.0" in page
     assert bench.client.get("/status").get_json()["model"]["problem"] is None
-
-
-def test_a_model_of_other_signals_is_refused_naming_what_is_missing(monkeypatch, folder):
-    bench = Bench(monkeypatch, model="none")
-    signals = dict(bench.config().signals)
-    del signals["gc_pause_ms"]
-    monkeypatch.setattr(
-        bench, "config", lambda: load_config("fleet", {"model": str(folder)}).model_copy(update={"signals": signals})
-    )
-    with pytest.raises(composition.ModelError, match="lacks: gc_pause_ms"):
-        composition.load_model(bench.config())
 
 
 def test_a_reload_takes_the_new_settings_and_keeps_window_record_and_result(bench):
@@ -263,11 +256,28 @@ def test_a_reload_leaves_the_memory_to_a_thread_that_hangs_and_keeps_the_result(
     assert bench.forecaster.parts.board.last is old.board.last
 
 
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [({"timezone": "Asia/Tokyo"}, "clock of UTC, timezone is Asia/Tokyo"), ({"encoder_steps": 12}, "reads 24 steps")],
-)
-def test_a_model_trained_for_another_clock_or_history_is_refused(folder, override, message):
-    overrides = {"model": str(folder), "warmup.samples": 100} | override
-    with pytest.raises(composition.ModelError, match=message):
-        composition.load_model(load_config("fleet", overrides))
+def test_a_model_that_reads_more_history_than_is_kept_is_refused(folder):
+    with pytest.raises(composition.ModelError, match="reads 24 steps of history, encoder_steps is 12"):
+        composition.load_model(load_config("fleet", {"model": str(folder), "warmup.samples": 100, "encoder_steps": 12}))
+
+
+def test_a_model_is_taken_whatever_signals_are_configured_as_long_as_one_is_in_common(folder, caplog):
+    config = load_config("fleet", {"model": str(folder)})
+    swap, cpu = {"swap_pct": config.signals["mem_pct"]}, {"cpu_pct": config.signals["cpu_pct"]}
+    with caplog.at_level("INFO"):
+        assert composition.load_model(config.model_copy(update={"signals": swap | cpu})) is not None
+    assert "model tiny: swap_pct not forecast, the trend is used" in caplog.text
+    assert "model tiny: mem_pct, disk_io_mb_s, latency_ms, net_in_mb_s" in caplog.text
+    with pytest.raises(composition.ModelError, match="forecasts cpu_pct, .*, none of which is among signals; add one"):
+        composition.load_model(config.model_copy(update={"signals": swap}))
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe"])
+def test_a_model_reads_the_clock_of_the_configuration(folder, zone):
+    model = composition.load_model(load_config("fleet", {"model": str(folder), "timezone": zone}))
+    assert model.encoding.timezone == zone
+    instant = np.array([START])
+    clock, _ = features.clock_inputs(model.encoding, instant[:, None], np.zeros(1))
+    there = datetime.fromtimestamp(START, ZoneInfo(zone))
+    seconds = there.hour * 3600 + there.minute * 60 + there.second
+    assert clock[0, 0, 0] == pytest.approx(np.sin(seconds / 86400 * 2 * np.pi), abs=1e-6)

@@ -124,8 +124,10 @@ class Warmup(Settings):
 
 
 class Publish(Settings):
-    """Limits of one answer, so that no request exhausts the process."""
+    """What is shown of a server, and limits of one answer, so that no request exhausts the process."""
 
+    gauges: Literal["essential", "all"] = Field("essential", description="series of a server on /metrics: those that "
+                                                "alerts and dashboards use, at most 60 with 8 signals, or all")
     max_curve_samples: int = Field(1_000_000, ge=HORIZON_STEPS, description="most samples one remote read may ask for")
 
 

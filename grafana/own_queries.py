@@ -26,10 +26,16 @@ def outcomes(window: str, horizon: str = "$horizon") -> str:
 
 
 WIDENING = f'max by (signal) (forecast_live_widening_ratio{{{queries.FLEET},horizon="$horizon"}})'
-BAND_WIDTH = (
-    f'avg by (horizon) (max by (server, horizon) (forecast_${{signal}}{{{queries.FLEET},percentile="p90"}}) '
-    f'- max by (server, horizon) (forecast_${{signal}}{{{queries.FLEET},percentile="p10"}}))'
-)
+
+
+def _band_width(horizon: str) -> str:
+    """The mean difference of p90 and p10 on the curves, `horizon` ahead."""
+    high, low = (f'max by (server) (forecast_${{signal}}{{source="curve",percentile="{percentile}"}} offset -{horizon})'
+                 for percentile in ("p90", "p10"))
+    return f'label_replace(avg({high} - {low} and on (server) {queries.known()}), "horizon", "{horizon}", "", "")'
+
+
+BAND_WIDTH = " or ".join(map(_band_width, queries.HORIZONS))
 HEURISTIC_SHARE = f'avg(max by (server) (forecast_method{{{queries.FLEET},method="heuristic"}}))'
 METHOD_COUNT = f"sum by (method) (max by (server, method) (forecast_method{{{queries.FLEET}}}))"
 MODEL = f"max by (model, method, weights, trained, device) (forecaster_model_info{{{queries.FLEET}}})"
@@ -41,8 +47,8 @@ OUTCOME = f"max by (server) (observed_${{signal}}{{{queries.ONE}}})"
 
 
 def outcome_forecast(percentile: str) -> str:
-    """What was forecast for the instant it is drawn at, $horizon earlier."""
-    return queries.predicted("${signal}", percentile, "$horizon")
+    """What was forecast for the instant it is drawn at, 30 minutes earlier."""
+    return queries.predicted("${signal}", percentile)
 
 
 # the forecaster and what it depends on

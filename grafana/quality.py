@@ -6,11 +6,10 @@ from functools import partial
 from grafana_foundation_sdk.models import dashboard as models
 
 from grafana import board, fans, own_queries, panels, queries
-from grafana.panels import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, column, now, prop, query
+from grafana.panels import BLUE, GREEN, GREY, ORANGE, SKY, VERMILLION, column, now, prop, query
 
 _COVERAGE_STEPS = ((None, VERMILLION), (0.6, ORANGE), (0.7, GREEN), (0.9, SKY))
 _LOSS_STEPS = ((None, GREEN), (1, ORANGE))
-_HORIZON_COLOURS = dict(zip(queries.HORIZONS, (SKY, BLUE, GREEN, ORANGE, PURPLE), strict=True))
 # window -> (its name, what stands where it has no figure yet)
 _WINDOWS = {
     own_queries.HOUR: ("last hour", "Nothing scored yet: a horizon needs 12 outcomes in the last hour."),
@@ -33,7 +32,7 @@ def dashboard() -> models.Dashboard:
                         ("The last hour, by signal and horizon", _scored(own_queries.HOUR)),
                         ("The last day, by signal and horizon", _scored(own_queries.DAY)),
                         ("Over time", _courses()),
-                        ("$server: forecast and actual, $signal at $horizon", [_outcome().span(24).height(9)])])
+                        ("$server: forecast and actual, $signal at 30m", [_outcome().span(24).height(9)])])
 
 
 def _model() -> list[board.Placed]:
@@ -107,20 +106,19 @@ def _courses() -> list[board.Placed]:
                             "narrow.",
                             "none", query(own_queries.WIDENING, "{{signal}}"))
     widening.min(1).no_value("No record is kept.")
-    width = panels.lines("Band width of $signal",
-                         "Mean difference of p90 and p10 in the signal's unit, by horizon. A wide band is an uncertain "
-                         "forecast.",
-                         "short", query(own_queries.BAND_WIDTH, "{{horizon}}"))
+    width = panels.bars("Band width of $signal",
+                        "Mean difference of p90 and p10 in the signal's unit, by horizon. A wide band is an uncertain "
+                        "forecast.",
+                        "short", now(own_queries.BAND_WIDTH, "{{horizon}}"), steps=panels.PLAIN)
     methods = panels.stacked("Servers by method", "Number of servers forecast by the model and by the trend heuristic.",
                              "none", query(own_queries.METHOD_COUNT, "{{method}}"))
     panels.coloured(methods, {"tft": BLUE, "heuristic": ORANGE})
-    panels.coloured(width, _HORIZON_COLOURS)
     return [*made, *(panel.span(8).height(8) for panel in (widening, width, methods))]
 
 
 def _outcome() -> panels.timeseries.Panel:
-    text = ("Grey is the actual value, the band is the forecast of one horizon before: 80 % of the actual values "
-            "should lie in it.")
+    text = ("Grey is the actual value, the band p50 to p90 of 30 minutes before: half of the actual values should lie "
+            "below it, a tenth above.")
     made = panels.lines("Forecast and actual", text, "short", query(own_queries.OUTCOME, "actual", "A"))
     panels.coloured(made, {"actual": GREY})
-    return fans.band(made, own_queries.outcome_forecast, ORANGE)
+    return fans.upper_half(made, own_queries.outcome_forecast, ORANGE)

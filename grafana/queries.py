@@ -262,7 +262,11 @@ SERVER_PRIORITY = (
 SERVER_FIRST_TROUBLE = f"min({first_trouble(ONE)}) or max(forecast_risk_score{{{ONE}}}) * 0 - 1"
 SERVER_PROBABILITY = f"max by (window) (forecast_incident_probability{{{ONE}}})"
 SERVER_METHOD = f'max(forecast_method{{{ONE},method="heuristic"}})'
-SERVER_WARMUP = f"max(clamp_max(forecast_warmup_samples{{{ONE}}} / forecast_warmup_required_samples{{{ONE}}}, 1))"
+# 1 for a server that the model forecasts, which by default has no series of its warm-up
+SERVER_WARMUP = (
+    f"max(clamp_max(forecast_warmup_samples{{{ONE}}} / forecast_warmup_required_samples{{{ONE}}}, 1)) "
+    f'or max(forecast_method{{{ONE},method="tft"}})'
+)
 SERVER_LAST_SEEN = f"time() - max({known(ONE)})"
 SERVER_STALE = f"max(forecast_server_stale{{{ONE}}})"
 
@@ -289,8 +293,6 @@ def curve(signal: str, percentile: str) -> str:
     return f'max by (server) (forecast_{signal}{{source="curve",server="$server",percentile="{percentile}"}})'
 
 
-def predicted(signal: str, percentile: str, horizon: str = "30m") -> str:
-    """What was forecast `horizon` ago for the instant it is drawn at."""
-    return (
-        f'max by (server) (forecast_{signal}{{{ONE},percentile="{percentile}",horizon="{horizon}"}} offset {horizon})'
-    )
+def predicted(signal: str, percentile: str) -> str:
+    """What was forecast 30 minutes ago for the instant it is drawn at; the gauges have p50 and p90 by default."""
+    return f'max by (server) (forecast_{signal}{{{ONE},percentile="{percentile}",horizon="30m"}} offset 30m)'

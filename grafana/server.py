@@ -75,11 +75,11 @@ def _fan(signal: str) -> panels.timeseries.Panel:
 def _check(signal: str) -> panels.timeseries.Panel:
     """The forecast of 30 minutes ago, drawn at the instant it was for."""
     title, unit = panels.SIGNALS[signal]
-    text = ("Grey is the actual value, the band is the forecast of 30 minutes before: 80 % of the actual values should "
-            "lie in it. It starts 30 minutes after the forecaster.")
+    text = ("Grey is the actual value, the band p50 to p90 of 30 minutes before: half of the actual values should lie "
+            "below it, a tenth above. It starts 30 minutes after the forecaster.")
     made = panels.lines(f"{title}: forecast and actual", text, unit, query(queries.measured(signal), "actual", "A"))
     panels.coloured(made, {"actual": GREY})
-    return _scaled(fans.band(made, partial(queries.predicted, signal), ORANGE), signal)
+    return _scaled(fans.upper_half(made, partial(queries.predicted, signal), ORANGE), signal)
 
 
 def _scaled(made: panels.timeseries.Panel, signal: str) -> panels.timeseries.Panel:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from forecaster.publish.gauges import ONE, Layout, families, numbers
 from forecaster.publish.result import Board, Result
@@ -12,17 +12,20 @@ from serving.exposition import Page, Prepared, family_header, series_prefixes
 class ForecastCollector:
     """The text of the forecast_* and observed_* gauges for a board's latest Result.
 
-    `horizons` and `windows` map labels to steps, `described` a signal to (title, unit) for the help texts.
+    `horizons` and `windows` map labels to steps, shortest first, `described` a signal to (title, unit) for the help
+    texts. `scored` names the signals of the risk score, for the essential series alone; None shows all series.
     """
 
     def __init__(self, board: Board, horizons: Mapping[str, int], windows: Mapping[str, int],
-                 described: Mapping[str, tuple[str, str]], clock: Callable[[], float] = time.time):
+                 described: Mapping[str, tuple[str, str]], clock: Callable[[], float] = time.time,
+                 scored: Sequence[str] | None = None):
         self._board = board
         self._horizons, self._windows = tuple(horizons.items()), tuple(windows.items())
         # the two text formats disagree on how a double quote in a help text is written
         self._described = {signal: (title.replace('"', "'"), unit)
                            for signal, (title, unit) in described.items()}
         self._clock = clock
+        self._scored = None if scored is None else tuple(scored)
         self._lock = threading.Lock()
         self._layout: Layout | None = None
         self._pages: dict[bool, Page] = {}  # by whether the families outlive the forecast
@@ -54,7 +57,7 @@ class ForecastCollector:
                 return outliving, forecasts
         with self._lock:
             layout = Layout(tuple(zip(result.servers, result.profiles, strict=True)), result.signals,
-                            self._horizons, self._windows, tuple(result.risk.probability))
+                            self._horizons, self._windows, tuple(result.risk.probability), self._scored)
             if layout != self._layout:
                 self._pages = {outlives: Page(self._series(layout, outlives)) for outlives in (True, False)}
                 self._layout = layout
@@ -66,9 +69,10 @@ class ForecastCollector:
     def _series(self, layout: Layout, outlives: bool) -> Iterator[tuple[str, list[str]]]:
         """(header, prefixes) of each family, once per signal where it has them; `numbers` has the values."""
         for family in families(outlives):
-            more = tuple(family.more(layout))
-            rows = [(*server, *row) for server in (layout.servers if family.per_server else ONE) for row in more]
-            for name, signal in family.names(layout):
+            for name, at in family.parts(layout):
+                more = tuple(family.more(at))
+                rows = [(*server, *row) for server in (layout.servers if family.per_server else ONE) for row in more]
+                signal = at.signals[0]
                 title, unit = self._described.get(signal, (signal, "its own unit"))
                 header = family_header(name, family.help.format(title=title, unit=unit))
                 yield header, series_prefixes(name, family.labels, rows)

@@ -2,6 +2,9 @@
 
 The forecaster_* families are declared in self_metrics. METRICS lists both for the documentation.
 
+Which of a server's series are shown is `publish.gauges`: all, or the essential ones, at most 60 with eight signals
+(Layout.of). Nothing is left out of the curves, the record and the fleet's figures.
+
 NaN gives no series. A stale server keeps only the families that `outlives` marks (last seen, stale, warm-up), and so
 does the whole fleet once the Result is older than its time-to-live.
 
@@ -9,7 +12,7 @@ Letters: S servers, C signals, H horizon steps.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from typing import Any
@@ -20,13 +23,14 @@ import numpy.typing as npt
 from forecaster.publish.result import PERCENTILES, Result
 from forecaster.publish.self_metrics import SELF_METRICS
 from forecaster.risk.known import largest, mean_known
-from forecaster.risk.score import COMPONENTS
+from forecaster.risk.score import COMPONENTS, RISK_STEPS
 
 _PRIORITIES = ("P1", "P2", "P3")
 _HEALTH = ("healthy", "warning", "critical")
 _METHODS = ("tft", "heuristic")
 _SERVER = ("server", "profile")
 ONE: tuple[tuple[str, ...]] = ((),)
+Labelled = tuple[tuple[str, int], ...]  # (label, steps), shortest first
 
 
 @dataclass(frozen=True)
@@ -35,9 +39,36 @@ class Layout:
 
     servers: tuple[tuple[str, str], ...]  # (server, profile)
     signals: tuple[str, ...]
-    horizons: tuple[tuple[str, int], ...]  # (label, steps), as are windows
-    windows: tuple[tuple[str, int], ...]
+    horizons: Labelled
+    windows: Labelled
     incident: tuple[str, ...]  # windows that have an incident probability
+    scored: tuple[str, ...] | None = None  # signals of the risk score; None: every series of every signal is shown
+    percentiles: tuple[str, ...] = PERCENTILES
+
+    def of(self, signal: str) -> "Layout":
+        """The layout of one signal's series.
+
+        Of the essential ones, a signal of the risk score has p50 and p90 at two horizons and in two windows (_ends),
+        any other signal p50 and p90 at the first of these horizons.
+        """
+        if self.scored is None:
+            return replace(self, signals=(signal,))
+        horizons, windows = _ends(self.horizons), _ends(self.windows)
+        if signal not in self.scored:
+            horizons, windows = horizons[:1], ()
+        return replace(self, signals=(signal,), horizons=horizons, windows=windows, percentiles=PERCENTILES[1:])
+
+    @property
+    def chances(self) -> tuple[str, ...]:
+        """The windows of which a server's chances are shown."""
+        windows = tuple(window for window in self.windows if window[0] in self.incident)
+        return tuple(label for label, _ in (windows if self.scored is None else _ends(windows)))
+
+
+def _ends(labelled: Labelled) -> Labelled:
+    """The first that spans the risk window of 30 minutes, and the longest: one where they are the same."""
+    first = next((one for one in labelled if one[1] >= RISK_STEPS), labelled[-1])
+    return tuple(dict.fromkeys((first, labelled[-1])))
 
 
 @dataclass(frozen=True)
@@ -45,7 +76,8 @@ class Family:
     """One gauge family, or one per signal where the name holds <signal>.
 
     `more` returns the label values after those of the server (all of them, for the fleet); `values` returns the
-    numbers: (S, rows of `more`) per server, (rows of `more`,) for the fleet, (C, S, rows of `more`) of signals.
+    numbers: (S, rows of `more`) per server, (rows of `more`,) for the fleet. Both get the Layout, those of a <signal>
+    its Layout.of.
     """
 
     name: str
@@ -60,25 +92,41 @@ class Family:
     def per_server(self) -> bool:
         return self.labels[:2] == _SERVER
 
-    def names(self, layout: Layout) -> list[tuple[str, str]]:
-        """(name, signal) of each family: one per signal, or one with the signal ''."""
+    def parts(self, layout: Layout) -> list[tuple[str, Layout]]:
+        """(name, layout) of the family, or of each signal's where it has any series."""
         if "<signal>" not in self.name:
-            return [(self.name, "")]
-        return [(self.name.replace("<signal>", signal), signal) for signal in layout.signals]
+            return [(self.name, layout)]
+        parts = [(self.name.replace("<signal>", signal), layout.of(signal)) for signal in layout.signals]
+        return [(name, of) for name, of in parts if tuple(self.more(of))]
 
 
-def _at_horizons(result: Result, layout: Layout) -> npt.NDArray[Any]:
-    """float32 (C, S, 3 * horizons): each percentile at each horizon."""
-    at = result.forecast[:, :, [steps - 1 for _, steps in layout.horizons]]
-    rows = len(PERCENTILES) * len(layout.horizons)
-    return at.transpose(1, 0, 3, 2).reshape(len(layout.signals), len(result.servers), rows)
+def _curves(result: Result, at: Layout) -> npt.NDArray[np.float32]:
+    """float32 (S, H, 3): the forecast of the layout's signal."""
+    return result.forecast[:, result.signals.index(at.signals[0])]
 
 
-def _worst(result: Result, layout: Layout) -> npt.NDArray[Any]:
-    """float32 (C, S, 3 * windows): the largest value of each percentile in each window, NaN steps left out."""
-    windows = [largest(result.forecast[:, :, :steps], axis=2) for _, steps in layout.windows]  # (S, C, 3)
-    at = np.stack(windows, axis=3).transpose(1, 0, 2, 3)
-    return at.reshape(len(layout.signals), len(result.servers), len(PERCENTILES) * len(windows))
+def _of_percentiles(values: npt.NDArray[Any], at: Layout) -> npt.NDArray[Any]:
+    """The values (S, times, 3) of the layout's percentiles, (S, percentiles * times)."""
+    chosen = [PERCENTILES.index(percentile) for percentile in at.percentiles]
+    servers, times, _ = values.shape
+    return values[:, :, chosen].transpose(0, 2, 1).reshape(servers, len(chosen) * times)
+
+
+def _at_horizons(result: Result, at: Layout) -> npt.NDArray[Any]:
+    """float32 (S, percentiles * horizons): each percentile at each horizon."""
+    return _of_percentiles(_curves(result, at)[:, [steps - 1 for _, steps in at.horizons]], at)
+
+
+def _worst(result: Result, at: Layout) -> npt.NDArray[Any]:
+    """float32 (S, percentiles * windows): the largest value of each percentile in each window, NaN steps left out."""
+    curves = _curves(result, at)
+    return _of_percentiles(np.stack([largest(curves[:, :steps], axis=1) for _, steps in at.windows], axis=1), at)
+
+
+def _unless_by_model(values: npt.NDArray[Any], result: Result, at: Layout) -> npt.NDArray[Any]:
+    """(S, 1): the values (S,); of the essential series, NaN for servers that the model forecasts."""
+    hidden = np.array([method == "tft" and at.scored is not None for method in result.method], bool)
+    return np.where(hidden, np.nan, values)[:, None]
 
 
 def _proven(result: Result, layout: Layout, figure: str) -> npt.NDArray[Any]:
@@ -98,14 +146,14 @@ def _is(values: Sequence[str | None], names: tuple[str, ...]) -> npt.NDArray[Any
 FAMILIES = (
     Family("forecast_<signal>", (*_SERVER, "percentile", "horizon"), "signal",
            "Forecast of {title} at the horizon, in {unit}.",
-           lambda at: ((p, label) for p in PERCENTILES for label, _ in at.horizons),
+           lambda at: ((p, label) for p in at.percentiles for label, _ in at.horizons),
            _at_horizons),
     Family("forecast_<signal>_max", (*_SERVER, "percentile", "window"), "signal",
            "Largest forecast of {title} inside the window, in {unit}.",
-           lambda at: ((p, label) for p in PERCENTILES for label, _ in at.windows), _worst),
+           lambda at: ((p, label) for p in at.percentiles for label, _ in at.windows), _worst),
     Family("observed_<signal>", _SERVER, "signal",
            "Mean of {title} over the latest step, from which the forecast starts, in {unit}.",
-           lambda at: ONE, lambda of, at: of.observed.T[..., None]),
+           lambda at: ONE, lambda of, at: of.observed[:, [of.signals.index(at.signals[0])]]),
     Family("forecast_risk_score", _SERVER, "points",
            "Risk of the next 30 minutes by the p90 forecasts, 0 to 100.",
            lambda at: ONE, lambda of, at: of.risk.score[:, None]),
@@ -118,16 +166,16 @@ FAMILIES = (
            lambda of, at: _is(of.risk.priority, _PRIORITIES)),
     Family("forecast_incident_probability", (*_SERVER, "window"), "ratio",
            "Probability of an incident inside the window, 0 to 1, by risk.method.",
-           lambda at: ((window,) for window in at.incident),
-           lambda of, at: np.stack([of.risk.probability[window] for window in at.incident], axis=1)),
+           lambda at: ((window,) for window in at.chances),
+           lambda of, at: np.stack([of.risk.probability[window] for window in at.chances], axis=1)),
     Family("forecast_fleet_incident_probability", ("window",), "ratio",
            "Mean of the servers' incident probabilities, 0 to 1.",
            lambda at: ((window,) for window in at.incident),
            lambda of, at: np.array([of.risk.fleet_probability[window] for window in at.incident])),
     Family("forecast_severe_probability", (*_SERVER, "window"), "ratio",
            "Calibrated chance that the server crosses a severe threshold inside the window.",
-           lambda at: ((window,) for window in at.incident),
-           lambda of, at: np.stack([of.risk.severe[window] for window in at.incident], axis=1)),
+           lambda at: ((window,) for window in at.chances),
+           lambda of, at: np.stack([of.risk.severe[window] for window in at.chances], axis=1)),
     Family("forecast_fleet_severe_share", ("window",), "ratio",
            "Expected share of servers that cross a severe threshold inside the window.",
            lambda at: ((window,) for window in at.incident),
@@ -164,10 +212,11 @@ FAMILIES = (
            lambda at: ((method,) for method in _METHODS), lambda of, at: _is(of.method, _METHODS)),
     Family("forecast_warmup_samples", _SERVER, "samples",
            "Samples of history that are held of the server, up to the required number.",
-           lambda at: ONE, lambda of, at: of.samples[:, None], outlives=True),
+           lambda at: ONE, lambda of, at: _unless_by_model(of.samples, of, at), outlives=True),
     Family("forecast_warmup_required_samples", _SERVER, "samples",
            "Samples from which on the server is forecast by the model.",
-           lambda at: ONE, lambda of, at: np.full((len(of.servers), 1), of.required), outlives=True),
+           lambda at: ONE,
+           lambda of, at: _unless_by_model(np.full(len(of.servers), of.required), of, at), outlives=True),
     Family("forecast_last_seen_timestamp_seconds", _SERVER, "Unix seconds",
            "Time of the server's latest sample.",
            lambda at: ONE, lambda of, at: of.last_seen[:, None], outlives=True),
@@ -189,10 +238,9 @@ def families(outlives: bool) -> list[Family]:
 def numbers(result: Result, layout: Layout, outlives: bool) -> Iterator[npt.NDArray[Any]]:
     """The values of each family, or of each signal in it, in the order of FAMILIES."""
     for family in families(outlives):
-        values = np.asarray(family.values(result, layout))
-        if not outlives:
-            values = _shown(values, result.live, family.per_server)
-        yield from values if "<signal>" in family.name else (values,)
+        for _, at in family.parts(layout):
+            values = np.asarray(family.values(result, at))
+            yield values if outlives else _shown(values, result.live, family.per_server)
 
 
 def _shown(values: npt.NDArray[Any], live: npt.NDArray[Any], per_server: bool) -> npt.NDArray[Any]:

@@ -20,6 +20,7 @@ from forecaster.publish.result import Board
 from forecaster.publish.self_metrics import SelfMetrics
 from forecaster.readings import Source
 from forecaster.risk.chance import FILE, Calibration, ChanceError
+from forecaster.risk.score import COMPONENTS
 from forecaster.service.cycle import Cycle
 from forecaster.service.parts import Parts
 from forecaster.sources.prometheus import PrometheusSource
@@ -47,7 +48,8 @@ def assemble(config: ForecasterConfig, metrics: SelfMetrics, clock: Callable[[],
                         f"{origin} {model.info['weights']}", live.correction)
     board, source = Board(config.forecast_ttl), make_source(config, clock)
     described = {name: (signal.title or name, signal.unit) for name, signal in config.signals.items()}
-    collector = ForecastCollector(board, config.horizons, config.windows, described, clock)
+    scored = [getattr(config.risk.roles, name) for name in COMPONENTS] if config.publish.gauges == "essential" else None
+    collector = ForecastCollector(board, config.horizons, config.windows, described, clock, scored)
     cycle = Cycle(config, source, window, model, board, collector, metrics, clock, past, record, make_push(config),
                   calibration)
     info = model.info if model else {"model": "none" if config.model is None else config.model}

@@ -37,11 +37,11 @@ _LATER = "forecasts are held against outcomes, which come a horizon later: 5 min
 _DAY = "the forecaster shows its record from 6 hours and 500 outcomes on"
 # (panel, references or None for all) -> why it has nothing to show in the first minute
 EMPTY = {
-    "CPU: forecast and actual": ("BCD", _LATER),
-    "Memory: forecast and actual": ("BCD", _LATER),
-    "Disk I/O: forecast and actual": ("BCD", _LATER),
-    "Latency: forecast and actual": ("BCD", _LATER),
-    "Forecast and actual": ("BCD", _LATER),
+    "CPU: forecast and actual": ("BC", _LATER),
+    "Memory: forecast and actual": ("BC", _LATER),
+    "Disk I/O: forecast and actual": ("BC", _LATER),
+    "Latency: forecast and actual": ("BC", _LATER),
+    "Forecast and actual": ("BC", _LATER),
     "Active alerts": (
         "BCDEFGHIJKLMN",
         "only servers with a risk are listed; the one row of a quiet fleet says there is none",

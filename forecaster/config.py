@@ -175,7 +175,8 @@ class ForecasterConfig(Settings):
                                     "(`default`, `servers`), or null for the heuristic")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where the model runs; auto: CUDA if available")
     storage: Path | None = Field(None, description="folder for snapshots of the window")
-    horizons: StepsByLabel = Field(_HORIZONS, description="horizons shown as gauges, multiples of 5m up to 8h")
+    horizons: StepsByLabel = Field(_HORIZONS, description="horizons of the gauges and of the record, "
+                                  "multiples of 5m up to 8h")
     windows: StepsByLabel = Field(_WINDOWS, description="windows whose largest value is shown as a gauge")
     signals: dict[str, Signal] = Field(min_length=1, description="name: query, unit, bounds")
     risk: RiskConfig = Field(default_factory=RiskConfig, description="thresholds of points, priorities, incidents")

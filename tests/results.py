@@ -34,15 +34,17 @@ def curves(servers: int, signals: int = len(SIGNALS), base: float = 10.0) -> np.
 
 def make_result(servers=("ppdb001", "ppdb002", "ppweb001"), profiles=("database", "database", "web_api"),
                 signals=SIGNALS, issued=ISSUED, step=300.0, forecast=None, stale=(), samples=None,
-                method=None, last_seen=None, observed=None, proven=True) -> Result:
+                method=None, last_seen=None, observed=None, proven=True, horizons=HORIZONS, windows=WINDOWS) -> Result:
     """A Result of these servers; `stale` names those that are, unknown to the risk stage as in a cycle."""
     count = len(servers)
     forecast = curves(count, len(signals)) if forecast is None else np.array(forecast, np.float32)
     is_stale = np.array([server in stale for server in servers], dtype=bool)
     masked = np.where(is_stale[:, None, None, None], np.float32(np.nan), forecast)
     known = np.where(is_stale, np.nan, 0.25)
-    risk = assess(masked, signals, RiskConfig(), dict.fromkeys(WINDOWS, known), dict.fromkeys(WINDOWS, 0.5))
-    figures = np.full((len(signals), len(HORIZONS)), 0.8)
+    incidents = RiskConfig().incident
+    config = RiskConfig(incident={window: incidents.get(window, incidents["30m"]) for window in windows})
+    risk = assess(masked, signals, config, dict.fromkeys(windows, known), dict.fromkeys(windows, 0.5))
+    figures = np.full((len(signals), len(horizons)), 0.8)
     proof = Proof(coverage=figures, loss=figures - 0.3, outcomes=figures * 1000, widening=figures + 0.2,
                   recent_coverage=figures - 0.1, recent_loss=figures, recent_outcomes=figures * 60)
     return Result(

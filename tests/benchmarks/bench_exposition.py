@@ -22,6 +22,7 @@ from forecaster.config import load_config
 from forecaster.publish.collector import ForecastCollector
 from forecaster.publish.result import Board
 from forecaster.publish.self_metrics import LARGEST_SCRAPE
+from forecaster.risk.score import COMPONENTS
 from forecaster.service.app import Forecaster
 from serving.exposition import metrics_response
 from tests.benchmarks.arrays import Arrays, fleet_names
@@ -47,18 +48,19 @@ def collector_of(result):
     config = load_config("fleet")
     board = Board(120.0)
     board.publish(result)
-    return ForecastCollector(board, config.horizons, config.windows, {}, Clock())
+    scored = [getattr(config.risk.roles, name) for name in COMPONENTS]
+    return ForecastCollector(board, config.horizons, config.windows, {}, Clock(), scored)
 
 
 def lines() -> Iterator[Line]:
-    whole, config = result_of(1000), load_config("fleet")
+    whole = result_of(1000)
     collector = collector_of(whole)
     size = collector.prepare(whole)
     each = sum(part.text.count(b"\n") - 2 * part.text.count(b"# TYPE") for part in collector.exposition()) / 1000
     yield Line(
-        "series of one server, default preset", each, "series", "3 percentiles x 5 horizons x 8 signals and more"
+        "series of one server, default preset", each, "series", "publish.gauges: essential, 8 signals", 60
     )
-    yield Line("page of 1,000 servers", size / 2**20, "MiB", "some scrapers take 16; publish fewer horizons or shard")
+    yield Line("page of 1,000 servers", size / 2**20, "MiB", "some scrapers take 16", 16)
     yield Line(
         "page of one server", size / 1000 / 1024, "KiB", f"{LARGEST_SCRAPE // (size // 1000)} servers fit 16 MiB"
     )
@@ -77,7 +79,7 @@ def lines() -> Iterator[Line]:
     size = collector.prepare(results[0])
     yield Line(f"{SERIES:,} series rendered", SERIES / rendering / 1000, "k series/s", "", 500, more=True)
     yield Line("prometheus_client renders", PEERS / took["client"] / 1000, "k series/s", f"{PEERS} series")
-    yield Line(f"body of {SERIES:,} series", size / 2**20, "MiB", f"horizons {', '.join(config.horizons)}", 16)
+    yield Line(f"body of {SERIES:,} series", size / 2**20, "MiB", f"{servers:,} servers", 16)
 
     text = b"".join(part.text for part in collector.exposition())
     packing = side_by_side(

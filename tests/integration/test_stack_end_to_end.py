@@ -150,7 +150,7 @@ def test_a_prometheus_that_dies_leaves_no_wrong_value_and_forecasts_return_witho
     assert "Prometheus" in seen.get("forecaster", "/status")["errors"]["query"]
     stack.runner.start_part("prometheus")
     await_true(lambda: fleet_on_the_model(seen), 60, "all 20 servers are forecast by the model again")
-    assert seen.value(f"min(forecast_warmup_samples{{{fleet(seen)}}})") == 37
+    assert seen.get("forecaster", "/status")["warmup"]["current_size"] == 37
 
 
 def test_a_restarted_forecaster_is_back_on_the_model_at_once(stack, seen):

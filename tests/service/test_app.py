@@ -88,6 +88,16 @@ def test_metrics_hold_forecasts_and_self_metrics(bench):
     assert "forecaster_model_loaded 1.0" in page and "process_resident_memory_bytes" in page
 
 
+def test_gauges_are_the_essential_ones_unless_all_are_asked_for(bench):
+    counts = []
+    for gauges in ("essential", "all"):
+        bench.overrides = bench.overrides | {"publish.gauges": gauges}
+        assert bench.client.post("/-/reload").status_code == 200
+        bench.run()
+        counts.append(bench.client.get("/metrics").get_data(as_text=True).count('server="ppdb001"'))
+    assert counts[0] <= 60 < counts[1]
+
+
 def test_a_model_that_cannot_be_loaded_means_heuristics_everywhere_and_is_said_loudly(monkeypatch, tmp_path):
     bench = Bench(monkeypatch, model=str(tmp_path / "nowhere"))
     bench.run()

@@ -350,4 +350,4 @@ def test_a_page_too_large_for_some_scrapers_is_said_once_and_its_size_always_sho
     bench.run(15.0)
     bench.run(15.0)
     assert caplog.text.count("scrapers accept") == 1
-    assert "publish fewer horizons or divide the fleet into shards" in caplog.text
+    assert "set publish.gauges: essential or divide the fleet into shards" in caplog.text

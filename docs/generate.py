@@ -73,8 +73,9 @@ def series() -> str:
 ## Series of the forecaster
 
 `<signal>` is each signal of the configuration, in the unit given there. `percentile` is p10, p50 or p90; `horizon` and
-`window` are those of the configuration. A scrape adds `job` and `instance`. `process_*`, `python_*` and the `*_created`
-series of counters come from the client library.
+`window` are those of the configuration. Of a server, only the essential ones of these series are shown unless
+`publish.gauges` is `all`: [which they are](../scaling.md#series). A scrape adds `job` and `instance`. `process_*`,
+`python_*` and the `*_created` series of counters come from the client library.
 
 {table("series | labels | unit | meaning", rows(METRICS))}
 

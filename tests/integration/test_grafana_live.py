@@ -160,6 +160,13 @@ def test_the_risk_of_a_fleet_goes_on_into_the_future(prometheus: Prometheus, fle
             assert max(float(one["values"][-1][0]) for one in result) > now + 7.8 * HOUR, title
 
 
+def test_the_band_has_a_width_at_each_horizon(prometheus: Prometheus, fleet: Mapping[str, str]):
+    (width,) = (query for query in queries("quality.json") if query.panel.startswith("Band width"))
+    result = ask(prometheus, width, fleet, SPANS["quality.json"], time.time())
+    assert [one["metric"]["horizon"] for one in result] == ["5m", "30m", "1h", "4h", "8h"]
+    assert all(0 < float(one["values"][0][1]) < 100 for one in result)
+
+
 def test_figures_of_two_forecasters_never_mix(
     prometheus: Prometheus, fleet: Mapping[str, str], host: Mapping[str, str]
 ):

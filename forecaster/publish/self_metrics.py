@@ -123,8 +123,8 @@ class SelfMetrics:
         """Bytes of the latest forecasts on /metrics; logs a warning when some scrapers would refuse them."""
         self._gauges["forecaster_exposition_bytes"].set(size)
         if size > LARGEST_SCRAPE and not self._large:
-            log.warning("/metrics is %.1f MiB, more than the %d MiB that some scrapers accept: "
-                        "set publish.gauges: essential or divide the fleet into shards", size / 2**20, LARGEST_SCRAPE >> 20)
+            log.warning("/metrics is %.1f MiB, more than the %d MiB that some scrapers accept: set publish.gauges: "
+                        "essential or divide the fleet into shards", size / 2**20, LARGEST_SCRAPE >> 20)
         self._large = size > LARGEST_SCRAPE
 
     def shard(self, ordinal: int, total: int) -> None:

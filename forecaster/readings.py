@@ -43,12 +43,16 @@ class NoData(SourceError):
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """One instant: servers and profiles (S,), values float32 (S, C)."""
+    """One instant: servers and profiles (S,), values float32 (S, C).
+
+    up: the servers whose scrape succeeds, with or without values; None where the source does not know them.
+    """
 
     instant: float
     servers: tuple[str, ...]
     profiles: tuple[str, ...]
     values: np.ndarray
+    up: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -34,8 +34,10 @@ def curves(servers: int, signals: int = len(SIGNALS), base: float = 10.0) -> np.
 
 def make_result(servers=("ppdb001", "ppdb002", "ppweb001"), profiles=("database", "database", "web_api"),
                 signals=SIGNALS, issued=ISSUED, step=300.0, forecast=None, stale=(), samples=None,
-                method=None, last_seen=None, observed=None, proven=True, horizons=HORIZONS, windows=WINDOWS) -> Result:
-    """A Result of these servers; `stale` names those that are, unknown to the risk stage as in a cycle."""
+                method=None, last_seen=None, observed=None, proven=True, horizons=HORIZONS, windows=WINDOWS,
+                unforecast=None, recurring=None) -> Result:
+    """A Result of these servers; `stale` names those that are, unknown to the risk stage as in a cycle. `unforecast`
+    are further servers that are not forecast, with the reason."""
     count = len(servers)
     forecast = curves(count, len(signals)) if forecast is None else np.array(forecast, np.float32)
     is_stale = np.array([server in stale for server in servers], dtype=bool)
@@ -43,7 +45,7 @@ def make_result(servers=("ppdb001", "ppdb002", "ppweb001"), profiles=("database"
     known = np.where(is_stale, np.nan, 0.25)
     incidents = RiskConfig().incident
     config = RiskConfig(incident={window: incidents.get(window, incidents["30m"]) for window in windows})
-    risk = assess(masked, signals, config, dict.fromkeys(windows, known), dict.fromkeys(windows, 0.5))
+    risk = assess(masked, signals, config, dict.fromkeys(windows, known), dict.fromkeys(windows, 0.5), recurring)
     figures = np.full((len(signals), len(horizons)), 0.8)
     proof = Proof(coverage=figures, loss=figures - 0.3, outcomes=figures * 1000, widening=figures + 0.2,
                   recent_coverage=figures - 0.1, recent_loss=figures, recent_outcomes=figures * 60)
@@ -53,7 +55,8 @@ def make_result(servers=("ppdb001", "ppdb002", "ppweb001"), profiles=("database"
         trend=np.full((count, len(signals)), 0.125, np.float32), forecast=forecast,
         method=tuple(method or ["tft"] * count), risk=risk,
         samples=np.array(samples or [150] * count), required=150,
-        last_seen=np.array(last_seen or [issued - 5.0] * count), stale=is_stale, proof=proof if proven else None)
+        last_seen=np.array(last_seen or [issued - 5.0] * count), stale=is_stale, proof=proof if proven else None,
+        unforecast=dict(sorted({**dict.fromkeys(stale, "stale"), **(unforecast or {})}.items())))
 
 
 def board_with(result: Result | None, ttl: float = 120.0) -> Board:

@@ -2,7 +2,7 @@
 
     GET /predictions/current   every live server's curves, alerts, fleet risk; ?server=<name>, repeatable
     GET /alerts                servers with a risk score above 0, highest first
-    GET /status                warm-up, model, source, ages and errors; answers 200 whatever the state
+    GET /status                warm-up, servers that are not forecast, model, source, ages and errors; always 200
 
 The first two answer 503 and the reason where there is no current forecast.
 Values are in signal units with four decimals, below 1 with four significant digits; null where unknown.
@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from flask import Blueprint, Response, request
 
+from forecaster.models.unforecast import REASONS
 from forecaster.publish.result import PERCENTILES, Board, Result
 from forecaster.risk.score import COMPONENTS, RISK_STEPS
 from forecaster.risk.thresholds import Roles
@@ -27,6 +28,7 @@ from serving.web import RequestError
 
 _SHORT = {"cpu": "cpu", "memory": "mem", "latency": "latency"}  # component -> prefix of its keys in an alert
 _P90 = PERCENTILES.index("p90")
+SHOWN = 50  # names in a list of /status and of the landing page
 
 
 def api_blueprint(board: Board, roles: Roles, more: Callable[[], Mapping[str, Any]],
@@ -61,7 +63,8 @@ def api_blueprint(board: Board, roles: Roles, more: Callable[[], Mapping[str, An
 
     @blueprint.get("/status")
     def status() -> Response:
-        """Warm-up per server, model, source, ages and errors, as JSON."""
+        """Warm-up per server, servers without forecasts and missing signals, model, source, ages and errors, as JSON.
+        """
         return _answer(_json({**state(board, clock()), **more()}) + "\n")
 
     return blueprint
@@ -87,6 +90,10 @@ def _asked_for(result: Result, names: list[str], now: float) -> list[str]:
         return [name for name, live in zip(result.servers, result.live, strict=True) if live]
     known = {name: position for position, name in enumerate(result.servers)}
     missing = [name for name in names if name not in known]
+    for name in missing:
+        if reason := result.unforecast.get(name):
+            raise RequestError(f"{name} is not forecast: {reason}, {REASONS[reason]}", "server",
+                               "a server that is forecast", 503)
     if missing:
         raise RequestError(f"there is no server {', '.join(map(repr, missing))}", "server",
                            f"a server of /status, such as {min(known, default='')!r}", 404)
@@ -159,11 +166,24 @@ def environment(result: Result) -> dict[str, Any]:
 
 
 def metadata(result: Result, ttl: float, now: float) -> dict[str, Any]:
-    """When and how the forecast was made, and the stale servers, which it leaves out."""
+    """When and how the forecast was made, the signals that live servers lack, and the servers that it leaves out."""
     live = [s for s, stale in enumerate(result.stale) if not stale]
     return {**_times(result, ttl, now), "step_seconds": result.step, "steps": result.horizon,
             "percentiles": list(PERCENTILES), "method": {result.servers[s]: result.method[s] for s in live},
-            "stale": _stale(result, now)}
+            "missing_signals": missing_signals(result), "stale": _stale(result, now), "unforecast": result.unforecast}
+
+
+def missing_signals(result: Result) -> dict[str, list[str]]:
+    """Server -> the signals without a forecast, of live servers that lack some."""
+    return {result.servers[s]: [result.signals[c] for c in np.flatnonzero(result.missing[s])]
+            for s in np.flatnonzero(result.missing.any(axis=1)).tolist()}
+
+
+def first(names: Iterable[str]) -> list[str]:
+    """At most SHOWN of the names, then how many more there are."""
+    listed = list(names)
+    more = len(listed) - SHOWN
+    return [*listed[:SHOWN], f"and {more} more"] if more > 0 else listed
 
 
 def state(board: Board, now: float) -> dict[str, Any]:
@@ -171,12 +191,31 @@ def state(board: Board, now: float) -> dict[str, Any]:
     last = board.last
     if last is None:
         return {"forecast": {"current": False, "reason": "no cycle has succeeded yet"},
-                "warmup": warmup(None), "servers": {"total": 0, "stale": 0, "stale_servers": {}}}
+                "warmup": warmup(None),
+                "servers": {"total": 0, "stale": 0, "stale_servers": {}, "seen": 0, "unforecast": {},
+                            "missing_signals": {}}}
     forecast = {"current": board.current(now) is last, **_times(last, board.ttl, now)}
     if not forecast["current"]:
         forecast["reason"] = "the latest forecast is older than ttl_seconds"
-    return {"forecast": forecast, "warmup": warmup(last),
-            "servers": {"total": len(last.servers), "stale": int(last.stale.sum()), "stale_servers": _stale(last, now)}}
+    return {"forecast": forecast, "warmup": warmup(last), "servers": servers(last, now)}
+
+
+def servers(result: Result, now: float) -> dict[str, Any]:
+    """Known servers (total), those and the ones that are up (seen), and what is not forecast: counts, and at most SHOWN
+    names of each reason and of each missing signal."""
+    lacking = [(signal, name) for name, signals in missing_signals(result).items() for signal in signals]
+    return {"total": len(result.servers), "stale": int(result.stale.sum()), "stale_servers": _stale(result, now),
+            "seen": len({*result.servers, *result.unforecast}),
+            "unforecast": _by_word((reason, name) for name, reason in result.unforecast.items()),
+            "missing_signals": _by_word(lacking)}
+
+
+def _by_word(pairs: Iterable[tuple[str, str]]) -> dict[str, dict[str, Any]]:
+    """word -> number of servers, and the first of their names; of (word, server)."""
+    found: dict[str, list[str]] = {}
+    for word, name in pairs:
+        found.setdefault(word, []).append(name)
+    return {word: {"servers": len(names), "names": first(names)} for word, names in sorted(found.items())}
 
 
 def warmup(result: Result | None) -> dict[str, Any]:

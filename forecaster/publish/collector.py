@@ -57,7 +57,8 @@ class ForecastCollector:
                 return outliving, forecasts
         with self._lock:
             layout = Layout(tuple(zip(result.servers, result.profiles, strict=True)), result.signals,
-                            self._horizons, self._windows, tuple(result.risk.probability), self._scored)
+                            self._horizons, self._windows, tuple(result.risk.probability), self._scored,
+                            unforecast=tuple(result.unforecast.items()))
             if layout != self._layout:
                 self._pages = {outlives: Page(self._series(layout, outlives)) for outlives in (True, False)}
                 self._layout = layout

@@ -20,9 +20,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from forecaster.models.unforecast import REASONS
 from forecaster.publish.result import PERCENTILES, Result
 from forecaster.publish.self_metrics import SELF_METRICS
 from forecaster.risk.known import largest, mean_known
+from forecaster.risk.recurring import INCIDENTS
 from forecaster.risk.score import COMPONENTS, RISK_STEPS
 
 _PRIORITIES = ("P1", "P2", "P3")
@@ -44,6 +46,7 @@ class Layout:
     incident: tuple[str, ...]  # windows that have an incident probability
     scored: tuple[str, ...] | None = None  # signals of the risk score; None: every series of every signal is shown
     percentiles: tuple[str, ...] = PERCENTILES
+    unforecast: tuple[tuple[str, str], ...] = ()  # (server, reason)
 
     def of(self, signal: str) -> "Layout":
         """The layout of one signal's series.
@@ -137,6 +140,18 @@ def _proven(result: Result, layout: Layout, figure: str) -> npt.NDArray[Any]:
     return figures.ravel()
 
 
+def _recurring(result: Result, layout: Layout) -> npt.NDArray[Any]:
+    """float64 (S, 3): the share of days; NaN where it is unknown."""
+    before = result.risk.recurring
+    return np.full((len(result.servers), len(INCIDENTS)), np.nan) if before is None else before.ratio
+
+
+def _missing(result: Result, layout: Layout) -> npt.NDArray[Any]:
+    """float64 (S, 1): the number of signals without a forecast; NaN for none."""
+    count = result.missing.sum(axis=1, dtype=np.float64)[:, None]
+    return np.where(count > 0, count, np.nan)
+
+
 def _is(values: Sequence[str | None], names: tuple[str, ...]) -> npt.NDArray[Any]:
     """float64 (values, names): 1 where the value is the name, else 0; NaN where it is none of them."""
     rows = np.array(values, object)[:, None] == np.array(names, object)
@@ -168,6 +183,10 @@ FAMILIES = (
            "Probability of an incident inside the window, 0 to 1, by risk.method.",
            lambda at: ((window,) for window in at.chances),
            lambda of, at: np.stack([of.risk.probability[window] for window in at.chances], axis=1)),
+    Family("forecast_incident_recurring_ratio", (*_SERVER, "incident"), "ratio",
+           "Share of the last 7 days on which the incident that p90 shows within 8 hours was on within 30 minutes of "
+           "the same local time: cpu_saturated, memory_exhausted or latency_high. No series below 3 days held.",
+           lambda at: ((incident,) for incident in INCIDENTS.values()), _recurring),
     Family("forecast_fleet_incident_probability", ("window",), "ratio",
            "Mean of the servers' incident probabilities, 0 to 1.",
            lambda at: ((window,) for window in at.incident),
@@ -210,6 +229,9 @@ FAMILIES = (
     Family("forecast_method", (*_SERVER, "method"), "0 or 1",
            "1 for what makes the server's forecast: tft (the model) or heuristic.",
            lambda at: ((method,) for method in _METHODS), lambda of, at: _is(of.method, _METHODS)),
+    Family("forecast_missing_signals", _SERVER, "signals",
+           "Configured signals without a forecast, of a server that has one of another signal; no series for none.",
+           lambda at: ONE, _missing),
     Family("forecast_warmup_samples", _SERVER, "samples",
            "Samples of history that are held of the server, up to the required number.",
            lambda at: ONE, lambda of, at: _unless_by_model(of.samples, of, at), outlives=True),
@@ -223,6 +245,10 @@ FAMILIES = (
     Family("forecast_server_stale", _SERVER, "0 or 1",
            "1 where the latest sample is older than stale_after: the server is not forecast.",
            lambda at: ONE, lambda of, at: of.stale[:, None], outlives=True),
+    Family("forecast_server_unforecast", ("server", "reason"), "1",
+           "1 for a server that is up or known and not forecast, with the reason: "
+           f"{'; '.join(f'{word} ({meaning})' for word, meaning in REASONS.items())}.",
+           lambda at: at.unforecast, lambda of, at: np.ones(len(at.unforecast)), outlives=True),
 )
 
 # (name, labels, unit, help) of everything on /metrics

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from math import isnan
 
+from forecaster.models.unforecast import REASONS
+from forecaster.publish.api import SHOWN, first
 from forecaster.publish.result import PERCENTILES, Result
 from forecaster.risk.score import RISK_STEPS
 from forecaster.risk.thresholds import Roles
@@ -29,7 +31,7 @@ def glance(last: Result | None, current: Result | None, model: Mapping[str, obje
 
 
 def fleet_tables(result: Result | None, roles: Roles) -> tuple[Table, ...]:
-    """The servers, highest risk first; no table without a current forecast."""
+    """The servers, highest risk first, then those that are not forecast; no table without a current forecast."""
     if result is None:
         return ()
     titles = (("CPU %", roles.cpu), ("Memory %", roles.memory), ("Latency ms", roles.latency))
@@ -37,6 +39,7 @@ def fleet_tables(result: Result | None, roles: Roles) -> tuple[Table, ...]:
     columns = ["Server", "Profile", "Priority", "Risk", "Method"]
     for title, _ in shown:
         columns += [f"{title} now", "p90 in 30 min"]
+    columns.append("Message")
     scores = result.risk.score.tolist()
     by_risk = sorted(range(len(result.servers)),
                      key=lambda s: (1.0 if isnan(scores[s]) else -scores[s], result.servers[s]))
@@ -46,8 +49,16 @@ def fleet_tables(result: Result | None, roles: Roles) -> tuple[Table, ...]:
         row = [result.servers[s], result.profiles[s], result.risk.priority[s] or "stale", _text(scores[s]), method]
         for _, c in shown:
             row += [_text(result.observed[s, c]), _text(result.forecast[s, c, RISK_STEPS - 1, _P90])]
-        rows.append(row)
-    return (Table("Fleet", tuple(columns), rows),)
+        rows.append([*row, result.risk.message(s) if result.risk.component[s] else "-"])
+    return Table("Fleet", tuple(columns), rows), _unforecast(result)
+
+
+def _unforecast(result: Result) -> Table:
+    """Servers that are up or known and not forecast, at most SHOWN."""
+    names = first(result.unforecast)
+    rows = [(name, REASONS[result.unforecast[name]]) for name in names[:SHOWN]]
+    rows += [(name, "see /status") for name in names[SHOWN:]]
+    return Table("Seen, not forecast", ("Server", "Reason"), rows)
 
 
 def _text(value: float) -> str:

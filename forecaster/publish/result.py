@@ -4,7 +4,8 @@ Letters: S servers, C signals, H horizon steps; the last axis of a forecast is p
 """
 
 import threading
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,7 @@ class Result:
     last_seen: npt.NDArray[np.float64]        # float64 (S,), Unix s of the newest sample, NaN when never seen
     stale: npt.NDArray[np.bool_]            # bool (S,), True where the last sample is too old to forecast from
     proof: Proof | None = None   # figures of past forecasts, per signal and shown horizon
+    unforecast: Mapping[str, str] = field(default_factory=dict)  # server, also of none of the rows -> why, by name
 
     def __post_init__(self) -> None:
         servers, signals = len(self.servers), len(self.signals)
@@ -65,6 +67,12 @@ class Result:
     def live(self) -> npt.NDArray[np.bool_]:
         """bool (S,): the servers whose forecasts may be shown."""
         return ~self.stale
+
+    @property
+    def missing(self) -> npt.NDArray[np.bool_]:
+        """bool (S, C): the signals without a forecast, of servers that have one of another signal."""
+        without = np.isnan(self.forecast[:, :, 0, 1])
+        return without & (self.live & ~without.all(axis=1))[:, None]
 
     def index(self, server: str) -> int | None:
         """The row of `server` in the arrays, None where it is unknown."""

@@ -20,6 +20,7 @@ import numpy as np
 
 from forecaster.risk.known import largest, mean_known, named
 from forecaster.risk.priority import priorities
+from forecaster.risk.recurring import Recurring
 from forecaster.risk.thresholds import RISK_WINDOW, ROLES, Health, Incident, Points, RiskConfig, Role
 from forecaster.signals import STEP_MINUTES, steps_of
 
@@ -47,6 +48,7 @@ class Risk:
     severe: dict[str, np.ndarray]        # window -> float64 (S,) calibrated chance of an incident, NaN where unknown
     severe_any: dict[str, float]         # window -> chance that any server has one, NaN where unknown
     missing: tuple[str, ...]             # roles whose signal is not forecast
+    recurring: Recurring | None = None   # the same incidents on the days before, roles by COMPONENTS
 
     def message(self, server: int) -> str:
         """One sentence for an on-call person about the server at this index."""
@@ -58,14 +60,16 @@ class Risk:
         position = COMPONENTS.index(component)
         name, form = _SHOWN[component]
         value, minutes = self.worst[server, position], self.worst_step[server, position] * STEP_MINUTES
-        return f"{name} predicted to reach {form.format(value)} in {minutes} minutes"
+        before = self.recurring.text(server, position, RISK_STEPS) if self.recurring else ""
+        return f"{name} predicted to reach {form.format(value)} in {minutes} minutes{before and '; '}{before}"
 
 
 def assess(values: np.ndarray, signals: Sequence[str], config: RiskConfig,
-           severe: Mapping[str, np.ndarray] | None = None, severe_any: Mapping[str, float] | None = None) -> Risk:
+           severe: Mapping[str, np.ndarray] | None = None, severe_any: Mapping[str, float] | None = None,
+           recurring: Recurring | None = None) -> Risk:
     """Risk of a forecast: values float32 (S, C, H, 3) in signal units, `signals` the C names.
 
-    severe, severe_any: calibrated chances by window, if the model has them.
+    severe, severe_any: calibrated chances by window, if the model has them. recurring: of the same forecast.
     """
     unknown = np.full(len(values), np.nan)
     chances = {window: (severe or {}).get(window, unknown) for window in config.incident}
@@ -88,7 +92,7 @@ def assess(values: np.ndarray, signals: Sequence[str], config: RiskConfig,
                 fleet_probability=fleet, health=_health(fleet[RISK_WINDOW], config.health),
                 high_risk=priority.count("P1"), worst=worst, worst_step=worst_step,
                 severe=chances, severe_any=any_server,
-                missing=tuple(role for role in ROLES if role not in columns))
+                missing=tuple(role for role in ROLES if role not in columns), recurring=recurring)
 
 
 def _worst(values: np.ndarray, columns: Mapping[Role, int]) -> tuple[np.ndarray, np.ndarray]:

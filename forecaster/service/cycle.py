@@ -18,6 +18,7 @@ queries and publish the same numbers. The cycle runs a moment later, when all sa
 import logging
 import time
 from collections.abc import Callable
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -25,11 +26,13 @@ from forecaster.config import ForecasterConfig
 from forecaster.memory.memory import Memory, Present
 from forecaster.memory.past import Past
 from forecaster.memory.record import Proof, Record
+from forecaster.memory.ring import Values
 from forecaster.memory.window import Window
 from forecaster.models import forecast, heuristic
 from forecaster.models.features import MOTION_SHARE
 from forecaster.models.forecast import Forecast
 from forecaster.models.model import Model
+from forecaster.models.unforecast import unforecast
 from forecaster.publish.collector import ForecastCollector
 from forecaster.publish.push import Push
 from forecaster.publish.result import Board, Result
@@ -37,6 +40,7 @@ from forecaster.publish.self_metrics import SelfMetrics
 from forecaster.readings import NoData, Reading, Source
 from forecaster.risk import score
 from forecaster.risk.chance import Calibration
+from forecaster.risk.recurring import recurring
 from forecaster.service.stages import StageError, Stages
 from forecaster.service.ticker import Ticker
 
@@ -59,7 +63,7 @@ class Cycle:
         self._stage, self._push = Stages(metrics), push
         self.errors = self._stage.errors  # stage -> error of its last run, None where it succeeded
         self.memory = Memory(window, past, record, config.storage, self.errors)
-        self._signals = tuple(config.signals)
+        self._signals, self._zone = tuple(config.signals), ZoneInfo(config.timezone)
         self._ticker = Ticker(self.run_once, config.refresh, clock)
         self._stop = self._ticker.stopping
 
@@ -116,18 +120,19 @@ class Cycle:
         self._fill_gaps(now)
         with self._stage("features"):
             present = memory.present(now, config.warmup.samples, config.stale_after)
-            trend = heuristic.trend(present.encoder)
-        made = self._by_model(present)
+            context, trend = memory.context(present), heuristic.trend(present.encoder)
+        made = self._by_model(present, context)
         with self._stage("risk"):
             forecast.add_trend(made, present, config.signals)
             proof = self._record(made, present)
             chances = self._calibration.of_forecast(made, config.risk) if self._calibration else ({}, {})
-            assessed = score.assess(made.values, self._signals, config.risk, *chances)
+            before = recurring(made.values, self._signals, config.risk, context, now, config.step, self._zone)
+            assessed = score.assess(made.values, self._signals, config.risk, *chances, before)
             return Result(
                 issued=now, step=config.step, servers=present.servers, profiles=present.profiles, signals=self._signals,
                 observed=present.observed, trend=trend, forecast=made.values, method=made.method, risk=assessed,
                 samples=present.samples, required=config.warmup.samples, last_seen=present.last_seen,
-                stale=present.stale, proof=proof,
+                stale=present.stale, proof=proof, unforecast=unforecast(made, present, reading),
             )
 
     def _reading(self, now: float) -> Reading:
@@ -155,13 +160,12 @@ class Cycle:
         except StageError as error:
             log.error("history is incomplete: stage %s", error)
 
-    def _by_model(self, present: Present) -> Forecast:
+    def _by_model(self, present: Present, context: Values) -> Forecast:
         """The model's forecasts; none where there is no model, or where it fails, which is shown."""
         if self._model is not None and present.warm.any():
             try:
                 with self._stage("model"):
                     earlier = self.memory.earlier(present.instant, MOTION_SHARE * self._config.step)
-                    context = self.memory.context(present)
                     return forecast.by_model(self._model, self._signals, present, context, earlier)
             except StageError as error:
                 log.error("the trend heuristic is used instead: stage %s", error)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from forecaster.publish.api import api_blueprint, numbers
+from forecaster.risk.recurring import Recurring
 from forecaster.risk.thresholds import Roles
 from tests.results import ISSUED, SIGNALS, Clock, app_of, board_with, curves, make_result
 
@@ -220,7 +221,8 @@ def test_status_tells_warm_up_model_source_and_errors():
         "servers": {"ppdb001": 150, "ppdb002": 200, "ppweb001": 151}}
     assert body["forecast"]["current"] is True
     assert body["forecast"]["age_seconds"] == 7
-    assert body["servers"] == {"total": 3, "stale": 0, "stale_servers": {}}
+    assert body["servers"] == {"total": 3, "stale": 0, "stale_servers": {}, "seen": 3, "unforecast": {},
+                               "missing_signals": {}}
     assert {key: body[key] for key in MORE} == MORE
 
 
@@ -251,8 +253,44 @@ def test_status_says_that_the_forecast_is_too_old_and_which_servers_are_gone():
     assert body["forecast"]["current"] is False
     assert body["forecast"]["age_seconds"] == 500
     assert "older than ttl_seconds" in body["forecast"]["reason"]
-    assert body["servers"] == {"total": 3, "stale": 1, "stale_servers": {
-        "ppdb002": {"last_seen": None, "last_seen_seconds_ago": None}}}
+    gone = {"ppdb002": {"last_seen": None, "last_seen_seconds_ago": None}}
+    assert (body["servers"]["total"], body["servers"]["stale"], body["servers"]["stale_servers"]) == (3, 1, gone)
+
+
+def test_status_names_at_most_fifty_servers_of_a_reason_and_then_how_many_more():
+    unforecast = {f"win{number:03}": "no_values" for number in range(300)}
+    servers = get(client_of(make_result(stale=["ppdb002"], unforecast=unforecast)), "/status")["servers"]
+    assert (servers["total"], servers["seen"]) == (3, 303)
+    assert servers["unforecast"]["stale"] == {"servers": 1, "names": ["ppdb002"]}
+    assert servers["unforecast"]["no_values"] == {"servers": 300, "names": [*list(unforecast)[:50], "and 250 more"]}
+
+
+def test_signals_without_a_forecast_are_named_by_server_and_by_signal():
+    forecast = curves(3)
+    forecast[1, [1, 3]] = np.nan
+    forecast[2, 1] = np.nan
+    client = client_of(make_result(forecast=forecast))
+    missing = get(client, "/predictions/current")["metadata"]["missing_signals"]
+    assert missing == {"ppdb002": ["mem_pct", "latency_ms"], "ppweb001": ["mem_pct"]}
+    assert get(client, "/status")["servers"]["missing_signals"] == {
+        "latency_ms": {"servers": 1, "names": ["ppdb002"]}, "mem_pct": {"servers": 2, "names": ["ppdb002", "ppweb001"]}}
+
+
+def test_a_server_that_is_up_without_values_is_listed_and_not_answered_with_forecasts():
+    client = client_of(make_result(unforecast={"win01": "no_values"}))
+    body = get(client, "/predictions/current")
+    assert body["metadata"]["unforecast"] == {"win01": "no_values"} and "win01" not in body["predictions"]
+    refused = get(client, "/predictions/current?server=win01", 503)
+    assert refused["error"].startswith("win01 is not forecast: no_values, ")
+
+
+def test_an_alert_says_on_how_many_of_the_last_days_it_was_so_at_this_time_if_it_is_expected_in_its_window(at_risk):
+    days = np.full((3, 3), 7)
+    for step, text in ((3, "; above 95% at this time of day on 6 of the last 7 days"), (7, "")):
+        found = Recurring(np.full((3, 3), step), days - 1, days, ("95%", "95%", "200 ms"))
+        result = replace(at_risk, risk=replace(at_risk.risk, recurring=found))
+        assert get(client_of(result), "/alerts")["alerts"][0]["message"] == (
+            f"CPU predicted to reach 99.0% in 5 minutes{text}")
 
 
 def test_a_fleet_of_stale_servers_is_not_warm():

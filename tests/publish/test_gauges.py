@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from forecaster.publish.collector import ForecastCollector
 from forecaster.publish.gauges import METRICS
 from forecaster.publish.self_metrics import STAGES, SelfMetrics
+from forecaster.risk.recurring import Recurring
 from serving.exposition import Page, metrics_response
 from tests.results import (
     DESCRIBED,
@@ -31,6 +32,7 @@ from tests.tools import tool
 
 OUTLIVING = {"forecast_last_seen_timestamp_seconds", "forecast_server_stale", "forecast_warmup_samples",
              "forecast_warmup_required_samples"}
+OF_STALE = OUTLIVING | {"forecast_server_unforecast"}
 
 
 def collector_of(result, clock=None, ttl=120.0):
@@ -143,7 +145,7 @@ def test_what_is_not_known_has_no_series():
 def test_a_stale_server_shows_only_when_it_was_last_seen_its_staleness_and_its_warm_up():
     samples = shown(make_result(stale=["ppdb002"], last_seen=[ISSUED, ISSUED - 2000, ISSUED]))
     of_stale = {name for name, labels in samples if ("server", "ppdb002") in labels}
-    assert of_stale == OUTLIVING
+    assert of_stale == OF_STALE
     assert value(samples, "forecast_server_stale", server="ppdb002", profile="database") == 1
     assert value(samples, "forecast_server_stale", server="ppdb001", profile="database") == 0
     assert value(samples, "forecast_fleet_servers") == 2
@@ -151,7 +153,38 @@ def test_a_stale_server_shows_only_when_it_was_last_seen_its_staleness_and_its_w
 
 def test_a_fleet_without_a_live_server_has_no_health():
     samples = shown(make_result(stale=["ppdb001", "ppdb002", "ppweb001"]))
-    assert names(samples) == OUTLIVING
+    assert names(samples) == OF_STALE
+
+
+def test_a_server_that_is_seen_and_not_forecast_is_listed_with_the_reason_as_long_as_it_is_seen():
+    board = board_with(make_result(stale=["ppdb002"], unforecast={"win01": "no_values"}))
+    clock = Clock()
+    collector = ForecastCollector(board, HORIZONS, WINDOWS, DESCRIBED, clock)
+    clock.now += 3600  # how long the forecast lives does not matter
+    listed = {labels: number for (name, labels), number in samples_of(page(collector)).items()
+              if name == "forecast_server_unforecast"}
+    assert listed == {frozenset({"server": "ppdb002", "reason": "stale"}.items()): 1,
+                      frozenset({"server": "win01", "reason": "no_values"}.items()): 1}
+    board.publish(make_result(issued=clock.now))
+    assert b"win01" not in page(collector) and b"forecast_server_unforecast{" not in page(collector)
+
+
+def test_the_number_of_signals_without_a_forecast_is_shown_where_there_are_some_and_a_forecast_of_another():
+    forecast = curves(3)
+    forecast[0, [1, 3]] = np.nan
+    forecast[1] = np.nan
+    missing = {labels: number for (name, labels), number in shown(make_result(forecast=forecast)).items()
+               if name == "forecast_missing_signals"}
+    assert missing == {frozenset({"server": "ppdb001", "profile": "database"}.items()): 2}
+
+
+def test_the_share_of_days_of_an_expected_incident_is_shown_where_enough_days_are_held():
+    days = np.array([[7, 2, 0], [0, 0, 0], [7, 0, 0]])
+    found = Recurring(np.minimum(days, 1), np.minimum(days, 6), days, ("95%", "95%", "200 ms"))
+    shares = {labels: number for (name, labels), number in shown(make_result(recurring=found)).items()
+              if name == "forecast_incident_recurring_ratio"}
+    assert shares == {frozenset({"server": server, "profile": profile, "incident": "cpu_saturated"}.items()): 6 / 7
+                      for server, profile in (("ppdb001", "database"), ("ppweb001", "web_api"))}
 
 
 def test_past_the_time_to_live_only_what_tells_the_age_remains():
@@ -248,8 +281,11 @@ def answers():
     own.stage("model", 0.5, success=False)
     own.cycle(0.75, ISSUED, success=True)
     own.config_read(ISSUED, success=True)
+    forecast, days = curves(3), np.full((3, 3), 7)
+    forecast[1, 4] = np.nan
     result = make_result(servers=("ppdb001", "ppweb001", "gone"), profiles=("database", "web_api", "generic"),
-                         stale=["gone"])
+                         stale=["gone"], forecast=forecast,
+                         recurring=Recurring(days, days, days, ("95%", "95%", "200 ms")))
     text = collector_of(result).exposition()
     return lambda headers: metrics_response(registry, text, headers)
 

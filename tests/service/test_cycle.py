@@ -31,6 +31,7 @@ class Fleet:
         self.error: Exception | None = None
         self.range_error: Exception | None = None
         self.ranges: list[tuple[float, float]] = []
+        self.up: tuple[str, ...] | None = None
 
     def _at(self, instant: float) -> np.ndarray:
         values = history().values[int((instant - history().start) // 60)].copy()
@@ -43,10 +44,10 @@ class Fleet:
         if self.error:
             raise self.error
         rows = [i for i, server in enumerate(history().servers) if server not in self.silent]
-        if not rows:
+        if not rows and not self.up:
             raise NoData("nothing there")
         pick = tuple(history().servers[i] for i in rows), tuple(history().profiles[i] for i in rows)
-        return Reading(instant, *pick, self._at(instant)[rows])
+        return Reading(instant, *pick, self._at(instant)[rows], self.up)
 
     def range(self, start: float, end: float, step: float) -> Readings:
         self.ranges.append((start, end))
@@ -225,6 +226,33 @@ def test_a_server_silent_for_a_day_is_forgotten(model):
     bench.run()
     bench.source.silent.add("ppdb001")
     assert bench.run(3700.0).index("ppdb001") is None
+
+
+def test_a_server_that_is_up_without_values_is_listed_until_it_is_no_longer_up_and_takes_no_memory(bench):
+    bench.source.up = (*history().servers, "win01")
+    result = bench.run()
+    assert result.unforecast == {"win01": "no_values"} and result.index("win01") is None
+    assert "win01" not in bench.cycle.memory.window.servers
+    assert 'forecast_server_unforecast{server="win01",reason="no_values"} 1' in page(bench.collector).decode()
+    bench.source.up = history().servers
+    assert bench.run(15.0).unforecast == {} and "win01" not in page(bench.collector).decode()
+
+
+def test_a_stale_server_is_listed_as_such_until_it_is_forgotten_and_then_only_if_it_is_up(model):
+    bench = Bench(model, drop_after="1h")
+    bench.source.up = history().servers
+    bench.run()
+    bench.source.silent.update({"ppdb001", "ppdb002"})
+    assert bench.run(1860.0).unforecast == {"ppdb001": "stale", "ppdb002": "stale"}
+    bench.source.up = tuple(server for server in history().servers if server != "ppdb002")
+    assert bench.run(3700.0).unforecast == {"ppdb001": "no_values"}
+
+
+def test_a_fleet_without_any_value_is_listed_although_nothing_is_forecast(bench):
+    bench.source.silent, bench.source.up = set(history().servers), ("win01", "win02")
+    result = bench.run()
+    assert result.servers == () and result.unforecast == {"win01": "no_values", "win02": "no_values"}
+    assert page(bench.collector).decode().count("forecast_server_unforecast{") == 2
 
 
 def test_a_fleet_that_falls_silent_altogether_goes_stale_instead_of_failing(bench):

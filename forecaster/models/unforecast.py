@@ -1,0 +1,27 @@
+"""Who is not forecast, and why: servers that are up or known and have no forecast of any signal.
+
+Servers that are up and never had a value are not in the memory. They are listed as long as the source names them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from forecaster.memory.memory import Present
+from forecaster.models.forecast import Forecast
+from forecaster.readings import Reading
+
+REASONS = {
+    "no_values": "up or known, and no signal has a value to forecast from",
+    "unusable_values": "has series, and none of their values is a number within the signal's bounds",
+    "stale": "no value for stale_after",
+}
+
+
+def unforecast(forecast: Forecast, present: Present, reading: Reading) -> dict[str, str]:
+    """The word of REASONS for every server without a forecast, by name; `reading` is the latest one."""
+    without = np.isnan(forecast.values[:, :, 0, 1]).all(axis=1)
+    reasons = {present.servers[row]: "stale" if present.stale[row] else "no_values" for row in np.flatnonzero(without)}
+    reasons |= dict.fromkeys({*(reading.up or ())}.difference(present.servers), "no_values")
+    reasons |= dict.fromkeys({*reading.servers}.difference(present.servers), "unusable_values")
+    return dict(sorted(reasons.items()))

@@ -11,5 +11,5 @@ engine: it encodes windows, runs the engine and returns quantiles in signal unit
     engine            the protocol of an engine; eager, compiled/: the two kinds; choice: the fastest that works
     artifact, model   the folder on disk, and what is loaded from it
     heuristic         the trend heuristic
-    forecast          who is forecast by what
+    forecast          who is forecast by what; unforecast: who is not, and why
 """

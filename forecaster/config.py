@@ -24,8 +24,8 @@ _HORIZONS: Any = ("5m", "30m", "1h", "4h", "8h")  # validation turns names into 
 _WINDOWS: Any = ("30m", "8h")
 _LABEL_NAME = r"^[a-zA-Z_][a-zA-Z0-9_]*$"
 # names a signal cannot have: forecast_<signal> would be one of the forecaster's own families
-_TAKEN = re.compile(r"risk_(score|points)|priority|method|incident_(probability|recurring_ratio)"
-                    r"|server_(stale|unforecast)|missing_signals|last_seen_timestamp_seconds|(fleet|warmup)_.*")
+_TAKEN = re.compile(r"risk_(score|points)|priority|method|incident_probability|server_stale"
+                    r"|last_seen_timestamp_seconds|(fleet|warmup)_.*")
 
 
 def _http_url(url: str) -> str:

@@ -2,7 +2,7 @@
 
 from grafana_foundation_sdk.models import dashboard as models
 
-from grafana import active_alerts, board, panels, queries
+from grafana import active_alerts, board, panels, queries, unforecast
 from grafana.panels import ANY_IS_BAD, GREEN, ORANGE, RISK_STEPS, VERMILLION, column, now, prop, query
 
 _TILE_LINK = [board.server_link("${__field.labels.server}")]
@@ -15,7 +15,8 @@ def dashboard() -> models.Dashboard:
                        [board.query_variable(*board.FLEET), board.query_variable(*board.PROFILE)], board.AHEAD, "30s",
                        [("", _verdict()), ("", _figures()),
                         ("Active alerts: every server with a risk above 0", [active_alerts.table().span(24).height(8)]),
-                        ("Firing now", _firing()), ("Risk: the last 6 hours and the next 8", _risk())])
+                        ("Firing now", _firing()), ("Seen, not forecast", unforecast.section()),
+                        ("Risk: the last 6 hours and the next 8", _risk())])
 
 
 def _verdict() -> list[board.Placed]:

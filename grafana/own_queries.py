@@ -51,6 +51,17 @@ def outcome_forecast(percentile: str) -> str:
     return queries.predicted("${signal}", percentile)
 
 
+# what is seen and not forecast
+
+_UNFORECAST = f"max by (server, reason) (forecast_server_unforecast{{{queries.FLEET}}})"
+_FORECAST = f"{queries.SERVER_COUNT} * 0"
+UNFORECAST = f"{_UNFORECAST} {queries.none('server', 'no such server', _FORECAST)}"
+UNFORECAST_COUNT = f"count by (reason) ({_UNFORECAST}) {queries.none('reason', 'all are forecast', _FORECAST)}"
+MISSING = (
+    f"sort_desc(max by (server, profile) (forecast_missing_signals{{{queries.SOME}}})) "
+    f"{queries.none('server', 'no signal is missing', _FORECAST)}"
+)
+
 # the forecaster and what it depends on
 
 UP = f'min(up{{job="forecaster",{queries.FLEET}}})'

@@ -11,6 +11,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
+from forecaster.models.unforecast import REASONS
 from grafana import panels as looks
 from grafana import queries, render
 from stack.layout import ROOT
@@ -212,6 +213,11 @@ def test_signals_and_horizons_are_those_of_the_forecaster():
     assert tuple(preset["horizons"]) == queries.HORIZONS
 
 
+def test_the_table_of_servers_that_are_not_forecast_explains_every_reason():
+    (table,) = (panel for panel in panels(load("overview.json")) if panel["title"] == "Seen, not forecast")
+    assert set(re.findall(r"(\w+): ", table["description"])) == set(REASONS)
+
+
 # variables, links, annotations
 
 
@@ -278,7 +284,8 @@ def test_an_alert_links_to_the_dashboard_that_shows_its_subject(rule: dict):
     offered = {one["name"] for one in dashboard["templating"]["list"]}
     assert set(re.findall(r"var-(\w+)=", query)) <= offered
     assert re.search(r"from=now-6h&to=now(%2B8h)?$", query)
-    about_a_server = bool(re.search(r"by \([^)]*\bserver\b", rule["expr"]))
+    outermost = re.search(r"by \(([^)]*)\)|$", rule["expr"])[1] or ""
+    about_a_server = "server" in outermost.split(", ")
     assert (uid == "fleetcast-server") == about_a_server
     if about_a_server:
         assert "var-fleet={{ urlquery $labels.fleet }}&var-server={{ urlquery $labels.server }}" in query

@@ -17,7 +17,7 @@ def reading(instant: float, up=None, **of_servers: float) -> Reading:
     """Every signal of these servers has the value."""
     values = np.array([[value] * len(SIGNALS) for value in of_servers.values()], np.float32)
     servers = tuple(of_servers)
-    return Reading(instant, servers, ("generic",) * len(servers), values.reshape(-1, len(SIGNALS)), up)
+    return Reading(instant, servers, ("generic",) * len(servers), values.reshape(-1, len(SIGNALS)), up=up)
 
 
 def reasons(*readings: Reading, stale_after: float = 1800.0, encoder_steps: int = 24) -> dict[str, str]:

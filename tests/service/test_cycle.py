@@ -47,7 +47,7 @@ class Fleet:
         if not rows and not self.up:
             raise NoData("nothing there")
         pick = tuple(history().servers[i] for i in rows), tuple(history().profiles[i] for i in rows)
-        return Reading(instant, *pick, self._at(instant)[rows], self.up)
+        return Reading(instant, *pick, self._at(instant)[rows], up=self.up)
 
     def range(self, start: float, end: float, step: float) -> Readings:
         self.ranges.append((start, end))

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from forecaster.publish.gauges import ONE, Layout, families, numbers
 from forecaster.publish.result import Board, Result
@@ -27,8 +28,8 @@ class ForecastCollector:
         self._clock = clock
         self._scored = None if scored is None else tuple(scored)
         self._lock = threading.Lock()
-        self._layout: Layout | None = None
-        self._pages: dict[bool, Page] = {}  # by whether the families outlive the forecast
+        self._layouts: dict[bool, Layout] = {}  # by whether the families outlive the forecast, as are the pages
+        self._pages: dict[bool, Page] = {}
         self._rendered: tuple[tuple[Result, Prepared, Prepared], ...] = ()  # of the next Result and of the shown one
 
     def prepare(self, result: Result) -> int:
@@ -59,9 +60,10 @@ class ForecastCollector:
             layout = Layout(tuple(zip(result.servers, result.profiles, strict=True)), result.signals,
                             self._horizons, self._windows, tuple(result.risk.probability), self._scored,
                             unforecast=tuple(result.unforecast.items()))
-            if layout != self._layout:
-                self._pages = {outlives: Page(self._series(layout, outlives)) for outlives in (True, False)}
-                self._layout = layout
+            for outlives in (True, False):  # a host that comes and goes without values leaves the large page as it is
+                part = layout if outlives else replace(layout, unforecast=())
+                if part != self._layouts.get(outlives):
+                    self._pages[outlives], self._layouts[outlives] = Page(self._series(part, outlives)), part
             outliving, forecasts = (Prepared(self._pages[outlives].render([*numbers(result, layout, outlives)]))
                                     for outlives in (True, False))
             self._rendered = ((result, outliving, forecasts), *self._rendered[:1])

@@ -19,7 +19,7 @@ BEGIN = NOW + 60 * MINUTES  # of tonight's backup, and of those before at this t
 
 
 def host(name: str, nights: tuple[int, ...]) -> Iterator[tuple[int, str]]:
-    """Eight days: 20 % of CPU and 40 % of memory, and 98.5 % of both in the 40 minutes of a backup so many nights ago."""
+    """Eight days of 20 % CPU and 40 % memory, and of 98.5 % in the 40 minutes of a backup so many nights ago."""
     labels, busy_seconds = f'instance="{name}",job="node"', 0.0
     for t in range(NOW - 8 * DAY, NOW + 1, EVERY):
         busy = 0.985 if any(0 < t - (BEGIN - night * DAY) <= 2400 for night in nights) else 0.2

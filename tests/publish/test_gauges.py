@@ -235,6 +235,16 @@ def test_a_result_is_rendered_once_and_a_prepared_one_leaves_the_shown_one_in_pl
     assert len(rendered) == 2 * len(set(rendered))
 
 
+def test_a_host_that_comes_and_goes_without_values_does_not_cost_the_prefixes_of_all_forecasts(monkeypatch):
+    collector = collector_of(None)
+    collector.prepare(make_result())
+    made, init = [], Page.__init__
+    monkeypatch.setattr(Page, "__init__", lambda page, families: made.append(page) or init(page, families))
+    for k in range(1, 5):
+        collector.prepare(make_result(issued=ISSUED + 15 * k, unforecast={"win01": "no_values"} if k % 2 else {}))
+    assert len(made) == 4, "one small page each"
+
+
 def test_only_the_next_and_the_shown_result_are_held():
     collector, held = collector_of(None), []
     for k in range(4):

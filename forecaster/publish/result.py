@@ -72,7 +72,8 @@ class Result:
     def missing(self) -> npt.NDArray[np.bool_]:
         """bool (S, C): the signals without a forecast, of servers that have one of another signal."""
         without = np.isnan(self.forecast[:, :, 0, 1])
-        return without & ~without.all(axis=1)[:, None]
+        some: npt.NDArray[np.bool_] = ~np.all(without, axis=1, keepdims=True)
+        return without & some
 
     def index(self, server: str) -> int | None:
         """The row of `server` in the arrays, None where it is unknown."""

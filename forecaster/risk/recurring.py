@@ -1,9 +1,9 @@
 """Whether an expected incident was on at that time of day on the days before, as nightly work is.
 
 An incident of a role is a step whose mean is above the role's severe threshold (thresholds.py). It is expected at the
-first step of the horizon whose p90 is above that threshold: the score and its message go by p90, too. The share reads
-the values of the last 7 days within 30 minutes of the same local time of day, because nightly work does not begin on
-the minute:
+first step of the horizon whose p90 by the model is above that threshold: the score and its message go by p90, too. The
+trend heuristic knows no time of day and expects none. The share reads the values of the last 7 days within 30 minutes
+of the same local time of day, because nightly work does not begin on the minute:
 
     a day is held   where more than half of these values are known
     it is on        where one of them is above the threshold
@@ -58,9 +58,9 @@ class Recurring:
         return f"above {self.limits[role]} at this time of day on {on} of {days}"
 
 
-def recurring(values: np.ndarray, signals: Sequence[str], config: RiskConfig, context: np.ndarray, now: float,
-              step: float, zone: ZoneInfo) -> Recurring:
-    """Expected incidents of a forecast: values float32 (S, C, H, 3), `signals` the C names.
+def recurring(values: np.ndarray, by_model: np.ndarray, signals: Sequence[str], config: RiskConfig,
+              context: np.ndarray, now: float, step: float, zone: ZoneInfo) -> Recurring:
+    """Expected incidents of a forecast: values float32 (S, C, H, 3), by_model bool (S, C), `signals` the C names.
 
     context: float32 (S, C, T), the last step ending at `now` (Unix s), NaN where unknown; days before it are not held.
     step: s.
@@ -72,6 +72,7 @@ def recurring(values: np.ndarray, signals: Sequence[str], config: RiskConfig, co
              if (signal := getattr(config.roles, role)) in signals}
     positions, columns = (np.array([*part], np.int64) for part in (known, known.values()))
     above = values[..., _P90][:, columns] > limits[positions, None]  # (S, known roles, H)
+    above &= by_model[:, columns, None]
     server, role = np.nonzero(above.any(axis=2))
     first = above[server, role].argmax(axis=1) + 1
     steps, which = np.unique(first, return_inverse=True)

@@ -126,7 +126,8 @@ class Cycle:
             forecast.add_trend(made, present, config.signals)
             proof = self._record(made, present)
             chances = self._calibration.of_forecast(made, config.risk) if self._calibration else ({}, {})
-            before = recurring(made.values, self._signals, config.risk, context, now, config.step, self._zone)
+            before = recurring(made.values, made.by_model, self._signals, config.risk, context, now, config.step,
+                               self._zone)
             assessed = score.assess(made.values, self._signals, config.risk, *chances, before)
             return Result(
                 issued=now, step=config.step, servers=present.servers, profiles=present.profiles, signals=self._signals,

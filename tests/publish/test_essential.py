@@ -4,32 +4,39 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+import numpy as np
 import pytest
 
 from forecaster.config import load_config
 from forecaster.publish.collector import ForecastCollector
 from forecaster.publish.gauges import FAMILIES
+from forecaster.risk.recurring import Recurring
 from forecaster.signals import HORIZON_STEPS
 from grafana import queries as panel_queries
 from stack.layout import ROOT
 from tests.documents import DOCUMENTS
 from tests.grafana_stack import load, panels
 from tests.publish.test_gauges import names, samples_of, value
-from tests.results import HORIZONS, WINDOWS, Clock, board_with, make_result, page
+from tests.results import HORIZONS, WINDOWS, Clock, board_with, curves, make_result, page
 
 FLEET = tuple(load_config("fleet").signals)
 HOST = tuple(load_config("node_exporter").signals)
 SCORED = ("cpu_pct", "mem_pct", "latency_ms")
 LARGEST = 60  # series of one server
 EVERY = {f"{5 * steps}m": steps for steps in range(1, HORIZON_STEPS + 1)}
-SERVERS = {"warm": ("tft", 150), "warming": ("heuristic", 3), "stale": ("heuristic", 150)}
+SERVERS = {"warm": ("tft", 150), "warming": ("heuristic", 3), "stale": ("heuristic", 150),
+           "lacking": ("tft", 150), "nightly": ("tft", 150)}
 
 
 def shown(signals=FLEET, horizons=HORIZONS, windows=WINDOWS, scored=SCORED) -> dict:
-    """The series of a warm, a warming and a stale server."""
+    """The series of a warm, a warming and a stale server, of one that lacks the last signal, and of one of which every
+    incident is expected."""
     method, samples = zip(*SERVERS.values(), strict=True)
-    result = make_result(tuple(SERVERS), ("generic",) * 3, signals, stale=["stale"], method=method, samples=samples,
-                         horizons=horizons, windows=windows)
+    forecast, days = curves(len(SERVERS), len(signals)), np.zeros((len(SERVERS), 3), np.int64)
+    forecast[3, -1], days[4] = np.nan, 7
+    result = make_result(tuple(SERVERS), ("generic",) * len(SERVERS), signals, forecast=forecast, stale=["stale"],
+                         method=method, samples=samples, horizons=horizons, windows=windows,
+                         recurring=Recurring(days, days, days, ("95%", "95%", "200 ms")))
     return samples_of(page(ForecastCollector(board_with(result), horizons, windows, {}, Clock(), scored)))
 
 
@@ -45,9 +52,10 @@ def test_eight_signals_have_at_most_60_series_a_server_whatever_is_configured(sc
     assert max(counted(shown(FLEET, horizons, windows, scored)).values()) <= LARGEST
 
 
-def test_a_server_of_the_fleet_has_57_series_two_more_while_it_warms_up_and_four_when_it_is_stale():
-    assert counted(shown()) == {"warm": 57, "warming": 59, "stale": 4}
-    assert counted(shown(scored=None)) == {"warm": 193, "warming": 193, "stale": 4}
+def test_a_server_of_the_fleet_has_57_series_up_to_three_more_while_it_warms_up_or_has_an_incident_ahead():
+    assert counted(shown()) == {"warm": 57, "warming": 59, "stale": 5, "lacking": 55, "nightly": 60}
+    everything = {"warm": 193, "warming": 193, "stale": 5, "lacking": 172, "nightly": 196}
+    assert counted(shown(scored=None)) == everything
 
 
 def test_a_host_of_five_signals_has_42_series():

@@ -33,8 +33,10 @@ def week(nights=range(1, 8), now: float = NOW, backup: float = BACKUP, steps: in
     return context
 
 
-def of(context, values=None, now=NOW, zone=UTC):
-    return recurring(forecast() if values is None else values, SIGNALS, RiskConfig(), context, now, STEP, zone)
+def of(context, values=None, now=NOW, zone=UTC, by_model=True):
+    values = forecast() if values is None else values
+    made = np.full(values.shape[:2], by_model)
+    return recurring(values, made, SIGNALS, RiskConfig(), context, now, STEP, zone)
 
 
 def test_a_backup_of_every_night_was_on_at_its_time_on_seven_of_the_last_seven_days():
@@ -96,6 +98,10 @@ def test_nightly_work_keeps_its_local_hour_when_the_clocks_change(day):
     found = of(context, now=now, zone=berlin)
     assert found.on[0, 0] == found.held[0, 0] >= 6 and found.ratio[0, 0] == 1
     assert of(context, now=now, zone=UTC).on[0, 0] <= 1, "by UTC, the nights before the change are an hour off"
+
+
+def test_the_trend_heuristic_expects_no_incident():
+    assert not of(week(), by_model=False).step.any()
 
 
 def test_the_incident_is_one_of_p90_within_eight_hours_and_only_within_its_window_part_of_the_message():

@@ -264,8 +264,8 @@ SERVER_PROBABILITY = f"max by (window) (forecast_incident_probability{{{ONE}}})"
 SERVER_METHOD = f'max(forecast_method{{{ONE},method="heuristic"}})'
 # 1 for a server that the model forecasts, which by default has no series of its warm-up
 SERVER_WARMUP = (
-    f"max(clamp_max(forecast_warmup_samples{{{ONE}}} / forecast_warmup_required_samples{{{ONE}}}, 1)) "
-    f'or max(forecast_method{{{ONE},method="tft"}})'
+    f'max(forecast_method{{{ONE},method="tft"}} == 1) '
+    f"or max(clamp_max(forecast_warmup_samples{{{ONE}}} / forecast_warmup_required_samples{{{ONE}}}, 1))"
 )
 SERVER_LAST_SEEN = f"time() - max({known(ONE)})"
 SERVER_STALE = f"max(forecast_server_stale{{{ONE}}})"

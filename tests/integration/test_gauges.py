@@ -3,6 +3,7 @@
 import subprocess
 import time
 
+import pytest
 import yaml
 
 from tests.grafana_stack import Prometheus, await_true
@@ -11,8 +12,9 @@ from tests.publish.test_gauges import answers, ours, samples_of
 from tests.tools import tool
 
 
-def test_prometheus_stores_the_page_in_either_format_compressed_as_it_asks(tmp_path, free_port):
-    answered = answers()
+@pytest.mark.parametrize("scored", [("cpu_pct", "mem_pct", "latency_ms"), None], ids=["essential", "all"])
+def test_prometheus_stores_the_page_in_either_format_compressed_as_it_asks(tmp_path, free_port, scored):
+    answered = answers(scored)
 
     def respond(request):
         asked = dict(request.headers)

@@ -6,12 +6,12 @@ Letters: B rows (one row is one server at one instant), C signals, T encoder ste
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any, Protocol
-from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
+
+from forecaster.models.zone import offsets as offsets_of
 
 CARRY_STEPS = 6  # the last value fills a gap of at most 30 minutes; a longer gap ends the usable history
 MIN_STEPS = 3  # the shortest encoder trained: the trailing means at now, -5 min and -10 min
@@ -200,14 +200,9 @@ def clock_inputs(encoding: Calendar, instants: np.ndarray, offsets: np.ndarray) 
     The clock is the sine and cosine of the time of day, 1 on weekends, and ``offsets`` (steps from now) over the
     horizon; the calendar is the day of the week, Monday 0, and the month, UNKNOWN if training has not seen it.
     """
-    hours = np.floor(instants / 3600).astype(np.int64)
-    unique, place = np.unique(hours, return_inverse=True)
-    zone = UTC if encoding.timezone == "UTC" else ZoneInfo(encoding.timezone)
-    local = [datetime.fromtimestamp(h * 3600, zone) for h in unique.tolist()]
-    shift = np.array([t.replace(tzinfo=UTC).timestamp() - t.timestamp() for t in local])[place].reshape(instants.shape)
-    known = set(encoding.months)
-    month = np.array([t.month if t.month in known else UNKNOWN for t in local])[place].reshape(instants.shape)
-    seconds = instants + shift
+    seconds = instants + offsets_of(encoding.timezone, instants)
+    month = np.floor(seconds).astype("datetime64[s]").astype("datetime64[M]").astype(np.int64) % 12 + 1
+    month = np.where(np.isin(month, encoding.months), month, UNKNOWN)
     angle = seconds % 86400 / 86400 * 2 * np.pi
     weekday = (np.floor(seconds / 86400).astype(np.int64) + 3) % 7  # day 0 of the Unix era was a Thursday; Monday is 0
     step = np.broadcast_to(offsets / encoding.horizon, instants.shape)

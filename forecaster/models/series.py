@@ -5,7 +5,8 @@ simple forecasts of every step of the horizon. They are the quantiles of the las
 and week; of the same minute of the hour and of two hours; of the same time on the days before; of how far the series
 moved within as many steps; and of what followed the moments of the week that resemble the present most (analog
 forecasting, Lorenz, J. Atmos. Sci. 26, 1969). The network mixes views (network.py), so the forecast of an idle server
-is exactly idle.
+is exactly idle. The same time on the days before is that of the clock, also where it changes: ``clock`` is its offset
+from UTC in steps, int (B or 1, CONTEXT + H), or None where it is the same at all of these steps.
 
 Letters: B rows, C signals, L context steps, T encoder steps, H horizon steps, P decoder positions, Q quantiles, K
 views.
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecaster.models.features import CLOCK, Variables, clock_inputs
+from forecaster.models.zone import changes
 
 DAY, HOUR, DAYS = 288, 12, 7
 CONTEXT = DAYS * DAY
@@ -129,20 +131,49 @@ def quantiles(x: NDArray[np.float32], levels: NDArray[np.float32]) -> NDArray[np
     return between
 
 
-def _days_index(around: int, horizon: int) -> np.ndarray:
-    """int (H, days x (2 around + 1)): places in a context of the same time on the days before."""
-    step = np.arange(horizon)
+def _days_index(around: int, horizon: int, clock: np.ndarray | None = None) -> np.ndarray:
+    """int (B or 1, H, days x (2 around + 1)): places in a context of the same time on the days before."""
     return np.stack(
         [
-            CONTEXT - DAY * day + np.clip(step + shift, -DAY * (DAYS - day), DAY * day - 1)
+            (places + shift).clip(0, CONTEXT - 1)
             for day in range(1, DAYS + 1)
+            for places in [_days_before(day, CONTEXT, CONTEXT + horizon, clock)]
             for shift in range(-around, around + 1)
         ],
         -1,
-    ).clip(0)
+    )
 
 
-def analogs(filled: np.ndarray, scaled: np.ndarray, levels: np.ndarray, horizon: int) -> tuple[np.ndarray, np.ndarray]:
+def _days_before(days: int, first: int, end: int, clock: np.ndarray | None) -> np.ndarray:
+    """int (B or 1, end - first): places of the same time ``days`` days before steps first..end - 1 of context and
+    horizon."""
+    then = np.arange(first - DAY * days, end - DAY * days)[None]
+    if clock is None:
+        return then
+    places: NDArray[np.int64] = then + clock[:, first:end] - clock[:, first - DAY * days : end - DAY * days]
+    if days > 1:  # before the context begins: a day later
+        places = np.where(places < 0, _days_before(days - 1, first, end, clock), places)
+    return places.clip(0, CONTEXT - 1)
+
+
+def _read(values: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """(B, ...): values (B, L) at places (1, ...), the same of all rows, or (B, ...), each row's own."""
+    if len(places) == 1:
+        return values[:, places[0]]
+    return np.take_along_axis(values, places.reshape(len(places), -1), 1).reshape(places.shape)
+
+
+def _day_before(filled: np.ndarray, clock: np.ndarray | None) -> np.ndarray:
+    """The value at the same time on the day before, of every step from the second day of the context on and of the
+    horizon; as in ``filled``, where no clock changes."""
+    if clock is None:
+        return filled
+    return _read(filled, _days_before(1, DAY, clock.shape[1], clock))
+
+
+def analogs(
+    filled: np.ndarray, scaled: np.ndarray, levels: np.ndarray, horizon: int, clock: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Quantiles of what followed the moments nearest to the present, and their distance.
 
     filled and scaled are float32 (B, CONTEXT): values, and the same in the scale in which distances are measured.
@@ -154,7 +185,9 @@ def analogs(filled: np.ndarray, scaled: np.ndarray, levels: np.ndarray, horizon:
     moments = np.arange(last - horizon, ALIKE_STEPS - 2, -ALIKE_STRIDE)[::-1]
     apart = np.abs(moments - last) % HOUR
     cost = NEWER * np.linspace(1, 0, len(moments)) + SAME_MINUTE * np.minimum(apart, HOUR - apart) / (HOUR / 2)
-    after = np.arange(1, horizon + 1)
+    after = np.arange(1, horizon + 1)[None]
+    if clock is not None:
+        after = after + clock[:, CONTEXT:] - clock[:, last, None]
     out = np.empty((len(filled), ANALOGS, horizon, len(levels)), np.float32)
     near = np.empty((len(filled), ANALOGS), np.float32)
     for begin in range(0, len(filled), ANALOG_ROWS):
@@ -164,7 +197,10 @@ def analogs(filled: np.ndarray, scaled: np.ndarray, levels: np.ndarray, horizon:
         for view, judged in enumerate((distance, distance + mean * cost.astype(np.float32))):
             chosen = np.argpartition(judged, ALIKE, 1)[:, :ALIKE]
             row = np.arange(len(chosen))[:, None]
-            sequels = filled[rows][row[..., None], moments[chosen][:, :, None] + after]
+            places = moments[chosen][:, :, None] + (after if len(after) == 1 else after[rows])[:, None]
+            if clock is not None:
+                places = places.clip(0, last)
+            sequels = filled[rows][row[..., None], places]
             out[rows, view] = quantiles(sequels.transpose(0, 2, 1), levels)
             near[rows, view] = distance[row, chosen].mean(1) / mean[:, 0]
     return out, near
@@ -184,7 +220,9 @@ def _distances(scaled: np.ndarray, moments: np.ndarray) -> np.ndarray:
     return total
 
 
-def views(filled: np.ndarray, levels: np.ndarray, horizon: int) -> dict[str, np.ndarray]:
+def views(
+    filled: np.ndarray, levels: np.ndarray, horizon: int, clock: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """The views but for the analogs, float32 in signal units: flat (B, 5, Q), hours (B, 3, 12, Q), two_hours (B, 24,
     Q), days (B, 3, H, Q) and moves (B, len(MOVES), Q)."""
     rows = len(filled)
@@ -195,7 +233,7 @@ def views(filled: np.ndarray, levels: np.ndarray, horizon: int) -> dict[str, np.
         "flat": np.stack([quantiles(filled[:, -back :: 4 if back > DAY else 1], levels) for back in FLAT], 1),
         "hours": np.stack(phases[:3], 1),
         "two_hours": phases[3],
-        "days": np.stack([quantiles(filled[:, _days_index(around, horizon)], levels) for around in AROUND], 1),
+        "days": np.stack([quantiles(_read(filled, _days_index(n, horizon, clock)), levels) for n in AROUND], 1),
         "moves": filled[:, -1, None, None] + moves,
     }
 
@@ -208,7 +246,8 @@ def batch(
     Returns the inputs of ``Tft``, the views, and scale float32 (B, 2): median and spread of the last day.
     """
     levels, horizon, steps = np.array(encoding.levels, np.float32), encoding.horizon, encoding.encoder_steps
-    seen = views(filled, levels, horizon)
+    turned = changes(encoding.timezone, instants, np.arange(1 - CONTEXT, horizon + 1), encoding.step)
+    seen, yesterday = views(filled, levels, horizon, turned), _day_before(filled, turned)
     flat, hours, two_hours, days = (seen[k] for k in ("flat", "hours", "two_hours", "days"))
     middle, high = encoding.levels.index(0.5), encoding.levels.index(0.9)
     floor = np.array(encoding.floors, np.float32)[signal]
@@ -222,7 +261,7 @@ def batch(
         scaled: NDArray[np.float32] = np.arcsinh((x - median.reshape(shape)) / spread.reshape(shape)) / STRETCH
         return scaled
 
-    seen["analogs"], near = analogs(filled, z(filled), levels, horizon)
+    seen["analogs"], near = analogs(filled, z(filled), levels, horizon, turned)
     repeated = filled[:, 1:] == filled[:, :-1]
     past, future = np.arange(-steps, 0), np.arange(horizon)
 
@@ -231,7 +270,7 @@ def batch(
         return means
 
     hour = hours[:, 0]
-    before = z(filled[:, CONTEXT - DAY - steps : CONTEXT - DAY])
+    before = z(yesterday[:, CONTEXT - DAY - steps : CONTEXT - DAY])
     shown = np.concatenate(
         [
             np.stack(
@@ -242,7 +281,7 @@ def batch(
             np.stack(
                 [ahead(hour[:, future % HOUR, middle]), ahead(hour[:, future % HOUR, high])]
                 + [ahead(two_hours[:, future % (2 * HOUR), middle]), ahead(days[:, 1, :, middle])]
-                + [ahead(days[:, 1, :, high]), ahead(filled[:, CONTEXT - DAY : CONTEXT - DAY + horizon])]
+                + [ahead(days[:, 1, :, high]), ahead(yesterday[:, CONTEXT - DAY : CONTEXT - DAY + horizon])]
                 + [ahead(seen["analogs"][:, 0, :, middle]), ahead(seen["analogs"][:, 1, :, high])],
                 -1,
             ),
@@ -254,7 +293,7 @@ def batch(
     statics = np.concatenate(
         [z(flat[:, i]) for i in (1, 3, 4)]
         + [z(flat[:, 0][:, [encoding.levels.index(q) for q in (0.1, 0.5, 0.9)]])]
-        + [_habits(filled, seen, middle, spread, floor)]
+        + [_habits(filled, yesterday, seen, middle, spread, floor)]
         + [np.stack([np.log(spread / floor) / 4, np.arcsinh(median / floor) / 5], -1)]
         + [np.log(known / CONTEXT + 1e-3)[:, None] / 3]
         + [np.stack([repeated[:, -back:].mean(-1) for back in (DAY, 24)], -1)]
@@ -276,9 +315,11 @@ def batch(
 
 
 def _habits(
-    filled: np.ndarray, seen: dict[str, np.ndarray], middle: int, spread: np.ndarray, floor: np.ndarray
+    filled: np.ndarray, yesterday: np.ndarray, seen: dict[str, np.ndarray], middle: int, spread: np.ndarray,
+    floor: np.ndarray,
 ) -> np.ndarray:
-    """(B, HABITS): mean errors of simple forecasts over the last day, as logarithms of spreads."""
+    """(B, HABITS): mean errors of simple forecasts over the last day, as logarithms of spreads; yesterday as from
+    ``_day_before``."""
     day, place = filled[:, -DAY:], np.arange(DAY)
     recent = filled[:, -2 * DAY :]
     levels = np.median(recent.reshape(len(filled), -1, 24), -1)
@@ -286,8 +327,8 @@ def _habits(
         day - seen["flat"][:, 3, middle, None],
         day - seen["hours"][:, 0, :, middle][:, place % HOUR],
         day - seen["two_hours"][:, :, middle][:, place % (2 * HOUR)],
-        filled[:, DAY:] - filled[:, :-DAY],
-        day - filled[:, -2 * DAY : -DAY],
+        filled[:, DAY:] - yesterday[:, : CONTEXT - DAY],
+        day - yesterday[:, CONTEXT - 2 * DAY : CONTEXT - DAY],
         np.diff(day, axis=-1),
         day[:, 24:] - day[:, :-24],
         day[:, HOUR:] - day[:, :-HOUR],

@@ -6,12 +6,12 @@ source has no value; infinite values count as none.
     SourceError            base of all errors of a source; the message names source, signal and remedy
       SourceUnreachable    no answer: connection refused or closed, timeout, unreadable credentials
       SourceRefused        an error as the answer; .status (HTTP), .error_type and .error are as Prometheus sends them
-      SourceNonsense       an unusable answer: not JSON, unexpected shape, not one series per server
+      SourceNonsense       an unusable answer: not JSON, unexpected shape, no series that names its server
       NoData               a valid answer without any series
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -45,28 +45,39 @@ class NoData(SourceError):
 class Reading:
     """One instant: servers and profiles (S,), values float32 (S, C).
 
-    up: the servers whose scrape succeeds, with or without values; None where the source does not know them.
+    A signal of `failed` could not be read, and its column is NaN. `left_out` counts, by signal, series and values that
+    were read and are not used. `up` are the servers whose scrape succeeds, with or without values; None where the
+    source does not know them.
     """
 
     instant: float
     servers: tuple[str, ...]
     profiles: tuple[str, ...]
     values: np.ndarray
+    failed: Mapping[str, SourceError] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
     up: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Readings:
-    """A range: instants float64 (N,) rising, servers and profiles (S,), values float32 (N, S, C)."""
+    """A range: instants float64 (N,) rising, servers and profiles (S,), values float32 (N, S, C).
+
+    A signal of `failed` could not be read, or not to its end; where it was not read, its values are NaN.
+    """
 
     instants: np.ndarray
     servers: tuple[str, ...]
     profiles: tuple[str, ...]
     values: np.ndarray
+    failed: Mapping[str, SourceError] = field(default_factory=dict)
 
 
 class Source(Protocol):
-    """What the cycle reads from. Servers are sorted by name; latest and range may raise any SourceError."""
+    """What the cycle reads from. Servers are sorted by name; latest and range may raise any SourceError.
+
+    What cannot be used costs only itself: one series, or one signal. They raise where no signal could be read.
+    """
 
     def latest(self, instant: float) -> Reading:
         """Each signal, a mean over the trailing step, at `instant`; NoData if there is no series."""
@@ -115,13 +126,21 @@ class Labels:
     profile: str | None = "profile"
     default_profile: str = "generic"
 
-    def server_of(self, what: str, labels: Mapping[str, str]) -> str:
-        """The server's name; SourceNonsense for a series without one, `what` naming the query or target."""
-        if server := labels.get(self.server):
-            return server
-        raise SourceNonsense(f"{what}: a series has no label {self.server!r}, only {dict(labels)}; expected "
-                             "one series per server: aggregate by that label, or set server_label to the one "
-                             "that names servers")
+    def server_of(self, labels: Mapping[str, str]) -> str | None:
+        """The server's name, None if the series has none."""
+        return labels.get(self.server) or None
+
+    @property
+    def unnamed(self) -> str:
+        """What is said of series without a server."""
+        return (f"series without the label {self.server!r} are left out (aggregate by that label, or set server_label "
+                "to the one that names servers)")
+
+    @property
+    def doubled(self) -> str:
+        """What is said of servers with several series at once."""
+        return ("servers with more than one series, of which the largest value counts (aggregate by the label, for "
+                f"example max by ({self.server}{f', {self.profile}' if self.profile else ''}) (...))")
 
     def profile_of(self, labels: Mapping[str, str]) -> str | None:
         """The profile's name, None if the series has none."""
@@ -130,9 +149,3 @@ class Labels:
     def profiles(self, servers: Sequence[str], found: Mapping[str, str]) -> tuple[str, ...]:
         """Profile of each server (S,), the default where none was found."""
         return tuple(found.get(server, self.default_profile) for server in servers)
-
-    def ambiguous(self, what: str, server: str, one: Mapping[str, str], other: Mapping[str, str]) -> SourceNonsense:
-        """The error for two series of one server with the label sets `one` and `other`."""
-        return SourceNonsense(f"{what}: server {server!r} has more than one series, {dict(one)} and "
-                              f"{dict(other)}; expected one per server: aggregate by the label, for example "
-                              f"avg by ({self.server}{f', {self.profile}' if self.profile else ''}) (...)")

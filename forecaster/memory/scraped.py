@@ -56,6 +56,7 @@ class ScrapeSource:
         self._window = Window(self._targets.signals, refresh=scrape_interval, step=scrape_interval, encoder_steps=1,
                               span=retention + step, sample_interval=scrape_interval, origin=_origin(self._targets))
         self._clock = clock
+        self._left_out: Mapping[str, int] = {}  # of the last scrape, by signal
         self._events: dict[str, str | None] = {"bootstrap": None, "snapshot": None, "clock": None}
         self._lock = threading.Lock()  # around the window, the targets and the events
         self._stop = threading.Event()
@@ -83,9 +84,10 @@ class ScrapeSource:
         instant = self._clock()
         answers = self._targets.ask(instant)
         with self._lock:
-            for reading in self._targets.note(answers, instant):
-                if reason := self._window.append(reading):
-                    self._events["clock"] = reason
+            reading = self._targets.note(answers, instant)
+            self._left_out = reading.left_out if reading is not None else {}
+            if reading is not None and (reason := self._window.append(reading)):
+                self._events["clock"] = reason
             old = self._window.last_seen < instant - self._retention
             self._window.drop([self._window.servers[row] for row in np.flatnonzero(old)])
 
@@ -113,7 +115,7 @@ class ScrapeSource:
             present = frozenset().union(*(target.servers or () for target in targets))
             answering = any(target.up for target in targets)
             back = max(self._reach - 1, _RECENT) * self._interval
-            held = self._window.readings(instant - back, instant)
+            held, left_out = self._window.readings(instant - back, instant), self._left_out
         values = _means(held.values, np.array([len(held.instants)]), self._reach)[0]
         if scraped:
             what = f"{_RECENT} scrape intervals"
@@ -126,7 +128,7 @@ class ScrapeSource:
                          + ("; ".join(errors) or ("the targets were not asked then" if scraped
                                                   else "no target was asked yet")))
         return Reading(instant, tuple(held.servers[row] for row in rows),
-                       tuple(held.profiles[row] for row in rows), values[rows])
+                       tuple(held.profiles[row] for row in rows), values[rows], left_out=left_out)
 
     def range(self, start: float, end: float, step: float) -> Readings:
         """Trailing means at every multiple of `step` in start..end, float32 (N, S, C), of the retained samples."""
@@ -147,11 +149,12 @@ class ScrapeSource:
                         tuple(held.profiles[row] for row in rows), values[:, rows])
 
     def describe(self) -> dict[str, Any]:
-        """Targets with their last success, failures and errors; results of bootstrap and snapshot."""
+        """Targets with last success, failures, errors and warnings; results of bootstrap and snapshot."""
         with self._lock:
             return {"kind": "scrape", "scrape_interval": self._interval, "retention": self._retention,
                     "targets": [target.describe() for target in self._targets.all],
-                    "servers": len(self._window.servers), **self._events}
+                    "servers": len(self._window.servers), "warnings": [*self._targets.notes.texts().values()],
+                    **self._events}
 
     # -- samples from before the first scrape -------------------------------------------------------
 
@@ -160,8 +163,8 @@ class ScrapeSource:
         now = self._clock()
         oldest = now - self._retention - self._step
         try:
-            found, samples = bootstrap_readings(path, oldest, now, self._interval, self._targets.metrics,
-                                                self._targets.labels)
+            found, samples, notes = bootstrap_readings(path, oldest, now, self._interval, self._targets.metrics,
+                                                       self._targets.bounds, self._targets.labels)
         except (SourceError, OSError) as error:
             with self._lock:
                 self._events["bootstrap"] = str(error)
@@ -169,7 +172,8 @@ class ScrapeSource:
         readings = self._targets.shard.share(found)
         with self._lock:
             self._window.fill(readings)
-            self._events["bootstrap"] = f"{samples} samples of {len(readings.servers)} servers from {path}"
+            told = f"{samples} samples of {len(readings.servers)} servers from {path}"
+            self._events["bootstrap"] = "; ".join([told, *notes.texts().values()])
         return samples
 
     def snapshot(self, path: str | os.PathLike[str]) -> None:

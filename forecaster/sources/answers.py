@@ -3,28 +3,34 @@
 S servers, C signals, N instants. `what` names source and signal in errors.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 
-from forecaster.readings import Labels, Readings, SourceNonsense, SourceRefused, numbers32
+from forecaster.readings import Labels, Readings, SourceNonsense, SourceRefused
+from forecaster.sources.notes import LENGTH, Notes
 from forecaster.sources.transport import Answer
 
 GRID_ERROR = 0.002  # s; timestamps have three decimals
 SHOWN_WARNINGS = 10  # of one signal
-_WARNING_LENGTH = 300
+HISTOGRAM = ("series that are native histograms are left out (let the query return one number, for example with "
+             "histogram_quantile)")
+UNREADABLE = "series whose samples cannot be read are left out"
+PARTIAL = "partial answer: a part of the storage did not respond, and servers may be missing"
 
 
 class Parsed(NamedTuple):
-    """The series of one answer: label sets, and for each its value (float) or its [instant, "value"] samples."""
+    """The series of one answer that can be read: label sets, and for each its value (float) or its [instant, "value"]
+    samples; what the other system warns of; and notes on the series that are left out."""
 
     labels: list[dict[str, str]]
     values: list[Any]
     warnings: list[str]
     infos: list[str]
+    notes: Notes
 
 
 class Piece(NamedTuple):
@@ -40,7 +46,8 @@ class Piece(NamedTuple):
 def parse(answer: Answer, kind: str, what: str, query: str) -> Parsed:
     """The series of an answer of result type `kind`, "vector" or "matrix".
 
-    SourceRefused for an error status, SourceNonsense for what is not an answer of the query API or of another type.
+    SourceRefused for an error status, SourceNonsense for what is not an answer of the query API, or of another type,
+    or has series none of which can be read.
     """
     opening = answer.body[:200].decode("utf-8", "replace").strip()
     try:
@@ -59,68 +66,89 @@ def parse(answer: Answer, kind: str, what: str, query: str) -> Parsed:
         if found != kind:
             raise SourceNonsense(f"{what}: the query yields a {found}, expected a {kind} with one series per server; "
                                  f"the query was {query}")
-        labels = [dict(one["metric"]) for one in series]
-        values = [float(one["value"][1]) if kind == "vector" else one["values"] for one in series]
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+        labels, values, notes = _series(series, _value if kind == "vector" else _samples)
+        if series and not labels:
+            raise SourceNonsense(f"{what}: {'; '.join(notes.texts().values())}; the query was {query}")
+    except (KeyError, TypeError) as error:
         raise SourceNonsense(f"{what}: the answer is not that of a Prometheus query API ({error!r}); it begins with "
                              f"{opening!r}") from error
-    warnings, infos = ([str(text)[:_WARNING_LENGTH] for text in told.get(key) or ()][:SHOWN_WARNINGS]
-                       for key in ("warnings", "infos"))
-    return Parsed(labels, values, warnings, infos)
+    warnings, infos = ([str(text)[:LENGTH] for text in (told.get(key) or ())][:SHOWN_WARNINGS]
+                       if isinstance(told.get(key), list) else [] for key in ("warnings", "infos"))
+    if told.get("isPartial"):  # VictoriaMetrics
+        warnings.insert(0, PARTIAL)
+    return Parsed(labels, values, warnings, infos, notes)
 
 
-def place(samples: Sequence[Any], instants: np.ndarray, step: float, what: str) -> tuple[np.ndarray, np.ndarray]:
-    """Places (n,) among `instants`, which are `step` seconds apart, and values float32 (n,) of one series' samples.
+def _value(one: Any) -> float:
+    return float(one["value"][1])
 
-    SourceNonsense for samples that are not [instant, "value"] pairs on these instants.
-    """
+
+def _samples(one: Any) -> Sequence[Any]:
+    samples: list[Any] = one["values"]
+    return samples
+
+
+def _series(series: Sequence[Any], value: Callable[[Any], Any]) -> tuple[list[dict[str, str]], list[Any], Notes]:
+    """Label sets and values of the elements that can be read, and notes on the others."""
+    notes = Notes()
     try:
-        flat = list(chain.from_iterable(samples))
-        given = np.fromiter(flat[0::2], np.float64, len(samples))
-        values = numbers32(np.fromiter(map(float, flat[1::2]), np.float64, len(samples)))
-        places = np.rint((given - instants[0]) / step).astype(np.int64)
-        if not samples or places.min() < 0 or places.max() >= len(instants):
-            raise ValueError("samples outside the range of the query")
-        if np.abs(instants[places] - given).max() > GRID_ERROR:
-            raise ValueError(f"samples off the grid of {step:g}s")
-    except (TypeError, ValueError) as error:
-        raise SourceNonsense(f"{what}: the samples of a series cannot be used: {error}") from error
+        return [dict(one["metric"]) for one in series], [value(one) for one in series], notes
+    except (KeyError, TypeError, ValueError, IndexError):  # one by one, to tell which
+        labels, values = [], []
+        for one in series:
+            try:
+                given = dict(one["metric"]), value(one)
+            except (KeyError, TypeError, ValueError, IndexError):
+                histogram = isinstance(one, dict) and ("histogram" in one or "histograms" in one)
+                example = one.get("metric") if isinstance(one, dict) else one
+                notes.add(HISTOGRAM if histogram else UNREADABLE, [example], 1)
+            else:
+                labels.append(given[0])
+                values.append(given[1])
+        return labels, values, notes
+
+
+def place(samples: Any, instants: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
+    """Places (n,) among `instants`, which are `step` seconds apart, and values float64 (n,) of one series' samples.
+
+    ValueError or TypeError for samples that are not [instant, "value"] pairs on these instants.
+    """
+    flat = list(chain.from_iterable(samples))
+    given = np.fromiter(flat[0::2], np.float64, len(samples))
+    values = np.fromiter(map(float, flat[1::2]), np.float64, len(samples))
+    places = np.rint((given - instants[0]) / step).astype(np.int64)
+    if not samples or places.min() < 0 or places.max() >= len(instants):
+        raise ValueError("samples outside the range of the query")
+    if np.abs(instants[places] - given).max() > GRID_ERROR:
+        raise ValueError(f"samples off the grid of {step:g}s")
     return places, values
 
 
 def merge(instants: np.ndarray, pieces: Sequence[Piece], names: Labels,
-          whats: Sequence[str]) -> tuple[Readings, dict[int, dict[str, SourceNonsense]]]:
-    """One array (N, S, C) of all pieces, and for each signal an error for every server with several series at once.
+          signals: int) -> tuple[Readings, dict[int, Notes]]:
+    """One array (N, S, C) of all pieces, and for each signal notes on servers with several series at once.
 
     Series of one server may follow each other in time, as when a label changed: the last of them names its profile.
-    Where they overlap, the server has no value. SourceNonsense where that leaves a signal no value at all.
+    Where they overlap, the largest value counts.
     """
     servers = tuple(sorted({piece.server for piece in pieces}))
     row = {server: number for number, server in enumerate(servers)}
-    values = np.full((len(instants), len(servers), len(whats)), np.nan, np.float32)
+    values = np.full((len(instants), len(servers), signals), np.nan, np.float32)
     given = np.zeros(values.shape, bool)
     first: dict[tuple[str, int], Mapping[str, str]] = {}
-    doubled: dict[int, dict[str, SourceNonsense]] = {}
+    doubled: dict[int, dict[str, str]] = {}
     profiles: dict[str, str] = {}
     newest: dict[str, int] = {}
     for server, c, labels, places, numbers in pieces:
-        one = first.setdefault((server, c), labels)
-        twice = given[places, row[server], c]
-        if twice.any():
-            doubled.setdefault(c, {}).setdefault(server, names.ambiguous(whats[c], server, one, labels))
-        values[places, row[server], c] = np.where(twice, np.nan, numbers)
-        given[places, row[server], c] = True
+        one, at = first.setdefault((server, c), labels), (places, row[server], c)
+        if given[at].any():
+            doubled.setdefault(c, {}).setdefault(server, f"{server!r} has {one} and {labels}")
+            numbers = np.fmax(values[at], numbers)
+        values[at], given[at] = numbers, True
         profile = names.profile_of(labels)
         if profile and places[-1] > newest.get(server, -1):
             newest[server], profiles[server] = int(places[-1]), profile
-    for c, errors in doubled.items():
-        if not np.isfinite(values[:, :, c]).any():
-            raise next(iter(errors.values()))
-    return Readings(instants, servers, names.profiles(servers, profiles), values), doubled
-
-
-def told(doubled: Mapping[str, SourceNonsense]) -> list[str]:
-    """Warnings about servers with several series: the first few in full, the others as a count."""
-    texts = [f"{error}; until then it has no value here" for error in list(doubled.values())[:SHOWN_WARNINGS]]
-    more = len(doubled) - len(texts)
-    return [*texts, f"and {more} more servers with several series"] if more else texts
+    told: dict[int, Notes] = {}
+    for c, pairs in doubled.items():
+        told.setdefault(c, Notes()).add(names.doubled, pairs.values(), len(pairs), left_out=False)
+    return Readings(instants, servers, names.profiles(servers, profiles), values), told

@@ -3,58 +3,75 @@
 Only the lines of the signals' metrics are parsed. S servers, C signals, N instants; values float32 in signal units.
 """
 
+import codecs
 import os
+import re
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from forecaster.readings import Labels, Reading, Readings, SourceNonsense, milliseconds, numbers32
+from forecaster.readings import Labels, Reading, Readings, SourceNonsense, milliseconds
+from forecaster.sources.bounds import Bounds
+from forecaster.sources.naming import Named, Roster
+from forecaster.sources.notes import Notes
+
+LOOKBACK = 300.0  # s; as Prometheus, which does not show older samples either
+OLD = "samples with a time stamp older than five minutes are left out"
+UNREADABLE = "lines that are not in Prometheus' text format are left out"
+_EXEMPLAR = re.compile(r" # \{[^{}]*\} \S+( \S+)?\s*$")
 
 
-def page_reading(body: bytes, instant: float, metrics: Sequence[tuple[str, float]], signals: Sequence[str],
-                 labels: Labels) -> Reading:
-    """The reading (S, C) of a page, by (metric, scale) of each signal; SourceNonsense if it has none of the metrics."""
-    names = {metric for metric, _ in metrics}
-    found: dict[str, dict[str, tuple[dict[str, str], float]]] = {name: {} for name in names}
-    profiles: dict[str, str] = {}
-    for sample in _samples(_wanted(body, names)):
-        what = f"metric {sample.name}"
-        server = labels.server_of(what, sample.labels)
-        if server in found[sample.name]:
-            raise labels.ambiguous(what, server, found[sample.name][server][0], sample.labels)
-        found[sample.name][server] = sample.labels, sample.value
-        if profile := labels.profile_of(sample.labels):
-            profiles.setdefault(server, profile)
-    servers = tuple(sorted(set().union(*found.values())))
-    if not servers:
+def page_reading(body: bytes, instant: float, metrics: Sequence[tuple[str, float]], signals: Mapping[str, Bounds],
+                 labels: Labels) -> tuple[Reading, Notes]:
+    """The reading (S, C) of a page, by (metric, scale) of each signal, and notes on what is left out of it.
+
+    A line that cannot be used costs only itself. SourceNonsense where no line can be.
+    """
+    notes, left_out = Notes(), {}
+    found: dict[str, tuple[list[dict[str, str]], list[float]]] = {metric: ([], []) for metric, _ in metrics}
+    for sample, stamp in _page_samples(body, set(found), notes):
+        if stamp is not None and instant - stamp > LOOKBACK:
+            notes.add(OLD, [f"{sample.labels} is {instant - stamp:.0f} s old"], 1)
+        else:
+            found[sample.name][0].append(sample.labels)
+            found[sample.name][1].append(sample.value)
+    named = {metric: Named.of(given, labels) for metric, (given, _) in found.items()}
+    numbers = []
+    for one in named.values():
+        notes.join(one.notes)
+    for (signal, bounds), (metric, scale) in zip(signals.items(), metrics, strict=True):
+        own, (given, values) = Notes(), found[metric]
+        numbers.append(bounds.measured([value * scale for value in values], own, given.__getitem__))
+        left_out[signal] = own.left_out + named[metric].notes.left_out
+        notes.join(own)
+    roster = Roster.of([named[metric] for metric, _ in metrics], labels)
+    if not roster.servers:
         opening = body[:100].decode("utf-8", "replace").strip()
-        raise SourceNonsense(f"the page holds none of the metrics {', '.join(sorted(names))}; it begins with "
+        raise SourceNonsense("; ".join(notes.texts().values()) or
+                             f"the page holds none of the metrics {', '.join(sorted(found))}; it begins with "
                              f"{opening!r}: check the address")
-    row = {server: number for number, server in enumerate(servers)}
-    values = np.full((len(servers), len(signals)), np.nan, np.float32)
-    for c, (metric, scale) in enumerate(metrics):
-        given = found[metric]
-        scaled = numbers32([value * scale for _, value in given.values()])
-        values[[row[server] for server in given], c] = scaled
-    return Reading(instant, servers, labels.profiles(servers, profiles), values)
+    return Reading(instant, roster.servers, roster.profiles, roster.values(numbers), left_out=left_out), notes
 
 
 def bootstrap_readings(path: str | os.PathLike[str], start: float, end: float, interval: float,
-                       metrics: Sequence[tuple[str, float]], labels: Labels) -> tuple[Readings, int]:
-    """Samples of an OpenMetrics file within start..end, on the grid of `interval` seconds (N, S, C), and their number.
+                       metrics: Sequence[tuple[str, float]], signals: Mapping[str, Bounds],
+                       labels: Labels) -> tuple[Readings, int, Notes]:
+    """Samples of an OpenMetrics file within start..end, on the grid of `interval` seconds (N, S, C), their number, and
+    notes on what is left out.
 
     The file is streamed; name and labels of each series are parsed once. SourceNonsense names file and line.
     """
     signal_of: dict[str, list[int]] = {}
     for c, (metric, _) in enumerate(metrics):
         signal_of.setdefault(metric, []).append(c)
-    heads: dict[bytes, tuple[list[int], int] | None] = {}  # signals and server; None: the metric of no signal
-    rows: dict[str, int] = {}
+    heads: dict[bytes, tuple[list[int], int] | None] = {}  # signals and series; None: not used
+    series: list[dict[str, str]] = []
     profiles: dict[str, str] = {}
-    when, what, who, value = array("d"), array("q"), array("q"), array("d")
+    notes = Notes()
+    when, what, which, value = array("d"), array("q"), array("q"), array("d")
     line = b""
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
@@ -63,56 +80,84 @@ def bootstrap_readings(path: str | os.PathLike[str], start: float, end: float, i
             try:
                 head, given, stamp = line.rsplit(b" ", 2)
                 if head not in heads:
-                    heads[head] = _head(head, signal_of, rows, profiles, labels)
+                    heads[head] = _head(head, signal_of, series, labels, notes)
                 place, instant = heads[head], float(stamp)
                 if place is None or not start <= instant <= end:
                     continue
                 for c in place[0]:
                     when.append(instant)
                     what.append(c)
-                    who.append(place[1])
+                    which.append(place[1])
                     value.append(float(given) * metrics[c][1])
             except (ValueError, SourceNonsense) as error:
                 raise SourceNonsense(f"{path}, line {number}: expected name{{labels}} value timestamp, found "
                                      f"{line[:200]!r}: {error}") from error
     if line.strip() != b"# EOF":
         raise SourceNonsense(f"{path}: does not end with '# EOF', so a part of it is missing: write it again")
+    servers = tuple(dict.fromkeys(one[labels.server] for one in series))
+    row = {server: number for number, server in enumerate(servers)}
+    for one in series:
+        if profile := labels.profile_of(one):
+            profiles[one[labels.server]] = profile
     step_ms = milliseconds("scrape_interval", interval)
     columns = np.round(np.frombuffer(when) * 1000).astype(np.int64) // step_ms
     slots, slot = np.unique(columns, return_inverse=True)
-    values = np.full((len(slots), len(rows), len(metrics)), np.nan, np.float32)
-    values[slot, np.frombuffer(who, np.int64), np.frombuffer(what, np.int64)] = numbers32(value)
-    servers = tuple(rows)
+    signal, of, numbers = np.frombuffer(what, np.int64), np.frombuffer(which, np.int64), np.frombuffer(value)
+    values = np.full((len(slots), len(servers), len(metrics)), np.nan, np.float32)
+    rows = [row[one[labels.server]] for one in series]
+    for c, bounds in enumerate(signals.values()):
+        own = signal == c
+        named = [series[n] for n in of[own]]
+        each = np.full((len(slots), len(series)), np.nan, np.float32)  # of several samples in a slot, the last
+        each[slot[own], of[own]] = bounds.measured(numbers[own], notes, named.__getitem__)
+        np.fmax.at(values[:, :, c].T, rows, each.T)  # of several series of a server, the largest
     readings = Readings(slots * step_ms / 1000, servers, labels.profiles(servers, profiles), values)
-    return readings, len(value)
+    return readings, len(value), notes
 
 
-def _wanted(body: bytes, names: set[str]) -> str:
-    """The lines of a page whose metric is one of `names`. Without # TYPE lines the parser keeps their names."""
-    starts = tuple(names)
+def _page_samples(body: bytes, names: set[str], notes: Notes) -> Iterator[tuple[Sample, float | None]]:
+    """The samples of a page whose metric is one of `names`, each with its time stamp (Unix s), if it has one."""
+    openmetrics = body.rstrip().endswith(b"# EOF")
+    second = 1000 if openmetrics else 1  # the parser takes stamps for milliseconds, as they are in the text format
+    starts = tuple(name.encode() for name in names)
+    lines = []
+    for one in body.removeprefix(codecs.BOM_UTF8).split(b"\n"):
+        if one.startswith(starts):
+            line = one.decode("utf-8", "backslashreplace")
+            if line.partition("{")[0].split(None, 1)[0] in names:
+                lines.append(_EXEMPLAR.sub("", line) if openmetrics else line)
     try:
-        lines = [line for line in body.decode("utf-8").split("\n") if line.startswith(starts)]
-    except UnicodeDecodeError as error:
-        raise SourceNonsense(f"the page is not text: {error}") from error
-    return "".join(f"{line}\n" for line in lines if line.partition("{")[0].split(None, 1)[0] in names)
+        samples = [*_samples("".join(f"{line}\n" for line in lines))]
+    except SourceNonsense:  # one by one, to tell which
+        samples = []
+        for line in lines:
+            try:
+                samples += _samples(f"{line}\n")
+            except SourceNonsense as error:
+                notes.add(UNREADABLE, [f"{line[:100]!r} ({error.__cause__})"], 1)
+    for sample in samples:
+        yield sample, None if sample.timestamp is None else float(sample.timestamp) * second
 
 
 def _samples(text: str) -> Iterator[Sample]:
+    """The samples of these lines; without # TYPE lines the parser keeps their names."""
     try:
         for family in text_string_to_metric_families(text):
             yield from family.samples
     except (ValueError, IndexError, KeyError) as error:
-        raise SourceNonsense(f"the page is not in Prometheus' text format: {error}") from error
+        raise SourceNonsense(f"not in Prometheus' text format: {error}") from error
 
 
-def _head(head: bytes, signal_of: dict[str, list[int]], rows: dict[str, int], profiles: dict[str, str],
-          labels: Labels) -> tuple[list[int], int] | None:
-    """Signals and row of the server of one series; None if no signal has its metric."""
+def _head(head: bytes, signal_of: dict[str, list[int]], series: list[dict[str, str]], labels: Labels,
+          notes: Notes) -> tuple[list[int], int] | None:
+    """Signals and number of one series, which is added to `series`; None if no signal has its metric, or without a
+    server."""
     text = head.decode("utf-8")
-    if (name := text.partition("{")[0]) not in signal_of:
+    if (name := text.partition("{")[0].strip()) not in signal_of:
         return None
     (sample,) = _samples(f"{text} 0\n")
-    server = labels.server_of(f"metric {name}", sample.labels)
-    if profile := labels.profile_of(sample.labels):
-        profiles[server] = profile
-    return signal_of[name], rows.setdefault(server, len(rows))
+    if labels.server_of(sample.labels) is None:
+        notes.add(labels.unnamed, [sample.labels], 1)
+        return None
+    series.append(sample.labels)
+    return signal_of[name], len(series) - 1

@@ -1,10 +1,10 @@
 """Prometheus' query API as the source: one query per signal, all at once."""
 
-import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -17,20 +17,17 @@ from forecaster.readings import (
     Reading,
     Readings,
     SourceError,
-    SourceNonsense,
-    SourceUnreachable,
     grid,
     milliseconds,
     named,
-    numbers32,
 )
-from forecaster.sources.answers import Parsed, Piece, merge, parse, place, told
+from forecaster.sources.answers import Piece, merge
+from forecaster.sources.bounds import Bounds
 from forecaster.sources.crew import gather
-from forecaster.sources.naming import Named, Roster
+from forecaster.sources.naming import Roster
 from forecaster.sources.shard import WHOLE, Shard
-from forecaster.sources.transport import fetch, http_session
-
-log = logging.getLogger(__name__)
+from forecaster.sources.signal_query import SignalQuery
+from forecaster.sources.transport import Answer, fetch, http_session
 
 AT_ONCE = 8  # queries; Prometheus runs 20 at once by default (query.max-concurrency), for all its users
 MAX_POINTS = 11_000  # per series and request; Prometheus refuses more
@@ -50,12 +47,14 @@ class PrometheusSource:
     """Asks a Prometheus-compatible query API, one query per signal, each yielding one series per server.
 
     `url` may carry a path prefix. `signals` (by name, or objects with .name) have .query, where $step stands
-    for `step`. An instant query is given `timeout` seconds including retries, a range query three times that.
-    `session` comes from `http_session` (login, headers, TLS, retries). `parameters` are sent with every query.
+    for `step`, and may have .min and .max. An instant query is given `timeout` seconds including retries, a range query
+    three times that. `session` comes from `http_session` (login, headers, TLS, retries). `parameters` are sent with
+    every query.
 
-    A server with several series at once has no value in that signal, and describe() warns; SourceNonsense where that
-    leaves the signal no value. More than `max_servers` series of one signal are an error. An answer holds about
-    `max_samples` samples: longer ranges are asked for in pieces. Servers of other shards than `shard` are left out.
+    A series, a value or a query that cannot be used costs only itself (see signal_query); reading fails where every
+    query does. Of several series of one server the largest value counts. More than `max_servers` series of one signal
+    are an error. An answer holds about `max_samples` samples: longer ranges are asked for in pieces, as are those that
+    are refused as too large. Servers of other shards than `shard` are left out.
     """
 
     def __init__(self, url: str, signals: Mapping[str, Any] | Sequence[Any], step: float, *,
@@ -69,62 +68,70 @@ class PrometheusSource:
             raise ValueError("source url: expected http(s)://host:port/prefix without user or query, found "
                              f"{parts.scheme}://{parts.hostname}; logins belong in basic_auth")
         self._url, self._labels = url.rstrip("/"), Labels(server_label, profile_label, default_profile)
-        self._shard, self._parameters = shard, dict(parameters or {})
-        self._queries = {name: shard.fill(render(signal.query, step)) for name, signal in named(signals).items()}
+        self._parameters, self._max_samples = dict(parameters or {}), max_samples
         self._session, self._timeout, self._clock = session or http_session(), timeout, clock
-        self._max_servers, self._max_samples = max_servers, max_samples
-        self._series = dict.fromkeys(self._queries, 0)
-        self._warnings: dict[str, list[str]] = {name: [] for name in self._queries}
-        self._ambiguous: dict[str, list[str]] = {name: [] for name in self._queries}
-        self._names: dict[str, Named | None] = dict.fromkeys(self._queries)
+        self._queries = [
+            SignalQuery(name, shard.fill(render(signal.query, step)), f"Prometheus at {self._url}", Bounds.of(signal),
+                        self._labels, shard, max_servers, clock)
+            for name, signal in named(signals).items()]
         self._roster: Roster | None = None
         self._last_success: float | None = None
         self._last_error: str | None = None
 
     def latest(self, instant: float) -> Reading:
-        """One instant query per signal; a signal without series is a column of NaN."""
+        """One instant query per signal; a signal without series, or that failed, is a column of NaN."""
         signals, numbers = [], []
         with self._recorded():
-            for name, labels, values in self._ask("query", "vector", self._timeout, time=f"{instant:.3f}"):
-                signals.append(self._named(name, labels))
-                numbers.append(numbers32(values))
+            asked = [(query, {"time": f"{instant:.3f}"}) for query in self._queries]
+            for query, answer in self._ask("query", self._timeout, asked):
+                servers, values = query.instant(answer)
+                signals.append(servers)
+                numbers.append(values)
+            failed = self._failed({query.name: query.error for query in self._queries if query.error})
             if self._roster is None or not self._roster.holds(signals):
                 self._roster = Roster.of(signals, self._labels)
             roster = self._roster
-            if not roster.servers and not any(self._series.values()):  # else they are other shards'
+            if not roster.servers and failed:
+                raise next(iter(failed.values()))
+            if not roster.servers and not any(query.series for query in self._queries):  # else they are other shards'
                 raise NoData(f"Prometheus at {self._url} has no series at {instant:.3f} for any of "
-                             f"{', '.join(self._queries)}: check that it scrapes the fleet and the metric "
-                             "names in the queries")
-        return Reading(instant, roster.servers, roster.profiles, roster.values(numbers))
+                             f"{', '.join(query.name for query in self._queries)}: check that it scrapes the fleet and "
+                             "the metric names in the queries")
+        left_out = {query.name: query.left_out for query in self._queries}
+        return Reading(instant, roster.servers, roster.profiles, roster.values(numbers), failed, left_out)
 
     def range(self, start: float, end: float, step: float) -> Readings:
         """Range queries in pieces; NaN where there was nothing, no servers if there was nothing at all."""
-        instants, whats = grid(start, end, step), [self._what(name) for name in self._queries]
+        instants = grid(start, end, step)
         pieces: list[Piece] = []
-        done, widest = 0, max(self._series.values()) or _FIRST_GUESS
+        errors: dict[str, SourceError] = {}
+        done = [0] * len(self._queries)
+        for query in self._queries:
+            query.begin()
         with self._recorded():
-            while done < len(instants):
-                part = instants[done:done + max(1, min(MAX_POINTS, self._max_samples // max(1, widest)))]
-                answers = self._ask("query_range", "matrix", self._timeout * _RANGE_PATIENCE,
-                                    start=f"{part[0]:.3f}", end=f"{part[-1]:.3f}", step=f"{step:.3f}")
-                for c, (_, series, found) in enumerate(answers):
-                    for labels, samples in zip(series, found, strict=True):
-                        places, values = place(samples, part, step, whats[c])
-                        pieces.append(Piece(self._labels.server_of(whats[c], labels), c, labels, places + done, values))
-                done, widest = done + len(part), max(self._series.values())
-            readings, doubled = merge(instants, pieces, self._labels, whats)
-        for c, name in enumerate(self._queries):
-            if c in doubled:
-                self._ambiguous[name] = told(doubled[c])
-        return readings
+            while open_ := [c for c, query in enumerate(self._queries)
+                            if done[c] < len(instants) and query.name not in errors]:
+                parts = {c: instants[done[c]:done[c] + self._points(self._queries[c])] for c in open_}
+                asked = [(self._queries[c], {"start": f"{part[0]:.3f}", "end": f"{part[-1]:.3f}",
+                                             "step": f"{step:.3f}"}) for c, part in parts.items()]
+                answers = self._ask("query_range", self._timeout * _RANGE_PATIENCE, asked)
+                for (c, part), (query, answer) in zip(parts.items(), answers, strict=True):
+                    try:
+                        pieces += query.range(answer, part, step, c, done[c])
+                        done[c] += len(part)
+                    except SourceError as error:
+                        if not query.fewer(error, len(part)):
+                            errors[query.name] = error
+            failed = self._failed(errors)
+            readings, doubled = merge(instants, pieces, self._labels, len(self._queries))
+        for c, query in enumerate(self._queries):
+            query.end(doubled.get(c), errors.get(query.name))
+        return replace(readings, failed=failed)
 
     def describe(self) -> dict[str, Any]:
-        """Address, queries as sent, series and warnings of the last answers, last success and error."""
-        signals = {name: {"query": query, "series": self._series[name],
-                          "warnings": self._ambiguous[name] + self._warnings[name]}
-                   for name, query in self._queries.items()}
+        """Address, last success and error; of each signal the query as sent, series, error and warnings."""
         return {"kind": "prometheus", "url": self._url, "last_success": self._last_success,
-                "last_error": self._last_error, "signals": signals}
+                "last_error": self._last_error, "signals": {query.name: query.describe() for query in self._queries}}
 
     def close(self) -> None:
         """Closes the connections."""
@@ -132,50 +139,30 @@ class PrometheusSource:
 
     # -- inside -------------------------------------------------------------------------------------
 
-    def _ask(self, path: str, kind: str, timeout: float,
-             **form: str) -> Iterator[tuple[str, list[dict[str, str]], list[Any]]]:
-        """Each signal's name, label sets and values (see Parsed). Asked at once, parsed one by one to save memory."""
-        form["timeout"] = f"{timeout * 900:.0f}ms"  # a little less than ours, so that Prometheus can say why
+    def _points(self, query: SignalQuery) -> int:
+        """Points of a range to ask for at once."""
+        widest = max(one.series for one in self._queries) or _FIRST_GUESS
+        return max(1, min(MAX_POINTS, self._max_samples // widest, query.points or MAX_POINTS))
+
+    def _ask(self, path: str, timeout: float, asked: Sequence[tuple[SignalQuery, Mapping[str, str]]],
+             ) -> Iterator[tuple[SignalQuery, Answer | Exception]]:
+        """The answer to each query with these parameters, or what kept it away. All are asked at once."""
+        patience = f"{timeout * 900:.0f}ms"  # a little less than ours, so that Prometheus can say why
         url = f"{self._url}/api/v1/{path}"
         calls = [partial(fetch, self._session, "POST", url, timeout, _MAX_BYTES,
-                         urlencode({**self._parameters, "query": query, **form}), _FORM)
-                 for query in self._queries.values()]
+                         urlencode({**self._parameters, "query": query.query, **form, "timeout": patience}), _FORM)
+                 for query, form in asked]
         answers = gather(calls, AT_ONCE, timeout * -(-len(calls) // AT_ONCE))
-        for (name, query), answer in zip(self._queries.items(), answers, strict=True):
-            what = self._what(name)
-            if isinstance(answer, OSError):
-                raise SourceUnreachable(f"{what}: {answer}; check that Prometheus runs, and the source's address and "
-                                        "credentials") from answer
-            if isinstance(answer, ValueError):
-                raise SourceNonsense(f"{what}: {answer}") from answer
-            if isinstance(answer, Exception):
-                raise answer
-            yield name, *self._owned(name, parse(answer, kind, what, query))
+        return zip((query for query, _ in asked), answers, strict=True)
 
-    def _owned(self, name: str, parsed: Parsed) -> tuple[list[dict[str, str]], list[Any]]:
-        """Label sets and values of this shard's servers; keeps the count of all series, and the warnings."""
-        labels, values, warnings, infos = parsed
-        self._series[name] = len(labels)
-        if self._shard.total > 1:
-            owned = self._shard.owned(labels, self._labels.server)
-            labels, values = [labels[n] for n in owned], [values[n] for n in owned]
-        if len(labels) > self._max_servers:
-            raise SourceNonsense(f"{self._what(name)}: {len(labels)} series, allowed are {self._max_servers}: narrow "
-                                 "the query or raise max_servers")
-        if not set(warnings) <= set(self._warnings[name]):  # logged once, as when a part of Thanos is unavailable
-            log.warning("%s: answered with warnings, servers may be missing: %s", self._what(name), "; ".join(warnings))
-        self._warnings[name] = warnings + infos
-        return labels, values
-
-    def _named(self, name: str, labels: list[dict[str, str]]) -> Named:
-        """The servers of these label sets; SourceNonsense where none has a single series."""
-        named = self._names[name]
-        if named is None or named.labels != labels:
-            named = Named.of(labels, self._labels, self._what(name))
-        if named.doubled and not named.places:
-            raise next(iter(named.doubled.values()))
-        self._names[name], self._ambiguous[name] = named, told(named.doubled)
-        return named
+    def _failed(self, errors: dict[str, SourceError]) -> dict[str, SourceError]:
+        """These errors by signal; the first is raised where every signal has one."""
+        if len(errors) == len(self._queries):
+            raise next(iter(errors.values()))
+        for query in self._queries:
+            if query.name in errors:
+                query.log_once(errors[query.name])
+        return errors
 
     @contextmanager
     def _recorded(self) -> Iterator[None]:
@@ -185,6 +172,3 @@ class PrometheusSource:
             self._last_error = str(error)
             raise
         self._last_success, self._last_error = self._clock(), None
-
-    def _what(self, name: str) -> str:
-        return f"Prometheus at {self._url}, signal {name}"

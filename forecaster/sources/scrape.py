@@ -1,15 +1,19 @@
 """Scrapes /metrics pages, all targets at once. For fleets without Prometheus. S servers, C signals."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import numpy as np
 import requests
 
 from forecaster.readings import Labels, Reading, SourceNonsense, SourceRefused, named
+from forecaster.sources.bounds import Bounds
 from forecaster.sources.crew import gather
 from forecaster.sources.exposition_text import page_reading
+from forecaster.sources.notes import LoggedOnce, Notes
 from forecaster.sources.shard import WHOLE, Shard
 from forecaster.sources.transport import fetch, http_session
 
@@ -27,6 +31,7 @@ class Target:
     first_failure: float | None = None  # since the last success
     failures: int = 0
     error: str | None = None  # of the last attempt
+    notes: Notes = field(default_factory=Notes)  # what of the last page is left out
 
     @property
     def good_since(self) -> float | None:
@@ -41,13 +46,14 @@ class Target:
     def describe(self) -> dict[str, Any]:
         """Address, state and errors, for people."""
         return {"url": self.url, "up": self.up, "servers": len(self.servers or ()), "last_success": self.last_success,
-                "failures": self.failures, "error": self.error}
+                "failures": self.failures, "error": self.error, "warnings": [*self.notes.texts().values()]}
 
 
 class Targets:
     """Scrapes the addresses `urls`; a page has at most `max_body` bytes and `max_servers` servers.
 
-    `signals` (by name, or objects with .name) have .metric, the metric to read, and .scale, the factor to signal units.
+    `signals` (by name, or objects with .name) have .metric, the metric to read, and .scale, the factor to signal units;
+    they may have .min and .max. A line that cannot be used costs only itself, and describe() of its target says so.
     All targets together are given `timeout` seconds.
     """
 
@@ -62,39 +68,75 @@ class Targets:
                 raise ValueError(f"signal {name} has no metric for source scrape: add its metric, or read "
                                  "from Prometheus")
         self.metrics = [(signal.metric, float(signal.scale)) for signal in found.values()]
+        self.bounds = {name: Bounds.of(signal) for name, signal in found.items()}
         self.signals, self.labels, self.shard = tuple(found), labels, shard
+        self.notes, self._once = Notes(), LoggedOnce()  # on servers that several targets give
         self.all = [Target(url) for url in dict.fromkeys(urls)]
         self._session = session or http_session(retries=0)  # the next scrape is the next attempt
         self._timeout, self._max_body, self._max_servers = timeout, max_body, max_servers
 
-    def ask(self, instant: float) -> list[Reading | Exception]:
-        """Scrapes every target once: its reading float32 (S, C), or the error."""
+    def ask(self, instant: float) -> list[tuple[Reading, Notes] | Exception]:
+        """Scrapes every target once: its reading float32 (S, C) and notes on what is left out, or the error."""
         return gather([partial(self._page, target.url, instant) for target in self.all], _WORKERS, self._timeout)
 
-    def note(self, answers: Sequence[Reading | Exception], instant: float) -> list[Reading]:
-        """Keeps success and failure of every target; returns the readings."""
+    def note(self, answers: Sequence[tuple[Reading, Notes] | Exception], instant: float) -> Reading | None:
+        """Keeps success and failure of every target; all readings in one, None where no target answered."""
+        readings = []
         for target, answer in zip(self.all, answers, strict=True):
-            if isinstance(answer, Reading):
-                target.servers, target.last_success = frozenset(answer.servers), instant
-                target.first_failure, target.error = None, None
-            else:
+            if isinstance(answer, Exception):
                 target.failures += 1
-                target.error = f"{target.url}: {answer}"
+                target.error, target.notes = f"{target.url}: {answer}", Notes()
                 if target.first_failure is None:
                     target.first_failure = instant
-        return [answer for answer in answers if isinstance(answer, Reading)]
+            else:
+                reading, target.notes = answer
+                target.servers, target.last_success = frozenset(reading.servers), instant
+                target.first_failure, target.error = None, None
+                self._once.warn(target.url, target.notes.texts(), instant)
+                readings.append(reading)
+        self.notes = Notes()
+        both = together(readings, self.labels, self.notes) if len(readings) > 1 else next(iter(readings), None)
+        self._once.warn("all targets together", self.notes.texts(), instant)
+        return both
 
     def close(self) -> None:
         """Closes the connections."""
         self._session.close()
 
-    def _page(self, url: str, instant: float) -> Reading:
+    def _page(self, url: str, instant: float) -> tuple[Reading, Notes]:
         answer = fetch(self._session, "GET", url, self._timeout, self._max_body, headers=_ACCEPT)
         if answer.status != 200:
-            raise SourceRefused(f"HTTP {answer.status}, expected 200 and a page of metrics", answer.status)
-        page = page_reading(answer.body, instant, self.metrics, self.signals, self.labels)
+            location = answer.headers.get("Location")
+            raise SourceRefused(f"HTTP {answer.status}, expected 200 and a page of metrics"
+                                + (f": redirected to {location}, put the final address into source.targets"
+                                   if location else ""), answer.status)
+        page, notes = page_reading(answer.body, instant, self.metrics, self.bounds, self.labels)
         reading = self.shard.share(page)
         if len(reading.servers) > self._max_servers:
             raise SourceNonsense(f"{len(reading.servers)} servers, allowed are {self._max_servers}: raise "
                                  "max_servers if that is meant")
-        return reading
+        return reading, notes
+
+
+def together(readings: Sequence[Reading], labels: Labels, notes: Notes) -> Reading:
+    """One reading (S, C) of several of the same instant; where two have a value, the larger counts, and `notes` say so.
+    """
+    servers = tuple(sorted(frozenset().union(*(reading.servers for reading in readings))))
+    row = {server: number for number, server in enumerate(servers)}
+    profiles: dict[str, str] = {}
+    for reading in reversed(readings):
+        profiles |= zip(reading.servers, reading.profiles, strict=True)
+    values = np.full((len(servers), readings[0].values.shape[1]), np.nan, np.float32)
+    doubled: set[str] = set()
+    for reading in readings:
+        rows = [row[server] for server in reading.servers]
+        twice = np.isfinite(values[rows]) & np.isfinite(reading.values)
+        doubled.update(reading.servers[n] for n in np.flatnonzero(twice.any(axis=1)))
+        values[rows] = np.fmax(values[rows], reading.values)
+    if doubled:
+        notes.add("servers that several targets give the same metric of; the largest value counts", sorted(doubled),
+                  len(doubled), left_out=False)
+    left_out = Counter[str]()
+    for reading in readings:
+        left_out.update(reading.left_out)
+    return Reading(readings[0].instant, servers, labels.profiles(servers, profiles), values, left_out=left_out)

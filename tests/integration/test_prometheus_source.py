@@ -1,5 +1,6 @@
 """The Prometheus source against a real Prometheus."""
 
+import re
 import socket
 import subprocess
 import time
@@ -106,40 +107,72 @@ def test_a_missing_profile_label_is_the_default_profile(prometheus, source):
     assert reading.servers == ("db", "web") and reading.profiles == ("db1", "web1")
 
 
-def test_two_series_of_every_server_are_an_error_that_names_them_and_the_remedy(prometheus, source):
-    twice = 'mem or label_replace(mem, "disk", "sda", "", "")'
-    words = r"signal io: server 'db1' has more than one .*'disk': 'sda'.*avg by \(server"
-    with pytest.raises(SourceNonsense, match=words):
-        source(prometheus, cpu=CPU, io=twice).latest(T0)
-    with pytest.raises(SourceNonsense, match=words):
-        source(prometheus, cpu=CPU, io=twice).range(T0, T0 + 600, 15)
+TWICE = 'cpu or label_replace(cpu{server="db1"} / 2, "disk", "sda", "", "")'
 
 
-TWICE = 'cpu or label_replace(cpu{server="db1"}, "disk", "sda", "", "")'
-
-
-@pytest.mark.parametrize("ask", [lambda s: s.latest(T0 + 600).values[None],
-                                 lambda s: s.range(T0 + 300, T0 + 600, 15).values])
-def test_a_server_with_two_series_loses_that_signal_alone_and_a_warning_says_why(prometheus, source, ask):
-    asked = source(prometheus, cpu=CPU, io=TWICE)
+@pytest.mark.parametrize(("ask", "told"), [
+    (lambda s: s.latest(T0 + 600).values[None], "warnings"),
+    (lambda s: s.range(T0 + 300, T0 + 600, 15).values, "history"),
+])
+def test_of_two_series_of_a_server_the_larger_counts_once_and_a_warning_names_both_and_the_remedy(
+        prometheus, source, ask, told):
+    asked = source(prometheus, cpu="cpu", io=TWICE)
     values = ask(asked)
-    assert np.isnan(values[:, 0, 1]).all(), "nobody can tell which of the two is meant"
-    assert np.isfinite(values[:, 0, 0]).all() and np.isfinite(values[:, 1]).all()
-    told = asked.describe()
-    (warning,) = told["signals"]["io"]["warnings"]
-    for words in ("signal io", "server 'db1' has more than one series", "'disk': 'sda'", "avg by (server, profile)"):
+    np.testing.assert_array_equal(values[..., 1], values[..., 0])
+    described = asked.describe()
+    (warning,) = described["signals"]["io"][told]
+    for words in ("more than one series", "largest value counts", ": 1, for example 'db1' has", "'disk': 'sda'",
+                  "max by (server, profile)"):
         assert words in warning
-    assert told["signals"]["cpu"]["warnings"] == [] and told["last_error"] is None
+    assert described["signals"]["cpu"][told] == [] and described["last_error"] is None
 
 
 @pytest.mark.parametrize("ask", [lambda s: s.latest(T0), lambda s: s.range(T0, T0 + 60, 15)])
-def test_a_series_without_the_server_label_is_an_error_that_names_the_label(prometheus, source, ask):
-    with pytest.raises(SourceNonsense, match="signal cpu: a series has no label 'server'.*server_label"):
+def test_where_no_series_has_the_server_label_the_error_names_the_label(prometheus, source, ask):
+    with pytest.raises(SourceNonsense, match="signal cpu: all series without the label 'server'.*server_label"):
         ask(source(prometheus, cpu="sum(cpu)"))
 
 
+@pytest.mark.parametrize(("ask", "told"), [
+    (lambda s: s.latest(T0 + 600).values[None], "warnings"),
+    (lambda s: s.range(T0 + 300, T0 + 600, 15).values, "history"),
+])
+def test_one_series_without_the_server_label_costs_only_itself(prometheus, source, ask, told, caplog):
+    asked = source(prometheus, cpu="cpu", odd='cpu or label_replace(sum(mem), "job", "new", "", "")')
+    values = ask(asked)
+    np.testing.assert_array_equal(values[..., 1], values[..., 0])
+    (warning,) = asked.describe()["signals"]["odd"][told]
+    assert warning.startswith("series without the label 'server' are left out") and "{'job': 'new'}" in warning
+    ask(asked)
+    assert caplog.text.count("without the label") == 1
+
+
+@pytest.mark.parametrize(("query", "words"), [
+    ("cpu * on(cpu) cpu", "HTTP 422 execution: .*many-to-many"), ("time()", "yields a scalar, expected a vector"),
+    ("sum(cpu)", "without the label 'server'"),
+])
+def test_a_query_that_is_refused_or_cannot_be_used_costs_only_its_signal_and_is_logged_once(
+        prometheus, source, query, words, caplog):
+    asked = source(prometheus, bad=query, cpu="cpu", mem="mem")
+    for _ in range(3):
+        reading = asked.latest(T0 + 600)
+    assert np.isnan(reading.values[:, 0]).all() and np.isfinite(reading.values[:, 1]).all()
+    assert list(reading.failed) == ["bad"] and re.search(words, str(reading.failed["bad"]))
+    described = asked.describe()
+    assert re.search(words, described["signals"]["bad"]["error"]) and described["signals"]["cpu"]["error"] is None
+    assert described["last_error"] is None and described["last_success"] is not None
+    assert caplog.text.count("only this signal is not read") == 1
+
+
+def test_a_range_that_is_refused_costs_only_its_signal_too(prometheus, source):
+    asked = source(prometheus, bad="cpu * on(cpu) cpu", cpu="cpu")
+    readings = asked.range(T0, T0 + 600, 15)
+    assert np.isnan(readings.values[..., 0]).all() and np.isfinite(readings.values[..., 1]).all()
+    assert list(readings.failed) == ["bad"] and "many-to-many" in asked.describe()["signals"]["bad"]["history"][0]
+
+
 def test_a_query_prometheus_refuses_is_told_in_its_words(prometheus, source):
-    asked = source(prometheus, good="cpu", bad="cpu +")
+    asked = source(prometheus, bad="cpu +")
     words = r"signal bad: HTTP 400 bad_data: .*parse error.*the query was cpu \+"
     with pytest.raises(SourceRefused, match=words) as caught:
         asked.latest(T0)
@@ -208,7 +241,8 @@ def test_describe_shows_queries_as_sent_and_the_last_success(prometheus, source)
     asked.latest(T0)
     assert asked.describe() == {
         "kind": "prometheus", "url": prometheus, "last_success": 4711.0, "last_error": None,
-        "signals": {"cpu_pct": {"query": "100 * avg_over_time(cpu[300s])", "series": 2, "warnings": []}}}
+        "signals": {"cpu_pct": {"query": "100 * avg_over_time(cpu[300s])", "series": 2, "error": None, "warnings": [],
+                                "history": []}}}
 
 
 

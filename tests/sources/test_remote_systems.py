@@ -13,7 +13,7 @@ from tests.local_server import LocalServer, Request, local_server
 
 T0 = 1_700_000_100
 ANSWER = {"status": "success", "data": {"resultType": "vector", "result": [
-    {"metric": {"server": "db1", "profile": "db"}, "value": [T0, "1.5"]}]}}
+    {"metric": {"server": "db1", "profile": "db"}, "value": [T0, "0.5"]}]}}
 
 
 def source(url: str, **given):

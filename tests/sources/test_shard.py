@@ -12,7 +12,7 @@ import pytest
 from forecaster.__main__ import main
 from forecaster.config import load_config
 from forecaster.memory.scraped import ScrapeSource
-from forecaster.readings import NoData, Reading, Readings, SourceNonsense
+from forecaster.readings import NoData, Reading, Readings
 from forecaster.risk.chance import Fit
 from forecaster.service.app import Forecaster
 from forecaster.service.assembly import fingerprint
@@ -170,10 +170,11 @@ def test_a_shard_without_a_server_of_a_fleet_that_has_some_reads_an_empty_fleet(
         source.latest(NOW)
 
 
-def test_a_series_that_names_no_server_is_still_an_error(prometheus):
+def test_a_series_that_names_no_server_is_left_out_and_said_by_every_shard(prometheus):
     prometheus.names = [*SERVERS, ""]
-    with pytest.raises(SourceNonsense, match="no label 'server'"):
-        of_prometheus(prometheus, Shard(1, 3)).latest(NOW)
+    source = of_prometheus(prometheus, Shard(1, 3))
+    assert source.latest(NOW).servers == tuple(sorted(MINE))
+    assert "without the label 'server'" in source.describe()["signals"]["cpu_pct"]["warnings"][0]
 
 
 def test_a_query_can_ask_for_its_own_share_alone(prometheus):

@@ -1,0 +1,170 @@
+"""One signal's query: what of its answers can be used, and what is said of the rest.
+
+Only what cannot be used is left out: a series without a server, a value that is no number or beyond the signal's
+bounds. A signal fails where its query does, or where none of its series can be used.
+
+N instants of a range, n series of one answer.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from forecaster.readings import Labels, SourceError, SourceNonsense, SourceRefused, SourceUnreachable
+from forecaster.sources.answers import UNREADABLE, Parsed, Piece, parse, place
+from forecaster.sources.bounds import Bounds
+from forecaster.sources.naming import Named
+from forecaster.sources.notes import LoggedOnce, Notes
+from forecaster.sources.shard import Shard
+from forecaster.sources.transport import Answer
+
+_NOBODY = Named.of([], Labels())
+_FEWER_AFTER_TIMEOUT = 4  # times fewer points: each further attempt would cost a whole timeout
+# How Prometheus, Thanos, Mimir and VictoriaMetrics say that a range holds more than they want to read at once.
+_TOO_MUCH = re.compile(r"too (many|large|long)|exceed|limit|more than", re.IGNORECASE)
+_TOO_SLOW = re.compile(r"timed out|timeout|deadline", re.IGNORECASE)
+_NOT_FOR_SIZE = (401, 403, 404, 429)
+
+
+class SignalQuery:
+    """The query of signal `name`, as sent, and the state of its last answers; `where` names the source.
+
+    error and warnings are those of the last instant query, history what was said of the last range query.
+    """
+
+    def __init__(self, name: str, query: str, where: str, bounds: Bounds, labels: Labels, shard: Shard,
+                 max_servers: int, clock: Callable[[], float]):
+        self.name, self.query, self.what = name, query, f"{where}, signal {name}"
+        self._bounds, self._labels, self._shard, self._max_servers = bounds, labels, shard, max_servers
+        self._named, self._once, self._clock = _NOBODY, LoggedOnce(), clock
+        self.series = self.left_out = 0
+        self.error: SourceError | None = None
+        self.warnings: list[str] = []
+        self.history: list[str] = []
+        self.points: int | None = None  # of a range that are asked for at once; None: as many as wanted
+        self._slow = False  # whether a timeout lowered them
+        self._found, self._told = Notes(), dict[str, None]()  # of the range that is being read
+
+    def describe(self) -> dict[str, Any]:
+        """The query, series and warnings of the last answers, and what could not be read."""
+        return {"query": self.query, "series": self.series, "error": str(self.error) if self.error else None,
+                "warnings": self.warnings, "history": self.history}
+
+    def instant(self, answer: Answer | Exception) -> tuple[Named, np.ndarray]:
+        """Servers of the answer's series and their values float32 (n,); none where the signal fails (see error)."""
+        self.error, self.warnings, self.left_out = None, [], 0
+        try:
+            parsed = self._parsed(answer, "vector")
+            named = self._named
+            if named.labels != parsed.labels:
+                named = Named.of(parsed.labels, self._labels)
+            if not named.places:
+                self._nobody(parsed.labels)
+        except SourceError as error:
+            self.error = error
+            return _NOBODY, np.empty(0, np.float32)
+        self._named, notes = named, parsed.notes
+        notes.join(named.notes)
+        values = self._bounds.measured(parsed.values, notes, parsed.labels.__getitem__)
+        self.warnings = [*notes.texts().values(), *parsed.warnings, *parsed.infos]
+        self.left_out = notes.left_out
+        self._log(parsed, notes)
+        return named, values
+
+    def range(self, answer: Answer | Exception, instants: np.ndarray, step: float, signal: int,
+              offset: int) -> list[Piece]:
+        """The series of an answer to a range query over these instants (N,), counted from `offset`; `signal` is the
+        signal's place among all. Raises SourceError."""
+        parsed = self._parsed(answer, "matrix")
+        notes, kept, flat = parsed.notes, [], []
+        for labels, samples in zip(parsed.labels, parsed.values, strict=True):
+            server = self._labels.server_of(labels)
+            try:
+                places, values = place(samples, instants, step)
+            except (TypeError, ValueError) as error:
+                notes.add(UNREADABLE, [f"{labels}: {error}"], 1)
+                continue
+            if server is None:
+                notes.add(self._labels.unnamed, [labels], 1)
+                continue
+            kept.append(Piece(server, signal, labels, places + offset, values))
+            flat.append(values)
+        if parsed.labels and not kept:
+            self._nobody(parsed.labels)
+            raise SourceNonsense(f"{self.what}: {'; '.join(notes.texts().values())}; the query was {self.query}")
+        ends = np.cumsum([len(values) for values in flat])
+        numbers = self._bounds.measured(np.concatenate([*flat, []]), notes,
+                                        lambda n: kept[int(np.searchsorted(ends, n, side="right"))].labels)
+        self._found.join(notes)
+        self._told |= dict.fromkeys([*parsed.warnings, *parsed.infos])
+        self._log(parsed, notes)
+        return [one._replace(values=part) for one, part in zip(kept, np.split(numbers, ends)[:-1], strict=True)]
+
+    def fewer(self, error: SourceError, points: int) -> bool:
+        """Whether to ask again at once for fewer points than these, after this error.
+
+        A range that is too large is halved, down to one point. One that took too long is cut as well, for the next
+        time, and not asked for again at once.
+        """
+        slow, large = isinstance(error.__cause__, TimeoutError), isinstance(error.__cause__, ValueError)
+        if isinstance(error, SourceRefused) and error.status not in _NOT_FOR_SIZE:
+            slow = _TOO_SLOW.search(error.error) is not None
+            large = _TOO_MUCH.search(error.error) is not None
+        if points <= 1 or not (slow or large):
+            return False
+        self.points = max(1, points // (_FEWER_AFTER_TIMEOUT if slow else 2))
+        self._slow = slow
+        return not slow
+
+    def begin(self) -> None:
+        """A range is about to be read."""
+        self._found, self._told = Notes(), {}
+
+    def end(self, doubled: Notes | None, error: SourceError | None) -> None:
+        """A range was read, to its end unless there is an error; `doubled` are notes on all its pieces together."""
+        if doubled is not None:
+            self._found.join(doubled)
+            self._once.warn(self.what, doubled.texts(), self._clock())
+        self.history = [*([str(error)] if error else []), *self._found.texts().values(), *self._told]
+        if error is None and self._slow and self.points is not None:
+            self.points *= 2  # a timeout may have been that of a busy moment
+
+    def log_once(self, error: SourceError) -> None:
+        """Logs that this signal alone could not be read, once until it was read for an hour."""
+        self._once.warn("only this signal is not read", {type(error).__name__: str(error)}, self._clock())
+
+    # -- inside -------------------------------------------------------------------------------------
+
+    def _parsed(self, answer: Answer | Exception, kind: str) -> Parsed:
+        """The series of this shard's servers, and of none; keeps the count of all."""
+        if isinstance(answer, OSError):
+            raise SourceUnreachable(f"{self.what}: {answer}; check that Prometheus runs, and the source's address and "
+                                    "credentials") from answer
+        if isinstance(answer, ValueError):
+            raise SourceNonsense(f"{self.what}: {answer}") from answer
+        if isinstance(answer, Exception):
+            raise answer
+        parsed = parse(answer, kind, self.what, self.query)
+        labels, values = parsed.labels, parsed.values
+        self.series = len(labels)
+        if self._shard.total > 1:
+            owned = self._shard.owned(labels, self._labels.server)
+            labels, values = [labels[n] for n in owned], [values[n] for n in owned]
+        if len(labels) > self._max_servers:
+            raise SourceNonsense(f"{self.what}: {len(labels)} series, allowed are {self._max_servers}: narrow "
+                                 "the query or raise max_servers")
+        return parsed._replace(labels=labels, values=values)
+
+    def _nobody(self, labels: list[dict[str, str]]) -> None:
+        """Raises SourceNonsense where the answer has series, and none of any shard names a server."""
+        if labels and len(labels) == self.series and not any(map(self._labels.server_of, labels)):
+            raise SourceNonsense(f"{self.what}: all {self._labels.unnamed}: {len(labels)}, for example {labels[0]}; "
+                                 f"the query was {self.query}")
+
+    def _log(self, parsed: Parsed, notes: Notes) -> None:
+        """Logs what is new of what is said of an answer."""
+        self._once.warn(self.what, notes.texts(), self._clock())
+        self._once.warn(f"{self.what}: answered with warnings, servers may be missing",
+                        {text: text for text in parsed.warnings}, self._clock())

@@ -1,6 +1,6 @@
 """The memory: readings in, float32 arrays (S servers, C signals, T steps) out, NaN where unobserved.
 
-    window    the last hours at refresh resolution; ring: its cells
+    window    the last hours at refresh resolution; ring: its cells; again: when what it lacks is asked for again
     past      the days before it at the model's step
     record    past forecasts compared with their outcomes: coverage, loss, and how much bands are widened; scores: how
     memory    the three together, as a cycle uses them

@@ -32,11 +32,12 @@ class Past(Window):
         return super().append(reading) if reading.instant % self.step < self._every else None
 
     def piece(self, now: float) -> tuple[float, float] | None:
-        """The newest stretch that was not read, (first, last) instants, at most PIECE_SECONDS; None without gaps."""
-        gaps = self.gaps(now)
-        if not gaps:
+        """The newest stretch to read, or to read again, (first, last) instants, at most PIECE_SECONDS; None if there is
+        none."""
+        stretches = self.gaps(now) or self.holes(now)
+        if not stretches:
             return None
-        first, last = gaps[-1]
+        first, last = stretches[-1]
         return max(first, last - PIECE_SECONDS + self.step), last
 
     def context(self, now: float, servers: Sequence[str], encoder: Values) -> Values:

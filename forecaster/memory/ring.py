@@ -25,6 +25,7 @@ class Ring:
         self._tags = np.full(length, _EMPTY, np.int64)  # the column that each slot holds
         self._values = np.empty((length, 0, signals), np.float32)
         self._seen = np.zeros((length, 0), bool)  # any signal observed
+        self._given = np.zeros((length, signals), bool)  # observed of any server
         self._last = np.empty(0, np.float64)  # the last column of each row with a value, however old
         self._rows: dict[str, int] = {}
         self._profiles: dict[str, str] = {}
@@ -87,6 +88,22 @@ class Ring:
         counted: Columns = np.count_nonzero(self._seen[columns[self.holds(columns)] % self.length], axis=0)
         return counted[self._order]
 
+    def lacking(self, columns: Columns, stride: int) -> Flags:
+        """bool (N,): which of these columns, consecutive and rising, the ring holds without values that it should have.
+
+        That is a column without any value of a signal that has some in the last column, and a step of `stride` columns
+        without any value of a server that has some before it and in the last step.
+        """
+        held, slots = self.holds(columns), columns % self.length
+        given = self._given[slots] & held[:, None]
+        lacking: Flags = np.any(given[-1] & ~given, axis=1)
+        if steps := len(columns) // stride:
+            seen = (self._seen[slots] & held[:, None])[-steps * stride:, self._order]
+            step = np.any(seen.reshape(steps, stride, len(self._order)), axis=1)
+            holes = np.any(~step & np.logical_or.accumulate(step) & step[-1], axis=1)
+            lacking[-steps * stride:] |= np.repeat(holes, stride)
+        return lacking & held
+
     # -- writing ------------------------------------------------------------------------------------
 
     def advance(self, column: int) -> None:
@@ -98,12 +115,13 @@ class Ring:
         """Places values (rows, C) in the column; without `overwrite` only in empty cells. NaN replaces nothing."""
         slot = column % self.length
         if self._tags[slot] != column:
-            self._values[slot], self._seen[slot], self._tags[slot] = np.nan, False, column
+            self._values[slot], self._seen[slot], self._given[slot], self._tags[slot] = np.nan, False, False, column
         held, given = self._values[slot, rows], np.isfinite(values)
         taken = given if overwrite else given & ~np.isfinite(held)
         self._values[slot, rows] = np.where(taken, values, held)
         observed = rows[given.any(axis=1)]
         self._seen[slot, observed] = True
+        self._given[slot] |= given.any(axis=0)
         self._last[observed] = np.fmax(self._last[observed], column)
 
     def enlist(self, servers: Sequence[str], profiles: Sequence[str], renew: bool) -> Columns:

@@ -5,7 +5,8 @@ k x refresh on and stands for that instant. NaN means "nothing observed". The ru
 
 - NaN never replaces a number, neither in append() nor in fill()
 - append() (the live reading) overwrites older numbers of its column; fill() (history) only fills empty cells
-- a column that was appended or filled is no gap any more, even if nothing was observed in it
+- a column that was appended or filled is no gap any more. Where a signal or a server lacks values in it that it has
+  before and after, it is a hole, and is asked for again after pauses that double: values may arrive late
 - latest() is exactly one column; encoder() reads a step as its newest observed value, so that one missed reading
   costs no step
 - a reading from before the newest column means that the clock was set back: the columns after it carry wrong times
@@ -21,6 +22,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from forecaster.memory.again import Again
 from forecaster.memory.ring import Columns, Flags, Ring, Values
 from forecaster.memory.snapshot import SnapshotError, load, save
 from forecaster.readings import Reading, Readings, milliseconds
@@ -54,7 +56,7 @@ class Window:
         if self._length < (self.encoder_steps - 1) * self._stride + 1:
             raise ValueError(f"span {span_ms / 1000:g}s is shorter than {encoder_steps} encoder steps of {step:g}s: "
                              "raise it")
-        self._ring = Ring(self._length, len(self.signals))
+        self._ring, self._again = Ring(self._length, len(self.signals)), Again(self._length)
 
     # -- reading ------------------------------------------------------------------------------------
 
@@ -102,12 +104,24 @@ class Window:
         return Readings(columns * self._refresh_ms / 1000, self.servers, self.profiles, self._ring.take(columns))
 
     def gaps(self, now: float) -> list[tuple[float, float]]:
-        """Stretches of the span that were not read: (first, last) instants, both included, oldest first."""
+        """Stretches of the span to read: (first, last) instants, both included, oldest first."""
         columns = self._columns(now)
-        missing = columns[~self._ring.holds(columns)]
-        if not missing.size:
+        return self._stretches(columns[~self._ring.holds(columns) & self._again.due(columns, now)])
+
+    def holes(self, now: float) -> list[tuple[float, float]]:
+        """Stretches that were read and should have more values, to be read again now; as gaps()."""
+        columns = self._columns(now)
+        return self._stretches(columns[self._ring.lacking(columns, self._stride) & self._again.due(columns, now)])
+
+    def asked(self, first: float, last: float, now: float) -> None:
+        """The source was asked for this stretch, whether it answered (then after fill()) or not."""
+        columns = np.arange(self._column(first), self._column(last) + 1)
+        self._again.asked(columns, self._ring.holds(columns), now)
+
+    def _stretches(self, columns: Columns) -> list[tuple[float, float]]:
+        if not columns.size:
             return []
-        runs = np.split(missing, np.flatnonzero(np.diff(missing) > 1) + 1)
+        runs = np.split(columns, np.flatnonzero(np.diff(columns) > 1) + 1)
         return [(self._instant(run[0]), self._instant(run[-1])) for run in runs]
 
     # -- writing ------------------------------------------------------------------------------------
@@ -184,7 +198,7 @@ class Window:
         if not usable.any():
             return f"snapshot {path} has nothing from the last {self._length * self.refresh:g}s"
         instants = columns[usable] * self._refresh_ms / 1000
-        self._ring = Ring(self._length, len(self.signals))
+        self._ring, self._again = Ring(self._length, len(self.signals)), Again(self._length)
         self._ring.enlist(servers, profiles, renew=True)
         self._ring.last = np.minimum(np.rint(last * 1000 / self._refresh_ms), present)[np.argsort(servers)]
         self.fill(Readings(instants, servers, profiles, values[usable]))

@@ -55,6 +55,12 @@ _DECLARED: dict[str, tuple[type[object], tuple[str, ...], str, str]] = {
     "forecaster_cycle_failures_total": (
         Counter, ("stage",), "cycles",
         "Cycles that failed, by the stage that did."),
+    "forecaster_signal_success": (
+        Gauge, ("signal",), "0 or 1",
+        "1 where the signal's query succeeded when values were last read. Where all fail, stage query fails instead."),
+    "forecaster_signal_left_out_series": (
+        Gauge, ("signal",), "series",
+        "Series of the signal that could not be used when values were last read; /status says why."),
     "forecaster_last_success_timestamp_seconds": (
         Gauge, (), "Unix seconds",
         "End of the last cycle that succeeded, 0 before the first."),
@@ -95,6 +101,7 @@ class SelfMetrics:
 
     def __init__(self, registry: CollectorRegistry, version: str):
         self.registry = registry
+        self._signals: set[str] = set()  # of the latest values
         self._large = False  # whether some scrapers refuse the page
         self._gauges: dict[str, Gauge] = {}
         self._counters: dict[str, Counter] = {}
@@ -154,6 +161,16 @@ class SelfMetrics:
         self._gauges["forecaster_stage_success"].labels(stage).set(success)
         if not success:
             self._counters["forecaster_cycle_failures_total"].labels(stage).inc()
+
+    def signals(self, success: Mapping[str, bool], left_out: Mapping[str, int]) -> None:
+        """The latest values were read: whether each configured signal was, and its series that were left out."""
+        for known in self._signals - set(success):  # of a configuration from before a reload
+            self._gauges["forecaster_signal_success"].remove(known)
+            self._gauges["forecaster_signal_left_out_series"].remove(known)
+        self._signals = set(success)
+        for name, good in success.items():
+            self._gauges["forecaster_signal_success"].labels(name).set(good)
+            self._gauges["forecaster_signal_left_out_series"].labels(name).set(left_out.get(name, 0))
 
     def cycle(self, seconds: float, now: float, success: bool) -> None:
         """A cycle has ended at `now` (Unix s)."""

@@ -94,7 +94,7 @@ class Cycle:
             self._publish(result)
             success = True
             self._write_curves(result)
-            self._fill_past(now)
+            self._fill_later(now)
         except Stopped:
             return False
         except StageError as error:
@@ -113,6 +113,7 @@ class Cycle:
         config, memory = self._config, self.memory
         with self._stage("query"):
             reading = self._reading(now)
+        self._metrics.signals({name: name not in reading.failed for name in self._signals}, reading.left_out)
         if self._stop.is_set():  # told to end during the query: the window may have another owner now
             raise Stopped
         with self._stage("window"):
@@ -146,20 +147,28 @@ class Cycle:
             return Reading(now, (), (), np.empty((0, len(self._signals)), np.float32))
 
     def _fill_gaps(self, now: float) -> None:
-        """Fills the gaps of the window from the source; a failure is shown and retried, and the cycle goes on."""
-        gaps = self.memory.window.gaps(now)
-        if not gaps or self._stop.is_set():
-            return
+        """Fills the gaps of the window from the source; a failure is shown, and retried after a pause."""
+        for gap in self.memory.window.gaps(now):
+            if not self._fill(self.memory.window, gap, self._config.refresh, now):
+                return
+
+    def _fill(self, window: Window, stretch: tuple[float, float], step: float, now: float) -> bool:
+        """Reads one stretch of history into this window; whether the source answered."""
+        if self._stop.is_set():
+            return False
         try:
             with self._stage("query"):
-                parts = [self._source.range(start, end, self._config.refresh) for start, end in gaps]
+                found = self._source.range(*stretch, step)
             if self._stop.is_set():
                 raise Stopped
             with self._stage("window"):
-                for part in parts:
-                    self.memory.window.fill(part)
+                window.fill(found)
         except StageError as error:
             log.error("history is incomplete: stage %s", error)
+            return False
+        finally:
+            window.asked(*stretch, now)
+        return True
 
     def _by_model(self, present: Present, context: Values) -> Forecast:
         """The model's forecasts; none where there is no model, or where it fails, which is shown."""
@@ -201,14 +210,10 @@ class Cycle:
         except StageError as error:
             log.error("curves are not stored: stage %s", error)
 
-    def _fill_past(self, now: float) -> None:
-        """Reads one piece of the past, after the forecast is published; a failure is shown and retried."""
-        past = self.memory.past
-        piece = past.piece(now) if past is not None else None
-        if past is None or piece is None or self._stop.is_set():
-            return
-        try:
-            with self._stage("query"):
-                past.fill(self._source.range(*piece, self._config.step))
-        except StageError as error:
-            log.error("the past is incomplete: stage %s", error)
+    def _fill_later(self, now: float) -> None:
+        """Reads one stretch after the forecast is published: what the window lacks, or else a piece of the past."""
+        window, past = self.memory.window, self.memory.past
+        if holes := window.holes(now):
+            self._fill(window, holes[-1], self._config.refresh, now)
+        elif past is not None and (piece := past.piece(now)) is not None:
+            self._fill(past, piece, self._config.step, now)

@@ -40,6 +40,7 @@ class SignalQuery:
         self._bounds, self._labels, self._shard, self._max_servers = bounds, labels, shard, max_servers
         self._named, self._once, self._clock = _NOBODY, LoggedOnce(), clock
         self.series = self.left_out = 0
+        self.partial = False  # whether the other system warned that series may be missing
         self.error: SourceError | None = None
         self.warnings: list[str] = []
         self.history: list[str] = []
@@ -54,7 +55,7 @@ class SignalQuery:
 
     def instant(self, answer: Answer | Exception) -> tuple[Named, np.ndarray]:
         """Servers of the answer's series and their values float32 (n,); none where the signal fails (see error)."""
-        self.error, self.warnings, self.left_out = None, [], 0
+        self.error, self.warnings, self.left_out, self.partial = None, [], 0, False
         try:
             parsed = self._parsed(answer, "vector")
             named = self._named
@@ -69,7 +70,7 @@ class SignalQuery:
         notes.join(named.notes)
         values = self._bounds.measured(parsed.values, notes, parsed.labels.__getitem__)
         self.warnings = [*notes.texts().values(), *parsed.warnings, *parsed.infos]
-        self.left_out = notes.left_out
+        self.left_out, self.partial = notes.left_out, bool(parsed.warnings)
         self._log(parsed, notes)
         return named, values
 

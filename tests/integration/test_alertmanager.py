@@ -253,7 +253,7 @@ def test_nobody_hears_of_p3_and_of_the_watchdog(alertmanager, webhook):
 
 
 def test_a_forecaster_that_is_down_inhibits_what_it_sets_off_and_no_page_about_a_server(alertmanager):
-    set_off = ["FleetcastForecastsStale", "FleetcastCycleFailures", "FleetcastModelFallback"]
+    set_off = ["FleetcastForecastsStale", "FleetcastCycleFailures", "FleetcastModelFallback", "FleetcastSignalFailing"]
     alertmanager.post({"alertname": "FleetcastForecasterDown", "instance": "down"})
     of_servers = ["FleetcastServerP1", "FleetcastServerGone"]
     alertmanager.post(*({"alertname": name, "instance": "down"} for name in [*set_off, *of_servers]),

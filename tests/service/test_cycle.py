@@ -12,7 +12,7 @@ from forecaster.models.model import Model
 from forecaster.publish.collector import ForecastCollector
 from forecaster.publish.result import Board
 from forecaster.publish.self_metrics import SelfMetrics
-from forecaster.readings import NoData, Reading, Readings, SourceUnreachable
+from forecaster.readings import NoData, Reading, Readings, SourceError, SourceUnreachable
 from forecaster.risk.chance import Calibration, Fit
 from forecaster.service.cycle import Cycle
 from tests.grafana_stack import await_true
@@ -32,6 +32,10 @@ class Fleet:
         self.range_error: Exception | None = None
         self.ranges: list[tuple[float, float]] = []
         self.up: tuple[str, ...] | None = None
+        self.failed: dict[str, SourceError] = {}
+        self.left_out: dict[str, int] = {}
+        self.late = 0.0  # Unix s of the clock until which history is missing
+        self.now = 0.0
 
     def _at(self, instant: float) -> np.ndarray:
         values = history().values[int((instant - history().start) // 60)].copy()
@@ -48,6 +52,9 @@ class Fleet:
             raise NoData("nothing there")
         pick = tuple(history().servers[i] for i in rows), tuple(history().profiles[i] for i in rows)
         return Reading(instant, *pick, self._at(instant)[rows], up=self.up)
+        values, self.now = self._at(instant)[rows], instant
+        values[:, [history().signals.index(name) for name in self.failed]] = np.nan
+        return Reading(instant, *pick, values, self.failed, self.left_out)
 
     def range(self, start: float, end: float, step: float) -> Readings:
         self.ranges.append((start, end))
@@ -56,7 +63,7 @@ class Fleet:
         instants = np.arange(start, end + step / 2, step)
         values = np.stack([self._at(t) for t in instants])
         for i, server in enumerate(history().servers):
-            if server in self.silent:
+            if server in self.silent or self.now < self.late:
                 values[:, i] = np.nan
         return Readings(instants, history().servers, history().profiles, values)
 
@@ -93,6 +100,12 @@ class Bench:
         self.clock.now += seconds
         self.cycle.run_once()
         return self.board.current(self.clock.now)
+
+    def go(self, seconds: float):
+        """Runs every refresh for that long."""
+        for _ in range(round(seconds / self.config.refresh)):
+            result = self.run(self.config.refresh)
+        return result
 
     def metric(self, name: str, **labels) -> float:
         return self.registry.get_sample_value(name, labels)
@@ -188,13 +201,71 @@ def test_while_the_source_is_down_the_last_forecast_ages_and_then_disappears(ben
     assert bench.cycle.errors["query"] == "Prometheus is down"
 
 
-def test_history_that_cannot_be_read_is_shown_and_retried_while_the_present_goes_on(bench):
+def test_history_that_cannot_be_read_is_shown_and_retried_after_a_minute_while_the_present_goes_on(bench):
     bench.source.range_error = SourceUnreachable("too slow")
     result = bench.run()
     assert set(result.method) == {"heuristic"}, "one sample is no warm-up"
     assert bench.cycle.errors["query"] == "too slow"
     bench.source.range_error = None
-    assert set(bench.run(15.0).method) == {"tft"}
+    assert set(bench.go(45.0).method) == {"heuristic"} and len(bench.source.ranges) == 1
+    assert set(bench.go(15.0).method) == {"tft"}
+
+
+def test_history_that_is_refused_is_asked_for_after_pauses_that_double_and_never_given_up():
+    bench = Bench(None, refresh="1m")
+    bench.source.range_error = SourceUnreachable("too slow")
+    asked = []
+    for minute in range(65):
+        before = len(bench.source.ranges)
+        bench.run(60.0 if minute else 0.0)
+        asked += [minute] * (len(bench.source.ranges) > before)
+    assert asked == [0, 1, 3, 7, 15, 31, 47, 63]
+
+
+def test_a_signal_that_failed_is_shown_as_failed_and_its_column_is_read_once_it_is_back(bench):
+    bench.run()
+    bench.source.failed = {"latency_ms": SourceUnreachable("too slow")}
+    result = bench.run(15.0)
+    latency = result.signals.index("latency_ms")
+    assert np.isnan(result.observed[:, latency]).all() and np.isfinite(np.delete(result.observed, latency, 1)).all()
+    assert np.isfinite(result.forecast).all() and bench.cycle.errors["query"] is None
+    success = {name: bench.metric("forecaster_signal_success", signal=name) for name in result.signals}
+    assert success.pop("latency_ms") == 0 and set(success.values()) == {1}
+    asked = len(bench.source.ranges)
+    bench.run(15.0)
+    assert len(bench.source.ranges) == asked, "in vain while the query fails"
+    bench.source.failed = {}
+    bench.run(15.0)
+    assert bench.source.ranges[asked:] == [(START + 15.0, START + 30.0)]
+    assert bench.metric("forecaster_signal_success", signal="latency_ms") == 1
+    np.testing.assert_allclose(bench.cycle.memory.window.latest(START + 15.0)[:, latency],
+                               bench.source._at(START + 15.0)[:, latency], rtol=1e-6)
+    bench.go(60.0)
+    assert len(bench.source.ranges) == asked + 1
+
+
+def test_series_that_were_left_out_are_counted_by_signal(bench):
+    bench.source.left_out = {"cpu_pct": 3}
+    bench.run()
+    assert bench.metric("forecaster_signal_left_out_series", signal="cpu_pct") == 3
+    assert bench.metric("forecaster_signal_left_out_series", signal="mem_pct") == 0
+
+
+def test_values_that_reach_the_store_late_are_read_when_they_are_there():
+    bench = Bench(None, refresh="1m")
+    bench.run()
+    bench.source.silent.update(history().servers)
+    bench.go(600.0)
+    bench.source.silent.clear()
+    bench.source.late = START + 780.0  # before that, the store has no history
+    window, hole = bench.cycle.memory.window, (START + 60.0, START + 600.0)
+    bench.source.ranges.clear()
+    bench.go(120.0)
+    assert bench.source.ranges == [hole, hole] and np.isnan(window.latest(START + 300.0)).all()
+    bench.go(120.0)
+    assert bench.source.ranges == [hole, hole, hole] and np.isfinite(window.latest(START + 300.0)).all()
+    bench.go(1200.0)
+    assert len(bench.source.ranges) == 3, "what is complete is not asked for again"
 
 
 def test_a_new_server_is_forecast_by_the_trend_until_it_is_warm_and_the_fleet_stays_on_the_model(bench):

@@ -34,19 +34,19 @@ def page_reading(body: bytes, instant: float, metrics: Sequence[tuple[str, float
     found: dict[str, tuple[list[dict[str, str]], list[float]]] = {metric: ([], []) for metric, _ in metrics}
     for sample, stamp in _page_samples(body, set(found), notes):
         if stamp is not None and instant - stamp > LOOKBACK:
-            notes.add(OLD, [f"{sample.labels} is {instant - stamp:.0f} s old"], 1)
+            notes.add(OLD, [f"{sample.name} of {sample.labels} is {instant - stamp:.0f} s old"], 1)
         else:
             found[sample.name][0].append(sample.labels)
             found[sample.name][1].append(sample.value)
     named = {metric: Named.of(given, labels) for metric, (given, _) in found.items()}
     numbers = []
-    for one in named.values():
-        notes.join(one.notes)
+    for metric, one in named.items():
+        notes.join(one.notes, f"{metric}: ")
     for (signal, bounds), (metric, scale) in zip(signals.items(), metrics, strict=True):
         own, (given, values) = Notes(), found[metric]
         numbers.append(bounds.measured([value * scale for value in values], own, given.__getitem__))
         left_out[signal] = own.left_out + named[metric].notes.left_out
-        notes.join(own)
+        notes.join(own, f"{signal}: ")
     roster = Roster.of([named[metric] for metric, _ in metrics], labels)
     if not roster.servers:
         opening = body[:100].decode("utf-8", "replace").strip()
@@ -104,6 +104,7 @@ def bootstrap_readings(path: str | os.PathLike[str], start: float, end: float, i
     slots, slot = np.unique(columns, return_inverse=True)
     signal, of, numbers = np.frombuffer(what, np.int64), np.frombuffer(which, np.int64), np.frombuffer(value)
     values = np.full((len(slots), len(servers), len(metrics)), np.nan, np.float32)
+    given, doubled = np.zeros(values.shape[:2], np.int64), np.zeros(len(servers), bool)
     rows = [row[one[labels.server]] for one in series]
     for c, bounds in enumerate(signals.values()):
         own = signal == c
@@ -111,6 +112,11 @@ def bootstrap_readings(path: str | os.PathLike[str], start: float, end: float, i
         each = np.full((len(slots), len(series)), np.nan, np.float32)  # of several samples in a slot, the last
         each[slot[own], of[own]] = bounds.measured(numbers[own], notes, named.__getitem__)
         np.fmax.at(values[:, :, c].T, rows, each.T)  # of several series of a server, the largest
+        np.add.at(given.T, rows, np.isfinite(each).T)
+        doubled |= np.any(given > 1, axis=0)
+        given[:] = 0
+    if doubled.any():
+        notes.add(labels.doubled, (servers[n] for n in np.flatnonzero(doubled)), int(doubled.sum()), left_out=False)
     readings = Readings(slots * step_ms / 1000, servers, labels.profiles(servers, profiles), values)
     return readings, len(value), notes
 
@@ -119,12 +125,13 @@ def _page_samples(body: bytes, names: set[str], notes: Notes) -> Iterator[tuple[
     """The samples of a page whose metric is one of `names`, each with its time stamp (Unix s), if it has one."""
     openmetrics = body.rstrip().endswith(b"# EOF")
     second = 1000 if openmetrics else 1  # the parser takes stamps for milliseconds, as they are in the text format
-    starts = tuple(name.encode() for name in names)
+    starts = tuple(opening + name.encode() for name in names for opening in (b"", b'{"'))
     lines = []
     for one in body.removeprefix(codecs.BOM_UTF8).split(b"\n"):
         if one.startswith(starts):
             line = one.decode("utf-8", "backslashreplace")
-            if line.partition("{")[0].split(None, 1)[0] in names:
+            name = line[2:].partition('"')[0] if line[0] == "{" else line.partition("{")[0].split(None, 1)[0]
+            if name in names:
                 lines.append(_EXEMPLAR.sub("", line) if openmetrics else line)
     try:
         samples = [*_samples("".join(f"{line}\n" for line in lines))]

@@ -25,10 +25,10 @@ class Notes:
         self._found[reason] = held + count, shown
         self.left_out += count if left_out else 0
 
-    def join(self, other: "Notes") -> None:
-        """Adds all of the other's."""
+    def join(self, other: "Notes", of: str = "") -> None:
+        """Adds all of the other's, each example after `of`."""
         for reason, (count, examples) in other._found.items():
-            self.add(reason, examples, count, False)
+            self.add(reason, [of + example for example in examples], count, False)
         self.left_out += other.left_out
 
     def texts(self) -> dict[str, str]:

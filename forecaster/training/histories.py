@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 import zipfile
@@ -17,7 +18,11 @@ from numpy.typing import NDArray
 
 from forecaster.config import ForecasterConfig
 from forecaster.signals import HORIZON_STEPS, Signal
+from forecaster.sources.bounds import Bounds
+from forecaster.sources.notes import Notes
 from forecaster.training.dataset import DAY, DatasetError, History, Progress
+
+log = logging.getLogger(__name__)
 
 PIECE = 6 * 3600.0  # seconds asked for in one query
 HELD_OUT_SHARE = 0.2  # of a Prometheus' history, the latest part, for validation
@@ -30,14 +35,17 @@ def from_prometheus(
 ) -> History:
     """The configured source's values in [start, end), from the first row with any value on.
 
-    Raises DatasetError where there is no series, SourceError where the source does not answer.
+    Raises DatasetError where there is no series, SourceError where the source does not answer for every signal.
     """
     from forecaster.service.assembly import make_source
 
     source, parts = make_source(config, time.time), []
     for piece in progress(range(math.ceil((end - start) / PIECE))):
         begin = start + piece * PIECE
-        parts.append(source.range(begin, min(begin + PIECE, end) - resolution, resolution))
+        part = source.range(begin, min(begin + PIECE, end) - resolution, resolution)
+        if part.failed:  # a model must not learn that the signal was not there
+            raise next(iter(part.failed.values()))
+        parts.append(part)
     profile_of = {s: p for part in parts for s, p in zip(part.servers, part.profiles, strict=True)}
     servers = tuple(sorted(profile_of))
     if not servers:
@@ -135,6 +143,19 @@ def select(history: History, signals: Mapping[str, Signal], what: str) -> dict[s
         raise DatasetError(f"{what}: metric {', '.join(unknown)} is not a signal of the configuration; expected some "
                            f"of {', '.join(signals)}: choose another --config.file")
     return {name: signals[name] for name in history.signals}
+
+
+def bounded(history: History, signals: Mapping[str, Signal], what: str) -> History:
+    """The history without values beyond the bounds of these signals, as a source reads it (sources/bounds.py)."""
+    values = history.values.copy()
+    for c, name in enumerate(history.signals):
+        if name in signals:
+            notes, column = Notes(), history.values[:, :, c]
+            known = np.isfinite(column)
+            values[:, :, c][known] = Bounds.of(signals[name]).measured(column[known], notes, lambda n: "a server")
+            for text in notes.texts().values():
+                log.warning("%s, %s: %s", what, name, text)
+    return replace(history, values=values)
 
 
 def instant(flag: str, text: str) -> float:

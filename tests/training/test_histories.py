@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from forecaster.config import load_config
+from forecaster.readings import SourceRefused
 from forecaster.training import histories
 from forecaster.training.dataset import DatasetError
 from tests.local_server import local_server
@@ -42,6 +43,16 @@ def test_a_file_becomes_a_history_with_its_servers_and_metrics_in_their_order(tm
 def test_metric_names_select_signals_of_the_configuration(tmp_path):
     history, signals = histories.from_file(saved(tmp_path)), load_config("node_exporter").signals
     assert list(histories.select(history, signals, "data.npz")) == ["mem_pct", "cpu_pct"]
+
+
+def test_of_a_file_only_values_within_the_signals_bounds_are_used(tmp_path, caplog):
+    values = np.full((2, 10, 2), 50, np.float32)
+    values[1, :4, 1], values[0, 0, 0] = (-862, 101, 102.5, np.nan), -1
+    signals = load_config("node_exporter").signals
+    history = histories.bounded(histories.from_file(saved(tmp_path, values=values)), signals, "data.npz")
+    np.testing.assert_array_equal(history.values[:5, 1, 1], [np.nan, 100, np.nan, np.nan, 50])
+    assert history.values[0, 0, 0] == 0 and (history.values[5:] == 50).all()
+    assert "data.npz, cpu_pct: values beyond 0..100 are left out: 2, for example -862" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -100,7 +111,7 @@ def test_a_time_that_is_none_is_refused_with_the_flag_that_carries_it(text):
 CONFIG = """
 source: {url: "%s", profile_label: profile}
 signals:
-  cpu_pct: {query: cpu, unit: percent, max: 100}
+  cpu_pct: {query: cpu, unit: percent, max: 10000}
 """
 
 
@@ -137,6 +148,15 @@ def test_a_prometheus_without_series_in_that_time_is_refused(tmp_path):
 
     with local_server(nothing) as server, pytest.raises(DatasetError, match="no series in that time"):
         from_prometheus(tmp_path, server.url, 1)
+
+
+def test_a_signal_that_cannot_be_read_refuses_the_whole_history(tmp_path):
+    def one_refused(request) -> None:
+        answer(request) if request.form["query"] == "cpu" else request.answer(422, '{"error": "many-to-many"}')
+
+    with local_server(one_refused) as server, pytest.raises(SourceRefused, match="signal mem_pct.*many-to-many"):
+        (tmp_path / "config.yml").write_text(CONFIG % server.url + "  mem_pct: {query: mem, unit: percent}\n")
+        histories.from_prometheus(load_config(tmp_path / "config.yml"), START, START + 3600, 60.0)
 
 
 def test_the_last_fifth_of_a_prometheus_is_for_validation(tmp_path):

@@ -104,7 +104,7 @@ def bootstrap_readings(path: str | os.PathLike[str], start: float, end: float, i
     slots, slot = np.unique(columns, return_inverse=True)
     signal, of, numbers = np.frombuffer(what, np.int64), np.frombuffer(which, np.int64), np.frombuffer(value)
     values = np.full((len(slots), len(servers), len(metrics)), np.nan, np.float32)
-    given, doubled = np.zeros(values.shape[:2], np.int64), np.zeros(len(servers), bool)
+    several, doubled = np.zeros(values.shape[:2], np.int64), np.zeros(len(servers), bool)
     rows = [row[one[labels.server]] for one in series]
     for c, bounds in enumerate(signals.values()):
         own = signal == c
@@ -112,9 +112,9 @@ def bootstrap_readings(path: str | os.PathLike[str], start: float, end: float, i
         each = np.full((len(slots), len(series)), np.nan, np.float32)  # of several samples in a slot, the last
         each[slot[own], of[own]] = bounds.measured(numbers[own], notes, named.__getitem__)
         np.fmax.at(values[:, :, c].T, rows, each.T)  # of several series of a server, the largest
-        np.add.at(given.T, rows, np.isfinite(each).T)
-        doubled |= np.any(given > 1, axis=0)
-        given[:] = 0
+        np.add.at(several.T, rows, np.isfinite(each).T)
+        doubled |= np.any(several > 1, axis=0)
+        several[:] = 0
     if doubled.any():
         notes.add(labels.doubled, (servers[n] for n in np.flatnonzero(doubled)), int(doubled.sum()), left_out=False)
     readings = Readings(slots * step_ms / 1000, servers, labels.profiles(servers, profiles), values)

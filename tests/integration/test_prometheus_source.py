@@ -5,7 +5,9 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlencode
 
 import numpy as np
 import pytest
@@ -33,10 +35,9 @@ def openmetrics() -> str:
     return "\n".join([*lines, "# EOF", ""])
 
 
-@pytest.fixture(scope="session")
-def prometheus(tmp_path_factory) -> Iterator[str]:
-    """The address of a Prometheus under a path prefix that holds openmetrics()."""
-    folder = tmp_path_factory.mktemp("prometheus")
+@contextmanager
+def running(folder: Path, *flags: str) -> Iterator[str]:
+    """The address of a Prometheus under a path prefix that holds openmetrics(), for the length of a with block."""
     (folder / "history.om").write_text(openmetrics())
     (folder / "prometheus.yml").write_text("global: {}\n")
     subprocess.run([tool("promtool"), "tsdb", "create-blocks-from", "openmetrics", "history.om", "data"],
@@ -49,7 +50,7 @@ def prometheus(tmp_path_factory) -> Iterator[str]:
         process = subprocess.Popen(
             [tool("prometheus"), "--config.file=prometheus.yml", "--storage.tsdb.path=data",
              "--storage.tsdb.retention.time=100y", f"--web.external-url={url}",
-             f"--web.listen-address={address}"], cwd=folder, stdout=log, stderr=log)
+             f"--web.listen-address={address}", *flags], cwd=folder, stdout=log, stderr=log)
         try:
             until = time.monotonic() + 30
             while not ready(url):
@@ -59,6 +60,19 @@ def prometheus(tmp_path_factory) -> Iterator[str]:
         finally:
             process.terminate()
             process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def prometheus(tmp_path_factory) -> Iterator[str]:
+    with running(tmp_path_factory.mktemp("prometheus")) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def small_prometheus(tmp_path_factory) -> Iterator[str]:
+    """One that refuses to load more than 100 samples for a query."""
+    with running(tmp_path_factory.mktemp("small"), "--query.max-samples=100") as url:
+        yield url
 
 
 def ready(url: str) -> bool:
@@ -169,6 +183,32 @@ def test_a_range_that_is_refused_costs_only_its_signal_too(prometheus, source):
     readings = asked.range(T0, T0 + 600, 15)
     assert np.isnan(readings.values[..., 0]).all() and np.isfinite(readings.values[..., 1]).all()
     assert list(readings.failed) == ["bad"] and "many-to-many" in asked.describe()["signals"]["bad"]["history"][0]
+
+
+def test_a_range_that_is_too_large_for_prometheus_is_read_in_smaller_pieces_and_the_size_is_kept(
+        prometheus, small_prometheus, source, monkeypatch):
+    queries = {"cpu_pct": CPU, "mem": "mem"}
+    whole = source(prometheus, **queries).range(T0, T0 + 3600, 15)
+    asked, sent = source(small_prometheus, **queries), []
+    monkeypatch.setattr("forecaster.sources.prometheus.urlencode", lambda form: sent.append(form) or urlencode(form))
+    readings = asked.range(T0, T0 + 3600, 15)
+    np.testing.assert_array_equal(readings.values, whole.values)
+    assert readings.servers == whole.servers and not readings.failed
+    points = [round((float(form["end"]) - float(form["start"])) / 15) + 1 for form in sent if form["query"] == "mem"]
+    assert points == [241, 120, 60, 60, 60, 60, 1], "in the size that works"
+    assert asked.describe()["last_error"] is None
+    sent.clear()
+    asked.range(T0, T0 + 3600, 15)
+    assert len([form for form in sent if form["query"] == "mem"]) == 5, "nothing is asked in vain again"
+
+
+def test_a_query_that_is_too_large_even_for_one_point_costs_only_its_signal(small_prometheus, source):
+    asked = source(small_prometheus, cpu="cpu", wide="avg_over_time(cpu[1h:1s])")
+    readings = asked.range(T0 + 600, T0 + 1200, 15)
+    assert np.isfinite(readings.values[..., 0]).all() and np.isnan(readings.values[..., 1]).all()
+    words = "HTTP 422 execution: query processing would load too many samples into memory"
+    assert words in str(readings.failed["wide"])
+    assert words in str(asked.latest(T0 + 1200).failed["wide"]), "an instant query that is refused for size is told"
 
 
 def test_a_query_prometheus_refuses_is_told_in_its_words(prometheus, source):

@@ -291,6 +291,7 @@ def answers(scored=None):
     own.stage("query", 0.25, success=True)
     own.stage("model", 0.5, success=False)
     own.cycle(0.75, ISSUED, success=True)
+    own.signals({"cpu_pct": True}, {})
     own.config_read(ISSUED, success=True)
     forecast, days = curves(3), np.full((3, 3), 7)
     forecast[1, 4] = np.nan

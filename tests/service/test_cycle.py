@@ -51,10 +51,9 @@ class Fleet:
         if not rows and not self.up:
             raise NoData("nothing there")
         pick = tuple(history().servers[i] for i in rows), tuple(history().profiles[i] for i in rows)
-        return Reading(instant, *pick, self._at(instant)[rows], up=self.up)
         values, self.now = self._at(instant)[rows], instant
         values[:, [history().signals.index(name) for name in self.failed]] = np.nan
-        return Reading(instant, *pick, values, self.failed, self.left_out)
+        return Reading(instant, *pick, values, self.failed, self.left_out, self.up)
 
     def range(self, start: float, end: float, step: float) -> Readings:
         self.ranges.append((start, end))

@@ -32,9 +32,9 @@ class Past(Window):
         return super().append(reading) if reading.instant % self.step < self._every else None
 
     def piece(self, now: float) -> tuple[float, float] | None:
-        """The newest stretch to read, or to read again, (first, last) instants, at most PIECE_SECONDS; None if there is
-        none."""
-        stretches = self.gaps(now) or self.holes(now)
+        """The newest stretch to read, (first, last) instants, at most PIECE_SECONDS; None if there is none. Holes are
+        looked for once a step."""
+        stretches = self.gaps(now) or (self.holes(now) if now % self.step < self._every else [])
         if not stretches:
             return None
         first, last = stretches[-1]

@@ -118,6 +118,34 @@ def test_a_forecaster_reads_victoria_metrics_as_it_reads_prometheus_and_forecast
     assert not any(forecaster.parts.cycle.errors.values())
 
 
+def test_values_that_reach_the_store_late_fill_the_window_after_a_while(tmp_path):
+    """A host whose agent could not deliver for twenty minutes, and did later."""
+    end = time.time() // 60 * 60 - 600
+    lost = (end - 1800, end - 600)
+    (tmp_path / "config.yml").write_text(
+        "refresh: 1m\nmodel: null\nsource: {timeout: 30s}\n"
+        "signals: {cpu_pct: {query: 'avg_over_time(late_cpu[$step]) and late_cpu', unit: percent, max: 100}}\n")
+
+    def rows(first: float, last: float) -> bytes:
+        return "".join(f'late_cpu{{server="{name}"}} 40 {int(t * 1000)}\n' for t in np.arange(first, last, 15)
+                       for name in ("db1", "web1") if name == "db1" or not lost[0] <= t < lost[1]).encode()
+
+    with victoria(tmp_path, "-search.disableCache") as url:
+        held, now = Store(url, end), [end - 240]
+        requests.post(f"{url}/api/v1/import/prometheus", data=rows(end - 7200, end + 600), timeout=60)
+        held.flush()
+        forecaster = Forecaster(lambda: load_config(tmp_path / "config.yml", {"source.url": url}), lambda: now[0])
+        cycle, middle = forecaster.parts.cycle, sum(lost) / 2
+        assert cycle.run_once()
+        np.testing.assert_array_equal(cycle.memory.window.latest(middle), [[40], [np.nan]])
+        text = "".join(f'late_cpu{{server="web1"}} 40 {int(t * 1000)}\n' for t in np.arange(*lost, 15))
+        requests.post(f"{url}/api/v1/import/prometheus", data=text.encode(), timeout=60)
+        held.flush()
+        now[0] += 60
+        assert cycle.run_once()
+    np.testing.assert_array_equal(cycle.memory.window.latest(middle), [[40], [40]])
+
+
 def test_a_range_lies_on_the_grid_that_was_asked_for(store):
     source = PrometheusSource(store.url, load_config("fleet").signals, 300.0, timeout=30.0)
     start = store.end - 3615.0  # on no whole step of victoria's own choosing

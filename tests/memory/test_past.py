@@ -43,6 +43,22 @@ def test_a_source_without_history_is_asked_once():
     assert np.isnan(kept.context(NOW, ("a",), np.ones((1, 1, 24), np.float32))[..., :-24]).all()
 
 
+def test_a_day_that_came_back_empty_is_asked_for_again_once_there_are_values_and_at_the_beginning_of_a_step():
+    kept, empty = past(), []
+    while (piece := kept.piece(NOW)) is not None:
+        instants = np.arange(piece[0], piece[1] + 1, STEP)
+        kept.fill(Readings(instants, (), (), np.empty((len(instants), 0, 1), np.float32)))
+        kept.asked(*piece, NOW)
+        empty.append(piece)
+    kept.append(Reading(NOW + STEP, ("a",), ("generic",), np.ones((1, 1), np.float32)))
+    first, last = kept.piece(NOW + STEP)
+    assert last == NOW and last - first == DAY - STEP and len(empty) == 2
+    assert kept.piece(NOW + STEP + REFRESH) is None
+    kept.fill(readings(first, last))
+    kept.asked(first, last, NOW + STEP)
+    assert kept.piece(NOW + STEP)[1] == first - STEP, "the day before is the next"
+
+
 def test_a_context_is_the_days_before_and_then_the_sliding_window():
     kept = past()
     fill(kept, NOW)

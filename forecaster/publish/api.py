@@ -175,8 +175,9 @@ def metadata(result: Result, ttl: float, now: float) -> dict[str, Any]:
 
 def missing_signals(result: Result) -> dict[str, list[str]]:
     """Server -> the signals without a forecast, of live servers that lack some."""
-    return {result.servers[s]: [result.signals[c] for c in np.flatnonzero(result.missing[s])]
-            for s in np.flatnonzero(result.missing.any(axis=1)).tolist()}
+    missing = result.missing
+    return {result.servers[s]: [result.signals[c] for c in np.flatnonzero(missing[s])]
+            for s in np.flatnonzero(missing.any(axis=1)).tolist()}
 
 
 def first(names: Iterable[str]) -> list[str]:
@@ -191,9 +192,8 @@ def state(board: Board, now: float) -> dict[str, Any]:
     last = board.last
     if last is None:
         return {"forecast": {"current": False, "reason": "no cycle has succeeded yet"},
-                "warmup": warmup(None),
-                "servers": {"total": 0, "stale": 0, "stale_servers": {}, "seen": 0, "unforecast": {},
-                            "missing_signals": {}}}
+                "warmup": warmup(None), "servers": {"total": 0, "stale": 0, "stale_servers": {}, "seen": 0,
+                                                    "unforecast": {}, "missing_signals": {}}}
     forecast = {"current": board.current(now) is last, **_times(last, board.ttl, now)}
     if not forecast["current"]:
         forecast["reason"] = "the latest forecast is older than ttl_seconds"

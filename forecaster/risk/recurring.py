@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from forecaster.risk.thresholds import RiskConfig
 
-INCIDENTS = {"cpu": "cpu_saturated", "memory": "memory_exhausted", "latency": "latency_high"}  # by role
+INCIDENTS = {"cpu": "cpu_saturated", "memory": "memory_exhausted", "latency": "latency_high"}  # by role, as points
 _UNITS = {"cpu": "%", "memory": "%", "latency": " ms"}
 DAYS = 7
 MIN_DAYS = 3
@@ -72,11 +72,11 @@ def recurring(values: np.ndarray, by_model: np.ndarray, signals: Sequence[str], 
              if (signal := getattr(config.roles, role)) in signals}
     positions, columns = (np.array([*part], np.int64) for part in (known, known.values()))
     above = values[..., _P90][:, columns] > limits[positions, None]  # (S, known roles, H)
-    above &= by_model[:, columns, None]
+    reach, last = round(TOLERANCE / step), context.shape[2] - 1
+    above &= by_model[:, columns, None] & (last * step >= 86400.0)  # a shorter context holds no day
     server, role = np.nonzero(above.any(axis=2))
     first = above[server, role].argmax(axis=1) + 1
     steps, which = np.unique(first, return_inverse=True)
-    reach, last = round(TOLERANCE / step), context.shape[2] - 1
     around = np.arange(-reach, reach + 1)
     places = last - _days_before(steps, now, step, zone)[which][..., None] + around  # (expected, DAYS, around)
     before = context[server[:, None, None], columns[role][:, None, None], np.clip(places, 0, last)]

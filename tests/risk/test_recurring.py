@@ -6,7 +6,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from forecaster.risk.recurring import recurring
+from forecaster.risk.recurring import INCIDENTS, recurring
+from forecaster.risk.score import COMPONENTS
 from forecaster.risk.thresholds import RiskConfig
 
 STEP, WEEK, NIGHT = 300.0, 2016, 288
@@ -79,6 +80,10 @@ def test_most_values_around_the_time_must_be_known_for_a_day_to_count():
     assert of(few).held[0, 0] == 7
     few[..., day] = np.nan
     assert of(few).held[0, 0] == 6
+
+
+def test_incidents_are_those_of_the_components_of_the_score_in_their_order():
+    assert tuple(INCIDENTS) == COMPONENTS
 
 
 def test_a_model_that_reads_two_hours_and_a_server_without_a_past_have_no_share():

@@ -7,6 +7,7 @@ computes a network with given weights and returns signal units: PyTorch (eager) 
 engine: it encodes windows, runs the engine and returns quantiles in signal units.
 
     features, series  inputs of a fleet's model and of a model of single series; nothing else scales
+    views             simple forecasts that a model of single series mixes
     zone              the clock of a time zone, and where it changes
     tft, network      the transformer, and what is computed beside it
     engine            the protocol of an engine; eager, compiled/: the two kinds; choice: the fastest that works

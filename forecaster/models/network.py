@@ -19,8 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from forecaster.models.features import Encoding
-from forecaster.models.series import HOUR, MOVES, PATCH, VIEWS, SeriesEncoding
+from forecaster.models.series import PATCH, SeriesEncoding
 from forecaster.models.tft import Tft
+from forecaster.models.views import HOUR, MOVES, VIEWS
 
 ANCHORS = (1, 2, 3, 4, 6, 9, 12, 24, 48, 96)
 LAGS = 6  # newest steps that the linear filter reads

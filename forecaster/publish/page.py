@@ -46,7 +46,8 @@ def fleet_tables(result: Result | None, roles: Roles) -> tuple[Table, ...]:
     rows = []
     for s in by_risk:
         method = "none" if result.stale[s] else result.method[s]
-        row = [result.servers[s], result.profiles[s], result.risk.priority[s] or "stale", _text(scores[s]), method]
+        priority = "stale" if result.stale[s] else result.risk.priority[s] or "-"
+        row = [result.servers[s], result.profiles[s], priority, _text(scores[s]), method]
         for _, c in shown:
             row += [_text(result.observed[s, c]), _text(result.forecast[s, c, RISK_STEPS - 1, _P90])]
         rows.append([*row, result.risk.message(s) if result.risk.component[s] else "-"])

@@ -16,11 +16,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from forecaster.models import series
+from forecaster.models import series, views
 from forecaster.models.artifact import Architecture
 from forecaster.models.model import choose_device
 from forecaster.models.network import SeriesNetwork
-from forecaster.models.series import CONTEXT, SeriesEncoding
+from forecaster.models.series import SeriesEncoding
+from forecaster.models.views import CONTEXT
 from forecaster.signals import HORIZON_STEPS, Signal
 from forecaster.training.dataset import DAY, Array, DatasetError, Floats, History, day_ago_error
 from forecaster.training.library import initial_weights
@@ -83,7 +84,7 @@ def prepare(
     context, target = cut[:, :CONTEXT].astype(np.float32), cut[:, CONTEXT:].astype(np.float32)
     error = day_ago_error(context)
     error = np.where(np.isfinite(error), error, 1.0)
-    level = np.abs(np.nan_to_num(context[:, -series.DAY :])).mean(1)
+    level = np.abs(np.nan_to_num(context[:, -views.DAY :])).mean(1)
     if rng is not None:
         length = np.exp(rng.uniform(np.log(series.MIN_STEPS), np.log(CONTEXT), len(context)))
         length[rng.random(len(context)) > SHORTENED] = CONTEXT

@@ -52,7 +52,8 @@ def prometheus(tmp_path_factory) -> Iterator[str]:
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(
             [tool("prometheus"), "--config.file=prometheus.yml", "--storage.tsdb.path=data",
-             "--storage.tsdb.retention.time=100y", f"--web.listen-address={address}"], cwd=folder, stdout=log, stderr=log)
+             "--storage.tsdb.retention.time=100y", f"--web.listen-address={address}"],
+            cwd=folder, stdout=log, stderr=log)
         try:
             until = time.monotonic() + 30
             while not ready(f"http://{address}"):

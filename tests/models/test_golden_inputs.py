@@ -13,7 +13,8 @@ import pytest
 
 from forecaster.models import features, series
 from forecaster.models.features import UNKNOWN, Encoding, Scaling
-from forecaster.models.series import CONTEXT, SeriesEncoding
+from forecaster.models.series import SeriesEncoding
+from forecaster.models.views import CONTEXT
 
 GOLDEN = Path(__file__).parent / "golden"
 NAN = np.nan

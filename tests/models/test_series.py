@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from forecaster.models import series
+from forecaster.models import series, views
 from forecaster.models.artifact import MODELS, Architecture, ModelError, write_artifact
 from forecaster.models.model import Model
 from forecaster.models.network import ANCHORS, SeriesNetwork, sparsemax
-from forecaster.models.series import CONTEXT, SeriesEncoding
+from forecaster.models.series import SeriesEncoding
+from forecaster.models.views import CONTEXT
 
 pytestmark = pytest.mark.slow
 
@@ -126,10 +127,10 @@ def test_gaps_carry_the_last_value_on():
 
 def test_views_read_the_same_minute_of_the_hour_and_the_same_time_of_day():
     hourly = (np.arange(CONTEXT) % 12).astype(np.float32)[None]
-    seen = series.views(hourly, np.array(LEVELS, np.float32), 96)
+    seen = views.views(hourly, np.array(LEVELS, np.float32), 96)
     assert (seen["hours"][0, 0] == np.arange(12)[:, None]).all()
     daily = (np.arange(CONTEXT) % 288).astype(np.float32)[None]
-    seen = series.views(daily, np.array(LEVELS, np.float32), 96)
+    seen = views.views(daily, np.array(LEVELS, np.float32), 96)
     assert (seen["days"][0, 0] == np.arange(96)[:, None]).all()
 
 
@@ -137,17 +138,17 @@ def test_what_followed_moments_like_the_present_is_a_view_of_jobs_with_any_perio
     """Every 250 minutes: no hour, no day."""
     values = np.where(np.arange(CONTEXT + 96) % 50 < 7, np.arange(CONTEXT + 96) % 50 + 3, 1).astype(np.float32)
     past, future = values[None, :CONTEXT], values[CONTEXT:]
-    seen, near = series.analogs(past, past, np.array(LEVELS, np.float32), 96)
-    assert seen.shape == (1, series.ANALOGS, 96, len(LEVELS))
+    seen, near = views.analogs(past, past, np.array(LEVELS, np.float32), 96)
+    assert seen.shape == (1, views.ANALOGS, 96, len(LEVELS))
     assert (seen[0, 0] == future[:, None]).all() and near[0, 0] == 0
-    strange, far = series.analogs(noise(1)[:, 0], noise(1)[:, 0], np.array(LEVELS, np.float32), 96)
+    strange, far = views.analogs(noise(1)[:, 0], noise(1)[:, 0], np.array(LEVELS, np.float32), 96)
     assert 0.3 < far[0, 0] < far[0, 1] < 1 and np.ptp(strange[0, 0], -1).min() > 0
 
 
 def test_analogs_read_nothing_that_has_not_happened_yet():
     """What follows a moment ends before now: the newest moment that can be alike is a horizon ago."""
     rising = np.arange(CONTEXT, dtype=np.float32)[None]
-    seen, _ = series.analogs(rising, rising, np.array([0, 0.5, 1], np.float32), 96)
+    seen, _ = views.analogs(rising, rising, np.array([0, 0.5, 1], np.float32), 96)
     assert seen.max() == CONTEXT - 1
 
 

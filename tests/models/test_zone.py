@@ -8,11 +8,11 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from forecaster.models import features, series
+from forecaster.models import features, series, views
 from forecaster.models.artifact import MODELS, encoding_of, read
 from forecaster.models.features import Encoding
 from forecaster.models.model import Model
-from forecaster.models.series import CONTEXT
+from forecaster.models.views import CONTEXT
 from forecaster.models.zone import changes, offsets
 
 STEP, H = 300.0, 96
@@ -61,7 +61,7 @@ def test_the_same_time_on_the_days_before_is_the_local_time(zone, change, hours)
     now = at(change) + hours * 3600
     filled = minute(zone, now + STEPS[None, :CONTEXT] * STEP)
     clock = changes(zone, np.array([now]), STEPS, STEP)
-    days = series.views(filled, LEVELS, H, clock)["days"][0, 0]
+    days = views.views(filled, LEVELS, H, clock)["days"][0, 0]
     ahead = now + STEPS[CONTEXT:] * STEP
     expected = minute(zone, ahead)
     missing = np.zeros(H, bool)  # some day had no such time: its clock went past it
@@ -71,7 +71,7 @@ def test_the_same_time_on_the_days_before_is_the_local_time(zone, change, hours)
     assert missing.sum() <= 12
     np.testing.assert_array_equal(days[~missing], np.repeat(expected[~missing, None], 3, 1))
     if clock is not None:
-        plain = series.views(filled, LEVELS, H)["days"][0, 0]
+        plain = views.views(filled, LEVELS, H)["days"][0, 0]
         assert (plain[~missing] != days[~missing]).any(), "without the clock it is another time"
 
 

@@ -91,12 +91,11 @@ class PrometheusSource:
             if self._roster is None or not self._roster.holds(signals):
                 self._roster = Roster.of(signals, self._labels)
             roster = self._roster
-            if not roster.servers and failed:
-                raise next(iter(failed.values()))
-            if not roster.servers and not any(query.series for query in self._queries):  # else they are other shards'
-                raise NoData(f"Prometheus at {self._url} has no series at {instant:.3f} for any of "
-                             f"{', '.join(query.name for query in self._queries)}: check that it scrapes the fleet and "
-                             "the metric names in the queries")
+            if not roster.servers and not any(query.series for query in self._queries if not query.error):
+                raise next(iter(failed.values()), NoData(  # where there are series, they are other shards'
+                    f"Prometheus at {self._url} has no series at {instant:.3f} for any of "
+                    f"{', '.join(query.name for query in self._queries)}: check that it scrapes the fleet and the "
+                    "metric names in the queries"))
         left_out = {query.name: query.left_out for query in self._queries}
         return Reading(instant, roster.servers, roster.profiles, roster.values(numbers), failed, left_out)
 

@@ -290,6 +290,7 @@ def answers(scored=None):
     own.model(configured=True, loaded=True, info={"model": "default", "method": "tft", "parameters": 75_000})
     own.stage("query", 0.25, success=True)
     own.stage("model", 0.5, success=False)
+    own.signals({"cpu_pct": True, "mem_pct": False}, {"cpu_pct": 2})
     own.cycle(0.75, ISSUED, success=True)
     own.signals({"cpu_pct": True}, {})
     own.config_read(ISSUED, success=True)
@@ -402,3 +403,13 @@ def test_the_table_of_metrics_names_everything_on_the_page_with_its_labels(expos
             name = re.sub("_duration_seconds_(bucket|sum|count)$", "_duration_seconds", sample)
             on_page.setdefault(name, set()).update({label for label, _ in labels} - {"le"})
     assert on_page == declared
+
+
+def test_of_a_signal_that_left_the_configuration_nothing_stays_on_the_page():
+    registry = CollectorRegistry()
+    own = SelfMetrics(registry, "1")
+    own.signals({"cpu_pct": True, "mem_pct": False}, {"cpu_pct": 2})
+    own.signals({"cpu_pct": False}, {})
+    found = {(sample.name, sample.labels["signal"]): sample.value for family in registry.collect()
+             if family.name.startswith("forecaster_signal") for sample in family.samples}
+    assert found == {("forecaster_signal_success", "cpu_pct"): 0, ("forecaster_signal_left_out_series", "cpu_pct"): 0}

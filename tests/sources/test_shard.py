@@ -170,6 +170,16 @@ def test_a_shard_without_a_server_of_a_fleet_that_has_some_reads_an_empty_fleet(
         source.latest(NOW)
 
 
+def test_a_shard_without_a_server_reads_an_empty_fleet_also_where_one_signal_fails(prometheus):
+    prometheus.names = [name for name in SERVERS if name not in MINE]
+    answers = prometheus.respond
+    prometheus.respond = lambda request: (request.answer(500, "down") if request.form["query"] == "mem"
+                                          else answers(request))
+    both = [QUERY, SimpleNamespace(name="mem_pct", query="mem")]
+    reading = PrometheusSource(prometheus.url, both, 300.0, shard=Shard(1, 3)).latest(NOW)
+    assert reading.values.shape == (0, 2) and list(reading.failed) == ["mem_pct"]
+
+
 def test_a_series_that_names_no_server_is_left_out_and_said_by_every_shard(prometheus):
     prometheus.names = [*SERVERS, ""]
     source = of_prometheus(prometheus, Shard(1, 3))

@@ -146,20 +146,25 @@ class Encoding:
         return np.stack(units, 1).astype(np.float32)
 
 
-def usable(window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Fill short gaps: window float32 (B, C, T) -> (filled window, int64 (B,) usable steps counted back from now).
+def usable(window: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Fill short gaps: window float32 (B, C, T) -> (filled window, bool (B, C) signals there, int64 (B,) usable steps).
 
-    A step is usable if every signal has a value there or at most CARRY_STEPS before.
+    A step of a signal is usable if it has a value there or at most CARRY_STEPS before. A signal is there if its newest
+    MIN_STEPS steps are usable; the others are NaN. A row's usable steps, counted back from now, are those at which all
+    signals that are there are usable; 0 where none is there.
     """
+    rows, signals, length = window.shape
     if np.isfinite(window).all():  # the usual case
-        return window.astype(np.float32), np.full(len(window), window.shape[-1], np.int64)
-    steps = np.arange(window.shape[-1])
+        return window.astype(np.float32), np.ones((rows, signals), bool), np.full(rows, length, np.int64)
+    steps = np.arange(length)
     last = np.maximum.accumulate(np.where(np.isfinite(window), steps, -1), -1)
     bridged = np.take_along_axis(window, np.maximum(last, 0), -1)
     held = (last >= 0) & (steps - last <= CARRY_STEPS)
-    bridged = np.where(held, bridged, np.nan).astype(np.float32)
-    whole: NDArray[np.bool] = np.all(held, axis=1)
-    return bridged, np.where(whole.all(-1), whole.shape[-1], np.argmin(whole[:, ::-1], -1)).astype(np.int64)
+    count = np.where(held.all(-1), length, np.argmin(held[..., ::-1], -1))
+    there: NDArray[np.bool] = count >= MIN_STEPS
+    bridged = np.where(held & there[..., None], bridged, np.nan).astype(np.float32)
+    shortest = np.where(there, count, length).min(-1, initial=length)
+    return bridged, there, np.where(there.any(-1), shortest, 0).astype(np.int64)
 
 
 def batch(
@@ -168,7 +173,8 @@ def batch(
 ) -> dict[str, np.ndarray]:
     """Inputs of rows that share one encoder length.
 
-    window: float32 (B, C, >= length), finite in its last ``length`` steps, newest last, in signal units.
+    window: float32 (B, C, >= length), newest last, in signal units; a signal is finite in its last ``length`` steps, or
+    missing and NaN there: its values and motions are given as 0, its mean in training.
     earlier: the window MOTION_SHARE of a step before, NaN where unknown; None if none of it is known. A value is a mean
     over the trailing step, so its change within a fifth of a step shows where the signal is now.
     instants: float64 (B,), Unix seconds of each row's now, or (1,) where all rows share it. identity: int64 (B, 2).
@@ -182,6 +188,7 @@ def batch(
     if earlier is not None:
         change = observed - encoding.scale(earlier[..., -length:])
         motion = np.nan_to_num(change / MOTION_SHARE, posinf=0.0, neginf=0.0)
+    observed[np.isnan(observed)] = 0.0
     observed = np.concatenate([observed, motion], 1).transpose(0, 2, 1)
     offsets = np.arange(1 - length, encoding.horizon + 1)
     clock, calendar = clock_inputs(encoding, instants[:, None] + offsets * encoding.step, offsets)

@@ -134,19 +134,19 @@ class Model:
         instant: Unix seconds of the newest step, one for all or float64 (S,). earlier: as in ``features.batch``, (S, C,
         T).
 
-        A signal that is NaN throughout is missing. done is True for what the model forecasts: signals with at least
-        MIN_STEPS usable steps and finite forecasts; otherwise values are NaN or not finite. Servers with equally long
-        histories share one forward pass; normally that is the whole fleet.
+        done is True for what the model forecasts: signals with at least MIN_STEPS usable steps and finite forecasts;
+        otherwise values are NaN or not finite. A missing signal leaves the server's others their forecasts. Servers
+        with equally long histories share one forward pass; normally that is the whole fleet.
         """
         encoding = self.encoding
         if isinstance(encoding, SeriesEncoding):
             return self._of_series(encoding, window, instant)
-        window, steps = features.usable(window[..., -encoding.encoder_steps :])
-        shape = len(window), len(encoding.signals), encoding.horizon, len(self.architecture.quantiles)
+        window, there, steps = features.usable(window[..., -encoding.encoder_steps :])
+        shape = *there.shape, encoding.horizon, len(self.architecture.quantiles)
         values = np.empty(shape, np.float32)
         instants = np.atleast_1d(np.asarray(instant, np.float64))
-        identity, done = encoding.identify(servers, profiles), steps >= MIN_STEPS
-        for length in np.unique(steps[done]).tolist():
+        identity = encoding.identify(servers, profiles)
+        for length in np.unique(steps[steps > 0]).tolist():
             rows = np.flatnonzero(steps == length)
             own = instants[rows] if len(instants) > 1 else instants
             before = None if earlier is None else earlier[rows]
@@ -159,9 +159,8 @@ class Model:
                 values = made
             else:
                 values[rows] = made
-        values[~done] = np.nan
-        done &= np.isfinite(values).all((1, 2, 3))  # else the caller takes the heuristic
-        return values, np.repeat(done[:, None], shape[1], 1)
+        values[~there] = np.nan
+        return values, np.isfinite(values).all((2, 3))  # where not, the caller takes the heuristic
 
     def _of_series(
         self, encoding: SeriesEncoding, window: np.ndarray, instant: float | np.ndarray

@@ -22,6 +22,9 @@ Progress = Callable[[Iterable[Any]], Iterable[Any]]  # passes items on and may s
 DAY = 86400.0
 DAY_STEPS = 288
 RESTLESS_ROWS, RESTLESS_SHARE = 0.03, 0.3  # the 3 % of windows that move most or lie furthest out make 30 % of a batch
+WHOLE_SHARE = 0.5  # of the rows keep all signals; the others lose some, as servers do that lack an exporter or a counter
+CORE = ("cpu_pct", "mem_pct", "disk_io_mb_s", "latency_ms")  # they drive risk
+USUAL = (CORE[:2], CORE)  # what servers often have; half of the rows that lose signals keep one of these
 ERROR_FLOOR = 1e-3  # of a day-ago error, in signal units: an error of 0 cannot scale a loss
 
 
@@ -173,14 +176,17 @@ def training_batches(
     """``count`` batches of (inputs as from features.batch, targets float32 (B, C, H) in model units, NaN unobserved).
 
     With ``shorten``, every batch has a random encoder length. Servers (half of the rows), profiles and months (a share
-    ``drop``) are replaced by unknown at random, which trains the embeddings of the unknown.
+    ``drop``) are replaced by unknown at random, which trains the embeddings of the unknown. Signals are dropped as
+    ``kept_signals`` says: their inputs are those of missing signals and their targets NaN.
     """
     rng, encoding = np.random.default_rng(seed), windows.encoding
     for _ in range(count):
         past, future, instants, earlier, identity = windows.sample(rows, rng, RESTLESS_SHARE)
         full = rng.random() < 0.4 or not shorten
         length = encoding.encoder_steps if full else int(rng.integers(MIN_STEPS, encoding.encoder_steps + 1))
-        past, steps = features.usable(past)
+        past, there, steps = features.usable(past)
+        gone = ~(there & kept_signals(encoding.signals, len(past), rng))
+        past[gone], future[gone] = np.nan, np.nan
         keep = (steps >= length) & np.isfinite(future).any((1, 2))
         if not keep.any():
             continue
@@ -191,6 +197,19 @@ def training_batches(
         inputs = features.batch(encoding, past[keep], length, instants[keep], identity, earlier[keep])
         inputs["calendar"][rng.random(len(identity)) < drop, :, 1] = UNKNOWN
         yield inputs, encoding.scale(future[keep])
+
+
+def kept_signals(signals: Sequence[str], rows: int, rng: np.random.Generator) -> npt.NDArray[np.bool]:
+    """bool (rows, C): the signals that each row keeps, never none: all (WHOLE_SHARE of the rows), one of USUAL, or any
+    number of random ones."""
+    count = rng.integers(1, len(signals) + 1, (rows, 1))
+    kept: npt.NDArray[np.bool] = rng.random((rows, len(signals))).argsort(1).argsort(1) < count
+    usual = [row for names in USUAL if (row := np.isin(signals, names)).any()]
+    draw = rng.random(rows)
+    for i, row in enumerate(usual):
+        kept[draw < (1 - WHOLE_SHARE) / 2 * (1 - i / len(usual))] = row
+    kept[draw >= 1 - WHOLE_SHARE] = True
+    return kept
 
 
 def day_ago_error(context: Floats) -> npt.NDArray[np.float64]:

@@ -19,7 +19,7 @@ from forecaster.models.artifact import Architecture
 from forecaster.models.features import Encoding
 from forecaster.models.model import choose_device
 from forecaster.models.network import ANCHORS, SKIP_BIAS, SKIP_WEIGHT, Network, lags
-from forecaster.training.dataset import Array, Floats, Windows, training_batches
+from forecaster.training.dataset import CORE, Array, Floats, Windows, training_batches
 from forecaster.training.library import fresh_weights
 from forecaster.training.trained import Trained
 
@@ -29,7 +29,6 @@ LEVEL_WEIGHTS = 0.5, 4.0  # limits of the weight that the latest level of a sign
 RENEW_BATCHES = 600  # after so many, new training windows replace the old ones, which the network would memorize
 AVERAGE = 0.995  # weights are averaged exponentially over about the last 200 steps (Polyak and Juditsky, 1992)
 RIDGE = 1e-4
-CORE = ("cpu_pct", "mem_pct", "disk_io_mb_s", "latency_ms")
 log = logging.getLogger(__name__)
 
 Batch = tuple[dict[str, Tensor], Tensor]  # inputs as from features.batch, targets (B, C, H) in model units

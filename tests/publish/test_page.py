@@ -1,21 +1,13 @@
-<<<<<<< HEAD
 """The tables of the landing page."""
-=======
-"""The fleet's table on the landing page."""
->>>>>>> e91b970 (Test that a server without a role is not shown as stale)
 
 import numpy as np
 
 from forecaster.publish.page import fleet_tables
-<<<<<<< HEAD
 from forecaster.risk.recurring import Recurring
-=======
->>>>>>> e91b970 (Test that a server without a role is not shown as stale)
 from forecaster.risk.thresholds import Roles
 from tests.results import curves, make_result
 
 
-<<<<<<< HEAD
 def tables(result) -> dict[str, list[dict]]:
     """caption -> rows, each by its columns."""
     return {table.caption: [dict(zip(table.columns, row, strict=True)) for row in table.rows]
@@ -47,11 +39,11 @@ def test_a_server_at_risk_has_its_message_and_on_how_many_days_it_was_so_before(
 
 def test_without_a_current_forecast_there_is_no_table():
     assert fleet_tables(None, Roles()) == ()
-=======
+
+
 def test_a_live_server_of_which_no_role_is_forecast_is_not_called_stale():
     forecast = curves(3)
     forecast[0, [0, 1, 3]] = np.nan  # disk and errors alone
-    table, = fleet_tables(make_result(forecast=forecast, stale=("ppdb002",)), Roles())
+    table = fleet_tables(make_result(forecast=forecast, stale=("ppdb002",)), Roles())[0]
     shown = {row[0]: row[2:5] for row in table.rows}
     assert shown["ppdb001"] == ["-", "-", "tft"] and shown["ppdb002"] == ["stale", "-", "none"]
->>>>>>> e91b970 (Test that a server without a role is not shown as stale)

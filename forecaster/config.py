@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from forecaster.risk.thresholds import ROLE_UNITS, RiskConfig
-from forecaster.signals import HORIZON_STEPS, STEP_MINUTES, Signal, StepsByLabel
+from forecaster.signals import HORIZON_STEPS, STEP_MINUTES, PromQL, Signal, StepsByLabel
 from forecaster.sources.shard import Shard, ordinal
 from serving.settings import Duration, Settings, SettingsError, load
 
@@ -22,10 +22,9 @@ PRESETS = Path(__file__).with_name("presets")
 
 _HORIZONS: Any = ("5m", "30m", "1h", "4h", "8h")  # validation turns names into steps
 _WINDOWS: Any = ("30m", "8h")
-_LABEL_NAME = r"^[a-zA-Z_][a-zA-Z0-9_]*$"
 # names a signal cannot have: forecast_<signal> would be one of the forecaster's own families
-_TAKEN = re.compile(r"risk_(score|points)|priority|method|incident_probability|server_stale"
-                    r"|last_seen_timestamp_seconds|(fleet|warmup)_.*")
+_TAKEN = re.compile(r"risk_(score|points)|priority|method|severe_probability|server_(stale|unforecast)|missing_signals"
+                    r"|last_seen_timestamp_seconds|maintenance|(fleet|warmup|live|incident|capacity)_.*")
 
 
 def _http_url(url: str) -> str:
@@ -90,11 +89,13 @@ class SourceConfig(Settings):
     parameters: dict[str, str] = Field(default_factory=dict,
                                        description="further parameters of every query, such as those of Thanos")
     ca_file: Path | None = Field(None, description="certificates trusted in place of the system's")
-    scrape_interval: Duration = Field(5.0, description="time between two samples of a series; "
-                                   "at most a quarter of `step` where a query takes a rate")
+    up: PromQL | None = Field(None, description="selector of series that are 1 while a server is scraped, for kind "
+                                "prometheus: values count only while the server is up and its last scrape is recent")
+    scrape_interval: Duration = Field(5.0, description="time between two samples of a series; `up` tells it for "
+                                      "each server")
     bootstrap: Path | None = Field(None, description="OpenMetrics file of past samples, for kind scrape")
-    server_label: str = Field("server", pattern=_LABEL_NAME, description="label that names the server")
-    profile_label: str | None = Field("profile", pattern=_LABEL_NAME, description="label that names the profile")
+    server_label: NonEmpty = Field("server", description="label that names the server")
+    profile_label: NonEmpty | None = Field("profile", description="label that names the profile")
     default_profile: NonEmpty = Field("generic", description="profile of servers without that label")
 
     @field_validator("url", "targets")
@@ -249,7 +250,7 @@ class ForecasterConfig(Settings):
     @field_validator("signals")
     @classmethod
     def _signals_are_usable(cls, signals: dict[str, Signal], info: ValidationInfo) -> dict[str, Signal]:
-        source, step = info.data.get("source"), info.data.get("step")
+        source = info.data.get("source")
         for name, signal in signals.items():
             if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or _TAKEN.fullmatch(name):
                 raise ValueError(f"name {name!r} cannot follow forecast_ in a metric name; expected lower case letters "
@@ -260,10 +261,6 @@ class ForecasterConfig(Settings):
             if source and source.kind == "scrape" and signal.metric is None:
                 raise ValueError(f"{name}.metric is missing; source.kind scrape reads metrics and runs no queries: "
                                  f"add {name}.metric or set source.kind: prometheus")
-            if source and step and re.search(r"\b[ia]?(rate|delta|increase)\(.*\$step", signal.query) \
-                    and source.kind == "prometheus" and step < 4 * source.scrape_interval:
-                raise ValueError(f"{name}.query takes a rate over $step ({step:g}s); expected at least 4 times "
-                                 f"source.scrape_interval ({source.scrape_interval:g}s): raise step or lower it")
         return signals
 
     @field_validator("risk")

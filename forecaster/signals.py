@@ -7,7 +7,7 @@ whatever `step` is configured; a shorter `step` runs the same steps faster, as a
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from serving.settings import Settings, parse_duration
 
@@ -41,10 +41,24 @@ def _by_label(given: Any) -> dict[str, int]:
 StepsByLabel = Annotated[dict[str, int], BeforeValidator(_by_label)]
 
 
+def _promql(query: str) -> str:
+    """The query on one line; in label_replace, $1 and ${1} are PromQL's own."""
+    if not query.strip():
+        raise ValueError("expected a PromQL expression: write one that yields a series per server")
+    unknown = sorted(set(re.findall(r"\$[A-Za-z_]\w*", query)) - {"$step", *PLACEHOLDERS})
+    if unknown:
+        raise ValueError(f"unknown placeholder {', '.join(unknown)}: only $step, {' and '.join(PLACEHOLDERS)} "
+                         "are filled in")
+    return " ".join(query.split())
+
+
+PromQL = Annotated[str, AfterValidator(_promql)]
+
+
 class Signal(Settings):
     """One quantity to forecast: a PromQL expression with one series per server, in `unit`."""
 
-    query: str = Field(description="PromQL with one series per server; "
+    query: PromQL = Field(description="PromQL with one series per server; "
                        "`$step`, `$shard` and `$total_shards` are filled in")
     unit: Literal["percent", "ratio", "milliseconds", "seconds", "megabytes_per_second", "bytes_per_second",
                   "bytes", "per_second", "count"] = Field(description="unit of the query's result")
@@ -53,17 +67,6 @@ class Signal(Settings):
     max: float | None = Field(None, description="highest possible value, null where there is none")
     metric: str | None = Field(None, pattern=_METRIC_NAME, description="metric to read, for kind scrape")
     scale: float = Field(1.0, gt=0, description="factor from the metric's unit to `unit`")
-
-    @field_validator("query")
-    @classmethod
-    def _query_is_usable(cls, query: str) -> str:
-        if not query.strip():
-            raise ValueError("expected a PromQL expression: write one that yields a series per server")
-        unknown = sorted(set(re.findall(r"\$\w+", query)) - {"$step", *PLACEHOLDERS})
-        if unknown:
-            raise ValueError(f"unknown placeholder {', '.join(unknown)}: only $step, {' and '.join(PLACEHOLDERS)} "
-                             "are filled in")
-        return " ".join(query.split())
 
     @field_validator("max")
     @classmethod

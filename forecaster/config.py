@@ -26,6 +26,8 @@ _WINDOWS: Any = ("30m", "8h")
 _TAKEN = re.compile(r"risk_(score|points)|priority|method|severe_probability|server_(stale|unforecast)|missing_signals"
                     r"|last_seen_timestamp_seconds|maintenance|(fleet|warmup|live|incident|capacity)_.*")
 
+_SELECTOR = re.compile(r"""([a-zA-Z_:][\w:]*)?({([^{}"']|"([^"\\]|\\.)*"|'([^'\\]|\\.)*')*})?""")
+
 
 def _http_url(url: str) -> str:
     parts = urlsplit(url)
@@ -51,9 +53,17 @@ def _known_timezone(name: str) -> str:
     return name
 
 
+def _selector(query: str) -> str:
+    if not _SELECTOR.fullmatch(query):
+        raise ValueError('expected a selector such as up{job="node"}: the times of its samples are read, and an '
+                         "expression has none")
+    return query
+
+
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 ListenAddress = Annotated[str, AfterValidator(_listen_address)]
 Timezone = Annotated[str, AfterValidator(_known_timezone)]
+Selector = Annotated[PromQL, AfterValidator(_selector)]
 NonEmpty = Annotated[str, Field(min_length=1)]
 Ordinal = Annotated[int, BeforeValidator(ordinal)]
 
@@ -89,10 +99,10 @@ class SourceConfig(Settings):
     parameters: dict[str, str] = Field(default_factory=dict,
                                        description="further parameters of every query, such as those of Thanos")
     ca_file: Path | None = Field(None, description="certificates trusted in place of the system's")
-    up: PromQL | None = Field(None, description="selector of series that are 1 while a server is scraped, for kind "
-                                "prometheus: values count only while the server is up and its last scrape is recent")
-    scrape_interval: Duration = Field(5.0, description="time between two samples of a series; `up` tells it for "
-                                      "each server")
+    up: Selector | None = Field(None, description="selector of series that are 1 while a server is scraped, for kind "
+                                "prometheus: values count only while the server is up and its newest scrape is recent")
+    scrape_interval: Duration = Field(5.0, description="time between two samples of a series, unless `up` tells it; "
+                                      "rates are taken over at least 4 of them")
     bootstrap: Path | None = Field(None, description="OpenMetrics file of past samples, for kind scrape")
     server_label: NonEmpty = Field("server", description="label that names the server")
     profile_label: NonEmpty | None = Field("profile", description="label that names the profile")

@@ -2,7 +2,8 @@
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import requests
@@ -23,8 +24,10 @@ from forecaster.risk.chance import FILE, Calibration, ChanceError
 from forecaster.risk.score import COMPONENTS
 from forecaster.service.cycle import Cycle
 from forecaster.service.parts import Parts
+from forecaster.sources.gate import NAME, Gate
 from forecaster.sources.prometheus import PrometheusSource
 from forecaster.sources.transport import http_session
+from forecaster.sources.up import RATE_SCRAPES, Up, render
 
 log = logging.getLogger(__name__)
 
@@ -68,8 +71,15 @@ def make_source(config: ForecasterConfig, clock: Callable[[], float]) -> Source:
         "default_profile": given.default_profile, "timeout": given.timeout, "clock": clock,
     }
     if given.kind == "prometheus":
-        return PrometheusSource(str(given.url), config.signals, config.step, session=_session(given, given.retries),
-                                parameters=given.parameters, **common)
+        def ask(signals: Mapping[str, Any], step: float = config.step) -> PrometheusSource:
+            return PrometheusSource(str(given.url), signals, step, session=_session(given, given.retries),
+                                    parameters=given.parameters, **common)
+
+        if given.up is None:
+            return ask(config.signals, max(config.step, RATE_SCRAPES * given.scrape_interval))
+        up = Up(config.share.fill(render(given.up, config.step)), given.server_label, config.step)
+        scraped, scrapes = (ask({NAME: SimpleNamespace(query=query)}) for query in (up.scraped, up.scrapes))
+        return Gate(ask(config.signals), scraped, scrapes, up, config.step, clock)
     return ScrapeSource(given.targets, config.signals, config.step, session=_session(given, 0),
                         scrape_interval=given.scrape_interval, **common)
 

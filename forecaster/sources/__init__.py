@@ -6,6 +6,8 @@ units.
     prometheus       queries of a Prometheus-compatible API
     signal_query     one signal's query and what of its answers is used
     answers          their answers: JSON to label sets and values, ranges to one array
+    up               who is up, scraped when and how often; $step filled in to fit
+    gate             values kept to servers that are up and were scraped recently
     scrape           /metrics pages, all targets at once (memory/scraped.py keeps their samples)
     exposition_text  the text of such pages, and OpenMetrics files
     naming           which series belongs to which server

@@ -1,6 +1,5 @@
 """Prometheus' query API as the source: one query per signal, all at once."""
 
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,6 @@ from forecaster.readings import (
     Readings,
     SourceError,
     grid,
-    milliseconds,
     named,
 )
 from forecaster.sources.answers import Piece, merge
@@ -28,6 +26,7 @@ from forecaster.sources.naming import Roster
 from forecaster.sources.shard import WHOLE, Shard
 from forecaster.sources.signal_query import SignalQuery
 from forecaster.sources.transport import Answer, fetch, http_session
+from forecaster.sources.up import render
 
 AT_ONCE = 8  # queries; Prometheus runs 20 at once by default (query.max-concurrency), for all its users
 MAX_POINTS = 11_000  # per series and request; Prometheus refuses more
@@ -35,12 +34,6 @@ _MAX_BYTES = 1 << 28
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _RANGE_PATIENCE = 3  # a range query reads hours where an instant query reads one step
 _FIRST_GUESS = 1000  # series of a signal, before the first answer
-
-
-def render(query: str, step: float) -> str:
-    """The query with $step filled in as a duration such as 300s."""
-    whole = milliseconds("step", step)
-    return re.sub(r"\$step\b", f"{whole}ms" if whole % 1000 else f"{whole // 1000}s", query)
 
 
 class PrometheusSource:
@@ -71,9 +64,10 @@ class PrometheusSource:
         self._parameters, self._max_samples = dict(parameters or {}), max_samples
         self._session, self._timeout, self._clock = session or http_session(), timeout, clock
         self._queries = [
-            SignalQuery(name, shard.fill(render(signal.query, step)), f"Prometheus at {self._url}", Bounds.of(signal),
+            SignalQuery(name, shard.fill(signal.query), f"Prometheus at {self._url}", Bounds.of(signal),
                         self._labels, shard, max_servers, clock)
             for name, signal in named(signals).items()]
+        self.fit(lambda query: render(query, step))
         self._roster: Roster | None = None
         self._last_success: float | None = None
         self._last_error: str | None = None
@@ -126,6 +120,16 @@ class PrometheusSource:
         for c, query in enumerate(self._queries):
             query.end(doubled.get(c), errors.get(query.name))
         return replace(readings, failed=failed)
+
+    def fit(self, fill: Callable[[str], str]) -> None:
+        """Sends each query as `fill`, which replaces $step, returns it from now on."""
+        for query in self._queries:
+            query.query = fill(query.template)
+
+    @property
+    def width(self) -> int:
+        """C, the number of signals."""
+        return len(self._queries)
 
     def describe(self) -> dict[str, Any]:
         """Address, last success and error; of each signal the query as sent, series, error and warnings."""

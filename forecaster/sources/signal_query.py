@@ -31,12 +31,13 @@ _NOT_FOR_SIZE = (401, 403, 404, 429)
 class SignalQuery:
     """The query of signal `name`, as sent, and the state of its last answers; `where` names the source.
 
+    template is the query as configured, with $step;
     error and warnings are those of the last instant query, history what was said of the last range query.
     """
 
     def __init__(self, name: str, query: str, where: str, bounds: Bounds, labels: Labels, shard: Shard,
                  max_servers: int, clock: Callable[[], float]):
-        self.name, self.query, self.what = name, query, f"{where}, signal {name}"
+        self.name, self.query, self.template, self.what = name, query, query, f"{where}, signal {name}"
         self._bounds, self._labels, self._shard, self._max_servers = bounds, labels, shard, max_servers
         self._named, self._once, self._clock = _NOBODY, LoggedOnce(), clock
         self.series = self.left_out = 0
@@ -49,9 +50,16 @@ class SignalQuery:
         self._found, self._told = Notes(), dict[str, None]()  # of the range that is being read
 
     def describe(self) -> dict[str, Any]:
-        """The query, series and warnings of the last answers, and what could not be read."""
+        """The query, series and warnings of the last answers, and what could not be read.
+
+        basis: what values rest on, by the label `basis` -> its servers.
+        """
+        named, basis = self._named, dict[str, list[str]]()
+        for server, n in sorted(named.places.items()):
+            if rests_on := named.labels[n].get("basis"):
+                basis.setdefault(rests_on, []).append(server)
         return {"query": self.query, "series": self.series, "error": str(self.error) if self.error else None,
-                "warnings": self.warnings, "history": self.history}
+                "warnings": self.warnings, "history": self.history, "basis": basis}
 
     def instant(self, answer: Answer | Exception) -> tuple[Named, np.ndarray]:
         """Servers of the answer's series and their values float32 (n,); none where the signal fails (see error)."""

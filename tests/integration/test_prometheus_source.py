@@ -282,7 +282,7 @@ def test_describe_shows_queries_as_sent_and_the_last_success(prometheus, source)
     assert asked.describe() == {
         "kind": "prometheus", "url": prometheus, "last_success": 4711.0, "last_error": None,
         "signals": {"cpu_pct": {"query": "100 * avg_over_time(cpu[300s])", "series": 2, "error": None, "warnings": [],
-                                "history": []}}}
+                                "history": [], "basis": {}}}}
 
 
 

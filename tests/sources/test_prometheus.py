@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from forecaster.readings import SourceError, SourceNonsense, SourceRefused, SourceUnreachable
-from forecaster.sources.prometheus import render
 from forecaster.sources.transport import http_session
+from forecaster.sources.up import render
 from tests.local_server import Request
 from tests.prometheus_answers import GOOD, T0, good
 

@@ -9,8 +9,9 @@ import yaml
 from pydantic import ValidationError
 
 from forecaster.config import HORIZON_STEPS, PRESETS, ForecasterConfig, RiskConfig, load_config
+from forecaster.publish.gauges import FAMILIES
 from forecaster.signals import steps_of
-from forecaster.sources.prometheus import render
+from forecaster.sources.up import render
 from serving.settings import SettingsError
 from tests.tools import tool
 
@@ -33,7 +34,7 @@ RULES = {
     "incident_has_risk_window": ("risk.incident", "", "expected levels for 30m", "add incident.30m"),
     "incident_window_is_shown": ("risk", "incident.8h", "not one of windows (30m)", "add it to windows"),
     "keys_are_known": ("refesh", "'15s'", "unknown key", "did you mean refresh?"),
-    "label_is_a_name": ("source.server_label", "'host-name'", "pattern", "correct the value"),
+    "label_is_a_name": ("source.server_label", "''", "at least 1 character", "correct the value"),
     "labels_differ": ("source.profile_label", "'instance'", "a label other than server_label", "or null"),
     "listen_is_host_and_port": ("listen", "'8000'", "expected host:port", "correct the value"),
     "metric_is_a_name": ("signals.cpu_pct.metric", "'cpu-ratio'", "pattern", "correct the value"),
@@ -43,7 +44,6 @@ RULES = {
     "prometheus_has_url": ("source.url", "nothing", "kind prometheus needs an address", "set source.url"),
     "query_has_known_placeholders": ("signals.cpu_pct.query", "$interval", "unknown", "only $step"),
     "query_not_empty": ("signals.cpu_pct.query", "' '", "expected a PromQL expression", "write one"),
-    "rate_spans_scrapes": ("signals", "cpu_pct.query", "4 times source.scrape_interval (76s)", "raise step"),
     "refresh_divides_step": ("refresh", "'7s'", "a divisor of step (300s)", "change refresh or step"),
     "refresh_within_step": ("refresh", "'10s'", "a divisor of step (5s)", "change refresh or step"),
     "role_has_its_unit": ("risk", "cpu_pct, in ratio", "expected percent", "convert in the query"),
@@ -63,6 +63,7 @@ RULES = {
     "timezone_is_known": ("timezone", "'Europe/Atlantis'", "such as UTC or Europe", "correct the value"),
     "ttl_of_two_refreshes": ("forecast_ttl", "'20s'", "at least two refreshes (30s)", "raise forecast_ttl"),
     "unit_is_known": ("signals.cpu_pct.unit", "'furlongs'", "expected 'percent'", "correct the value"),
+    "up_is_a_selector": ("source.up", "max by", "such as up{job=", "times of its samples"),
     "url_has_no_login": ("source.url", "https://me", "expected one without a user", "use basic_auth"),
     "url_is_http": ("source.url", "'prometheus:9090'", "such as http://127.0.0.1:9090", "start it with http://"),
     "warmup_fits_encoder": ("warmup", "1441 samples", "at most the 7200s", "lower samples"),
@@ -145,7 +146,7 @@ def test_defaults_are_those_of_the_design():
     ("total_shards", 1, 0), ("encoder_steps", 2, 1), ("encoder_steps", 96, 97), ("step", "5m", "301s"),
     ("refresh", "5m", "10m"), ("warmup.samples", 1, 0), ("warmup.samples", 20, 21), ("forecast_ttl", "10m", "599s"),
     ("stale_after", "10m", "599s"), ("drop_after", "1801s", "1800s"), ("publish.max_curve_samples", 96, 95),
-    ("live.minimum", 1, 0), ("live.max_widening", 1, 0.99), ("source.scrape_interval", "75s", "76s"),
+    ("live.minimum", 1, 0), ("live.max_widening", 1, 0.99),
 ])
 def test_a_limit_is_accepted_and_what_lies_beyond_is_one_problem(key, limit, beyond):
     others = {"encoder_steps": 2, "refresh": "5m", "forecast_ttl": "10m", "warmup.samples": 20,
@@ -154,6 +155,33 @@ def test_a_limit_is_accepted_and_what_lies_beyond_is_one_problem(key, limit, bey
     with pytest.raises(SettingsError) as caught:
         load_config("node_exporter", others | {key: beyond})
     assert len(caught.value.problems) == 1, caught.value
+
+
+@pytest.mark.parametrize("kind", ["prometheus", "scrape"])
+@pytest.mark.parametrize("label", ["host.name", "host-name", "k8s.node/name", "сервер"])
+def test_the_server_label_may_be_any_name_that_prometheus_3_stores(label, kind):
+    assert load_config("fleet", {"source.server_label": label, "source.kind": kind}).source.server_label == label
+
+
+@pytest.mark.parametrize("group", ["$1", "${1}"])
+def test_the_groups_of_label_replace_are_promqls_own(group):
+    query = f'label_replace(rate(cpu[$step]), "server", "{group}", "instance", "(.+):[0-9]+")'
+    assert load_config("fleet", {"signals.cpu_pct.query": query}).signals["cpu_pct"].query == query
+
+
+@pytest.mark.parametrize("interval", ["2m", "5m"])
+def test_hosts_may_be_scraped_as_seldom_as_they_are(interval):
+    assert load_config("node_exporter", {"source.scrape_interval": interval})
+
+
+def test_no_signal_can_take_the_name_of_a_gauge():
+    named = {family.name.removeprefix("forecast_") for family in FAMILIES if "<signal>" not in family.name}
+    named |= {"server_unforecast", "missing_signals", "incident_recurring_ratio", "incident_chance", "maintenance",
+              "capacity_used_ratio", "capacity_full_chance"}
+    assert len(named) > 20
+    for name in named:
+        with pytest.raises(SettingsError, match="no name the forecaster uses"):
+            load_config("fleet", {f"signals.{name}": {"query": "x", "unit": "count"}})
 
 
 def test_names_of_horizons_keep_their_steps_when_time_runs_faster():
@@ -254,7 +282,7 @@ def test_fleet_queries_give_means_in_signal_units_and_drop_a_server_at_once(tmp_
     evaluate(tmp_path, "fleet", series, {name: {here: 75} for name in config.signals}, "9m58s")
 
 
-def test_node_queries_give_one_series_per_host_that_is_up(tmp_path):
+def test_node_queries_give_one_series_per_host_and_no_rate_of_a_collector_that_fails(tmp_path):
     def host(metric, instance="a:9100", **labels):
         labels = {"instance": instance, "job": "node", **labels}
         return metric + "{" + ",".join(f'{key}="{value}"' for key, value in labels.items()) + "}"
@@ -263,7 +291,6 @@ def test_node_queries_give_one_series_per_host_that_is_up(tmp_path):
         return f"0+{per_second * 5:g}x120"
 
     series = {
-        host("up"): "1x120",
         host("node_memory_MemTotal_bytes"): "8e9x120",
         host("node_memory_MemAvailable_bytes"): "2e9x120",
         host("node_memory_MemFree_bytes"): "1e9x120",
@@ -279,13 +306,16 @@ def test_node_queries_give_one_series_per_host_that_is_up(tmp_path):
     for device, share in {"eth0": 1, "wlan0": 2, "lo": 64, "veth1": 64, "docker0": 64, "br-1": 64}.items():
         series[host("node_network_receive_bytes_total", device=device)] = rising(share * 1e6)
         series[host("node_network_transmit_bytes_total", device=device)] = rising(share * 5e5)
-    down = {name.replace("a:9100", "b:9100"): values for name, values in series.items()}
-    down[host("up", "b:9100")] = "1x89 0x30"  # answers for 7.5 min, then no more
+    series[host("node_scrape_collector_success", collector="netdev")] = "1x120"
+    lost = {name.replace("a:9100", "b:9100"): values.replace("x120", "x89 stale") for name, values in series.items()}
+    lost |= {host("node_scrape_collector_success", "b:9100", collector=name): "1x89 0x30"
+             for name in ("cpu", "netdev", "diskstats")}
     other = {name.replace('"node"', '"edge"').replace("a:9100", "c:9100"): values
              for name, values in series.items()}
 
     values = {"cpu_pct": 50, "mem_pct": 75, "disk_io_mb_s": 7, "net_in_mb_s": 3, "net_out_mb_s": 1.5}
-    for at, live in (("7m", ("a:9100", "b:9100")), ("9m", ("a:9100",))):
-        expected = {name: {f'{{instance="{address}"}}': value for address in live}
+    for at, kept in (("7m", values), ("9m", ["mem_pct"])):  # rates would sink, a mean stays what it was
+        expected = {name: {f'{{instance="{address}", job="node"}}': value
+                           for address in ("a:9100", *(["b:9100"] if name in kept else []))}
                     for name, value in values.items()}
-        evaluate(tmp_path, "node_exporter", series | down | other, expected, at)
+        evaluate(tmp_path, "node_exporter", series | lost | other, expected, at)

@@ -1,0 +1,326 @@
+"""The preset node_exporter on hosts as people have them, from a real Prometheus.
+
+Every host is one of the tidy host's series changed: doubled, missing, late, reset, stepped back, not a number. Times
+are seconds since T0.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from forecaster.config import load_config
+from forecaster.readings import NoData, Source
+from forecaster.service.app import Forecaster
+from forecaster.service.assembly import make_source
+from tests.prometheus_answers import T0
+from tests.stored_prometheus import stored
+
+NOW = 6000  # all hosts were there for 25 minutes, those scraped seldom for 100
+ALL = ("cpu_pct", "mem_pct", "disk_io_mb_s", "net_in_mb_s", "net_out_mb_s")
+TIDY = (60.0, 60.0, 8.0, 10.0, 5.0)
+
+Series = dict[str, Callable[[int], float | None] | None]
+
+
+def processors(*numbers: int, **modes: float | None) -> Series:
+    """Counters of these processors: the share of each mode; of 60 % busy in all, where none is given."""
+    shares = {"idle": 0.38, "iowait": 0.02, "user": 0.4, "system": 0.1, "steal": 0.1} | modes
+    return {f'node_cpu_seconds_total{{cpu="{cpu}",mode="{mode}"}}': share if share is None else rising(share)
+            for cpu in numbers or (0, 1) for mode, share in shares.items()}
+
+
+def rising(rate: float, start: float = 1e5) -> Callable[[int], float]:
+    return lambda t: start + rate * t
+
+
+def gauge(name: str, value: float) -> Series:
+    return {f"node_memory_{name}_bytes": lambda t: value}
+
+
+def disks(**rates: float) -> Series:
+    """Disks that read and write at these rates in MB/s each."""
+    return {f'node_disk_{way}_bytes_total{{device="{name}"}}': rising(1e6 * rate)
+            for name, rate in rates.items() for way in ("read", "written")}
+
+
+def cards(*names: str, rate: float = 10.0) -> Series:
+    """Devices that receive at this rate in MB/s each, and send half as much."""
+    return {f'node_network_{way}_bytes_total{{device="{name}"}}': rising(1e6 * rate * share)
+            for name in names for way, share in (("receive", 1), ("transmit", 0.5))}
+
+
+def tidy() -> Series:
+    return {"up": lambda t: 1, **processors(), **gauge("MemAvailable", 6.4e9), **gauge("MemTotal", 16e9),
+            **disks(sda=4), **cards("eth0")}
+
+
+def lines(instance: str, series: Series, every: int = 15, first: int = NOW - 1500, last: int = NOW + 300,
+          labels: str = "") -> Iterator[tuple[int, str]]:
+    """Samples of a host: a tidy one's with these series in place of its own; None is no series, or no sample."""
+    for t in range(first, last, every):
+        for name, value in (tidy() | series).items():
+            number = value(t) if value else None
+            if number is not None:
+                metric, _, own = name.rstrip("}").partition("{")
+                all_labels = ",".join(filter(None, (own, f'instance="{instance}",job="node"', labels)))
+                yield t, f"{metric}{{{all_labels}}} {number!r} {T0 + t}"
+
+
+def until(end: int, series: Series) -> Series:
+    """These series, without samples from `end` on, and `up`, which is 0 from then on."""
+    def cut(value: Callable[[int], float | None]) -> Callable[[int], float | None]:
+        return lambda t: value(t) if t < end else None
+
+    return {name: value and cut(value) for name, value in series.items()} | {"up": lambda t: float(t < end)}
+
+
+def back(by: float, at: int, *numbers: int, mode: str = "steal", share: float = 0.1) -> Series:
+    """Counters of this mode that step back by some seconds, once."""
+    return {f'node_cpu_seconds_total{{cpu="{n}",mode="{mode}"}}': lambda t: 1e5 + share * t - by * (t >= at)
+            for n in numbers}
+
+
+OFF, ON, CALM = NOW - 900, NOW - 720, NOW - 630  # a host is shut down, is back and busy, has caught up
+
+
+def rebooted() -> Series:
+    """Off for three minutes; then counters from zero, all processors busy for 90 s, and 30 % again."""
+    def counter(before: float, busy: float, after: float) -> Callable[[int], float | None]:
+        def value(t: int) -> float | None:
+            if t < OFF:
+                return 1e5 + before * t
+            return busy * (min(t, CALM) - ON) + after * max(t - CALM, 0) if t >= ON else None
+        return value
+
+    counters = {f'node_cpu_seconds_total{{cpu="{n}",mode="{mode}"}}': counter(*shares) for n in (0, 1)
+                for mode, shares in {"user": (0.2, 0.9, 0.2), "system": (0.1, 0.095, 0.1), "steal": (0, 0, 0),
+                                     "iowait": (0, 0, 0), "idle": (0.7, 0.005, 0.7)}.items()}
+    return counters | {"up": lambda t: float(not OFF <= t < ON)}
+
+
+STOP = NOW - 600  # the last sample of a host of which then nothing more arrives
+nan = float("nan")
+NO_CARD, NO_DISK = dict.fromkeys(cards("eth0")), dict.fromkeys(disks(sda=4))
+NOTHING: Series = dict.fromkeys(tidy()) | {"up": lambda t: 1}
+OLD: Series = {"node_memory_MemAvailable_bytes": None}
+VIRTUAL = [
+    "lo", "eth0.100", "bond0", "bond0.5", "team0", "vlan7", "br0", "br-5f2c", "vmbr0", "fwbr101i0", "fwpr101p0",
+    "fwln101i0", "tap101i0", "veth9f01", "docker0", "docker_gwbridge", "cni0", "cni-podman0", "podman1", "cbr0",
+    "lxcbr0", "lxdbr0", "lxc0a1b2c3d4e5f", "cilium_vxlan", "cilium_net", "flannel.1", "cali12ab",
+    "vxlan.calico", "tunl0", "weave", "kube-ipvs0", "azv1f", "gke52a", "eni3f2a", "antrea-gw0", "ovs-system",
+    "ovn-k8s-mp0", "qvo12-ab", "qbr77", "genev_sys_6081", "vxlan0", "gre0", "gretap0", "erspan0", "sit0",
+    "ip6tnl0", "ip_vti0", "ip6gre0", "tun0", "wg0", "tailscale0", "zt5u", "ppp0", "macvtap0", "macvlan1",
+    "ipvlan2", "virbr0", "vnet3", "vif4.0", "vmnet8", "vboxnet0", "dummy0", "ifb0", "ve-web", "mv-eth0",
+    "enP53091s1", "xenbr0", "vrf-blue", "nm-bridge"]
+CARDS = [
+    "eth0", "eth11", "eno1", "ens5", "enp3s0f0np0", "enX0", "enx00e04c680001", "end0", "em1", "p1p1", "p4p2",
+    "wlan0", "wlp2s0", "ib0", "venet0", "usb0", "enP2p1s0"]
+STACKED = [
+    "dm-0", "dm-12", "md0", "md127", "md126p1", "loop3", "ram0", "zram0", "sr0", "fd0", "zd16", "drbd1",
+    "bcache0", "nvme0c0n1", "sda1", "hdb2", "vda15", "xvda1", "dasda1", "nvme0n1p2", "mmcblk0p1", "nbd0p1"]
+DISKS = [
+    "sda", "sdaa", "hdb", "vda", "xvdf", "dasdb", "nvme0n1", "nvme12n1", "mmcblk0", "rbd0", "nbd3", "pmem0",
+    "c0d0"]
+
+# what differs from a tidy host -> (its series, what is right), at NOW
+CASES: dict[str, tuple[Series, tuple[float, ...]]] = {
+    "nothing": ({}, TIDY),
+    "iowait steps back now and then": (
+        {'node_cpu_seconds_total{cpu="0",mode="iowait"}': lambda t: 5482.81 + 0.01 * (t // 120 % 2)}, TIDY),
+    "full, and iowait steps back": (
+        processors(idle=0.005, iowait=0, user=0.795) | gauge("MemAvailable", 0.24e9)
+        | {'node_cpu_seconds_total{cpu="0",mode="iowait"}': lambda t: 5482.81 + 0.01 * (t // 120 % 2)},
+        (99.5, 98.5, 8, 10, 5)),
+    "idle stepped back": (back(5.0, NOW - 100, 0, 1, mode="idle", share=0.38), TIDY),
+    "idle is missing": ({f'node_cpu_seconds_total{{cpu="{n}",mode="idle"}}': None for n in (0, 1)}, TIDY),
+    "steal stepped back on one processor": (back(20.0, NOW - 100, 1), TIDY),
+    "steal stepped back on all processors": (back(20.0, NOW - 100, 0, 1), (nan, *TIDY[1:])),
+    "guests, counted as user and nice as well": (processors(guest=0.35, guest_nice=0.05), TIDY),
+    "a third processor since two minutes, all busy": (
+        {name: lambda t, value=value: value(t) if t < NOW + 1000 else None
+         for name, value in processors(2).items()}, TIDY),
+    "busy all the time": (processors(idle=0, iowait=0, user=0.9), (100, *TIDY[1:])),
+    "counts processors alone": (NOTHING | processors(), (60, nan, nan, nan, nan)),
+    "counters that are not a number": (
+        {name: lambda t: nan for name in tidy() if "disk_read" in name or "transmit" in name},
+        (60, 60, nan, 10, nan)),
+    "writing is not counted": ({'node_disk_written_bytes_total{device="sda"}': None}, (60, 60, nan, 10, 5)),
+    "MemTotal is zero": (gauge("MemTotal", 0), (60, nan, 8, 10, 5)),
+    "MemTotal is missing": ({"node_memory_MemTotal_bytes": None}, (60, nan, 8, 10, 5)),
+    "MemTotal is not a number": (gauge("MemTotal", nan), (60, nan, 8, 10, 5)),
+    "more available than there is": (gauge("MemAvailable", 20e9), (60, nan, 8, 10, 5)),
+    "no MemAvailable, only MemFree": (OLD | gauge("MemFree", 0.24e9), (60, 98.5, 8, 10, 5)),
+    "no MemAvailable": (OLD | gauge("MemFree", 3e9) | gauge("Buffers", 0.4e9) | gauge("Cached", 3e9), TIDY),
+    "no MemAvailable, much shared memory": (
+        OLD | gauge("MemFree", 2e9) | gauge("Buffers", 0.4e9) | gauge("Cached", 5e9) | gauge("Shmem", 2e9)
+        | gauge("SReclaimable", 1e9), TIDY),
+    "no MemAvailable, no MemFree": (OLD | gauge("Cached", 1e9), (60, nan, 8, 10, 5)),
+    "MemAvailable and MemFree": (gauge("MemFree", 1e9), TIDY),
+    "VLANs": (cards("lo", "eth0.100", "eth0.200"), TIDY),
+    "a team": (cards("eth0", "eth1", rate=5) | cards("team0"), TIDY),
+    "Proxmox": (NO_CARD | cards("eno1", "vmbr0", "fwbr101i0", "fwpr101p0", "tap101i0"), TIDY),
+    "Cilium": (cards("cilium_vxlan", "lxc0a1b2c3d4e5f"), TIDY),
+    "every kind of virtual device": (cards(*VIRTUAL), TIDY),
+    "many cards": (NO_CARD | cards(*CARDS, rate=1), (60, 60, 8, len(CARDS), len(CARDS) / 2)),
+    "every kind of stacked disk": (disks(**dict.fromkeys(STACKED, 3)), TIDY),
+    "many disks": (NO_DISK | disks(**dict.fromkeys(DISKS, 1)), (60, 60, 2 * len(DISKS), 10, 5)),
+}
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory) -> Iterator[str]:
+    """A Prometheus with the hosts of all tests."""
+    samples = [sample for name, (series, _) in CASES.items() for sample in lines(name, series)]
+    samples += [sample for replica in (0, 1)
+                for sample in lines("stored twice", {}, first=NOW - 1500 + 4 * replica, labels=f'replica="{replica}"')]
+    samples += lines("went down", until(NOW - 60, tidy()))
+    samples += lines("another system", NOTHING | {"windows_cpu_time_total": rising(1)})
+    samples += lines("samples stop", {}, first=STOP - 3600, last=STOP)
+    samples += lines("rebooted", rebooted())
+    samples += [sample for every in (60, 120, 300) for sample in lines(f"every {every} s", {}, every=every, first=7)]
+    samples.sort(key=lambda sample: sample[0])
+    with stored(tmp_path_factory.mktemp("hosts"), (line for _, line in samples)) as url:
+        yield url
+
+
+def made(prometheus: str, **source) -> Source:
+    config = load_config("node_exporter", {"source.url": prometheus})
+    changed = config.model_copy(update={"source": config.source.model_copy(update=source)})
+    return make_source(changed, lambda: T0 + NOW)
+
+
+@pytest.fixture
+def source(prometheus):
+    return made(prometheus)
+
+
+def of(reading, server: str) -> np.ndarray:
+    return reading.values[..., reading.servers.index(server), :]
+
+
+@pytest.fixture(scope="module")
+def now(prometheus):
+    """What is read of all hosts at NOW, and what the source says of it."""
+    source = made(prometheus)
+    return source.latest(T0 + NOW), source.describe()
+
+
+@pytest.mark.parametrize("host", CASES)
+def test_of_a_host_with_these_differences_what_is_right_is_read(now, host):
+    np.testing.assert_allclose(of(now[0], host), CASES[host][1], rtol=0.002)
+
+
+def test_a_host_that_two_prometheus_servers_store_counts_once_and_is_said(now):
+    np.testing.assert_allclose(of(now[0], "stored twice"), TIDY, rtol=0.002)
+    for signal in now[1]["signals"].values():
+        assert any("stored twice" in warning for warning in signal["warnings"])
+
+
+def test_a_host_that_is_up_and_has_no_values_is_told_from_one_that_is_down(now):
+    reading, _ = now
+    assert "another system" in reading.up and "another system" not in reading.servers
+    assert "went down" not in reading.up and "went down" not in reading.servers
+    assert {*CASES} <= {*reading.up}
+
+
+def test_what_a_value_rests_on_is_said_where_it_is_an_estimate(now):
+    told = {name: signal["basis"] for name, signal in now[1]["signals"].items()}
+    assert told.pop("mem_pct") == {"MemFree, Buffers and Cached": [
+        "no MemAvailable", "no MemAvailable, much shared memory", "no MemAvailable, only MemFree"]}
+    assert not any(told.values())
+
+
+@pytest.mark.parametrize("every", [60, 120, 300])
+def test_a_host_that_is_scraped_seldom_is_read_in_full(source, every):
+    found = np.array([of(source.latest(T0 + NOW - 300 + t), f"every {every} s") for t in range(0, 600, 60)])
+    np.testing.assert_allclose(found, np.tile(TIDY, (len(found), 1)), rtol=0.03)
+
+
+def test_while_samples_are_late_the_last_values_stand_and_then_there_are_none(source):
+    seen = []
+    for age in range(0, 300, 15):
+        reading = source.latest(T0 + STOP - 15 + age)
+        seen.append("samples stop" in reading.servers)
+        assert ("samples stop" in reading.up) == seen[-1]
+        if seen[-1]:
+            np.testing.assert_allclose(of(reading, "samples stop"), TIDY, rtol=0.002)
+    assert seen == [True] * 3 + [False] * 17, "2.5 scrape intervals are 37.5 s"
+
+
+def test_a_reboot_is_no_load(source):
+    readings = source.range(T0 + OFF - 60, T0 + NOW - 300, 15)
+    cpu = dict(zip((readings.instants - T0).tolist(), of(readings, "rebooted")[:, 0].tolist(), strict=True))
+    assert all(np.isnan(cpu[t]) for t in range(OFF, ON, 15))
+    assert all(cpu[t] == pytest.approx(30, abs=1) for t in cpu if t < OFF)
+    mean = (90 * 99.5 + 210 * 30) / 300  # of the first five minutes
+    assert max(cpu[t] for t in cpu if t >= ON) == pytest.approx(mean, abs=1)
+    assert cpu[max(cpu)] < 45
+
+
+def test_a_range_holds_what_was_read_at_its_instants(source):
+    start = OFF - 120
+    readings = source.range(T0 + start, T0 + NOW, 60)
+    for n, instant in enumerate(readings.instants.tolist()):
+        one = source.latest(instant)
+        lacking = [nan] * len(ALL)
+        values = [of(one, server) if server in one.servers else lacking for server in readings.servers]
+        np.testing.assert_allclose(readings.values[n], values, rtol=0.03, err_msg=f"at {instant - T0}")
+    assert "another system" not in readings.servers
+    assert np.isnan(of(readings, "went down")[-2:]).all() and np.isfinite(of(readings, "went down")[:-2]).all()
+
+
+@pytest.mark.parametrize(("up", "said"), [('up{job=~"("}', "error parsing regexp"),
+                                          ('up{job="other"}', "servers without a series")])
+def test_where_nothing_is_known_of_who_is_up_all_values_count_and_that_is_said(prometheus, up, said):
+    source = made(prometheus, up=up)
+    for _ in range(2):
+        reading = source.latest(T0 + NOW)
+        np.testing.assert_allclose(of(reading, "nothing"), TIDY, rtol=0.002)
+        assert "went down" in reading.servers and reading.up is None
+        (warning,) = source.describe()["up"]["warnings"]
+        assert said in warning
+    readings = source.range(T0 + NOW - 120, T0 + NOW, 60)
+    assert np.isfinite(of(readings, "went down")).all()
+
+
+def test_servers_that_up_does_not_know_are_read_and_said_and_the_others_only_while_they_are_up(prometheus):
+    source = made(prometheus, up='up{instance=~"V.*|went down"}')
+    reading = source.latest(T0 + NOW)
+    assert reading.up == ("VLANs",) and {"VLANs", "nothing"} < {*reading.servers}
+    assert "went down" not in reading.servers
+    (warning,) = source.describe()["up"]["warnings"]
+    assert "servers without a series of source.up" in warning and "VLANs" not in warning
+
+
+@pytest.mark.parametrize("every", [60, 120, 300])
+def test_without_up_the_configured_interval_tells_how_far_rates_reach(prometheus, every):
+    source = made(prometheus, up=None, scrape_interval=every)
+    np.testing.assert_allclose(of(source.latest(T0 + NOW), f"every {every} s"), TIDY, rtol=0.03)
+
+
+def test_before_there_are_hosts_there_is_no_data(source):
+    with pytest.raises(NoData, match="has no series"):
+        source.latest(T0 - 3600)
+    assert source.range(T0 - 3600, T0 - 3000, 60).servers == ()
+
+
+def test_late_hosts_are_said_with_what_may_be_the_cause(source):
+    source.latest(T0 + STOP + 45)
+    (warning,) = source.describe()["up"]["warnings"]
+    assert "does delivery lag, or do clocks differ?: 1, for example samples stop" in warning
+
+
+def test_a_forecaster_shows_what_was_read(prometheus):
+    forecaster = Forecaster(lambda: load_config("node_exporter", {"source.url": prometheus, "model": "none"}),
+                            lambda: T0 + NOW + 1)
+    assert forecaster.parts.cycle.run_once()
+    result = forecaster.parts.board.last
+    row = {server: n for n, server in enumerate(result.servers)}
+    for server in ("iowait steps back now and then", "stored twice", "Proxmox", "no MemAvailable"):
+        np.testing.assert_allclose(result.observed[row[server]], TIDY, rtol=0.002)
+        assert np.isfinite(result.forecast[row[server]]).all()
+    full = row["full, and iowait steps back"]
+    np.testing.assert_allclose(result.observed[full, :2], (99.5, 98.5), rtol=0.002)
+    assert result.risk.priority[full] == "P1"
+    assert "went down" not in row or np.isnan(result.observed[row["went down"]]).all()

@@ -13,8 +13,9 @@ from tests.tools import tool
 
 
 @contextmanager
-def stored(folder: Path, lines: Iterable[str]) -> Iterator[str]:
-    """The address of a Prometheus, for the length of a with block, that holds these lines of OpenMetrics text."""
+def stored(folder: Path, lines: Iterable[str], prefix: str = "", *flags: str) -> Iterator[str]:
+    """The address of a Prometheus, for the length of a with block, that holds these lines of OpenMetrics text; it
+    answers under the path `prefix`."""
     (folder / "history.om").write_text("\n".join([*lines, "# EOF", ""]))
     subprocess.run([tool("promtool"), "tsdb", "create-blocks-from", "openmetrics", "history.om", "data"],
                    cwd=folder, check=True, capture_output=True)
@@ -22,17 +23,18 @@ def stored(folder: Path, lines: Iterable[str]) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
+    url = f"http://{address}{prefix}"
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [tool("prometheus"), "--config.file=prometheus.yml", "--storage.tsdb.path=data",
-             "--storage.tsdb.retention.time=100y", f"--web.listen-address={address}"],
-            cwd=folder, stdout=log, stderr=log)
+             "--storage.tsdb.retention.time=100y", f"--web.external-url={url}", f"--web.listen-address={address}",
+             *flags], cwd=folder, stdout=log, stderr=log)
     try:
         until = time.monotonic() + 30
-        while not _ready(f"http://{address}"):
+        while not _ready(url):
             assert process.poll() is None and time.monotonic() < until, (folder / "log").read_text()
             time.sleep(0.05)
-        yield f"http://{address}"
+        yield url
     finally:
         process.terminate()
         process.wait(20)

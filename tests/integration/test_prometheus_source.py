@@ -1,26 +1,20 @@
 """The Prometheus source against a real Prometheus."""
 
 import re
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from urllib.parse import urlencode
 
 import numpy as np
 import pytest
-import requests
 
 from forecaster.readings import NoData, SourceNonsense, SourceRefused
 from tests.prometheus_answers import T0
-from tests.tools import tool
+from tests.stored_prometheus import stored
 
 COUNT = 240  # samples of 15 s: one hour
 
 
-def openmetrics() -> str:
+def openmetrics() -> list[str]:
     """cpu of db1 and web1 rises by 0.001 per sample, web1 is gone after half an hour; mem only for db1."""
     lines = ["# TYPE cpu gauge"]
     for server, offset, count in (("db1", 0.1, COUNT), ("web1", 0.5, COUNT // 2)):
@@ -32,55 +26,20 @@ def openmetrics() -> str:
     for instance, first in (("a", 0), ("b", COUNT // 2)):  # a server whose series changes a label half way
         lines += [f'moved{{server="db1",profile="{instance}",instance="{instance}"}} {n} {T0 + 15 * n}'
                   for n in range(first, first + COUNT // 2)]
-    return "\n".join([*lines, "# EOF", ""])
-
-
-@contextmanager
-def running(folder: Path, *flags: str) -> Iterator[str]:
-    """The address of a Prometheus under a path prefix that holds openmetrics(), for the length of a with block."""
-    (folder / "history.om").write_text(openmetrics())
-    (folder / "prometheus.yml").write_text("global: {}\n")
-    subprocess.run([tool("promtool"), "tsdb", "create-blocks-from", "openmetrics", "history.om", "data"],
-                   cwd=folder, check=True, capture_output=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    url = f"http://{address}/prom"
-    with open(folder / "log", "wb") as log:
-        process = subprocess.Popen(
-            [tool("prometheus"), "--config.file=prometheus.yml", "--storage.tsdb.path=data",
-             "--storage.tsdb.retention.time=100y", f"--web.external-url={url}",
-             f"--web.listen-address={address}", *flags], cwd=folder, stdout=log, stderr=log)
-        try:
-            until = time.monotonic() + 30
-            while not ready(url):
-                assert process.poll() is None and time.monotonic() < until, Path(log.name).read_text()
-                time.sleep(0.05)
-            yield url
-        finally:
-            process.terminate()
-            process.wait(20)
+    return lines
 
 
 @pytest.fixture(scope="session")
 def prometheus(tmp_path_factory) -> Iterator[str]:
-    with running(tmp_path_factory.mktemp("prometheus")) as url:
+    with stored(tmp_path_factory.mktemp("prometheus"), openmetrics(), "/prom") as url:
         yield url
 
 
 @pytest.fixture(scope="module")
 def small_prometheus(tmp_path_factory) -> Iterator[str]:
     """One that refuses to load more than 100 samples for a query."""
-    with running(tmp_path_factory.mktemp("small"), "--query.max-samples=100") as url:
+    with stored(tmp_path_factory.mktemp("small"), openmetrics(), "/prom", "--query.max-samples=100") as url:
         yield url
-
-
-def ready(url: str) -> bool:
-    """Whether Prometheus there answers."""
-    try:
-        return requests.get(f"{url}/-/ready", timeout=2).status_code == 200
-    except requests.ConnectionError:
-        return False
 
 
 CPU = "100 * avg_over_time(cpu[$step])"

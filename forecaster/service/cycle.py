@@ -113,7 +113,6 @@ class Cycle:
         config, memory = self._config, self.memory
         with self._stage("query"):
             reading = self._reading(now)
-        self._metrics.signals({name: name not in reading.failed for name in self._signals}, reading.left_out)
         if self._stop.is_set():  # told to end during the query: the window may have another owner now
             raise Stopped
         with self._stage("window"):
@@ -140,7 +139,9 @@ class Cycle:
     def _reading(self, now: float) -> Reading:
         """The latest values; once servers are known, an empty reading where the source has no data."""
         try:
-            return self._source.latest(now)
+            reading = self._source.latest(now)
+            self._metrics.signals({name: name not in reading.failed for name in self._signals}, reading.left_out)
+            return reading
         except NoData:
             if not self.memory.window.servers and self._board.last is None:
                 raise
@@ -165,9 +166,9 @@ class Cycle:
                 window.fill(found)
         except StageError as error:
             log.error("history is incomplete: stage %s", error)
-            return False
-        finally:
             window.asked(*stretch, now)
+            return False
+        window.asked(*stretch, now)
         return True
 
     def _by_model(self, present: Present, context: Values) -> Forecast:

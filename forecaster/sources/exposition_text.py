@@ -81,13 +81,13 @@ def bootstrap_readings(path: str | os.PathLike[str], start: float, end: float, i
                 head, given, stamp = line.rsplit(b" ", 2)
                 if head not in heads:
                     heads[head] = _head(head, signal_of, series, labels, notes)
-                place, instant = heads[head], float(stamp)
-                if place is None or not start <= instant <= end:
+                found, instant = heads[head], float(stamp)
+                if found is None or not start <= instant <= end:
                     continue
-                for c in place[0]:
+                for c in found[0]:
                     when.append(instant)
                     what.append(c)
-                    which.append(place[1])
+                    which.append(found[1])
                     value.append(float(given) * metrics[c][1])
             except (ValueError, SourceNonsense) as error:
                 raise SourceNonsense(f"{path}, line {number}: expected name{{labels}} value timestamp, found "
@@ -104,17 +104,17 @@ def bootstrap_readings(path: str | os.PathLike[str], start: float, end: float, i
     slots, slot = np.unique(columns, return_inverse=True)
     signal, of, numbers = np.frombuffer(what, np.int64), np.frombuffer(which, np.int64), np.frombuffer(value)
     values = np.full((len(slots), len(servers), len(metrics)), np.nan, np.float32)
-    several, doubled = np.zeros(values.shape[:2], np.int64), np.zeros(len(servers), bool)
-    rows = [row[one[labels.server]] for one in series]
+    rows, doubled = np.array([row[one[labels.server]] for one in series], np.int64), np.zeros(len(servers), bool)
     for c, bounds in enumerate(signals.values()):
         own = signal == c
+        mine, place = np.unique(of[own], return_inverse=True)
         named = [series[n] for n in of[own]]
-        each = np.full((len(slots), len(series)), np.nan, np.float32)  # of several samples in a slot, the last
-        each[slot[own], of[own]] = bounds.measured(numbers[own], notes, named.__getitem__)
-        np.fmax.at(values[:, :, c].T, rows, each.T)  # of several series of a server, the largest
-        np.add.at(several.T, rows, np.isfinite(each).T)
+        each = np.full((len(slots), len(mine)), np.nan, np.float32)  # of several samples in a slot, the last
+        each[slot[own], place] = bounds.measured(numbers[own], notes, named.__getitem__)
+        np.fmax.at(values[:, :, c].T, rows[mine], each.T)  # of several series of a server, the largest
+        several = np.zeros(values.shape[:2], np.int64)
+        np.add.at(several.T, rows[mine], np.isfinite(each).T)
         doubled |= np.any(several > 1, axis=0)
-        several[:] = 0
     if doubled.any():
         notes.add(labels.doubled, (servers[n] for n in np.flatnonzero(doubled)), int(doubled.sum()), left_out=False)
     readings = Readings(slots * step_ms / 1000, servers, labels.profiles(servers, profiles), values)

@@ -86,10 +86,10 @@ class PrometheusSource:
                 self._roster = Roster.of(signals, self._labels)
             roster = self._roster
             if not roster.servers and not any(query.series for query in self._queries if not query.error):
-                raise next(iter(failed.values()), NoData(  # where there are series, they are other shards'
-                    f"Prometheus at {self._url} has no series at {instant:.3f} for any of "
-                    f"{', '.join(query.name for query in self._queries)}: check that it scrapes the fleet and the "
-                    "metric names in the queries"))
+                names = ", ".join(query.name for query in self._queries if not query.error)  # else other shards'
+                nothing = (f"Prometheus at {self._url} has no series at {instant:.3f} for any of {names}: check that "
+                           "it scrapes the fleet and the metric names in the queries")
+                raise NoData("; ".join([nothing, *map(str, failed.values())]))
         left_out = {query.name: query.left_out for query in self._queries}
         return Reading(instant, roster.servers, roster.profiles, roster.values(numbers), failed, left_out)
 

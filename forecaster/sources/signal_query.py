@@ -24,7 +24,7 @@ _NOBODY = Named.of([], Labels())
 _FEWER_AFTER_TIMEOUT = 4  # times fewer points: each further attempt would cost a whole timeout
 # How Prometheus, Thanos, Mimir and VictoriaMetrics say that a range holds more than they want to read at once.
 _TOO_MUCH = re.compile(r"too (many|large|long)|exceed|limit|more than", re.IGNORECASE)
-_TOO_SLOW = re.compile(r"timed out|timeout|deadline", re.IGNORECASE)
+_TOO_SLOW = re.compile(r"timed out|time-?out|deadline", re.IGNORECASE)
 _NOT_FOR_SIZE = (401, 403, 404, 429)
 
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from forecaster.readings import SourceNonsense, SourceRefused, SourceUnreachable
+from forecaster.readings import NoData, SourceNonsense, SourceRefused, SourceUnreachable
 from forecaster.sources.prometheus import PrometheusSource
 from forecaster.sources.transport import http_session
 from tests.local_server import Request
@@ -129,10 +129,10 @@ def test_the_read_fails_with_the_first_error_where_every_signal_does(asked, serv
     assert "no cpu" in asked.describe()["last_error"] and "no mem" in asked.describe()["signals"]["mem"]["error"]
 
 
-def test_where_one_signal_fails_and_the_others_have_no_series_that_error_is_raised_and_not_no_data(asked, server):
+def test_where_one_signal_fails_and_the_others_have_no_series_both_are_said(asked, server):
     server.respond = lambda request: (request.answer(500, "down") if request.form["query"] == "mem"
                                       else answer(request, []))
-    with pytest.raises(SourceRefused, match="signal mem: HTTP 500"):
+    with pytest.raises(NoData, match="no series at .* for any of cpu: check .*; .*signal mem: HTTP 500"):
         asked.latest(T0)
 
 
@@ -246,6 +246,12 @@ def test_a_range_that_takes_too_long_is_cut_to_a_quarter_for_the_next_time(serve
 def test_a_timeout_that_prometheus_tells_itself_is_one_too(asked, server):
     body = json.dumps({"status": "error", "errorType": "timeout", "error": "query timed out in expression evaluation"})
     server.respond = by_points(30, lambda request: request.answer(503, body))
+    assert list(asked.range(T0, T0 + 15 * 95, 15).failed) == ["cpu"] and len(server.seen) == 2
+    assert asked.range(T0, T0 + 15 * 95, 15).failed == {}
+
+
+def test_a_proxy_that_gives_up_waiting_is_one_too(asked, server):
+    server.respond = by_points(30, lambda request: request.answer(504, "<title>504 Gateway Time-out</title>"))
     assert list(asked.range(T0, T0 + 15 * 95, 15).failed) == ["cpu"] and len(server.seen) == 2
     assert asked.range(T0, T0 + 15 * 95, 15).failed == {}
 

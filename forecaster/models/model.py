@@ -160,7 +160,8 @@ class Model:
             else:
                 values[rows] = made
         values[~there] = np.nan
-        return values, np.isfinite(values).all((2, 3))  # where not, the caller takes the heuristic
+        done: NDArray[np.bool] = np.all(np.isfinite(values), axis=(2, 3))  # where not, the caller takes the heuristic
+        return values, done
 
     def _of_series(
         self, encoding: SeriesEncoding, window: np.ndarray, instant: float | np.ndarray

@@ -4,15 +4,18 @@ Every host is one of the tidy host's series changed: doubled, missing, late, res
 are seconds since T0.
 """
 
+import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+import requests
 
 from forecaster.config import load_config
 from forecaster.readings import NoData, Source
 from forecaster.service.app import Forecaster
 from forecaster.service.assembly import make_source
+from tests.integration.test_victoria_metrics import victoria
 from tests.prometheus_answers import T0
 from tests.stored_prometheus import stored
 
@@ -168,9 +171,8 @@ CASES: dict[str, tuple[Series, tuple[float, ...]]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def prometheus(tmp_path_factory) -> Iterator[str]:
-    """A Prometheus with the hosts of all tests."""
+def samples() -> list[tuple[int, str]]:
+    """Of the hosts of all tests."""
     samples = [sample for name, (series, _) in CASES.items() for sample in lines(name, series)]
     samples += [sample for replica in (0, 1)
                 for sample in lines("stored twice", {}, first=NOW - 1500 + 4 * replica, labels=f'replica="{replica}"')]
@@ -179,8 +181,13 @@ def prometheus(tmp_path_factory) -> Iterator[str]:
     samples += lines("samples stop", {}, first=STOP - 3600, last=STOP)
     samples += lines("rebooted", rebooted())
     samples += [sample for every in (60, 120, 300) for sample in lines(f"every {every} s", {}, every=every, first=7)]
-    samples.sort(key=lambda sample: sample[0])
-    with stored(tmp_path_factory.mktemp("hosts"), (line for _, line in samples)) as url:
+    return sorted(samples, key=lambda sample: sample[0])
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory) -> Iterator[str]:
+    """A Prometheus with the hosts of all tests."""
+    with stored(tmp_path_factory.mktemp("hosts"), (line for _, line in samples())) as url:
         yield url
 
 
@@ -324,3 +331,15 @@ def test_a_forecaster_shows_what_was_read(prometheus):
     np.testing.assert_allclose(result.observed[full, :2], (99.5, 98.5), rtol=0.002)
     assert result.risk.priority[full] == "P1"
     assert "went down" not in row or np.isnan(result.observed[row["went down"]]).all()
+
+
+def test_victoria_metrics_gives_the_same(tmp_path, now):
+    shift = int(time.time()) // 60 * 60 - T0 - NOW  # it takes no samples that are older than its retention
+    with victoria(tmp_path) as url:
+        page = "\n".join(f"{line.rpartition(' ')[0]} {1000 * (T0 + t + shift)}" for t, line in samples() if t <= NOW)
+        requests.post(f"{url}/api/v1/import/prometheus", data=page.encode(), timeout=60).raise_for_status()
+        requests.get(f"{url}/internal/force_flush", timeout=10).raise_for_status()
+        reading = made(url).latest(T0 + NOW + shift)
+    assert (reading.servers, reading.up) == (now[0].servers, now[0].up)
+    for server in {*reading.servers} - {"steal stepped back on all processors"}:  # no reset there
+        np.testing.assert_allclose(of(reading, server), of(now[0], server), rtol=0.03, err_msg=server)

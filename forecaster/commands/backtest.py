@@ -46,6 +46,8 @@ def add_command(commands: Commands, common: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="fleet file of the simulation (default: the shipped one)",
     )
+    parser.add_argument("--without", metavar="SIGNALS",
+                        help="signals to leave out, separated by commas: how well servers are forecast that lack them")
     parser.add_argument("--per-server", type=int, default=8, help="windows of each server (default: %(default)d)")
     parser.add_argument("--seed", type=int, default=90001, help="seed of simulation and windows (default: %(default)d)")
     parser.add_argument("--windows", type=Path, metavar="FILE",
@@ -100,8 +102,8 @@ def _check(arguments: argparse.Namespace) -> None:
          "--start and --end select from a Prometheus; expected --source prometheus with them"),
         (arguments.oracle and not simulated,
          "--oracle needs the hidden state of simulated fleets; leave out --data and --source"),
-        (arguments.oracle and (arguments.out or arguments.plots),
-         "--oracle writes neither forecasts nor plots; leave out --out and --plots"),
+        (arguments.oracle and (arguments.out or arguments.plots or arguments.without),
+         "--oracle writes neither forecasts nor plots and needs all signals; leave out --out, --plots and --without"),
         (not 0 < arguments.days <= MAX_DAYS, f"--days {arguments.days:g}; expected more than 0, at most {MAX_DAYS}"),
         *((getattr(arguments, flag.replace("-", "_")) < least,
            f"--{flag} {getattr(arguments, flag.replace('-', '_'))}; expected at least {least}")
@@ -130,7 +132,8 @@ def _compare(arguments: argparse.Namespace, config: ForecasterConfig, loaded: Lo
     from forecaster.training.histories import shared
 
     what = str(arguments.data or arguments.source or "simulator")
-    held = [shared(one, config.signals, what) for one in _histories(arguments, config)]
+    left_out = [name.strip() for name in (arguments.without or "").split(",") if name.strip()]
+    held = [shared(one.without(left_out), config.signals, what) for one in _histories(arguments, config)]
     histories, signals, missing = [one for one, *_ in held], *held[0][1:]
     forecasters = [backtest.Forecaster(name, signals, source, config.risk, fit) for name, source, fit in loaded]
     parts = _windows(arguments, config, histories, loaded)

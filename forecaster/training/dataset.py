@@ -60,6 +60,15 @@ class History:
         return replace(self, values=self.values[:, keep], servers=tuple(self.servers[i] for i in keep),
                        profiles=tuple(self.profiles[i] for i in keep))
 
+    def without(self, names: Sequence[str]) -> History:
+        """The part without these signals; raises DatasetError where one is unknown or none is left."""
+        unknown = [name for name in names if name not in self.signals]
+        kept = [i for i, name in enumerate(self.signals) if name not in names]
+        if unknown or not kept:
+            raise DatasetError(f"cannot leave out {', '.join(unknown or names)}; expected some, not all, of "
+                               f"{', '.join(self.signals)}")
+        return replace(self, values=self.values[..., kept], signals=tuple(self.signals[i] for i in kept))
+
     def stride(self, step: float) -> int:
         """Rows in one step of ``step`` seconds; raises DatasetError unless that is a whole number."""
         rows = round(step / self.resolution)

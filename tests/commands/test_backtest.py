@@ -199,6 +199,7 @@ def test_a_failed_write_leaves_the_older_file_and_says_so(data, tmp_path, capsys
         ("--end 1", "expected --source prometheus with them"),
         ("--oracle --data x.npz", "--oracle needs the hidden state of simulated fleets"),
         ("--oracle --plots there", "--oracle writes neither forecasts nor plots"),
+        ("--oracle --without cpu_pct", "--oracle writes neither forecasts nor plots and needs all signals"),
         ("--oracle --days 2", "needs --days above 2, --rollouts from 10 and --origins from 1; found 2, 200 and 8"),
         ("--days 0", "--days 0; expected more than 0"),
         ("--days nan", "--days nan"),
@@ -212,6 +213,14 @@ def test_a_failed_write_leaves_the_older_file_and_says_so(data, tmp_path, capsys
 )
 def test_flags_that_exclude_each_other_or_are_out_of_range_are_refused(words, message, capsys):
     assert message in refusal(capsys, *SHORT, *words.split())
+
+
+def test_signals_that_are_left_out_are_unknown_to_every_forecaster(data, tmp_path, capsys):
+    report = tmp_path / "r.json"
+    assert main(of(data, "--without", "mem_pct, latency_ms", "--report", report)) == 0
+    assert list(json.loads(report.read_text())["models"]["persistence"]["signals"]) == ["cpu_pct"]
+    capsys.readouterr()
+    assert "cannot leave out swap_pct; expected some" in refusal(capsys, *of(data, "--without", "swap_pct"))
 
 
 def test_bad_data_is_one_line(data, tmp_path, capsys):

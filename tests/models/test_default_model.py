@@ -66,6 +66,22 @@ def pinball(truth: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.maximum(levels * error, (levels - 1) * error).mean((0, 2, 3))
 
 
+@pytest.mark.parametrize(("kept", "more"), [(range(4), 1.02), ((0, 1), 1.06), ((0, 3, 4, 6), 1.25)])
+def test_a_server_that_lacks_signals_is_forecast_almost_as_well_by_those_it_has(model, kept, more):
+    history = simulate(load_fleet(overrides={"seed": 79}), WEDNESDAY - 86400, 3.0, 300.0, None, seed=0)
+    kept, losses = list(kept), []
+    for now in range(2 * HOUR, len(history.values) - 8 * HOUR, 157):
+        truth = history.values[now + 5 : now + 481 : 5].transpose(1, 2, 0)[:, kept]
+        whole = window(history, now)
+        lacking = np.full_like(whole, np.nan)
+        lacking[:, kept] = whole[:, kept]
+        about = history.start + now * 60, history.servers, history.profiles, window(history, now - 1)
+        made = [model.forecast(given, *about)[0][:, kept] for given in (whole, lacking)]
+        losses.append([pinball(truth, values) for values in made])
+    whole, lacking = np.mean(losses, 0)
+    assert (lacking < more * whole).all()
+
+
 def test_in_a_healthy_week_it_pages_for_no_server_that_stays_out_of_trouble(model):
     fleet = fleet_of(42)
     minutes = 7 * 1440

@@ -84,28 +84,43 @@ def window(**gaps) -> np.ndarray:
 
 def test_a_short_gap_is_bridged_by_the_last_value_and_history_stays_whole():
     assert CARRY_STEPS == 6, "half an hour"
-    bridged, steps = features.usable(window(missing=range(10, 10 + CARRY_STEPS)))
-    assert steps.tolist() == [24]
+    bridged, there, steps = features.usable(window(missing=range(10, 10 + CARRY_STEPS)))
+    assert steps.tolist() == [24] and there.all()
     assert (bridged[0, 0, 10 : 10 + CARRY_STEPS] == 10).all()
 
 
 def test_a_longer_gap_in_one_signal_ends_the_usable_history_of_the_server():
-    _, steps = features.usable(window(missing=range(5, 6 + CARRY_STEPS)))
-    assert steps.tolist() == [24 - (6 + CARRY_STEPS)]
+    _, there, steps = features.usable(window(missing=range(5, 6 + CARRY_STEPS)))
+    assert steps.tolist() == [24 - (6 + CARRY_STEPS)] and there.all()
 
 
-def test_a_server_that_fell_silent_is_carried_for_half_an_hour_and_no_longer():
-    assert features.usable(window(missing=range(24 - CARRY_STEPS, 24)))[1].tolist() == [24]
-    assert features.usable(window(missing=range(23 - CARRY_STEPS, 24)))[1].tolist() == [0]
+def test_a_signal_that_fell_silent_is_carried_for_half_an_hour_and_then_missing():
+    assert features.usable(window(missing=range(24 - CARRY_STEPS, 24)))[1].tolist() == [[True, True]]
+    bridged, there, steps = features.usable(window(missing=range(23 - CARRY_STEPS, 24)))
+    assert there.tolist() == [[False, True]] and steps.tolist() == [24]
+    assert np.isnan(bridged[0, 0]).all() and np.isfinite(bridged[0, 1]).all()
 
 
-def test_a_signal_never_observed_leaves_no_usable_step():
-    assert features.usable(window(missing=range(24), signal=1))[1].tolist() == [0]
-    assert features.usable(np.full((3, 2, 24), np.nan, np.float32))[1].tolist() == [0, 0, 0]
+def test_a_signal_never_observed_is_missing_and_without_any_signal_no_step_is_usable():
+    _, there, steps = features.usable(window(missing=range(24), signal=1))
+    assert there.tolist() == [[True, False]] and steps.tolist() == [24]
+    _, there, steps = features.usable(np.full((3, 2, 24), np.nan, np.float32))
+    assert not there.any() and steps.tolist() == [0, 0, 0]
 
 
-def test_a_new_server_has_as_many_usable_steps_as_it_has_history():
-    assert features.usable(window(missing=range(21)))[1].tolist() == [3]
+def test_a_new_signal_counts_from_its_third_step_on():
+    _, there, steps = features.usable(window(missing=range(21)))
+    assert there.all() and steps.tolist() == [3]
+    _, there, steps = features.usable(window(missing=range(22)))
+    assert there.tolist() == [[False, True]] and steps.tolist() == [24]
+
+
+def test_a_missing_signal_is_given_as_its_mean_in_training_without_motion():
+    lacking = window(missing=range(24), signal=1)
+    inputs = features.batch(encoding(), lacking, 24, np.array([NOW]), np.zeros((1, 2), np.int64), lacking - 1)
+    assert (inputs["observed"][0, :, [1, 3]] == 0).all()
+    whole = features.batch(encoding(), window(), 24, np.array([NOW]), np.zeros((1, 2), np.int64), window() - 1)
+    np.testing.assert_array_equal(inputs["observed"][0, :, [0, 2]], whole["observed"][0, :, [0, 2]])
 
 
 def test_a_batch_has_the_documented_shapes_and_types():

@@ -55,6 +55,34 @@ def test_a_server_with_too_little_history_gets_no_number_instead_of_a_guess(mode
     assert np.isnan(values[2]).all() and np.isfinite(values[[0, 1, 3]]).all()
 
 
+@pytest.mark.parametrize(
+    ("gone", "done"),
+    [
+        (slice(None), False),  # never measured
+        (slice(-6, None), True),  # vanished half an hour ago: the latest value is carried
+        (slice(-7, None), False),
+        (slice(None, -3), True),  # began ten minutes ago
+        (slice(None, -2), False),
+    ],
+)
+def test_a_server_is_forecast_by_the_signals_it_has(model, gone, done):
+    lacking = window()
+    lacking[1, 2, gone] = np.nan
+    values, found = model.forecast(lacking, 1.7e9, SERVERS, PROFILES, window())
+    assert found[1].tolist() == [True, True, done, *[True] * 5] and found[[0, 2, 3]].all()
+    np.testing.assert_array_equal(np.isfinite(values).all((2, 3)), found)
+    assert np.isnan(values[1, 2]).all() != done
+    whole, _ = model.forecast(window(), 1.7e9, SERVERS, PROFILES, window())
+    np.testing.assert_allclose(values[[0, 2, 3]], whole[[0, 2, 3]], rtol=1e-4, atol=1e-4)
+
+
+def test_a_server_without_any_signal_is_not_forecast(model):
+    lacking = window()
+    lacking[1] = np.nan
+    values, done = model.forecast(lacking, 1.7e9, SERVERS, PROFILES)
+    assert not done[1].any() and done[[0, 2, 3]].all() and np.isnan(values[1]).all()
+
+
 def test_a_fleet_of_no_servers_is_no_error(model):
     values, done = model.forecast(np.empty((0, 8, 24), np.float32), 1.7e9, (), ())
     assert values.shape == (0, 8, 96, 3) and done.shape == (0, 8)

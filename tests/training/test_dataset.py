@@ -6,7 +6,7 @@ import pytest
 from exporter.fleet import Fleet
 from exporter.profiles import METRICS, load_fleet
 from forecaster.models.features import UNKNOWN
-from forecaster.training.dataset import DatasetError, History, Windows, fit_encoding, training_batches
+from forecaster.training.dataset import CORE, DatasetError, History, Windows, fit_encoding, kept_signals, training_batches
 from forecaster.training.simulation import simulate, simulate_many
 from tests.tiny_models import MONDAY, history, windows
 
@@ -85,6 +85,29 @@ def test_training_batches_are_reproducible_and_train_the_unknown():
     months = np.concatenate([inputs["calendar"][:, 0, 1] for inputs, _ in first])
     assert 0.3 < (static[:, 1] == UNKNOWN).mean() < 0.7
     assert 0.02 < (static[:, 0] == UNKNOWN).mean() < 0.25 and 0.02 < (months == UNKNOWN).mean() < 0.25
+
+
+def test_half_of_the_rows_keep_all_signals_and_the_others_lose_some_but_never_all():
+    kept = kept_signals(METRICS, 4000, np.random.default_rng(0))
+    assert kept.any(1).all() and 0.5 < kept.all(1).mean() < 0.6
+    usual = (kept == np.isin(METRICS, CORE)).all(1).mean(), (kept == np.isin(METRICS, CORE[:2])).all(1).mean()
+    assert all(0.1 < share < 0.16 for share in usual) and set(kept.sum(1).tolist()) == set(range(1, 9))
+    assert kept_signals(("queue_length",), 5, np.random.default_rng(0)).all(), "one signal cannot be lost"
+
+
+def test_a_dropped_signal_has_the_inputs_of_a_missing_one_and_no_target():
+    inputs, target = next(iter(training_batches(windows(), 256, 1, seed=4)))
+    gone = np.isnan(target).all(-1)
+    assert 0.1 < gone.mean() < 0.4 and not gone.all(1).any()
+    values, motions = np.split(inputs["observed"].transpose(0, 2, 1), 2, 1)
+    assert (values[gone] == 0).all() and (motions[gone] == 0).all() and (values[~gone] != 0).any(-1).all()
+
+
+def test_a_history_without_some_signals_names_those_it_cannot_leave_out():
+    assert ramp().without(["cpu_pct"]).signals == METRICS[1:] and ramp().without(["cpu_pct"]).values.shape[-1] == 7
+    for names, said in ((["swap_pct"], "swap_pct"), (METRICS, "cpu_pct")):
+        with pytest.raises(DatasetError, match=rf"cannot leave out {said}.*; expected some, not all, of cpu_pct"):
+            ramp().without(names)
 
 
 def test_unobserved_targets_stay_nan_and_rows_without_history_are_left_out():

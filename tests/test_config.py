@@ -291,6 +291,7 @@ def test_node_queries_give_one_series_per_host_and_no_rate_of_a_collector_that_f
         return f"0+{per_second * 5:g}x120"
 
     series = {
+        host("up"): "1x120",
         host("node_memory_MemTotal_bytes"): "8e9x120",
         host("node_memory_MemAvailable_bytes"): "2e9x120",
         host("node_memory_MemFree_bytes"): "1e9x120",

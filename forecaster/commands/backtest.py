@@ -161,7 +161,7 @@ def _histories(arguments: argparse.Namespace, config: ForecasterConfig) -> list[
     from forecaster.training.dataset import DatasetError
 
     if arguments.data:
-        return [histories.bounded(histories.from_file(arguments.data), config.signals, str(arguments.data))]
+        return [histories.from_file(arguments.data)]
     if arguments.source:
         start, end = (histories.instant(f"--{flag}", getattr(arguments, flag)) for flag in ("start", "end"))
         if end <= start:

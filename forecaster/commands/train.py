@@ -185,7 +185,6 @@ def _train_on_hosts(arguments: argparse.Namespace, config: ForecasterConfig) -> 
         raise DatasetError(f"--examples {arguments.examples}; expected at least 1")
     history = histories.from_file(arguments.data)
     signals = histories.select(history, config.signals, str(arguments.data))
-    history = histories.bounded(history, signals, str(arguments.data))
     if history.resolution != config.step:
         raise DatasetError(f"{arguments.data}: steps of {history.resolution:g} s, expected the configuration's step of "
                            f"{config.step:g} s: set step, or resample the history")

@@ -12,7 +12,8 @@ import numpy as np
 from forecaster.readings import numbers32
 from forecaster.sources.notes import Notes
 
-TOLERANCE = 0.02  # of max - min; a rate over uneven scrapes overshoots by about a scrape's jitter in its window
+BELOW = 0.02  # of max - min; a rate over uneven scrapes is off by about a scrape's jitter in its window
+ABOVE = 0.1  # of max - min; some count more than all of a processor, and such a host is full, not unknown
 HAIR = 1e-6  # of the bound's size, at least of 1, where only one bound is given: rounding
 
 NO_NUMBER = "values that are NaN or infinite are left out"
@@ -34,8 +35,9 @@ class Bounds:
     def measured(self, values: Any, notes: Notes, name: Callable[[int], object]) -> np.ndarray:
         """Values (n,) as float32, NaN for what is left out, which `notes` tell; `name` names the series of a value.
 
-        A value beyond a bound by at most TOLERANCE of the range (HAIR where the other bound is infinite) counts as
-        the bound. One further away is no measurement: a counter that stepped back, a wrong unit, a sum counted twice.
+        A value below or above them by at most BELOW or ABOVE of the range (HAIR where the other bound is infinite)
+        counts as the bound. One further away is no measurement: a counter that stepped back, a wrong unit, a sum
+        counted twice.
         """
         single = numbers32(values)
         lacking = np.isnan(single)
@@ -44,7 +46,7 @@ class Bounds:
         if lacking.any():
             self._note(notes, NO_NUMBER, lacking, values, name)
         if outside.any():
-            beyond = (single < low - self._slack(self.low)) | (single > high + self._slack(self.high))
+            beyond = (single < low - self._slack(self.low, BELOW)) | (single > high + self._slack(self.high, ABOVE))
             if beyond.any():
                 self._note(notes, f"values beyond {self.low:g}..{self.high:g} are left out", beyond, values, name)
             single = np.where(beyond, np.float32(np.nan), np.clip(single, low, high))
@@ -55,7 +57,7 @@ class Bounds:
         places: list[int] = np.flatnonzero(mask).tolist()
         notes.add(reason, (f"{values[n]:g} of {name(n)}" for n in places), len(places))
 
-    def _slack(self, bound: float) -> np.float32:
+    def _slack(self, bound: float, share: float) -> np.float32:
         width = self.high - self.low
-        return np.float32(TOLERANCE * width if math.isfinite(width) else
+        return np.float32(share * width if math.isfinite(width) else
                           HAIR * max(1.0, abs(bound)) if math.isfinite(bound) else 0.0)

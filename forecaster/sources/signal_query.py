@@ -40,7 +40,7 @@ class SignalQuery:
         self.name, self.query, self.template, self.what = name, query, query, f"{where}, signal {name}"
         self._bounds, self._labels, self._shard, self._max_servers = bounds, labels, shard, max_servers
         self._named, self._once, self._clock = _NOBODY, LoggedOnce(), clock
-        self.series = self.left_out = 0
+        self.series = self.latest = self.left_out = 0  # series of the last answer, and of the last instant one
         self.partial = False  # whether the other system warned that series may be missing
         self.error: SourceError | None = None
         self.warnings: list[str] = []
@@ -50,7 +50,7 @@ class SignalQuery:
         self._found, self._told = Notes(), dict[str, None]()  # of the range that is being read
 
     def describe(self) -> dict[str, Any]:
-        """The query, series and warnings of the last answers, and what could not be read.
+        """The query, series and warnings of the last instant answer, and what could not be read.
 
         basis: what values rest on, by the label `basis` -> its servers.
         """
@@ -58,14 +58,15 @@ class SignalQuery:
         for server, n in sorted(named.places.items()):
             if rests_on := named.labels[n].get("basis"):
                 basis.setdefault(rests_on, []).append(server)
-        return {"query": self.query, "series": self.series, "error": str(self.error) if self.error else None,
+        return {"query": self.query, "series": self.latest, "error": str(self.error) if self.error else None,
                 "warnings": self.warnings, "history": self.history, "basis": basis}
 
     def instant(self, answer: Answer | Exception) -> tuple[Named, np.ndarray]:
         """Servers of the answer's series and their values float32 (n,); none where the signal fails (see error)."""
-        self.error, self.warnings, self.left_out, self.partial = None, [], 0, False
+        self.error, self.warnings, self.latest, self.left_out, self.partial = None, [], 0, 0, False
         try:
             parsed = self._parsed(answer, "vector")
+            self.latest = self.series
             named = self._named
             if named.labels != parsed.labels:
                 named = Named.of(parsed.labels, self._labels)

@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 
 from forecaster.config import ForecasterConfig
 from forecaster.signals import HORIZON_STEPS, Signal
-from forecaster.sources.bounds import Bounds
-from forecaster.sources.notes import Notes
 from forecaster.training.dataset import DAY, DatasetError, History, Progress
 
 log = logging.getLogger(__name__)
@@ -143,19 +141,6 @@ def select(history: History, signals: Mapping[str, Signal], what: str) -> dict[s
         raise DatasetError(f"{what}: metric {', '.join(unknown)} is not a signal of the configuration; expected some "
                            f"of {', '.join(signals)}: choose another --config.file")
     return {name: signals[name] for name in history.signals}
-
-
-def bounded(history: History, signals: Mapping[str, Signal], what: str) -> History:
-    """The history without values beyond the bounds of these signals, as a source reads it (sources/bounds.py)."""
-    values = history.values.copy()
-    for c, name in enumerate(history.signals):
-        if name in signals:
-            notes, column = Notes(), history.values[:, :, c]
-            known = np.isfinite(column)
-            values[:, :, c][known] = Bounds.of(signals[name]).measured(column[known], notes, lambda n: "a server")
-            for text in notes.texts().values():
-                log.warning("%s, %s: %s", what, name, text)
-    return replace(history, values=values)
 
 
 def instant(flag: str, text: str) -> float:

@@ -180,6 +180,7 @@ def samples() -> list[tuple[int, str]]:
     samples += lines("another system", NOTHING | {"windows_cpu_time_total": rising(1)})
     samples += lines("samples stop", {}, first=STOP - 3600, last=STOP)
     samples += lines("rebooted", rebooted())
+    samples += lines("new", {}, first=NOW - 120)
     samples += [sample for every in (60, 120, 300) for sample in lines(f"every {every} s", {}, every=every, first=7)]
     return sorted(samples, key=lambda sample: sample[0])
 
@@ -253,6 +254,11 @@ def test_while_samples_are_late_the_last_values_stand_and_then_there_are_none(so
         if seen[-1]:
             np.testing.assert_allclose(of(reading, "samples stop"), TIDY, rtol=0.002)
     assert seen == [True] * 3 + [False] * 17, "2.5 scrape intervals are 37.5 s"
+
+
+def test_a_host_has_no_rates_until_it_was_there_for_the_time_that_they_are_taken_over(source):
+    np.testing.assert_allclose(of(source.latest(T0 + NOW), "new"), (nan, 60, nan, nan, nan), rtol=0.002)
+    np.testing.assert_allclose(of(source.latest(T0 + NOW + 195), "new"), TIDY, rtol=0.002)
 
 
 def test_a_reboot_is_no_load(source):

@@ -54,7 +54,7 @@ def test_what_scrapers_and_exporters_agree_on_is_read_without_a_word(body):
     (f"{CPU} 0.4\n", 1, f"without the label 'server' are left out .*: 1, for example {CPU}: {{}}"),
     (f'{CPU}{{server="b"}} NaN\n', 1, "NaN or infinite are left out: 1, for example cpu_pct: nan of .*'b'"),
     (f'{CPU}{{server="b"}} +Inf\n', 1, "NaN or infinite are left out: 1"),
-    (f'{CPU}{{server="b"}} 1.03\n', 1, r"values beyond 0\.\.100 are left out: 1, for example cpu_pct: 103 of .*'b'"),
+    (f'{CPU}{{server="b"}} 1.13\n', 1, r"values beyond 0\.\.100 are left out: 1, for example cpu_pct: 113 of .*'b'"),
     (f'{CPU}{{server="b"}} -8.62\n', 1, r"values beyond 0\.\.100 are left out: 1, for example cpu_pct: -862 of .*'b'"),
     (f'{CPU}{{server="b" 1\n', 0, "lines that are not in Prometheus' text format are left out: 1"),
     (f'{CPU}{{server="b"}} fast\n', 0, "text format are left out: 1, .*fast"),

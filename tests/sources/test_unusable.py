@@ -55,7 +55,7 @@ def answer(request: Request, cpu: list, **more) -> None:
     (7, 1, "samples cannot be read are left out: 1, for example 7"),
     ({"metric": {"host": "web1"}, "value": [T0, "3"]}, 1, "without the label 'server' are left out .*'host': 'web1'"),
     (instant("web1", "-862"), 1, r"values beyond 0\.\.100 are left out: 1, for example -862 of {'server': 'web1'}"),
-    (instant("web1", "102.1"), 1, r"values beyond 0\.\.100 are left out: 1, for example 102.1 of"),
+    (instant("web1", "110.1"), 1, r"values beyond 0\.\.100 are left out: 1, for example 110.1 of"),
     (instant("db1", "40"), 0, "largest value counts .*: 1, for example 'db1' has {'server': 'db1'} and"),
 ])
 def test_one_odd_element_costs_only_itself_and_is_said(asked, server, odd, left_out, words, caplog):
@@ -97,12 +97,12 @@ def test_one_odd_series_of_a_range_costs_only_itself_and_is_said(asked, server, 
 
 
 @pytest.mark.parametrize(("low", "high", "given", "taken"), [
-    (0, 100, 102, 100), (0, 100, 102.01, NAN), (0, 100, -2, 0), (0, 100, -2.01, NAN), (0, 1, 1.02, 1),
-    (0, 1, 1.03, NAN),
+    (0, 100, 110, 100), (0, 100, 110.01, NAN), (0, 100, -2, 0), (0, 100, -2.01, NAN), (0, 1, 1.09, 1),
+    (0, 1, 1.11, NAN),
     (0, None, -1e-7, 0), (0, None, -0.01, NAN), (0, None, 1e12, 1e12), (None, 0, 0.5, NAN), (None, None, -5, -5),
     (50, 100, 49, 50), (50, 100, 48.9, NAN),
 ])
-def test_a_value_counts_as_the_bound_within_two_percent_of_the_range_and_is_left_out_beyond(
+def test_a_value_counts_as_the_bound_up_to_two_percent_of_the_range_below_or_ten_above_and_is_left_out_beyond(
         server, low, high, given, taken):
     server.respond = lambda request: answer(request, [instant("db1", str(given)), instant("web1", "60")])
     signals = [SimpleNamespace(name="cpu", query="cpu", min=low, max=high)]

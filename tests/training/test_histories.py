@@ -45,16 +45,6 @@ def test_metric_names_select_signals_of_the_configuration(tmp_path):
     assert list(histories.select(history, signals, "data.npz")) == ["mem_pct", "cpu_pct"]
 
 
-def test_of_a_file_only_values_within_the_signals_bounds_are_used(tmp_path, caplog):
-    values = np.full((2, 10, 2), 50, np.float32)
-    values[1, :4, 1], values[0, 0, 0] = (-862, 101, 102.5, np.nan), -1
-    signals = load_config("node_exporter").signals
-    history = histories.bounded(histories.from_file(saved(tmp_path, values=values)), signals, "data.npz")
-    np.testing.assert_array_equal(history.values[:5, 1, 1], [np.nan, 100, np.nan, np.nan, 50])
-    assert history.values[0, 0, 0] == 0 and (history.values[5:] == 50).all()
-    assert "data.npz, cpu_pct: values beyond 0..100 are left out: 2, for example -862" in caplog.text
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

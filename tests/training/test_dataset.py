@@ -6,7 +6,15 @@ import pytest
 from exporter.fleet import Fleet
 from exporter.profiles import METRICS, load_fleet
 from forecaster.models.features import UNKNOWN
-from forecaster.training.dataset import CORE, DatasetError, History, Windows, fit_encoding, kept_signals, training_batches
+from forecaster.training.dataset import (
+    CORE,
+    DatasetError,
+    History,
+    Windows,
+    fit_encoding,
+    kept_signals,
+    training_batches,
+)
 from forecaster.training.simulation import simulate, simulate_many
 from tests.tiny_models import MONDAY, history, windows
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from forecaster.memory.memory import Present
 from forecaster.models import heuristic
+from forecaster.models.features import CARRY_STEPS
 from forecaster.models.model import PUBLISHED, Model
 from forecaster.signals import HORIZON_STEPS, Signal
 
@@ -78,8 +79,9 @@ def by_model(model: Model, signals: tuple[str, ...], present: Present, context: 
 
 def add_trend(forecast: Forecast, present: Present, signals: Mapping[str, Signal]) -> None:
     """Fills in, in place, the trend of every signal that the model does not forecast, of servers that are not stale; a
-    signal without any value stays NaN."""
-    lacking = ~forecast.by_model & ~present.stale[:, None]
+    signal without a value in the last CARRY_STEPS stays NaN, as for the model."""
+    recent: NDArray[np.bool] = np.any(np.isfinite(present.encoder[..., -CARRY_STEPS - 1 :]), axis=-1)
+    lacking = ~forecast.by_model & ~present.stale[:, None] & recent
     for column, signal in enumerate(signals.values()):
         rows = np.flatnonzero(lacking[:, column])
         if rows.size:

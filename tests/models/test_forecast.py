@@ -132,3 +132,12 @@ def test_the_trend_fills_only_what_the_model_does_not_forecast_of_servers_that_a
     forecast.add_trend(made, Present(**vars(now) | {"stale": np.array([False, True])}), signals)
     assert (made.values[0, 0] == -1).all() and np.isnan(made.values[1]).all()
     np.testing.assert_array_equal(made.values[0, 1:], heuristic.forecast(now.encoder, signals)[0, 1:])
+
+
+def test_a_signal_that_fell_silent_has_no_trend_after_half_an_hour():
+    signals, context = load_config("node_exporter").signals, day()
+    context[0, 0, -6:], context[1, 0, -7:] = np.nan, np.nan
+    made = forecast.nothing(hosts(context))
+    forecast.add_trend(made, hosts(context), signals)
+    assert np.isfinite(made.values[0]).all() and np.isnan(made.values[1, 0]).all()
+    assert np.isfinite(made.values[1, 1:]).all()

@@ -21,6 +21,7 @@ from forecaster.sources.shard import Shard
 from forecaster.sources.transport import Answer
 
 _NOBODY = Named.of([], Labels())
+_MORE_AGAIN = 3600.0  # s, after which a refused size is tried again: a limit may have been that of a busy moment
 _FEWER_AFTER_TIMEOUT = 4  # times fewer points: each further attempt would cost a whole timeout
 # How Prometheus, Thanos, Mimir and VictoriaMetrics say that a range holds more than they want to read at once.
 _TOO_MUCH = re.compile(r"too (many|large|long)|exceed|limit|more than", re.IGNORECASE)
@@ -41,12 +42,11 @@ class SignalQuery:
         self._bounds, self._labels, self._shard, self._max_servers = bounds, labels, shard, max_servers
         self._named, self._once, self._clock = _NOBODY, LoggedOnce(), clock
         self.series = self.latest = self.left_out = 0  # series of the last answer, and of the last instant one
-        self.partial = False  # whether the other system warned that series may be missing
         self.error: SourceError | None = None
         self.warnings: list[str] = []
         self.history: list[str] = []
         self.points: int | None = None  # of a range that are asked for at once; None: as many as wanted
-        self._slow = False  # whether a timeout lowered them
+        self._slow, self._cut = False, 0.0  # whether a timeout lowered them, and when they were lowered
         self._found, self._told = Notes(), dict[str, None]()  # of the range that is being read
 
     def describe(self) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class SignalQuery:
 
     def instant(self, answer: Answer | Exception) -> tuple[Named, np.ndarray]:
         """Servers of the answer's series and their values float32 (n,); none where the signal fails (see error)."""
-        self.error, self.warnings, self.latest, self.left_out, self.partial = None, [], 0, 0, False
+        self.error, self.warnings, self.latest, self.left_out = None, [], 0, 0
         try:
             parsed = self._parsed(answer, "vector")
             self.latest = self.series
@@ -79,7 +79,7 @@ class SignalQuery:
         notes.join(named.notes)
         values = self._bounds.measured(parsed.values, notes, parsed.labels.__getitem__)
         self.warnings = [*notes.texts().values(), *parsed.warnings, *parsed.infos]
-        self.left_out, self.partial = notes.left_out, bool(parsed.warnings)
+        self.left_out = notes.left_out
         self._log(parsed, notes)
         return named, values
 
@@ -125,7 +125,7 @@ class SignalQuery:
         if points <= 1 or not (slow or large):
             return False
         self.points = max(1, points // (_FEWER_AFTER_TIMEOUT if slow else 2))
-        self._slow = slow
+        self._slow, self._cut = slow, self._clock()
         return not slow
 
     def begin(self) -> None:
@@ -138,8 +138,8 @@ class SignalQuery:
             self._found.join(doubled)
             self._once.warn(self.what, doubled.texts(), self._clock())
         self.history = [*([str(error)] if error else []), *self._found.texts().values(), *self._told]
-        if error is None and self._slow and self.points is not None:
-            self.points *= 2  # a timeout may have been that of a busy moment
+        if error is None and self.points is not None and (self._slow or self._clock() - self._cut >= _MORE_AGAIN):
+            self.points, self._cut = 2 * self.points, self._clock()
 
     def log_once(self, error: SourceError) -> None:
         """Logs that this signal alone could not be read, once until it was read for an hour."""

@@ -215,6 +215,24 @@ def test_a_range_that_another_system_calls_too_large_is_halved_until_it_is_not(
     assert len([r for r in server.seen if r.form["query"] == "mem"]) == 2, "the others are read in one piece"
 
 
+def test_a_size_that_was_refused_is_tried_again_after_an_hour(server):
+    clock = [T0]
+    signals = [SimpleNamespace(name=name, query=name) for name in ("cpu", "mem")]
+    asked = PrometheusSource(server.url, signals, STEP, clock=lambda: clock[0])
+    refusal = json.dumps({"status": "error", "errorType": "422", "error": "exceeds the limit"})
+    server.respond = by_points(24, lambda request: request.answer(422, refusal))
+    asked.range(T0, T0 + 15 * 95, 15)
+    server.respond = by_points(96, None)
+    sizes = []
+    for wait in (10, 3600, 3600, 3600):
+        clock[0] += wait
+        asked.range(T0, T0 + 15 * 95, 15)
+        form = next(r.form for r in reversed(server.seen) if r.form["query"] == "cpu")
+        sizes.append(96 - round((float(form["start"]) - T0) / 15))
+    assert sizes == [24, 24, 48, 96]
+    asked.close()
+
+
 @pytest.mark.parametrize(("status", "error"), [
     (429, "too many outstanding requests"), (401, "limit of logins exceeded"), (422, "many-to-many matching"),
 ])

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from forecaster.readings import NoData, Reading, Readings, SourceError
+from forecaster.readings import NoData, Reading, Readings, SourceError, SourceUnreachable
 from forecaster.sources.notes import LoggedOnce, Notes
 from forecaster.sources.prometheus import PrometheusSource
 from forecaster.sources.up import Up, hold
@@ -36,6 +36,7 @@ class Gate:
         self._source, self._scraped, self._scrapes, self._up, self._step = source, scraped, scrapes, up, step
         self._counted: float | None = None  # the instant up to which scrapes were counted
         self._before: Reading | None = None  # the latest reading, with the newest scrape as a further signal
+        self._state_before: Reading | None = None  # the newest scrape of all servers then
         self._once, self._clock = LoggedOnce(), clock
         self._warnings: list[str] = []
 
@@ -55,10 +56,11 @@ class Gate:
         return reading
 
     def range(self, start: float, end: float, step: float) -> Readings:
-        """The source's, of servers while they were up."""
+        """The source's, of servers while they were up; SourceUnreachable where that cannot be read now, since history
+        is read once."""
         self._count(end)
         readings = self._source.range(start, end, step)
-        state = self._state(lambda: self._scraped.range(start, end, step), None)
+        state = self._state(lambda: self._scraped.range(start, end, step), None, SourceUnreachable)
         if state is None:
             return readings
         scraped, values = _of(readings.servers, state)[..., 0], readings.values.copy()
@@ -95,19 +97,29 @@ class Gate:
         self._counted = instant
         self._source.fit(self._up.render)
 
-    def _state(self, read: Callable[[], R], empty: R | None) -> R | None:
-        """The newest scrape of each server, `empty` where there is none; None where they cannot be read."""
+    def _state(self, read: Callable[[], R], empty: R | None, raised: type[SourceError] | tuple[()] = ()) -> R | None:
+        """The newest scrape of each server, `empty` where there is none; None where they cannot be read. Errors of the
+        type `raised` are passed on."""
         try:
             return read()
         except NoData:
             return empty
         except SourceError as error:
+            if isinstance(error, raised):
+                raise
             self._warnings = [f"values count whether their server is up or not: {error}"]
             self._once.warn(NAME, {"state": self._warnings[0]}, self._clock())
             return None
 
     def _kept(self, reading: Reading, state: Reading) -> Reading:
         """The reading of servers that are up; notes the others that were scraped."""
+        if self._state_before is not None:
+            earlier = _of(state.servers, self._state_before)[:, 0]
+            succeeded = self._up.succeeded(state.values[:, 0]) & self._up.succeeded(earlier)
+            apart = reading.instant - self._state_before.instant
+            gaps = apart + state.values[:, 0].astype(np.float64) - earlier
+            self._up.seen(state.servers, np.where(succeeded, gaps, np.nan), apart)
+        self._state_before = state
         recent = self._up.recent(state.servers, state.values[None, :, 0])[0]
         up = tuple(compress(state.servers, recent)) if state.servers or self._up.known else None
         scraped = _of(reading.servers, state)

@@ -20,6 +20,7 @@ LEAST_PATIENCE = 0.1  # of the step, for delivery that lags a little: a mean ove
 RATE_SCRAPES = 4  # within the time that a rate is taken over, so that it survives a failed scrape
 _SPAN = 12  # steps over which scrapes are counted, where they are few
 _ENOUGH = 8  # scrapes within that time; fewer may be those of a new server
+_COMMON = 10  # instants of a range, from which on the median age of a scrape tells of its interval
 _DOWN = 1e6  # s, added to the age of a failed scrape
 _SAME = 0.01  # s, between two scrape times that are one
 
@@ -42,12 +43,24 @@ class Up:
         few, many = (f"count_over_time({selector}[{render('$step', span)}])" for span in (step, _SPAN * step))
         self._by, self._step = by, step
         self._intervals: dict[str, float] = {}
+        self._gaps: dict[str, float] = {}  # s, least interval between the two newest scrapes that were seen
         self.scraped = f"max by ({by}) (timestamp({selector}) - time() - {_DOWN:g} * ({selector} != bool 1))"
         self.scrapes = f"max by ({by}) ({_SPAN} * ({few} >= {RATE_SCRAPES}) > {many} or {many} >= {_ENOUGH})"
 
     def counted(self, servers: Sequence[str], scrapes: npt.NDArray[np.float32]) -> None:
         """Takes an answer to `scrapes`: these servers and their numbers (n,)."""
         self._intervals = dict(zip(servers, (_SPAN * self._step / scrapes.astype(np.float64)).tolist(), strict=True))
+
+    def seen(self, servers: Sequence[str], gaps: npt.NDArray[np.float64], apart: float) -> None:
+        """Takes the time between the newest scrapes (n,) of two readings that are `apart`, in s; NaN or 0 where it is
+        not known.
+
+        Nothing was scraped between the earlier one and its reading, so that the interval is at least the rest of the
+        gap. It tells of a slower interval at once, which the mean over 12 steps shows much later.
+        """
+        found = zip(servers, gaps.tolist(), strict=True)
+        self._gaps = {server: max(gap - apart, 0.0) if gap > _SAME else self._gaps.get(server, 0.0)
+                      for server, gap in found}
 
     @property
     def known(self) -> bool:
@@ -66,9 +79,15 @@ class Up:
     def recent(self, servers: Sequence[str], scraped: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
         """bool (N, S): whether the newest scrape (N, S) succeeded and is recent by the server's own interval.
 
-        True where nothing is known of a server: it has no scrape in `scraped`, and none of it was counted.
+        True where nothing is known of a server: it has no scrape in `scraped`, and none of it was counted. In a range,
+        the interval may have been longer than it is now: the median of the ages in it is that of a scrape in time.
         """
         own = np.array([self._intervals.get(server, np.nan) for server in servers])
+        own = np.maximum(own, [self._gaps.get(server, 0.0) for server in servers])
+        if len(scraped) >= _COMMON:
+            known = self.succeeded(scraped).any(axis=0)
+            ages = np.where(self.succeeded(scraped[:, known]), -scraped[:, known], np.nan)
+            own[known] = np.maximum(own[known], np.nanmedian(ages, axis=0))
         patience = np.where(np.isnan(own), self._step, np.maximum(PATIENCE * own, LEAST_PATIENCE * self._step))
         recent: npt.NDArray[np.bool_] = (scraped >= -patience) | (np.isnan(scraped).all(axis=0) & np.isnan(own))
         return recent

@@ -42,6 +42,24 @@ def test_a_scrape_is_recent_for_two_and_a_half_intervals(scrapes, age, recent):
     assert up(a=scrapes).recent(("a",), np.array([[-age]], np.float32)).tolist() == [[recent]]
 
 
+def test_a_slower_interval_is_known_from_the_first_two_scrapes_that_are_that_far_apart():
+    made, age = up(a=240), np.array([[-59]], np.float32)
+    assert made.recent(("a",), age).tolist() == [[False]]
+    made.seen(("a",), np.array([60.0]), 15.0)
+    made.seen(("a",), np.array([0.0]), 15.0)  # the same scrape again
+    assert made.recent(("a",), age).tolist() == [[True]]
+    assert made.recent(("a",), np.array([[-113]], np.float32)).tolist() == [[False]], "2.5 times at least 45 s"
+    made.seen(("a",), np.array([15.0]), 15.0)
+    assert made.recent(("a",), age).tolist() == [[False]]
+
+
+def test_in_a_range_the_interval_may_have_been_longer_than_it_is_now():
+    ages = np.full((20, 2), 50, np.float32)  # of a scrape a minute, as seen from a grid of 5 minutes
+    ages[:, 1], ages[18:, 1] = 10, (170, 290)  # scraped more often, and then no more
+    recent = up(a=240, b=240).recent(("a", "b"), -ages)
+    assert recent[:, 0].all() and recent[:, 1].tolist() == [True] * 18 + [False] * 2
+
+
 def test_a_new_server_has_a_step_and_one_of_which_nothing_is_known_counts():
     scraped = np.array([[-299, -301, np.nan]], np.float32)
     assert up(z=240).recent(("new", "late", "unknown"), scraped).tolist() == [[True, False, True]]

@@ -17,7 +17,7 @@ _P90 = PERCENTILES.index("p90")
 def glance(last: Result | None, current: Result | None, model: Mapping[str, object], source: str,
            problem: str | None, now: float) -> dict[str, object]:
     """Item and value: version, model, age, fleet risk; ``problem`` says why the service is not ready."""
-    shown = {"Version": __version__, "Model": model["model"], "Method": model["method"], "Source": source}
+    shown = {"Version": __version__, "Model": model["model"], "Source": source}
     if model["problem"]:
         shown["Model problem"] = model["problem"]
     shown["Forecast age"] = f"{last.age(now):.0f} s" if last else "no forecast yet"

@@ -21,6 +21,7 @@ from forecaster.sources.notes import Notes
 LOOKBACK = 300.0  # s; as Prometheus, which does not show older samples either
 OLD = "samples with a time stamp older than five minutes are left out"
 UNREADABLE = "lines that are not in Prometheus' text format are left out"
+NO_SAMPLE = "lines other than name{labels} value timestamp are left out"
 _EXEMPLAR = re.compile(r" # \{[^{}]*\} \S+( \S+)?\s*$")
 
 
@@ -62,7 +63,8 @@ def bootstrap_readings(path: str | os.PathLike[str], start: float, end: float, i
     """Samples of an OpenMetrics file within start..end, on the grid of `interval` seconds (N, S, C), their number, and
     notes on what is left out.
 
-    The file is streamed; name and labels of each series are parsed once. SourceNonsense names file and line.
+    The file is streamed; name and labels of each series are parsed once. A line that cannot be used costs only itself.
+    SourceNonsense for a file that is cut off, or where no line can be used.
     """
     signal_of: dict[str, list[int]] = {}
     for c, (metric, _) in enumerate(metrics):
@@ -72,7 +74,7 @@ def bootstrap_readings(path: str | os.PathLike[str], start: float, end: float, i
     profiles: dict[str, str] = {}
     notes = Notes()
     when, what, which, value = array("d"), array("q"), array("q"), array("d")
-    line = b""
+    line, usable = b"", False
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
             if line.startswith(b"#") or not line.strip():
@@ -81,19 +83,21 @@ def bootstrap_readings(path: str | os.PathLike[str], start: float, end: float, i
                 head, given, stamp = line.rsplit(b" ", 2)
                 if head not in heads:
                     heads[head] = _head(head, signal_of, series, labels, notes)
-                found, instant = heads[head], float(stamp)
+                found, instant, measured = heads[head], float(stamp), float(given)
+                usable = usable or found is not None
                 if found is None or not start <= instant <= end:
                     continue
                 for c in found[0]:
                     when.append(instant)
                     what.append(c)
                     which.append(found[1])
-                    value.append(float(given) * metrics[c][1])
+                    value.append(measured * metrics[c][1])
             except (ValueError, SourceNonsense) as error:
-                raise SourceNonsense(f"{path}, line {number}: expected name{{labels}} value timestamp, found "
-                                     f"{line[:200]!r}: {error}") from error
+                notes.add(NO_SAMPLE, [f"line {number}: {line[:100]!r} ({error})"], 1)
     if line.strip() != b"# EOF":
         raise SourceNonsense(f"{path}: does not end with '# EOF', so a part of it is missing: write it again")
+    if not usable and notes.left_out:
+        raise SourceNonsense(f"{path}: {'; '.join(notes.texts().values())}")
     servers = tuple(dict.fromkeys(one[labels.server] for one in series))
     row = {server: number for number, server in enumerate(servers)}
     for one in series:

@@ -398,14 +398,22 @@ def test_only_the_retention_is_taken_over_and_nothing_from_the_future(rig, tmp_p
     assert later.range(T0 - 280, T0, 60).servers == ()
 
 
+def test_a_bad_line_of_a_history_file_loses_only_itself_and_is_said(rig, tmp_path):
+    path = tmp_path / "history.om"
+    path.write_text(history(3).replace("# EOF", 'server_cpu_ratio{server="a"} 1 soon\nother 1\n# EOF'))
+    source = rig.source()
+    assert source.bootstrap(path) > 0
+    assert "lines other than name{labels} value timestamp are left out: 2" in source.describe()["bootstrap"]
+
+
 @pytest.mark.parametrize(("text", "words"), [
     (history(3, end=""), "does not end with '# EOF'"), ("", "does not end with '# EOF'"),
-    ("server_cpu_ratio 1\n# EOF\n", "line 1: expected name{labels} value timestamp"),
+    ("server_cpu_ratio 1\n# EOF\n", "lines other than name{labels} value timestamp are left out: 1, .*line 1: "),
     ('server_cpu_ratio{server="a"} 1 soon\n# EOF\n', "line 1: .*soon"),
     ('server_cpu_ratio{server="a} 1 2\n# EOF\n', "line 1: .*text format"),
     ('\nserver_cpu_ratio{host="a} 1 2\n# EOF\n', "line 2: .*text format"),
 ])
-def test_a_bad_history_file_is_told_by_line_and_leaves_no_trace(rig, tmp_path, text, words):
+def test_a_history_file_that_is_cut_off_or_without_a_usable_line_is_told_by_line_and_leaves_no_trace(rig, tmp_path, text, words):
     path = tmp_path / "history.om"
     path.write_text(text)
     source = rig.source()

@@ -413,7 +413,7 @@ def test_a_bad_line_of_a_history_file_loses_only_itself_and_is_said(rig, tmp_pat
     ('server_cpu_ratio{server="a} 1 2\n# EOF\n', "line 1: .*text format"),
     ('\nserver_cpu_ratio{host="a} 1 2\n# EOF\n', "line 2: .*text format"),
 ])
-def test_a_history_file_that_is_cut_off_or_without_a_usable_line_is_told_by_line_and_leaves_no_trace(rig, tmp_path, text, words):
+def test_a_history_file_that_is_cut_off_or_without_a_usable_line_leaves_no_trace(rig, tmp_path, text, words):
     path = tmp_path / "history.om"
     path.write_text(text)
     source = rig.source()

@@ -92,7 +92,7 @@ class Forecaster:
             by_model = quantiles[done.any(1)]
             all_of_done = Quantiles(by_model, self._model.architecture.quantiles, known)
             forecast = Forecast(made, done, all_of_done)
-            by_server, _ = self._calibration.of_forecast(forecast, self.settings, scoring.SPANS)
+            by_server, _ = self._calibration.of_forecast(forecast, known, self.settings, scoring.SPANS)
             self._chances.append((len(done), by_server))
         self.left_to_heuristic += int((~done.any(1)).sum())
         values = np.full((*context.shape[:2], HORIZON_STEPS, 3), np.nan, np.float32)

@@ -20,7 +20,7 @@ Letters: S servers, N servers that are known, C signals, H steps, Q quantiles.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -137,17 +137,22 @@ class Calibration:
         return by_server, any_server
 
     def of_forecast(
-        self, forecast: Forecast, risk: RiskConfig, windows: Mapping[str, int] | None = None
+        self, forecast: Forecast, signals: Sequence[str], risk: RiskConfig, windows: Mapping[str, int] | None = None
     ) -> tuple[dict[str, Floats], dict[str, float]]:
         """The same of a model's forecast, for the configured windows or others; empty if no server is forecast by
-        one."""
+        one. signals: those of the forecast's values. A server of which the trend forecasts a role that the model knows
+        is NaN: the role is not calm, its chance is unknown."""
         said = forecast.quantiles
         if said is None or not forecast.by_model.any():
             return {}, {}
         columns = {role: said.signals.index(name) for role, name in risk.roles if name in said.signals}
         chances = exceedances(said.values, said.levels, columns, dict(risk.severe))
         steps = windows or {window: steps_of(window) for window in risk.incident}
-        return self.assess(chances, forecast.servers_by_model, steps)
+        roles = [signals.index(said.signals[column]) for role, column in columns.items()
+                 if role in dict(risk.severe) and said.signals[column] in signals]
+        by_trend = np.isfinite(forecast.values[:, roles, 0, 1]) & ~forecast.by_model[:, roles]
+        known: NDArray[np.bool] = forecast.servers_by_model & ~np.any(by_trend, axis=1)
+        return self.assess(chances[known[forecast.servers_by_model]], known, steps)
 
 
 def exceedances(

@@ -125,7 +125,8 @@ class Cycle:
         with self._stage("risk"):
             forecast.add_trend(made, present, config.signals)
             proof = self._record(made, present)
-            chances = self._calibration.of_forecast(made, config.risk) if self._calibration else ({}, {})
+            fits, signals = self._calibration, self._signals
+            chances = fits.of_forecast(made, signals, config.risk) if fits else ({}, {})
             before = recurring(made.values, made.by_model, self._signals, config.risk, context, now, config.step,
                                self._zone)
             assessed = score.assess(made.values, self._signals, config.risk, *chances, before)

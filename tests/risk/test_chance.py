@@ -20,6 +20,7 @@ from forecaster.risk.chance import (
 )
 from forecaster.risk.thresholds import RiskConfig
 
+BOTH = ("cpu_pct", "latency_ms")
 LEVELS = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
 COLUMNS, SEVERE = {"cpu": 0, "latency": 1}, {"cpu": 95.0, "memory": 95.0, "latency": 200.0}
 FIT = Fit(weights=(0.5, 0.3, 0.4), constant=-1.0, floor=0.01, common=0.05, separate=0.3)
@@ -143,14 +144,26 @@ def test_a_models_forecast_has_chances_in_the_configured_windows_or_in_others():
     known = np.array([[False, False], [True, True]])
     forecast = Forecast(np.zeros((2, 2, 96, 3), np.float32), known, Quantiles(said, LEVELS, ("cpu_pct", "latency_ms")))
     fits = Calibration({"30m": FIT, "8h": FIT, "1h": FIT}, SEVERE, {})
-    chances, any_server = fits.of_forecast(forecast, RiskConfig())
+    chances, any_server = fits.of_forecast(forecast, BOTH, RiskConfig())
     assert chances.keys() == any_server.keys() == {"30m", "8h"} and np.isnan(chances["8h"]).tolist() == [True, False]
     expected = exceedances(said, LEVELS, COLUMNS, SEVERE)[..., :6]
     assert chances["30m"][1] == pytest.approx(FIT.server(FIT.spoken(expected))[0])
-    assert fits.of_forecast(forecast, RiskConfig(), {"1h": 12})[0].keys() == {"1h"}
-    assert fits.of_forecast(Forecast(forecast.values, known), RiskConfig()) == ({}, {})
+    assert fits.of_forecast(forecast, BOTH, RiskConfig(), {"1h": 12})[0].keys() == {"1h"}
+    assert fits.of_forecast(Forecast(forecast.values, known), BOTH, RiskConfig()) == ({}, {})
     nobody = Forecast(forecast.values, np.zeros((2, 2), bool), forecast.quantiles)
-    assert fits.of_forecast(nobody, RiskConfig()) == ({}, {})
+    assert fits.of_forecast(nobody, BOTH, RiskConfig()) == ({}, {})
+
+
+def test_a_server_of_which_the_trend_forecasts_a_role_has_no_chance():
+    said = np.repeat(quantiles(*range(88, 102, 2), latency=10.0), 96 // 6, 2)
+    said[0, 0] = np.nan  # CPU is not by the model
+    values, by_model = np.full((1, 2, 96, 3), 99.0, np.float32), np.array([[False, True]])
+    made = Quantiles(said, LEVELS, BOTH)
+    chances, any_server = KNOWN.of_forecast(Forecast(values, by_model, made), BOTH, RiskConfig())
+    assert np.isnan(chances["30m"]).all() and np.isnan(any_server["30m"])
+    values[0, 0] = np.nan  # nor by the trend: it is missing
+    chances, _ = KNOWN.of_forecast(Forecast(values, by_model, made), BOTH, RiskConfig())
+    assert np.isfinite(chances["30m"]).all()
 
 
 def test_unknown_forecasts_stay_unknown():

@@ -17,8 +17,8 @@ def stored(folder: Path, lines: Iterable[str], prefix: str = "", *flags: str) ->
     """The address of a Prometheus, for the length of a with block, that holds these lines of OpenMetrics text; it
     answers under the path `prefix`."""
     (folder / "history.om").write_text("\n".join([*lines, "# EOF", ""]))
-    subprocess.run([tool("promtool"), "tsdb", "create-blocks-from", "openmetrics", "history.om", "data"],
-                   cwd=folder, check=True, capture_output=True)
+    subprocess.run([tool("promtool"), "tsdb", "create-blocks-from", "--max-block-duration=64h", "openmetrics",
+                    "history.om", "data"], cwd=folder, check=True, capture_output=True)
     (folder / "prometheus.yml").write_text("global: {evaluation_interval: 15s}\n")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

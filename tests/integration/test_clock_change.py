@@ -1,20 +1,15 @@
 """A host that exposes CPU alone and has a backup every night, in a real Prometheus, as the clocks change."""
 
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-import requests
 
 from forecaster.config import load_config
 from forecaster.service.app import Forecaster
-from tests.tools import tool
+from tests.stored_prometheus import stored
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +17,7 @@ ZONE, HOST = ZoneInfo("America/New_York"), "backup:9100"
 END = datetime(2026, 11, 2, 7, tzinfo=UTC).timestamp()  # the second night after the clocks went back
 
 
-def openmetrics() -> str:
+def openmetrics() -> list[str]:
     """Nine days of one processor: 98.5 % busy from 02:00 local time on for 40 minutes, 20 % else; every two minutes."""
     series = {mode: f'node_cpu_seconds_total{{cpu="0",mode="{mode}",instance="{HOST}",job="node"}}'
               for mode in ("idle", "user")}
@@ -35,42 +30,13 @@ def openmetrics() -> str:
             lines[mode].append(f"{series[mode]} {spent[mode]:.2f} {t:.0f}")
             spent[mode] += 120 * share
     up = [f'up{{instance="{HOST}",job="node"}} 1 {t:.0f}' for t in instants]
-    head = "# TYPE node_cpu_seconds counter"
-    return "\n".join([head, *lines["idle"], *lines["user"], "# TYPE up gauge", *up, "# EOF", ""])
+    return ["# TYPE node_cpu_seconds counter", *lines["idle"], *lines["user"], "# TYPE up gauge", *up]
 
 
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("prometheus")
-    (folder / "history.om").write_text(openmetrics())
-    (folder / "prometheus.yml").write_text("global: {}\n")
-    subprocess.run([tool("promtool"), "tsdb", "create-blocks-from", "--max-block-duration=64h", "openmetrics",
-                    "history.om", "data"], cwd=folder, check=True, capture_output=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    with open(folder / "log", "wb") as log:
-        process = subprocess.Popen(
-            [tool("prometheus"), "--config.file=prometheus.yml", "--storage.tsdb.path=data",
-             "--storage.tsdb.retention.time=100y", f"--web.listen-address={address}"],
-            cwd=folder, stdout=log, stderr=log)
-        try:
-            until = time.monotonic() + 30
-            while not ready(f"http://{address}"):
-                assert process.poll() is None and time.monotonic() < until, Path(log.name).read_text()
-                time.sleep(0.05)
-            yield f"http://{address}"
-        finally:
-            process.terminate()
-            process.wait(20)
-
-
-def ready(url: str) -> bool:
-    """Whether Prometheus there answers."""
-    try:
-        return requests.get(f"{url}/-/ready", timeout=2).status_code == 200
-    except requests.ConnectionError:
-        return False
+    with stored(tmp_path_factory.mktemp("prometheus"), openmetrics()) as url:
+        yield url
 
 
 @pytest.mark.parametrize("now", [datetime(2026, 11, 1, 5, 45, tzinfo=UTC), datetime(2026, 11, 2, 6, 45, tzinfo=UTC)])

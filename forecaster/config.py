@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from forecaster.risk.thresholds import ROLE_UNITS, RiskConfig
-from forecaster.signals import HORIZON_STEPS, STEP_MINUTES, PromQL, Signal, StepsByLabel
+from forecaster.signals import HORIZON_STEPS, STEP_MINUTES, Selector, Signal, StepsByLabel
 from forecaster.sources.shard import Shard, ordinal
 from serving.settings import Duration, Settings, SettingsError, load
 
@@ -25,8 +25,6 @@ _WINDOWS: Any = ("30m", "8h")
 # names a signal cannot have: forecast_<signal> would be one of the forecaster's own families
 _TAKEN = re.compile(r"risk_(score|points)|priority|method|severe_probability|server_(stale|unforecast)|missing_signals"
                     r"|last_seen_timestamp_seconds|maintenance|(fleet|warmup|live|incident|capacity)_.*")
-
-_SELECTOR = re.compile(r"""([a-zA-Z_:][\w:]*)?({([^{}"']|"([^"\\]|\\.)*"|'([^'\\]|\\.)*')*})?""")
 
 
 def _http_url(url: str) -> str:
@@ -53,17 +51,9 @@ def _known_timezone(name: str) -> str:
     return name
 
 
-def _selector(query: str) -> str:
-    if not _SELECTOR.fullmatch(query):
-        raise ValueError('expected a selector such as up{job="node"}: the times of its samples are read, and an '
-                         "expression has none")
-    return query
-
-
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 ListenAddress = Annotated[str, AfterValidator(_listen_address)]
 Timezone = Annotated[str, AfterValidator(_known_timezone)]
-Selector = Annotated[PromQL, AfterValidator(_selector)]
 NonEmpty = Annotated[str, Field(min_length=1)]
 Ordinal = Annotated[int, BeforeValidator(ordinal)]
 

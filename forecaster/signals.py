@@ -15,6 +15,7 @@ HORIZON_STEPS = 96  # H, fixed by the trained model: 8 h, a work shift
 STEP_MINUTES = 5  # of one step, in the model and in the names of horizons
 
 PLACEHOLDERS = ("$shard", "$total_shards")  # in a query, replaced by this forecaster's share of the fleet
+_SELECTOR = re.compile(r"""([a-zA-Z_:][\w:]*)?({([^{}"']|"([^"\\]|\\.)*"|'([^'\\]|\\.)*')*})?""")
 _METRIC_NAME = r"^[a-zA-Z_:][a-zA-Z0-9_:]*$"
 
 
@@ -52,7 +53,15 @@ def _promql(query: str) -> str:
     return " ".join(query.split())
 
 
+def _selector(query: str) -> str:
+    if not _SELECTOR.fullmatch(query):
+        raise ValueError('expected a selector such as up{job="node"}: the times of its samples are read, and an '
+                         "expression has none")
+    return query
+
+
 PromQL = Annotated[str, AfterValidator(_promql)]
+Selector = Annotated[PromQL, AfterValidator(_selector)]
 
 
 class Signal(Settings):

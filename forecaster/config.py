@@ -278,6 +278,10 @@ class ForecasterConfig(Settings):
         if risk.method == "calibrated" and info.data.get("model", "default") is None:
             raise ValueError("method is calibrated, but model is null and the heuristic has no calibration; "
                              "expected a calibrated model: set model, or method: weighted")
+        for name, incident in (risk.incidents or {}).items() if signals else ():
+            if incident.signal not in signals:
+                raise ValueError(f"incidents.{name}.signal is {incident.signal!r}, which is not a signal of this file; "
+                                 f"expected one of {', '.join(signals)}: correct it, or remove the incident")
         for window in risk.incident if windows else ():
             if window not in windows:
                 raise ValueError(f"incident.{window} is not one of windows ({', '.join(windows)}): "

@@ -24,8 +24,8 @@ from forecaster.models.unforecast import REASONS
 from forecaster.publish.result import PERCENTILES, Result
 from forecaster.publish.self_metrics import SELF_METRICS
 from forecaster.risk.known import largest, mean_known
-from forecaster.risk.recurring import INCIDENTS
 from forecaster.risk.score import COMPONENTS, RISK_STEPS
+from forecaster.risk.thresholds import INCIDENTS
 
 _PRIORITIES = ("P1", "P2", "P3")
 _HEALTH = ("healthy", "warning", "critical")
@@ -142,8 +142,8 @@ def _proven(result: Result, layout: Layout, figure: str) -> npt.NDArray[Any]:
 
 def _recurring(result: Result, layout: Layout) -> npt.NDArray[Any]:
     """float64 (S, 3): the share of days; NaN where it is unknown."""
-    before = result.risk.recurring
-    return np.full((len(result.servers), len(INCIDENTS)), np.nan) if before is None else before.ratio
+    found = result.risk.incidents
+    return np.full((len(result.servers), len(INCIDENTS)), np.nan) if found is None else found.recurring.ratio
 
 
 def _missing(result: Result, layout: Layout) -> npt.NDArray[Any]:

@@ -1,14 +1,58 @@
-"""The priority of a server: P1, P2 or P3."""
+"""The priority of a server, P1, P2 or P3: by the points of its risk score, or by the chances of its incidents.
+
+By chances, an incident gives a server at most the priority that it may give:
+
+    severity    as configured
+    alone       as configured, while no other incident of P1 or P2 is on or likely on that server and it is usual there
+    P2          where it was on at that time on half of the last days: nightly work is a ticket, never a page
+
+P1: one that may be P1 is on, or will be within 30 minutes with ``p1_chance``. P2: one that may be P2 is on, or will be
+within 8 hours with ``p2_chance``. Else P3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
+from forecaster.risk.conditions import Condition
 from forecaster.risk.known import named
 from forecaster.risk.thresholds import Priorities
 
 PRIORITIES = ("P1", "P2", "P3")
+RECURRING = 0.5  # share of the days held from which on an incident is expected work
+SHOWN = 0.05  # chance within 8 hours from which on an incident is named
 
 
 def priorities(score: np.ndarray, limits: Priorities) -> tuple[str | None, ...]:
     """S priorities of scores float64 (S,); None where the score is NaN."""
     ranked = np.where(score >= limits.p1, 0, np.where(score >= limits.p2, 1, 2))
     return named(PRIORITIES, np.where(np.isnan(score), -1, ranked))
+
+
+def by_chance(
+    conditions: Sequence[Condition], on: NDArray[np.bool_], chance: Mapping[str, NDArray[np.float64]],
+    usual: NDArray[np.bool_], recurring: NDArray[np.float64], limits: Priorities,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(position in PRIORITIES (S,), the incident that decides it (S,), -1 where none is on or likely) of S servers and
+    I incidents: on, usual bool (S, I); chance by window, recurring share of days, float64 (S, I), NaN where unknown.
+
+    Without an incident that is on or likely, the one with the largest chance within 8 hours is named from 5 % on.
+    """
+    soon, later = (np.where(on, 1.0, np.nan_to_num(chance[window])) for window in ("30m", "8h"))
+    highest = np.array([PRIORITIES.index(one.severity) for one in conditions], np.int64)
+    alone = np.array([PRIORITIES.index(one.alone or one.severity) for one in conditions], np.int64)
+    likely = (later >= limits.p2_chance) & (highest < 2)
+    others = likely.sum(1, keepdims=True) - likely > 0
+    may = np.where(usual & ~others, alone, highest)
+    may = np.maximum(may, np.where(recurring >= RECURRING, 1, 0))
+    rank = np.where((soon >= limits.p1_chance) & (may == 0), 0, np.where((later >= limits.p2_chance) & (may <= 1), 1, 2))
+    order = rank - later / 2  # of equal rank, the likeliest
+    shown = (rank < 2) | (later >= SHOWN)
+    leading = np.where(shown.any(1), np.where(shown, order, np.inf).argmin(1), -1) if len(conditions) else None
+    if leading is None:
+        return np.full(len(on), 2), np.full(len(on), -1)
+    return rank.min(1), leading
+

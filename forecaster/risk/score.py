@@ -18,9 +18,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from forecaster.risk.incidents import Incidents
 from forecaster.risk.known import largest, mean_known, named
 from forecaster.risk.priority import priorities
-from forecaster.risk.recurring import Recurring
 from forecaster.risk.thresholds import RISK_WINDOW, ROLES, Health, Incident, Points, RiskConfig, Role
 from forecaster.signals import STEP_MINUTES, steps_of
 
@@ -44,42 +44,56 @@ class Risk:
     health: str                          # "healthy" | "warning" | "critical", "unknown" without any forecast
     high_risk: int                       # servers of priority P1
     worst: np.ndarray                    # float32 (S, 3) largest p90 of 30 minutes, in the signal's unit
-    worst_step: np.ndarray               # int64 (S, 3) first 1-based step of that value, 0 without forecast
+    worst_step: np.ndarray               # int64 (S, 3) first 1-based step of that value, 0 for one that is now
     severe: dict[str, np.ndarray]        # window -> float64 (S,) calibrated chance of an incident, NaN where unknown
     severe_any: dict[str, float]         # window -> chance that any server has one, NaN where unknown
     missing: tuple[str, ...]             # roles whose signal is not forecast
-    recurring: Recurring | None = None   # the same incidents on the days before, roles by COMPONENTS
+    incidents: Incidents | None = None   # the configured incidents
+    by: str = "score"                    # what decides the priority: "score" or "chance"
 
     def message(self, server: int) -> str:
         """One sentence for an on-call person about the server at this index."""
         if self.priority[server] is None:
             return "No forecast"
+        incident = self.incidents.message(server) if self.incidents is not None else ""
         component = self.component[server]
-        if component is None:
-            return f"No threshold predicted to be crossed within {RISK_STEPS * STEP_MINUTES} minutes"
+        if self.by == "chance" or component is None:
+            return incident or ("No incident predicted within 8 hours" if self.by == "chance" else
+                                f"No threshold predicted to be crossed within {RISK_STEPS * STEP_MINUTES} minutes")
         position = COMPONENTS.index(component)
         name, form = _SHOWN[component]
-        value, minutes = self.worst[server, position], self.worst_step[server, position] * STEP_MINUTES
-        before = self.recurring.text(server, position, RISK_STEPS) if self.recurring else ""
-        return f"{name} predicted to reach {form.format(value)} in {minutes} minutes{before and '; '}{before}"
+        value, minutes = form.format(self.worst[server, position]), self.worst_step[server, position] * STEP_MINUTES
+        said = f"{name} predicted to reach {value} in {minutes} minutes" if minutes else f"{name} at {value} now"
+        return f"{said}{incident and '; '}{incident}"
 
 
 def assess(values: np.ndarray, signals: Sequence[str], config: RiskConfig,
            severe: Mapping[str, np.ndarray] | None = None, severe_any: Mapping[str, float] | None = None,
-           recurring: Recurring | None = None) -> Risk:
+           incidents: Incidents | None = None, now: np.ndarray | None = None) -> Risk:
     """Risk of a forecast: values float32 (S, C, H, 3) in signal units, `signals` the C names.
 
-    severe, severe_any: calibrated chances by window, if the model has them. recurring: of the same forecast.
+    severe, severe_any: chances of any incident by window, of each server and of any server, where known. incidents: of
+    the same forecast. now: float32 (S, C), the value now of each signal that the trend forecasts, else NaN: its band is
+    no forecast of trouble, so that only what is beyond a threshold now counts.
     """
     unknown = np.full(len(values), np.nan)
     chances = {window: (severe or {}).get(window, unknown) for window in config.incident}
     any_server = {window: (severe_any or {}).get(window, float("nan")) for window in config.incident}
     columns = {role: signals.index(name) for role in ROLES if (name := getattr(config.roles, role)) in signals}
+    trend = np.zeros(values.shape[:2], bool) if now is None else np.isfinite(now) & np.isfinite(values[:, :, 0, 1])
+    if now is not None and trend.any():
+        values = np.where(trend[..., None, None], now[..., None, None], values)
     worst, worst_step = _worst(values, columns)
+    for position, role in enumerate(COMPONENTS):
+        if role in columns:
+            worst_step[trend[:, columns[role]], position] = 0
     points = _points(worst, columns, config.points)
     scored = ~np.isnan(worst).all(axis=1)
     score = np.where(scored, np.minimum(100.0, np.nansum(points, axis=1)), np.nan)
-    priority = priorities(score, config.priorities)
+    by = config.priorities.by or ("score" if all(role in columns for role in COMPONENTS) else "chance")
+    if incidents is None:
+        by = "score"
+    priority = incidents.priority if incidents is not None and by == "chance" else priorities(score, config.priorities)
     earned = np.nan_to_num(points)
     component = named(COMPONENTS, np.where(earned.any(axis=1), earned.argmax(axis=1), -1))
     if config.method == "calibrated":
@@ -88,11 +102,12 @@ def assess(values: np.ndarray, signals: Sequence[str], config: RiskConfig,
         probability = {window: _probability(values[:, :, :steps_of(window)], columns, incident)
                        for window, incident in config.incident.items()}
     fleet = {window: mean_known(chances) for window, chances in probability.items()}
+    high_risk = priority.count("P1")
     return Risk(points=points, score=score, priority=priority, component=component, probability=probability,
-                fleet_probability=fleet, health=_health(fleet[RISK_WINDOW], config.health),
-                high_risk=priority.count("P1"), worst=worst, worst_step=worst_step,
+                fleet_probability=fleet, health=_health(fleet[RISK_WINDOW], config.health, high_risk),
+                high_risk=high_risk, worst=worst, worst_step=worst_step,
                 severe=chances, severe_any=any_server,
-                missing=tuple(role for role in ROLES if role not in columns), recurring=recurring)
+                missing=tuple(role for role in ROLES if role not in columns), incidents=incidents, by=by)
 
 
 def _worst(values: np.ndarray, columns: Mapping[Role, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -133,9 +148,10 @@ def _probability(values: np.ndarray, columns: Mapping[Role, int], incident: Inci
     return np.where(known, np.minimum(1.0, total.round(12)), np.nan)
 
 
-def _health(probability: float, limits: Health) -> str:
-    if np.isnan(probability):
-        return "unknown"
+def _health(probability: float, limits: Health, high_risk: int) -> str:
+    """At least "warning" while a server is P1: a mean over a large fleet does not show one server."""
     if probability > limits.critical:
         return "critical"
-    return "warning" if probability > limits.warning else "healthy"
+    if probability > limits.warning or high_risk:
+        return "warning"
+    return "unknown" if np.isnan(probability) else "healthy"

@@ -4,11 +4,14 @@ A role is what a signal means to an on-call person: cpu, memory, latency or disk
 configuration names those that play a role.
 """
 
+import re
+from collections.abc import Collection
 from itertools import pairwise
 from typing import Literal, get_args
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from forecaster.risk.conditions import Condition
 from forecaster.signals import steps_of
 from serving.settings import Settings
 
@@ -105,6 +108,9 @@ def _below(value: float, info: ValidationInfo, upper: str) -> float:
 
 
 class Priorities(Settings):
+    by: Literal["score", "chance"] | None = Field(None, description="what decides: the risk score, or the chances "
+                                                  "of incidents; null: the score where cpu, memory and latency are "
+                                                  "signals")
     p1: float = Field(70, ge=0, le=100, description="score from which on a server is P1")
     p2: float = Field(40, ge=0, le=100, description="score from which on a server is P2")
 
@@ -112,6 +118,11 @@ class Priorities(Settings):
     @classmethod
     def _below_p1(cls, p2: float, info: ValidationInfo) -> float:
         return _below(p2, info, "p1")
+
+    p1_chance: float = Field(0.8, gt=0, le=1, description="chance within 30 minutes from which on an incident that may "
+                             "be P1 is P1, where chances decide")
+    p2_chance: float = Field(0.5, gt=0, le=1, description="chance within 8 hours from which on an incident that may be "
+                             "P2 is P2, where chances decide")
 
 
 class Health(Settings):
@@ -125,11 +136,14 @@ class Health(Settings):
 
 
 class Severe(Settings):
-    """An incident of the calibrated chances: the mean over one step is above any of these."""
+    """Limits of the incidents that stand where none are configured. Deprecated: `incidents` says more."""
 
-    cpu: float = Field(95.0, description="percent above which a server is in an incident (calibrated)")
-    memory: float = Field(95.0, description="percent above which a server is in an incident (calibrated)")
-    latency: float = Field(200.0, description="milliseconds above which a server is in an incident (calibrated)")
+    cpu: float = Field(95.0, description="deprecated, use incidents: percent of cpu_saturated")
+    memory: float = Field(95.0, description="deprecated, use incidents: percent of memory_exhausted")
+    latency: float = Field(200.0, description="deprecated, use incidents: milliseconds of latency_high")
+
+
+INCIDENTS = {"cpu": "cpu_saturated", "memory": "memory_exhausted", "latency": "latency_high"}  # by role
 
 
 class RiskConfig(Settings):
@@ -138,7 +152,11 @@ class RiskConfig(Settings):
     roles: Roles = Roles()
     points: Points = Points()
     priorities: Priorities = Priorities()
-    method: Literal["weighted", "calibrated"] = Field("weighted", description="which incident probability decides")
+    incidents: dict[str, Condition] | None = Field(None, description="named conditions on signals; null: "
+                                                   "cpu_saturated and memory_exhausted above 95 percent, "
+                                                   "latency_high above 200 milliseconds, of the signals in these roles")
+    method: Literal["weighted", "calibrated"] = Field("weighted", description="deprecated: which incident probability "
+                                                      "decides the fleet's health; chances are always shown")
     severe: Severe = Severe()
     incident: dict[str, Incident] = Field(description="levels of each window", default={
         "30m": Incident(severe=Level(p50=90, p90=98, weight=0.35),
@@ -156,3 +174,18 @@ class RiskConfig(Settings):
             raise ValueError(f"expected levels for {RISK_WINDOW}, which decides the fleet's health: "
                              f"add incident.{RISK_WINDOW}")
         return incident
+
+    @field_validator("incidents")
+    @classmethod
+    def _names_are_labels(cls, incidents: dict[str, Condition] | None) -> dict[str, Condition] | None:
+        for name in incidents or {}:
+            if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+                raise ValueError(f"name {name!r}; expected lower case letters with digits and _: rename the incident")
+        return incidents
+
+    def conditions(self, signals: Collection[str]) -> dict[str, Condition]:
+        """The incidents by name: those configured, else those of the roles whose signals are among ``signals``."""
+        if self.incidents is not None:
+            return self.incidents
+        return {INCIDENTS[role]: Condition(signal=signal, above=limit) for role, limit in self.severe
+                if (signal := getattr(self.roles, role)) in signals}

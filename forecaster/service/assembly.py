@@ -1,4 +1,4 @@
-"""Makes the parts that a configuration asks for: source, memory, model, calibration, and where results go."""
+"""Makes the parts that a configuration asks for: source, memory, model, chances, and where results go."""
 
 import hashlib
 import logging
@@ -20,8 +20,9 @@ from forecaster.publish.push import Push
 from forecaster.publish.result import Board
 from forecaster.publish.self_metrics import SelfMetrics
 from forecaster.readings import Source
-from forecaster.risk.chance import FILE, Calibration, ChanceError
+from forecaster.risk.chances import FILE, ChanceError, Chances
 from forecaster.risk.score import COMPONENTS
+from forecaster.risk.thresholds import RiskConfig
 from forecaster.service.cycle import Cycle
 from forecaster.service.parts import Parts
 from forecaster.sources.gate import NAME, Gate
@@ -36,10 +37,11 @@ def assemble(config: ForecasterConfig, metrics: SelfMetrics, clock: Callable[[],
     """The parts that the configuration asks for, not started; without a model that can be used, the heuristic's."""
     try:
         model, problem = load_model(config), None
-        calibration = load_calibration(config, model) if model is not None else None
+        chances = load_chances(config, model) if model is not None else None
     except ModelError as error:
         log.error("no model: %s; the trend heuristic forecasts every server", error)
-        model, calibration, problem = None, None, str(error)
+        model, chances, problem = None, None, str(error)
+    log_deprecated(config.risk)
     origin, signals, live = fingerprint(config), tuple(config.signals), config.live
     window = Window(signals, config.refresh, config.step, config.encoder_steps,
                     sample_interval=config.warmup.sample_interval, origin=origin)
@@ -54,12 +56,11 @@ def assemble(config: ForecasterConfig, metrics: SelfMetrics, clock: Callable[[],
     scored = [getattr(config.risk.roles, name) for name in COMPONENTS] if config.publish.gauges == "essential" else None
     collector = ForecastCollector(board, config.horizons, config.windows, described, clock, scored)
     cycle = Cycle(config, source, window, model, board, collector, metrics, clock, past, record, make_push(config),
-                  calibration)
+                  chances)
     info = model.info if model else {"model": "none" if config.model is None else config.model}
     shown = {**info, "method": "tft" if model else "heuristic", "configured": config.model,
              "loaded": model is not None, "problem": problem}
-    fits = calibration.windows if calibration is not None else {}
-    joint = {name: fit.joint for name, fit in fits.items() if name in config.risk.incident}
+    joint = {name: of for name, of in (chances.joint if chances else {}).items() if name in config.risk.incident}
     return Parts(config, source, cycle, board, collector, shown, joint)
 
 
@@ -107,27 +108,33 @@ def load_model(config: ForecasterConfig) -> Model | None:
     return model
 
 
-def load_calibration(config: ForecasterConfig, model: Model) -> Calibration | None:
-    """The model's calibration, None where it has none; ModelError where `risk.method` needs one."""
-    folder, calibration, problem = folder_of(str(config.model)), None, None
+def load_chances(config: ForecasterConfig, model: Model) -> Chances | None:
+    """The chances of incidents trained beside the model, None where it has none; ModelError where `risk.method` needs
+    them."""
+    folder, chances = folder_of(str(config.model)), None
+    problem = f"{folder} has no {FILE}: run fleet-forecaster calibrate --model {folder}"
     if (folder / FILE).exists():
         try:
-            calibration = Calibration.load(folder, model.facts["weights_sha256"])
+            chances = Chances.load(folder, model.facts["weights_sha256"])
         except ChanceError as error:  # forecasts do not need it
             problem = str(error)
-    if config.risk.method == "calibrated":
-        known = calibration.windows if calibration else {}
-        if lacking := [window for window in config.risk.incident if window not in known]:
-            raise ModelError(
-                f"risk.method is calibrated, but there is no calibration for {', '.join(lacking)}: "
-                f"{problem or f'run fleet-forecaster calibrate --model {folder}'}; or set risk.method: weighted")
-    elif problem:
-        log.warning("no calibrated chances of incidents: %s", problem)
-    if calibration and calibration.severe != dict(config.risk.severe):
-        log.warning("risk.severe is %s, the calibration was made at %s: chances are less accurate; run "
-                    "fleet-forecaster calibrate with this configuration and a copy of the model",
-                    dict(config.risk.severe), calibration.severe)
-    return calibration
+    if chances is None:
+        if config.risk.method == "calibrated":
+            raise ModelError(f"risk.method is calibrated, but there are no chances of incidents: {problem}; or set "
+                             "risk.method: weighted")
+        log.warning("no chances of incidents, only those that are on are shown: %s", problem)
+    return chances
+
+
+def log_deprecated(risk: RiskConfig) -> None:
+    """Says what replaces the settings of the last release."""
+    if "severe" in risk.model_fields_set and risk.incidents is not None:
+        log.warning("risk.severe is not used beside risk.incidents: remove it")
+    elif "severe" in risk.model_fields_set:
+        log.warning("risk.severe is deprecated and goes with the next release: name incidents in risk.incidents")
+    if risk.method == "calibrated":
+        log.warning("risk.method is deprecated and goes with the next release: chances of incidents are always shown, "
+                    "and risk.priorities.by: chance makes priorities of them")
 
 
 def fingerprint(config: ForecasterConfig) -> str:

@@ -38,9 +38,9 @@ from forecaster.publish.push import Push
 from forecaster.publish.result import Board, Result
 from forecaster.publish.self_metrics import SelfMetrics
 from forecaster.readings import NoData, Reading, Source
-from forecaster.risk import score
-from forecaster.risk.chance import Calibration
-from forecaster.risk.recurring import recurring
+from forecaster.risk import incidents, score
+from forecaster.risk.chances import WINDOWS, Chances
+from forecaster.risk.incidents import Incidents
 from forecaster.service.stages import StageError, Stages
 from forecaster.service.ticker import Ticker
 
@@ -57,13 +57,14 @@ class Cycle:
     def __init__(self, config: ForecasterConfig, source: Source, window: Window, model: Model | None, board: Board,
                  collector: ForecastCollector, metrics: SelfMetrics, clock: Callable[[], float] = time.time,
                  past: Past | None = None, record: Record | None = None, push: Push | None = None,
-                 calibration: Calibration | None = None):
-        self._config, self._source, self._model, self._calibration = config, source, model, calibration
+                 chances: Chances | None = None):
+        self._config, self._source, self._model, self._chances = config, source, model, chances
         self._board, self._collector, self._metrics, self._clock = board, collector, metrics, clock
         self._stage, self._push = Stages(metrics), push
         self.errors = self._stage.errors  # stage -> error of its last run, None where it succeeded
         self.memory = Memory(window, past, record, config.storage, self.errors)
         self._signals, self._zone = tuple(config.signals), ZoneInfo(config.timezone)
+        self._conditions = config.risk.conditions(self._signals)
         self._ticker = Ticker(self.run_once, config.refresh, clock)
         self._stop = self._ticker.stopping
 
@@ -125,11 +126,12 @@ class Cycle:
         with self._stage("risk"):
             forecast.add_trend(made, present, config.signals)
             proof = self._record(made, present)
-            fits, signals = self._calibration, self._signals
-            chances = fits.of_forecast(made, signals, config.risk) if fits else ({}, {})
-            before = recurring(made.values, made.by_model, self._signals, config.risk, context, now, config.step,
-                               self._zone)
-            assessed = score.assess(made.values, self._signals, config.risk, *chances, before)
+            found = self._incidents(made, present, context)
+            severe = {window: found.any(window) for window in WINDOWS}
+            any_server = {window: self._chances.any(window, chances) for window, chances in severe.items()
+                          } if self._chances else {}
+            trend = np.where(made.by_model, np.nan, present.observed)
+            assessed = score.assess(made.values, self._signals, config.risk, severe, any_server, found, trend)
             return Result(
                 issued=now, step=config.step, servers=present.servers, profiles=present.profiles, signals=self._signals,
                 observed=present.observed, trend=trend, forecast=made.values, method=made.method, risk=assessed,
@@ -182,6 +184,14 @@ class Cycle:
             except StageError as error:
                 log.error("the trend heuristic is used instead: stage %s", error)
         return forecast.nothing(present)
+
+    def _incidents(self, made: Forecast, present: Present, context: Values) -> Incidents:
+        """The configured incidents, by the forecasts and the history before them."""
+        config = self._config
+        return incidents.find(
+            self._conditions, self._chances, made, config.signals, (present.servers, present.profiles),
+            np.where(present.stale[:, None], np.nan, present.observed), context, present.instant, config.step,
+            self._zone, config.risk.priorities)
 
     def _record(self, made: Forecast, present: Present) -> Proof | None:
         """The record's step, which may widen the model's bands in place; it needs the heuristic once per step."""

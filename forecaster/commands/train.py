@@ -58,8 +58,8 @@ def add_command(commands: Commands, common: argparse.ArgumentParser) -> None:
                         help="epochs without a lower validation loss after which to stop (default: %(default)d)")
     parser.add_argument("--seed", type=int, default=7, help="seed of data, weights and batches (default: %(default)d)")
     parser.add_argument("--calibration-weeks", type=int, default=WEEKS,
-                        help="for a model of simulated fleets: simulated weeks to calibrate incident probabilities on, "
-                        "0 for none (default: %(default)d)")
+                        help="simulated weeks to learn chances of incidents on; with --data they are learned on the "
+                        "recording; 0 for no chances (default: %(default)d)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
                         help="device to train on (default: auto, a CUDA card where there is one)")
 
@@ -80,8 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
         (_train_on_hosts if arguments.data else _train_on_fleet)(arguments, config)
     except (DatasetError, ModelError, SourceError) as error:
         raise SettingsError(f"train: {error}") from error
-    if not (arguments.data or arguments.source) and arguments.calibration_weeks:
-        _calibrate(arguments.output, config, arguments.calibration_weeks)
+    if not arguments.source and arguments.calibration_weeks:
+        _learn_chances(arguments, config)
     return 0
 
 
@@ -204,16 +204,23 @@ def _train_on_hosts(arguments: argparse.Namespace, config: ForecasterConfig) -> 
           f"written to {arguments.output}")
 
 
-def _calibrate(folder: Path, config: ForecasterConfig, weeks: int) -> None:
-    """Writes a calibration beside the new weights, or logs why there is none: the model works without."""
+def _learn_chances(arguments: argparse.Namespace, config: ForecasterConfig) -> None:
+    """Writes the chances of incidents beside the new weights, or logs why there are none: the model works without."""
     from forecaster.evaluation import calibration
     from forecaster.models.model import Model
+    from forecaster.training import histories
     from forecaster.training.dataset import DatasetError
 
+    model, shown = Model.load(arguments.output, "cpu"), progress("learning chances")
+    conditions, signals = config.risk.conditions(tuple(config.signals)), config.signals
     try:
-        made = calibration.calibrate(Model.load(folder, "cpu"), config.risk, weeks, FIRST_SEED, progress("calibrating"))
+        if arguments.data:
+            history = histories.from_file(arguments.data)
+            made = calibration.of_hosts(model, conditions, signals, history, FIRST_SEED, shown)
+        else:
+            made = calibration.of_fleets(model, conditions, signals, arguments.calibration_weeks, FIRST_SEED, shown)
     except DatasetError as error:
-        log.warning("no calibration: %s", error)
+        log.warning("no chances of incidents: %s", error)
         return
-    calibration.write(folder, made)
-    print(calibration.table(made[0].report))
+    calibration.write(arguments.output, made, str(model.facts["weights_sha256"]))
+    print(calibration.table(made.report))

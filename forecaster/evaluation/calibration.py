@@ -1,18 +1,18 @@
-"""Fits the calibrated incident probabilities of a model on simulated fleets that it was not trained on.
+"""Makes the chances of incidents of a model: examples from histories that the model was not judged on, then a fit.
 
-Each week is another fleet with all scenarios. Two thirds of the weeks are for the fit, the rest for its report. Only
-the weeks' seeds are random: the same model, thresholds and seed give the same file.
+Beside the configured incidents the examples have others, of all signals, with random limits and durations, above and
+below: few hosts of a recording are ever at 95 %, and what comes before an incident looks alike at any limit. The
+figures of the report are of the configured incidents, of servers (or simulated weeks) that the fit did not see.
 
-Letters: M = instants x S rows of one week, C signals, H steps, T instants.
+Letters: N windows, C signals, T context steps, H horizon steps, Q quantiles.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,168 +24,185 @@ from forecaster.evaluation import scoring
 from forecaster.evaluation.scoring import Bools, Floats
 from forecaster.evaluation.windows import RECENT_STEPS, Windows
 from forecaster.models.model import Model
-from forecaster.risk import chance
-from forecaster.risk.chance import Calibration, Fit
-from forecaster.risk.thresholds import RiskConfig
-from forecaster.signals import steps_of
-from forecaster.training.dataset import DAY, DatasetError, Progress
+from forecaster.models.series import FLOORS, OTHER_FLOOR
+from forecaster.risk import chances
+from forecaster.risk.chances import Chances
+from forecaster.risk.conditions import Condition
+from forecaster.risk.evidence import INPUTS, SPANS, carried, evidence, lasting_least
+from forecaster.signals import Signal
+from forecaster.training import hosts
+from forecaster.training.chances import Examples, fit
+from forecaster.training.dataset import DAY, DatasetError, History, Progress
 from forecaster.training.simulation import END, SCENARIO_DAYS, simulate
 
 DAYS = 7.0
-INSTANTS = 80  # of each week
-RIDGE = 1e-5
+INSTANTS = 80  # of each simulated week
+RECORDED_INSTANTS = 300  # of a recording
+LASTING = (1, 1, 1, 2, 3, 3, 6)  # steps that a random incident must last, equally likely
+SHORTENED = 0.1  # share of rows with less history
+NEGATED = 0.15  # share of random incidents that are below their limit
+RANDOM = 2  # random incidents of a window of a signal with a configured one; of any other signal, one
 
 
-@dataclass(frozen=True)
-class Week:
-    """Forecast and actual threshold crossings of one simulated week; rows are instants x S, servers fastest."""
-
-    exceedance: npt.NDArray[np.float64]  # float64 (M, roles, H)
-    first: Floats  # float64 (M,): first step above a threshold, inf for none
-    beyond: Bools  # (M,): above a threshold already at the origin
-    instants: int
-
-    def crossed(self, steps: int) -> Bools:
-        """(M,): above a threshold within these steps."""
-        return np.asarray(self.first <= steps)
-
-    def any_crossed(self, steps: int) -> Bools:
-        """(instants,): any server above a threshold within these steps."""
-        return np.asarray(self.crossed(steps).reshape(self.instants, -1).any(axis=1))
+def of_fleets(
+    model: Model, conditions: Mapping[str, Condition], signals: Mapping[str, Signal], weeks: int, seed: int,
+    progress: Progress = iter,
+) -> Chances:
+    """The chances for a model of the simulator's signals, on ``weeks`` simulated weeks from this seed on, each another
+    fleet with all scenarios; raises DatasetError."""
+    _refuse(model, weeks, seed)
+    windows = [simulated(model, seed + i) for i in range(weeks)]
+    groups = [np.full(len(part), i) for i, part in enumerate(windows)]
+    instants = [i * INSTANTS + np.unique(part.place[:, 1], return_inverse=True)[1] for i, part in enumerate(windows)]
+    made = examples(model, conditions, signals, windows, groups, instants, seed, progress)
+    return _reported(made, seed, {"simulated_weeks": weeks, "seeds": [seed, seed + weeks - 1]})
 
 
-def calibrate(
-    model: Model, risk: RiskConfig, weeks: int, seed: int, progress: Progress = iter
-) -> tuple[Calibration, str]:
-    """(a calibration of all windows of ``risk``, the checksum of the weights it is for); raises DatasetError.
-
-    model: a model of the simulator's signals. seed: of the first week; the others follow.
-    """
-    severe, signals = dict(risk.severe), list(model.encoding.signals)
-    columns = {role: signals.index(name) for role, name in risk.roles if role in severe and name in signals}
-    _refuse(model, columns, weeks, seed)
-    made = [simulated(model, columns, severe, seed + i) for i in progress(range(weeks))]
-    fitted_on, tested_on = made[: weeks - max(weeks // 3, 1)], made[weeks - max(weeks // 3, 1) :]
-    fits, judged = {}, {}
-    for window in risk.incident:
-        steps = steps_of(window)
-        crossed = np.concatenate([week.crossed(steps) for week in fitted_on])
-        if crossed.all() or not crossed.any():
-            raise DatasetError(
-                f"within {window} {'every' if crossed.all() else 'no'} server crossed a severe threshold in "
-                f"{len(fitted_on)} weeks from seed {seed}; expected some: use more --weeks, or thresholds that the "
-                "simulated fleet can cross"
-            )
-        fits[window] = fit_fleet(fit_server(fitted_on, steps), fitted_on, steps)
-        judged[window] = judge(fits[window], tested_on, steps)
-    report = {"weeks": [len(fitted_on), len(tested_on)], "seeds": [seed, seed + weeks - 1], "windows": judged}
-    return Calibration(fits, severe, report), str(model.facts["weights_sha256"])
+def of_hosts(
+    model: Model, conditions: Mapping[str, Condition], signals: Mapping[str, Signal], history: History, seed: int,
+    progress: Progress = iter, instants: int = RECORDED_INSTANTS,
+) -> Chances:
+    """The chances for a model of recorded servers, on the servers and weeks that it was trained on: those it kept out
+    stay apart from this fit, too. Raises DatasetError."""
+    _, others, until = hosts.split(history)
+    part = history.of_servers(others).between(0, until)
+    rng, stride = np.random.default_rng(seed), part.stride(model.encoding.step)
+    first, last = scoring.DAY * stride, len(part.values) - model.encoding.horizon * stride
+    if last <= first:
+        raise DatasetError(f"{part.hours:.0f} h of history to learn chances from; expected more than 32 h")
+    now = np.sort(rng.choice(np.arange(first, last), min(instants, last - first), replace=False))
+    servers = np.arange(len(part.servers))
+    place = np.stack([np.tile(servers, len(now)), np.repeat(now, len(servers))], 1)
+    windows = Windows(part, place, stride)
+    made = examples(model, conditions, signals, [windows], [place[:, 0]], [place[:, 1]], seed, progress)
+    return _reported(made, seed, {"servers": len(servers), "instants": len(now)})
 
 
-def _refuse(model: Model, columns: Mapping[str, int], weeks: int, seed: int) -> None:
+def _reported(made: Examples, seed: int, about: dict[str, Any]) -> Chances:
+    """The fit with its report: figures of the configured incidents, as from ``scoring.probability_figures``."""
+    found, chance = fit(made, seed)
+    report: dict[str, Any] = about | {"rows": len(chance), "windows": {}}
+    for column, window in enumerate(chances.WINDOWS):
+        for name, rows in (("server", made.asked), ("begin", made.asked & ~made.on)):
+            figures = scoring.probability_figures(chance[rows, column], made.outcome[rows, column])
+            figures |= {"said": float(chance[rows, column].mean())}
+            report["windows"].setdefault(window, {})[name] = {
+                key: round(value, 5) if np.isfinite(value) else None for key, value in figures.items()}
+    return replace(found, report=report)
+
+
+def examples(
+    model: Model, conditions: Mapping[str, Condition], signals: Mapping[str, Signal], parts: Sequence[Windows],
+    groups: Sequence[npt.NDArray[np.int64]], instants: Sequence[npt.NDArray[np.int64]], seed: int, progress: Progress,
+) -> Examples:
+    """Examples of all windows in ``parts``, forecast as in serving; groups and instants (N,) of each part."""
+    rng, found = np.random.default_rng(seed), list[tuple[Any, ...]]()
+    by_signal = {name: [one for one in conditions.values() if one.signal == name] for name in model.encoding.signals}
+    batches = [(part, rows, group[rows], instant[rows]) for part, group, instant in
+               zip(parts, groups, instants, strict=True) for rows in part.batches()]
+    for part, rows, group, instant in progress(batches):
+        names = part.history.signals
+        context, truth = (model.arranged(cut, names) for cut in (part.context(rows, model.context_steps),
+                                                                 part.truth(rows)))
+        before = part.earlier(rows)
+        servers, profiles = part.names(rows)
+        quantiles, done = model.quantiles(context, part.instants(rows), servers, profiles,
+                                          None if before is None else model.arranged(before, names))
+        for column, name in enumerate(model.encoding.signals):
+            usable = np.flatnonzero(done[:, column] & (np.isfinite(truth[:, column]).mean(1) > 0.9))
+            if not usable.size or name not in signals:
+                continue
+            of = (context[usable, column], quantiles[usable, column], truth[usable, column])
+            labels = group[usable], instant[usable]
+            for one in by_signal[name]:
+                limit = np.full(len(usable), one.limit, np.float32)
+                found.append(_rows(*_signed(of, one.sign), limit, one.steps, model, signals[name], True, labels, rng))
+            for _ in range(RANDOM if by_signal[name] else 1):
+                signed = _signed(of, -1 if rng.random() < NEGATED else 1)
+                limit = _random_limit(signed[0], signals[name], rng)
+                found.append(_rows(*signed, limit, int(rng.choice(LASTING)), model, signals[name], False, labels, rng))
+    if not found:
+        raise DatasetError("no window can be forecast by the model; expected some with few gaps")
+    return Examples(*(np.concatenate(part) for part in zip(*found, strict=True)))
+
+
+def _signed(of: tuple[Floats, ...], sign: int) -> tuple[Floats, Floats, Floats]:
+    """History, quantiles and truth, negated for an incident below its limit."""
+    history, quantiles, truth = of
+    return (history, quantiles, truth) if sign > 0 else (-history, -quantiles[..., ::-1], -truth)
+
+
+def _rows(
+    history: Floats, quantiles: Floats, truth: Floats, limit: Floats, lasting: int, model: Model, signal: Signal,
+    asked: bool, labels: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]], rng: np.random.Generator,
+) -> tuple[Any, ...]:
+    """The parts of Examples, of one incident of these windows."""
+    filled, known = carried(history)
+    if not asked:
+        shorter = np.exp(rng.uniform(np.log(6), np.log(filled.shape[1] + 1), len(known))).astype(np.int64)
+        known = np.where(rng.random(len(known)) < SHORTENED, np.minimum(known, shorter), known)
+    floor, levels = FLOORS.get(signal.unit, OTHER_FLOOR), model.architecture.quantiles
+    held = np.arange(filled.shape[1]) >= filled.shape[1] - known[:, None]
+    calm = (np.where(held, filled, -np.inf).max(1) <= limit) & (quantiles.max((1, 2)) <= limit)
+    inputs, near = np.zeros((len(limit), INPUTS), np.float32), ~calm
+    inputs[near] = evidence(filled[near], known[near], quantiles[near], levels, limit[near], lasting, floor)
+    both = np.concatenate([filled[:, filled.shape[1] - lasting :], np.nan_to_num(truth, nan=-np.inf)], 1)
+    on = lasting_least(both, lasting)[:, lasting - 1 :] > limit[:, None]
+    outcome: Bools = np.stack([on[:, 1 : steps + 1].any(1) for steps in SPANS], 1)
+    return inputs, outcome, on[:, 0], calm, np.full(len(limit), asked), *labels
+
+
+def _random_limit(history: Floats, signal: Signal, rng: np.random.Generator) -> Floats:
+    """(N,): limits that a series reaches sometimes, just about or never; of a bounded signal, a third anywhere in the
+    upper half of its range."""
+    filled, known = carried(history)
+    ordered = np.sort(np.where(np.arange(filled.shape[1]) >= filled.shape[1] - known[:, None], filled, np.inf), 1)
+    rows, share = np.arange(len(filled)), 1 - np.exp(rng.uniform(np.log(5e-4), np.log(0.2), len(filled)))
+    at = ordered[rows, np.minimum((share * known).astype(np.int64), known - 1)]
+    top = ordered[rows, known - 1]
+    spread = np.maximum(top - ordered[:, 0], 1e-6)
+    limit = np.where(rng.random(len(filled)) < 0.75, at, top + spread * rng.uniform(-0.1, 0.6, len(filled)))
+    if signal.max is not None:
+        anywhere = signal.max * rng.uniform(0.5, 0.99, len(filled)) * np.where(ordered[:, 0] < 0, -1, 1)
+        limit = np.where(rng.random(len(filled)) < 1 / 3, anywhere, limit)
+    return limit.astype(np.float32)
+
+
+def _refuse(model: Model, weeks: int, seed: int) -> None:
     if tuple(model.encoding.signals) != METRICS:
         raise DatasetError(f"the model forecasts {', '.join(model.encoding.signals)}; expected the simulated fleet's "
-                           f"{', '.join(METRICS)}: calibration needs simulated fleets")
-    if not columns:
-        raise DatasetError("no signal of the model has the role cpu, memory or latency; expected one: set risk.roles")
+                           f"{', '.join(METRICS)}, or a recording: use --data")
     if weeks < 2:
-        raise DatasetError(f"--weeks {weeks}; expected at least 2, one for the fit and one for the report")
+        raise DatasetError(f"--weeks {weeks}; expected at least 2, so that some can be kept apart")
     trained = model.facts.get("seed")
     if model.facts.get("data") == "simulator" and seed // 1000 <= int(trained or 0) <= (seed + weeks - 1) // 1000:
         raise DatasetError(f"--seed {seed}: the model may have been trained on fleets of these seeds (train --seed "
                            f"{trained}); expected others: choose another --seed")
 
 
-def write(folder: Path, made: tuple[Calibration, str]) -> Path:
-    """Writes the file beside the weights, whole or not at all; OSError where that fails."""
-    handle, fresh = tempfile.mkstemp(prefix=f".{chance.FILE}-", dir=folder)
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(made[0].to_json(made[1]))
-        os.chmod(fresh, 0o644)
-        os.replace(fresh, folder / chance.FILE)
-    except BaseException:
-        os.unlink(fresh)
-        raise
-    return folder / chance.FILE
-
-
-def simulated(model: Model, columns: Mapping[str, int], severe: Mapping[str, float], seed: int) -> Week:
-    """One week of a fleet of this seed, forecast as in serving, at INSTANTS spread evenly."""
+def simulated(model: Model, seed: int) -> Windows:
+    """One week of a fleet of this seed, all servers at INSTANTS spread evenly."""
     step = model.encoding.step
     start = END - DAYS * DAY - seed % 97 * 3 * DAY  # every season
     history = simulate(load_fleet().model_copy(update={"seed": seed}), start, DAYS, step, SCENARIO_DAYS, seed)
     stride, servers = history.stride(step), len(history.servers)
     first, last = (RECENT_STEPS + 1) * stride, len(history.values) - model.encoding.horizon * stride
     now = np.linspace(first, last - 1, INSTANTS).astype(np.int64)
-    windows = Windows(history, np.stack([np.tile(np.arange(servers), INSTANTS), np.repeat(now, servers)], 1), stride)
-    parts, beyond = [], []
-    for rows in windows.batches(10 * servers):
-        context = windows.context(rows, model.context_steps)
-        values, _ = model.quantiles(context, windows.instants(rows), *windows.names(rows), windows.earlier(rows))
-        parts.append(chance.exceedances(values, model.architecture.quantiles, columns, severe))
-        beyond.append(np.any([context[:, column, -1] > severe[role] for role, column in columns.items()], axis=0))
-    crossed = scoring.crossing(windows.truth(), columns, severe, model.encoding.horizon)
-    return Week(np.concatenate(parts), crossed, np.concatenate(beyond), INSTANTS)
+    return Windows(history, np.stack([np.tile(np.arange(servers), INSTANTS), np.repeat(now, servers)], 1), stride)
 
 
-def fit_server(weeks: list[Week], steps: int) -> Fit:
-    """The servers' part by maximum likelihood with a small ridge penalty. Servers count as independent; ``fit_fleet``
-    corrects that."""
-    from scipy.optimize import minimize
-
-    x = np.concatenate([chance.evidence(week.exceedance[..., :steps]) for week in weeks])
-    y = np.concatenate([week.crossed(steps) for week in weeks])
-    scale = np.maximum(x.std(0), 1e-6)
-
-    def cost(v: Floats) -> tuple[float, Floats]:
-        weights, s, floor = v[: chance.EVIDENCE], _logistic(x / scale @ v[: chance.EVIDENCE] + v[-2]), _logistic(v[-1])
-        p = np.clip(1 - (1 - floor) * (1 - s), 1e-12, 1 - 1e-12)
-        slope = ((1 - y) / (1 - p) - y / p) / len(y) * (1 - floor) * (1 - s)  # times s or floor: by its log odds
-        by_evidence = slope * s
-        gradient = [*(by_evidence @ (x / scale) + 2 * RIDGE * weights), by_evidence.sum(), (slope * floor).sum()]
-        return _log_loss(p, y) + RIDGE * float(weights @ weights), np.array(gradient)
-
-    start = np.r_[np.full(chance.EVIDENCE, 0.1), -1.0, -4.0]
-    bounds = [(0, None)] * chance.EVIDENCE + [(-30, 30), (-15, 10)]
-    found = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds).x
-    floor = float(_logistic(found[-1]))
-    return Fit(tuple((found[: chance.EVIDENCE] / scale).tolist()), float(found[-2]), floor, floor, 1.0)
-
-
-def fit_fleet(fit: Fit, weeks: list[Week], steps: int) -> Fit:
-    """The same fit with ``common`` and ``separate`` by maximum likelihood of any server crossing at each instant."""
-    from scipy.optimize import minimize
-
-    spoken = [fit.spoken(week.exceedance[..., :steps]).reshape(week.instants, -1) for week in weeks]
-    crossed = np.concatenate([week.any_crossed(steps) for week in weeks])
-    made = partial(Fit, fit.weights, fit.constant, fit.floor)
-
-    def fleet(v: Floats) -> Fit:
-        return made(fit.floor + (1 - fit.floor) * float(_logistic(min(float(v[0]), 20.0))), float(_logistic(v[1])))
-
-    def cost(v: Floats) -> float:
-        return _log_loss(np.concatenate([fleet(v).any(s) for s in spoken]), crossed)
-
-    return fleet(minimize(cost, [-2.0, 0.0], method="Nelder-Mead").x)
-
-
-def judge(fit: Fit, weeks: list[Week], steps: int) -> dict[str, dict[str, float | None]]:
-    """Figures as from ``scoring.probability_figures``, and the mean forecast ("said"): of each server's probability, of
-    servers not above a threshold at the origin ("onset"), and of any server's ("any"); None where a figure is
-    unknown."""
-    spoken = [fit.spoken(week.exceedance[..., :steps]) for week in weeks]
-    forecast, crossed = fit.server(np.concatenate(spoken)), np.concatenate([week.crossed(steps) for week in weeks])
-    calm = ~np.concatenate([week.beyond for week in weeks])
-    by_fleet = [fit.any(s.reshape(week.instants, -1)) for s, week in zip(spoken, weeks, strict=True)]
-    any_crossed = np.concatenate([week.any_crossed(steps) for week in weeks])
-    pairs = {"server": (forecast, crossed), "onset": (forecast[calm], crossed[calm]),
-             "any": (np.concatenate(by_fleet), any_crossed)}
-    out = {}
-    for name, (p, outcome) in pairs.items():
-        figures = scoring.probability_figures(p, outcome) | {"said": float(p.mean()) if len(p) else np.nan}
-        out[name] = {key: round(value, 5) if np.isfinite(value) else None for key, value in figures.items()}
-    return out
+def write(folder: Path, made: Chances, weights_sha256: str) -> Path:
+    """Writes the file beside the weights, whole or not at all; OSError where that fails."""
+    handle, fresh = tempfile.mkstemp(prefix=f".{chances.FILE}-", dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(made.to_bytes(weights_sha256))
+        os.chmod(fresh, 0o644)
+        os.replace(fresh, folder / chances.FILE)
+    except BaseException:
+        os.unlink(fresh)
+        raise
+    return folder / chances.FILE
 
 
 def table(report: Mapping[str, Any]) -> str:
@@ -197,12 +214,3 @@ def table(report: Mapping[str, Any]) -> str:
             shown = [f"{'-' if row[key] is None else f'{row[key]:.4f}':>{width}}" for key, width in digits.items()]
             lines.append(f"{window + ' ' + name:12}{row['windows']:9d}{''.join(shown)}")
     return "\n".join(lines)
-
-
-def _logistic(x: npt.ArrayLike) -> Floats:
-    return np.asarray(1 / (1 + np.exp(-np.clip(x, -30, 30))))
-
-
-def _log_loss(p: Floats, outcome: Bools) -> float:
-    """Mean negative log likelihood."""
-    return -float(np.mean(np.log(np.clip(np.where(outcome, p, 1 - p), 1e-12, 1))))

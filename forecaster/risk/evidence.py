@@ -169,7 +169,7 @@ def _habits(values: Floats, on: NDArray[np.bool_], known: NDArray[np.int64], far
         held = np.stack([known >= DAY * k for k in days], 1) if days else np.zeros((rows, 0), bool)
         was = np.stack([on[:, cut].any(1) for cut in cuts], 1) if days else held
         began = np.stack([begins[:, cut].any(1) for cut in cuts], 1) if days else held
-        peak = np.stack([values[:, cut].max(1) for cut in cuts], 1) if days else np.zeros((rows, 0))
+        peak: Floats = np.stack([values[:, cut].max(1) for cut in cuts] if days else [values.max(1)], 1)
         seen = np.maximum(held.sum(1), 1)
         yield (was & held).sum(1) / seen
         yield (was & held)[:, :3].sum(1) / np.clip(seen, 1, 3)
@@ -177,9 +177,9 @@ def _habits(values: Floats, on: NDArray[np.bool_], known: NDArray[np.int64], far
         yield np.asarray((was & held)[:, 6:].any(1))
         yield (began & held).sum(1) / seen
         yield np.asarray((began & held)[:, :1].any(1))
-        yield far(peak.max(1)) if days else far(values.max(1))
-        yield far(np.sort(peak, 1)[:, peak.shape[1] // 2].astype(np.float32)) if days else far(values.max(1))
-        yield far(peak[:, 0]) if days else far(values.max(1))
+        yield far(peak.max(1))
+        yield far(np.sort(peak, 1)[:, peak.shape[1] // 2])
+        yield far(peak[:, 0])
     hours = range(1, 25) if steps >= DAY else range(1, steps // HOUR + 1)
     if len(hours):
         cuts = [slice(steps - HOUR * k, steps - HOUR * k + 6) for k in hours]
@@ -211,4 +211,5 @@ def log_odds(chance: Floats) -> Floats:
     return np.clip(odds, -LIMIT, LIMIT)
 
 
-INPUTS = 3 * len(STRETCHES) + 3 * len(SPANS) + 4 + 2 * len(BACK) + sum(back <= DAY for back in BACK) + 5 + 18 + 3 + 4 + 4
+_OF_BACK = sum(3 if back <= DAY else 2 for back in BACK)
+INPUTS = 3 * len(STRETCHES) + 3 * len(SPANS) + 4 + _OF_BACK + 5 + 9 * len(SPANS) + 3 + 2 * len(SPANS) + 4

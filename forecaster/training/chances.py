@@ -52,7 +52,7 @@ def fit(examples: Examples, seed: int, report: Mapping[str, Any] | None = None) 
     reached = ~examples.calm
     for column, steps in enumerate(SPANS):
         if (found := int(examples.outcome[reached, column].sum())) < LEAST:
-            raise DatasetError(f"{found} incidents within {steps * 5} minutes in {len(reached)} rows; expected at least "
+            raise DatasetError(f"{found} incidents within {steps * 5} minutes in {reached.sum()} rows near a limit; expected at least "
                                f"{LEAST}: use more history, or limits that are reached")
     inputs = examples.inputs[reached]
     center, scale = inputs.mean(0), inputs.std(0) + 1e-3

@@ -1,7 +1,6 @@
-"""Fitting calibrated chances: what was put into simulated outcomes is found again, and the command writes what
-serves."""
+"""Chances of incidents: examples are cut as in serving, and the command writes what serves."""
 
-import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,79 +9,20 @@ from forecaster.__main__ import main
 from forecaster.commands.calibrate import FIRST_SEED, WEEKS
 from forecaster.config import load_config
 from forecaster.evaluation import calibration
-from forecaster.evaluation.calibration import Week, calibrate, fit_fleet, fit_server, judge, table, write
+from forecaster.evaluation.calibration import examples, of_fleets, table, write
 from forecaster.models.artifact import ModelError
 from forecaster.models.model import Model
-from forecaster.risk.chance import FILE, Calibration, Fit
-from forecaster.service.assembly import load_calibration, load_model
+from forecaster.risk.chances import FILE, Chances
+from forecaster.risk.conditions import Condition
+from forecaster.service.assembly import load_chances, load_model
+from forecaster.training import chances
 from forecaster.training.dataset import DatasetError
-from tests.tiny_models import write_untrained
+from tests.tiny_models import tiny_chances, write_untrained
 
 pytestmark = pytest.mark.slow
 
-STEPS, SERVERS = 6, 20
-TRUE = Fit((0.6, 0.0, 0.4), 0.3, 0.02, 0.1, 0.2)
-
-
-def week(seed: int, truth: Fit = TRUE, instants: int = 400) -> Week:
-    """Random evidence and what comes of it under ``truth``: one blow to many servers, and each server's own trouble."""
-    rng = np.random.default_rng(seed)
-    calm = rng.random((instants, SERVERS, 1, 1)) < 0.9
-    exceedance = np.where(calm, 1e-4, rng.random((instants, SERVERS, 1, STEPS))).reshape(-1, 1, STEPS)
-    spoken = truth.spoken(exceedance).reshape(instants, SERVERS)
-    blow = (rng.random((instants, 1)) < truth.common) & (rng.random((instants, SERVERS)) < truth.floor / truth.common)
-    came = (blow | (rng.random((instants, SERVERS)) < spoken)).reshape(-1)
-    return Week(exceedance, np.where(came, 3.0, np.inf), np.zeros(len(came), bool), instants)
-
-
-@pytest.fixture(scope="module")
-def weeks():
-    return [week(seed) for seed in range(8)]
-
-
-@pytest.fixture(scope="module")
-def fit(weeks):
-    return fit_fleet(fit_server(weeks, STEPS), weeks, STEPS)
-
-
-def test_the_chances_outcomes_were_drawn_with_are_found_again(weeks, fit):
-    exceedance = week(99).exceedance
-    error = fit.server(fit.spoken(exceedance)) - TRUE.server(TRUE.spoken(exceedance))
-    assert np.abs(error).mean() < 0.01 and fit.floor == pytest.approx(TRUE.floor, abs=0.005)
-
-
-def test_blows_to_many_servers_at_once_are_found_again(fit):
-    assert fit.common == pytest.approx(TRUE.common, abs=0.04)
-    assert fit.any(np.zeros(500)) < 0.2 < 1 - (1 - fit.floor) ** 500
-
-
-def test_a_fit_on_some_weeks_is_calibrated_on_others(fit):
-    figures = judge(fit, [week(50), week(51)], STEPS)
-    assert figures["server"]["ece"] < 0.02 and figures["server"]["skill"] > 0.2
-    assert abs(figures["any"]["said"] - figures["any"]["base_rate"]) < 0.05
-
-
-def test_evidence_that_speaks_against_gets_no_weight():
-    other_way = [Week(1 - w.exceedance, w.first, w.beyond, w.instants) for w in (week(1), week(2))]
-    assert min(fit_server(other_way, STEPS).weights) >= 0
-
-
-def test_a_crossing_after_the_window_does_not_count_in_it():
-    late = Week(np.full((3, 1, 96), 0.1), np.array([7.0, 6.0, np.inf]), np.zeros(3, bool), 1)
-    assert late.crossed(6).tolist() == [False, True, False] and late.crossed(96).tolist() == [True, True, False]
-
-
-def test_servers_in_trouble_already_are_no_onset(fit):
-    some = week(3)
-    beyond = np.arange(len(some.first)) % 2 == 0
-    figures = judge(fit, [Week(some.exceedance, some.first, beyond, some.instants)], STEPS)
-    assert (figures["server"]["windows"], figures["onset"]["windows"]) == (8000, 4000)
-
-
-def test_a_figure_with_nothing_to_rest_on_is_null_and_the_table_shows_a_dash(fit):
-    quiet = Week(np.full((20, 1, STEPS), 1e-4), np.full(20, np.inf), np.zeros(20, bool), 1)
-    figures = judge(fit, [quiet], STEPS)
-    assert figures["server"]["auroc"] is None and "-" in table({"windows": {"30m": figures}})
+SIGNALS = load_config("fleet").signals
+LOW = {"cpu_busy": Condition(signal="cpu_pct", above=45.0), "memory_idle": Condition(signal="mem_pct", below=60.0)}
 
 
 @pytest.fixture(scope="module")
@@ -90,108 +30,143 @@ def model(tmp_path_factory):
     return Model.load(write_untrained(tmp_path_factory.mktemp("model") / "tiny"), "cpu")
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A model's folder, and weeks short enough to simulate in a test."""
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    """Weeks short enough to simulate in a test, and few steps."""
     monkeypatch.setattr(calibration, "DAYS", 0.6)
-    monkeypatch.setattr(calibration, "INSTANTS", 3)
-    return write_untrained(tmp_path / "tiny")
+    monkeypatch.setattr(calibration, "INSTANTS", 4)
+    monkeypatch.setattr(chances, "STEPS", 20)
+
+
+@pytest.fixture(scope="module")
+def made(model):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(calibration, "DAYS", 0.6)
+        patch.setattr(calibration, "INSTANTS", 4)
+        part = calibration.simulated(model, 5)
+        group = np.arange(len(part)) % 2
+        return part, examples(model, LOW, SIGNALS, [part], [group], [part.place[:, 1]], 1, iter)
+
+
+def test_the_outcome_of_a_configured_incident_is_that_of_the_truth(made):
+    part, rows = made
+    truth = part.truth()
+    cpu, memory = (part.history.signals.index(name) for name in ("cpu_pct", "mem_pct"))
+    busy, idle = truth[:, cpu] > 45, truth[:, memory] < 60
+    assert rows.asked.sum() == 2 * len(part)
+    expected = np.concatenate([np.stack([one[:, :6].any(1), one.any(1)], 1) for one in (busy, idle)])
+    np.testing.assert_array_equal(rows.outcome[rows.asked], expected)
+    now = part.context(slice(None), 1)
+    np.testing.assert_array_equal(rows.on[rows.asked], np.concatenate([now[:, cpu, 0] > 45, now[:, memory, 0] < 60]))
+
+
+def test_every_signal_has_incidents_at_random_limits_some_reached_and_some_not(made):
+    part, rows = made
+    others = rows.outcome[~rows.asked, 1]
+    assert len(others) == (8 - 2 + 2 * calibration.RANDOM) * len(part) and 0.1 < others.mean() < 0.9
+    assert (rows.outcome[:, 0] <= rows.outcome[:, 1]).all(), "within 30 minutes is within 8 hours"
+
+
+def test_calm_rows_are_those_whose_history_and_forecast_stay_below_the_limit(made):
+    _, rows = made
+    assert 0 < rows.calm.mean() < 0.9 and not rows.on[rows.calm].any()
+    assert np.isfinite(rows.inputs).all() and not rows.inputs[rows.calm].any()
 
 
 @pytest.fixture
 def config_file(tmp_path):
-    """The preset with thresholds that every hour crosses somewhere."""
+    """The preset with limits that every hour crosses somewhere."""
     from forecaster.config import PRESETS
 
     text = (PRESETS / "fleet.yml").read_text()
     at = text.index("severe: {cpu")
-    changed = text[:at] + "severe: {cpu: 45, memory: 60, latency: 20}" + text[text.index("}", at) + 1 :]
-    (tmp_path / "fleet.yml").write_text(changed)
+    (tmp_path / "fleet.yml").write_text(
+        text[:at] + "severe: {cpu: 45, memory: 60, latency: 20}" + text[text.index("}", at) + 1 :])
     return tmp_path / "fleet.yml"
 
 
-def test_the_command_writes_what_serving_reads_and_the_same_again(folder, config_file, capsys):
-    command = ["calibrate", "--config.file", str(config_file), "--model", str(folder), "--weeks", "2"]
+def test_the_command_writes_what_serving_reads_and_the_same_again(tmp_path, config_file, capsys):
+    folder = write_untrained(tmp_path / "tiny")
+    command = ["calibrate", "--config.file", str(config_file), "--model", str(folder), "--weeks", "5"]
     assert main(command) == 0
-    first = (folder / FILE).read_text()
+    first = (folder / FILE).read_bytes()
     assert "30m server" in capsys.readouterr().out
-    made = Calibration.load(folder, Model.load(folder, "cpu").facts["weights_sha256"])
-    assert made.windows.keys() == {"30m", "8h"} and made.severe["cpu"] == 45
-    assert made.report["weeks"] == [1, 1] and json.loads(first)["report"]["seeds"] == [80001, 80002]
+    found = Chances.load(folder, Model.load(folder, "cpu").facts["weights_sha256"])
+    assert found.report["seeds"] == [FIRST_SEED, FIRST_SEED + 4] and found.report["windows"].keys() == {"30m", "8h"}
     (folder / FILE).write_text("damaged")
     assert main(command) == 0, "a damaged file must not keep the command from replacing it"
-    assert (folder / FILE).read_text() == first
+    assert Chances.load(folder, Model.load(folder, "cpu").facts["weights_sha256"]).report == found.report
+    assert len(first) == len((folder / FILE).read_bytes())
     assert sorted(path.name for path in folder.iterdir()) == ["artifact.json", FILE, "report.json", "weights.npz"]
 
 
-def test_training_on_simulated_fleets_ends_with_a_calibration(tmp_path, monkeypatch, capsys):
-    fit = Calibration({"30m": TRUE}, {"cpu": 95.0}, {"windows": {}})
-    monkeypatch.setattr(calibration, "calibrate", lambda model, *_, **__: (fit, model.facts["weights_sha256"]))
+def test_a_figure_with_nothing_to_rest_on_is_a_dash(capsys):
+    row = dict.fromkeys(("said", "base_rate", "brier", "skill", "auroc", "ece"), 0.1) | {"windows": 3, "auroc": None}
+    assert "-" in table({"windows": {"30m": {"server": row}}}).splitlines()[1]
+
+
+def test_training_on_simulated_fleets_ends_with_chances(tmp_path, monkeypatch, capsys):
+    fit = replace(tiny_chances(), report={"windows": {}})
+    monkeypatch.setattr(calibration, "of_fleets", lambda *_: fit)
     few = ["--fleets", "1", "--days", "1", "--epochs", "1", "--batches", "1", "--rows", "4"]
     assert main(["train", "--output", str(tmp_path / "m"), *few]) == 0
     model = Model.load(tmp_path / "m", "cpu")
-    assert Calibration.load(tmp_path / "m", model.facts["weights_sha256"]) == fit
+    assert Chances.load(tmp_path / "m", model.facts["weights_sha256"]).slope.tolist() == fit.slope.tolist()
     assert "auroc" in capsys.readouterr().out
 
 
-def test_weeks_without_any_incident_say_so(model, monkeypatch):
-    monkeypatch.setattr(calibration, "simulated", lambda *_: Week(np.full((20, 3, 96), 0.1), np.full(20, np.inf),
-                                                                   np.zeros(20, bool), 1))
-    with pytest.raises(DatasetError, match="within 30m no server crossed a severe threshold in 2 weeks .*more --weeks"):
-        calibrate(model, load_config("fleet").risk, 3, FIRST_SEED)
+def test_weeks_without_any_incident_say_so(model):
+    never = {"cpu_busy": Condition(signal="cpu_pct", above=1e6)}
+    with pytest.raises(DatasetError, match="incidents within 30 minutes .* expected at least 10000.*: use more history"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(chances, "LEAST", 10_000)
+            of_fleets(model, never, SIGNALS, 2, FIRST_SEED)
 
 
 @pytest.mark.parametrize(("trained", "seed"), [(80, FIRST_SEED), (81, 80_980)])
 def test_weeks_the_model_may_have_learnt_from_are_refused(model, monkeypatch, trained, seed):
     monkeypatch.setattr(model, "facts", model.facts | {"data": "simulator", "seed": trained})
     with pytest.raises(DatasetError, match=f"--seed {seed}: .* may have been trained on"):
-        calibrate(model, load_config("fleet").risk, WEEKS, seed)
+        of_fleets(model, LOW, SIGNALS, WEEKS, seed)
 
 
 def test_one_week_is_too_few(model):
     with pytest.raises(DatasetError, match="--weeks 1; expected at least 2"):
-        calibrate(model, load_config("fleet").risk, 1, FIRST_SEED)
+        of_fleets(model, LOW, SIGNALS, 1, FIRST_SEED)
 
 
-def test_a_folder_that_cannot_be_written_keeps_its_calibration(tmp_path, monkeypatch):
-    made = Calibration({"30m": TRUE}, {"cpu": 95.0}, {}), "a" * 64
-    write(tmp_path, made)
+def test_a_folder_that_cannot_be_written_keeps_its_chances(tmp_path, monkeypatch):
+    write(tmp_path, tiny_chances(), "a" * 64)
     monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(OSError, match="No space left"):
-        write(tmp_path, (made[0], "b" * 64))
-    assert Calibration.load(tmp_path, "a" * 64) == made[0] and len(list(tmp_path.iterdir())) == 1
+        write(tmp_path, tiny_chances(), "b" * 64)
+    assert Chances.load(tmp_path, "a" * 64) and len(list(tmp_path.iterdir())) == 1
 
 
-def loaded(config) -> Calibration | None:
-    return load_calibration(config, load_model(config))
+def loaded(config) -> Chances | None:
+    return load_chances(config, load_model(config))
 
 
 def serving(folder, method: str):
     return load_config("fleet", {"model": str(folder), "risk.method": method})
 
 
-def test_method_calibrated_needs_a_calibration_and_says_how_to_make_one(tmp_path):
-    with pytest.raises(ModelError, match="no calibration for 30m, 8h: run fleet-forecaster calibrate --model .*tiny"):
+def test_method_calibrated_needs_chances_and_says_how_to_make_them(tmp_path):
+    with pytest.raises(ModelError, match="has no chances.npz: run fleet-forecaster calibrate --model .*tiny"):
         loaded(serving(write_untrained(tmp_path / "tiny"), "calibrated"))
 
 
-def test_a_calibration_of_other_weights_costs_the_calibrated_chances_and_not_the_forecast(tmp_path, caplog):
+def test_chances_of_other_weights_cost_the_chances_and_not_the_forecast(tmp_path, caplog):
     folder = write_untrained(tmp_path / "tiny")
-    write(folder, (Calibration({"30m": TRUE, "8h": TRUE}, {"cpu": 95.0}, {}), "f" * 64))
+    write(folder, tiny_chances(), "f" * 64)
     assert loaded(serving(folder, "weighted")) is None
     assert "made for weights ffff" in caplog.text
     with pytest.raises(ModelError, match="made for weights ffff.*run fleet-forecaster calibrate.*method: weighted"):
         loaded(serving(folder, "calibrated"))
 
 
-def test_thresholds_moved_away_from_those_of_the_fit_are_pointed_out(caplog):
-    assert loaded(load_config("fleet")) and "risk.severe" not in caplog.text
-    assert loaded(load_config("fleet", {"risk.severe.cpu": 80}))
-    assert "the calibration was made at {'cpu': 95.0" in caplog.text
-
-
-def test_the_default_model_is_calibrated_for_its_weights_and_keeps_what_was_promised():
-    shipped = loaded(load_config("fleet", {"risk.method": "calibrated"}))
-    figures = shipped.report["windows"]
-    assert figures["30m"]["server"]["ece"] <= 0.03 and figures["30m"]["server"]["skill"] >= 0.5
-    assert figures["8h"]["server"]["ece"] <= 0.03 and figures["8h"]["any"]["ece"] <= 0.03
+@pytest.mark.parametrize("preset", ["fleet", "node_exporter"])
+def test_the_models_that_ship_have_chances_for_their_weights_which_keep_what_was_promised(preset):
+    figures = loaded(load_config(preset, {"risk.method": "calibrated"})).report["windows"]
+    assert figures["30m"]["server"]["ece"] <= 0.01 and figures["30m"]["server"]["skill"] >= 0.8
+    assert figures["8h"]["server"]["ece"] <= 0.02

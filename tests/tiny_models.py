@@ -3,9 +3,13 @@
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+
 from exporter.profiles import METRICS, load_fleet
 from forecaster.config import load_config
 from forecaster.models.artifact import Architecture, write_artifact
+from forecaster.risk.chances import Chances
+from forecaster.risk.evidence import INPUTS, SPANS
 from forecaster.training.dataset import Windows, fit_encoding
 from forecaster.training.simulation import simulate
 
@@ -55,3 +59,14 @@ def write_untrained(folder: Path) -> Path:
         folder, arrays, windows().encoding, TINY, {"note": "untrained"}, {"name": "tiny", "trained": "2026-03-02"}
     )
     return folder
+
+
+def tiny_chances() -> Chances:
+    """Chances of small seeded weights: valid in every respect but skill."""
+    rng, networks, hidden = np.random.default_rng(7), 2, 4
+    sizes = [(INPUTS, hidden), (hidden, len(SPANS))]
+    layers = tuple((rng.normal(0, 0.1, (networks, *size)).astype(np.float32),
+                    np.zeros((networks, 1, size[1]), np.float32)) for size in sizes)
+    center, scale = np.zeros(INPUTS, np.float32), np.ones(INPUTS, np.float32)
+    slope, constant, calm, separate = (np.full(len(SPANS), value) for value in (1.0, 0.0, 0.001, 1.0))
+    return Chances(center, scale, layers, slope, constant, calm, separate, {"note": "untrained"})

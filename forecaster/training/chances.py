@@ -61,12 +61,14 @@ def fit(examples: Examples, seed: int, report: Mapping[str, Any] | None = None) 
     fold_of = dict(zip(groups.tolist(), (np.random.default_rng(seed).permutation(len(groups)) % FOLDS).tolist(),
                        strict=True))
     fold = np.array([fold_of[group] for group in examples.group[reached].tolist()])
-    networks, unseen = [], np.zeros((len(x), len(SPANS)))
+    networks, unseen, threads = [], np.zeros((len(x), len(SPANS))), torch.get_num_threads()
+    torch.set_num_threads(1)  # the networks are small: threads would wait for each other
     for number in range(FOLDS):
         network = _train(x[fold != number], y[fold != number], seed + number)
         networks.append(network)
         with torch.no_grad():
             unseen[fold == number] = network(torch.as_tensor(x[fold == number])).numpy()
+    torch.set_num_threads(threads)
     slope, constant = (np.array(part) for part in zip(*(_platt(unseen[:, c], y[:, c]) for c in (0, 1)), strict=True))
     calm = examples.calm & examples.asked
     rate = (examples.outcome[calm].sum(0) + 0.5) / (calm.sum() + 100.0)  # a rate is never 0

@@ -5,7 +5,7 @@ SPANS; the mean of several such networks, each trained without some of the serve
 they did not see (Platt, 1999). It is trained beside the model whose forecasts it reads (training/chances.py) and kept
 in the model's folder. The chance within 8 hours is at least that within 30 minutes.
 
-A server whose history and forecast stay CALM spreads below the limit has the chance that such servers had in training.
+A server whose history and forecast do not reach the limit is calm: it has the chance that such servers had in training.
 The chance that any of N servers has an incident lies between that of the worst server and that of independent ones:
 
     any = 1 - (1 - p_1) ((1 - p_2) ... (1 - p_N)) ^ separate,   p_1 the largest
@@ -35,6 +35,14 @@ WINDOWS = {"30m": SPANS[0], "8h": SPANS[1]}
 CLIP = 5.0  # largest input in standard deviations
 
 Wide = NDArray[np.float64]
+
+
+def signed(sign: int, history: Floats, quantiles: Floats, levels: Sequence[float]
+           ) -> tuple[Floats, Floats, Sequence[float]]:
+    """These of the negated signal for sign -1, of which an incident below its limit is one above."""
+    if sign > 0:
+        return history, quantiles, levels
+    return -history, -quantiles[..., ::-1], [1 - level for level in reversed(levels)]
 
 
 class ChanceError(ValueError):
@@ -80,17 +88,22 @@ class Chances:
         history: float32 (N, T) in signal units, newest last, NaN where unknown. quantiles: float32 (N, H, Q) rising
         along Q at ``levels``. floor: least spread of the signal that matters.
         """
-        if condition.sign < 0:
-            history, quantiles, levels = -history, -quantiles[..., ::-1], [1 - level for level in reversed(levels)]
+        history, quantiles, levels = signed(condition.sign, history, quantiles, levels)
         limit = np.full(len(history), condition.limit, np.float32)
         chances, step = np.tile(self.calm, (len(history), 1)), np.zeros(len(history), np.int64)
-        rows = np.flatnonzero((np.fmax.reduce(history, 1) > limit) | (quantiles.max((1, 2)) > limit))
+        rows = np.flatnonzero((np.fmax.reduce(history, 1) > limit) | (quantiles[..., -1].max(1) > limit))
         if rows.size:
-            filled, known = carried(history[rows])
-            of = evidence(filled, known, quantiles[rows], levels, limit[rows], condition.steps, floor)
-            chances[rows] = self.calibrated(self.log_odds(of))
-            step[rows] = begun(quantiles[rows], levels, limit[rows], condition.steps, chances[rows])
+            chances[rows], step[rows] = self.judged(history[rows], quantiles[rows], levels, limit[rows],
+                                                    condition.steps, floor)
         return dict(zip(WINDOWS, chances.T, strict=True)), step
+
+    def judged(self, history: Floats, quantiles: Floats, levels: Sequence[float], limit: Floats, lasting: int,
+               floor: float) -> tuple[Wide, NDArray[np.int64]]:
+        """The same by the networks, float64 (N, 2) by window, of rows that are not calm, above limits (N,)."""
+        filled, known = carried(history)
+        found = evidence(filled, known, quantiles, levels, limit, lasting, floor)
+        chances = self.calibrated(self.log_odds(found))
+        return chances, begun(quantiles, levels, limit, lasting, chances)
 
     def log_odds(self, inputs: Floats) -> Wide:
         """float64 (N, 2): the networks' mean, not calibrated, of evidence (N, F)."""

@@ -1,10 +1,10 @@
 """The configured incidents of each server: which are on, how likely each is, when it begins, and what speaks for it.
 
-An incident is unknown, NaN, for servers that it is not meant for or that have no value of its signal. Its chance is
-known where a model forecasts the signal and chances were trained with the model: the trend's band is not a
-distribution. Whether it is on is read from the newest values alone.
+An incident is unknown, NaN, for servers that it is not meant for or whose signal has no forecast. Its chance is known
+where a model forecasts the signal and chances were trained with the model: the trend's band is not a distribution.
+Whether it is on is read from the newest values alone; a gap of at most CARRY_STEPS has the value before it.
 
-Letters: S servers, C signals, I incidents, H horizon steps, T steps of history.
+Letters: S servers, C signals, I incidents, H horizon steps, T steps of history, N pairs of a server and an incident.
 """
 
 from __future__ import annotations
@@ -17,21 +17,25 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
+from forecaster.models.features import CARRY_STEPS
 from forecaster.models.forecast import Forecast
 from forecaster.models.series import FLOORS, OTHER_FLOOR
-from forecaster.risk.chances import WINDOWS, Chances
+from forecaster.risk.chances import WINDOWS, Chances, signed
 from forecaster.risk.conditions import Condition
-from forecaster.risk.evidence import DAY
+from forecaster.risk.evidence import DAY, lasting_least
 from forecaster.risk.known import named
 from forecaster.risk.priority import PRIORITIES, by_chance
 from forecaster.risk.recurring import Recurring, recurring
 from forecaster.risk.thresholds import Priorities
 from forecaster.signals import Signal
 
-USUAL_DAYS = 2  # of the last 7, on which an incident was on, from which on it is usual for a server
-LEAST_DAYS = 3  # held; with fewer it is not known what is usual
-UNITS = {"percent": " %", "ratio": "", "milliseconds": " ms", "seconds": " s", "megabytes_per_second": " MB/s",
+DAYS = 7  # that are looked back on
+USUAL_DAYS = 2  # of these, on which an incident was on, from which on it is usual for a server
+LEAST_DAYS = 3  # held, of which more than half is known; with fewer it is not known what is usual
+UNITS = {"percent": "%", "ratio": "", "milliseconds": " ms", "seconds": " s", "megabytes_per_second": " MB/s",
          "bytes_per_second": " B/s", "bytes": " B", "per_second": " /s", "count": ""}
+
+PAIRS = 1024  # judged at once, which bounds the memory
 
 Wide = NDArray[np.float64]
 
@@ -42,15 +46,15 @@ class Incidents:
 
     names: tuple[str, ...]  # I
     conditions: tuple[Condition, ...]  # I
-    known: NDArray[np.bool_]  # (S, I): the server is meant and has a value
+    known: NDArray[np.bool_]  # (S, I): the server is meant and its signal is forecast
     on: NDArray[np.bool_]  # (S, I)
     chance: Mapping[str, Wide]  # window -> (S, I): on at any time within the window, NaN where unknown
     expected: Wide  # (S, I): when it begins, where that is more likely than not within 8 hours and it is not on
-    days: NDArray[np.int64]  # (S, I): of the last 7, on which it was on
+    days: NDArray[np.int64]  # (S, I): of the last 7, on which it was on; counted where it is on or likely
     recurring: Recurring  # on the days before at the expected time, (S, I)
-    priority: tuple[str | None, ...]  # S, by the chances; None where nothing is forecast or known
+    priority: tuple[str | None, ...]  # S, by the chances; None where nothing is forecast
     leading: NDArray[np.int64]  # (S,): the incident to name first, -1 for none
-    texts: tuple[str, ...]  # I: "CPU above 95 %"
+    texts: tuple[str, ...]  # I: "CPU above 95%"
     zone: ZoneInfo
 
     def begin(self, window: str) -> Wide:
@@ -72,8 +76,9 @@ class Incidents:
         chances = [f"{self.chance[window][server, one]:.0%} within {words}"
                    for window, words in (("30m", "30 minutes"), ("8h", "8 hours"))
                    if np.isfinite(self.chance[window][server, one])]
-        said = f"chance {', '.join(chances)}" if chances else "no calibrated chance"
-        if self.on[server, one]:
+        on = self.on[server, one]
+        said = f"chance {'that it goes on ' if on else ''}{', '.join(chances)}" if chances else "no calibrated chance"
+        if on:
             begin = f"{self.texts[one]} now"
         elif np.isfinite(self.expected[server, one]):
             at = datetime.fromtimestamp(self.expected[server, one], self.zone)
@@ -86,65 +91,94 @@ class Incidents:
 
 def find(
     conditions: Mapping[str, Condition], chances: Chances | None, forecast: Forecast, signals: Mapping[str, Signal],
-    names: tuple[tuple[str, ...], tuple[str, ...]], observed: NDArray[np.float32], context: NDArray[np.float32],
-    now: float, step: float, zone: ZoneInfo, limits: Priorities,
+    names: tuple[tuple[str, ...], tuple[str, ...]], context: NDArray[np.float32], now: float, step: float,
+    zone: ZoneInfo, limits: Priorities,
 ) -> Incidents:
-    """The incidents of a forecast. signals: the C by name. names: of S servers and their profiles. observed: float32
-    (S, C), the latest means, NaN where there is none. context: float32 (S, C, T), the last step ending at ``now``, NaN
-    where unknown. step: s. floors: least spread that matters, by signal."""
-    columns, shape = [*signals], (len(observed), len(conditions))
-    known, on = np.zeros((2, *shape), bool)
-    chance, expected = {window: np.full(shape, np.nan) for window in WINDOWS}, np.full(shape, np.nan)
-    days, held = np.zeros((2, *shape), np.int64)
-    for i, one in enumerate(conditions.values()):
-        column = columns.index(one.signal)
-        known[:, i] = one.meant(*names) & np.isfinite(observed[:, column])
-        values = one.sign * context[:, column]
-        beyond: NDArray[np.bool_] = values > one.limit
-        on[:, i] = known[:, i] & np.all(beyond[:, -one.steps :], axis=1)
-        days[:, i], held[:, i] = _days(values, beyond)
-        if chances is not None:
-            rows, by_window, first = _chances(chances, one, forecast, signals, known[:, i], context[:, column])
-            for window, values_of in by_window.items():
-                chance[window][rows, i] = values_of
-            ahead = (first > 0) & ~on[rows, i]
-            expected[rows[ahead], i] = now + step * first[ahead]
+    """The incidents of a forecast. signals: the C by name. names: of S servers and their profiles. context: float32
+    (S, C, T), the last step ending at ``now``, NaN where unknown; an incident that must last longer than T steps is on
+    after T. step: s."""
+    of, columns = tuple(conditions.values()), [*signals]
+    column = np.array([columns.index(one.signal) for one in of], np.int64)
+    known = np.isfinite(forecast.values[:, column, 0, 1])
+    on, newest = np.zeros(known.shape, bool), _newest(context, max((one.steps for one in of), default=1))
+    for i, one in enumerate(of):
+        known[:, i] &= one.meant(*names)
+        on[:, i] = known[:, i] & (one.sign * newest[:, column[i], -one.steps :] > one.limit).all(1)
+    chance, first = _chances(chances, of, column, forecast, signals, known, context)
+    expected = np.where((first > 0) & ~on, now + step * first, np.nan)
+    words = tuple(_limit(one, signals) for one in of)
+    before = recurring(forecast.values, forecast.by_model, columns, of, on, context, now, step, zone, words)
+    days, held = _days(of, column, on | (chance["8h"] >= limits.p2_chance), context)
     usual = (days >= USUAL_DAYS) | (held < LEAST_DAYS)
-    before = recurring(forecast.values, forecast.by_model, columns, tuple(conditions.values()), context, now,
-                       step, zone, tuple(_limit(one, signals) for one in conditions.values()))
-    rank, leading = by_chance(tuple(conditions.values()), on, chance, usual, before.ratio, limits)
-    some = known.any(1) & (forecast.servers_by_model | np.isfinite(forecast.values[:, :, 0, 1]).any(1) | on.any(1))
-    priority = named(PRIORITIES, np.where(some, rank, -1))
-    return Incidents(
-        tuple(conditions), tuple(conditions.values()), known, on, chance, expected, days, before, priority, leading,
-        tuple(f"{signals[one.signal].title or one.signal} {_limit(one, signals)}" for one in conditions.values()), zone)
+    rank, leading = by_chance(of, on, chance, usual, before.ratio, limits)
+    priority = named(PRIORITIES, np.where(np.isfinite(forecast.values[:, :, 0, 1]).any(1), rank, -1))
+    texts = tuple(f"{signals[one.signal].title or one.signal} {limit}" for one, limit in zip(of, words, strict=True))
+    return Incidents(tuple(conditions), of, known, on, chance, expected, days, before, priority, leading, texts, zone)
+
+
+def _newest(context: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
+    """float32 (S, C, steps or fewer): the newest, where a gap of at most CARRY_STEPS has the value before it."""
+    tail = context[..., -steps - CARRY_STEPS :]
+    if not np.isfinite(tail).all():
+        tail = tail.copy()
+        for _ in range(CARRY_STEPS):
+            tail[..., 1:] = np.where(np.isnan(tail[..., 1:]), tail[..., :-1], tail[..., 1:])
+    return tail[..., -steps:]
 
 
 def _chances(
-    chances: Chances, one: Condition, forecast: Forecast, signals: Mapping[str, Signal], known: NDArray[np.bool_],
-    history: NDArray[np.float32],
-) -> tuple[NDArray[np.int64], dict[str, Wide], NDArray[np.int64]]:
-    """(rows, chances by window, first step as in ``Chances.of``) of the servers of which the model forecasts the
-    signal."""
-    said, column = forecast.quantiles, [*signals].index(one.signal)
-    rows = np.flatnonzero(known & forecast.by_model[:, column])
-    if said is None or one.signal not in said.signals or not rows.size:
-        return rows[:0], {}, rows[:0]
-    place = (np.cumsum(forecast.servers_by_model) - 1)[rows]
-    quantiles = said.values[place, said.signals.index(one.signal)]
-    floor = FLOORS.get(signals[one.signal].unit, OTHER_FLOOR)
-    return rows, *chances.of(one, history[rows], quantiles, said.levels, floor)
+    chances: Chances | None, of: tuple[Condition, ...], column: NDArray[np.int64], forecast: Forecast,
+    signals: Mapping[str, Signal], known: NDArray[np.bool_], context: NDArray[np.float32],
+) -> tuple[dict[str, Wide], NDArray[np.int64]]:
+    """(chances (S, I) by window, first steps int64 (S, I) as in ``Chances.of``) where the model forecasts the signal.
+
+    Pairs whose history and forecast stay below the limit are told by their largest values; the others are judged
+    together, since a call for each incident would cost several times as much."""
+    said, known = forecast.quantiles, known & forecast.by_model[:, column]
+    found, first, near = np.full((*known.shape, len(WINDOWS)), np.nan), np.zeros(known.shape, np.int64), known.copy()
+    if chances is not None and said is not None and known.any():
+        place = np.cumsum(forecast.servers_by_model) - 1
+        at = np.array([said.signals.index(one.signal) if one.signal in said.signals else -1 for one in of], np.int64)
+        bounds = np.array([one.limit for one in of], np.float32)
+        kinds = [(one.steps, one.sign, FLOORS.get(signals[one.signal].unit, OTHER_FLOOR)) for one in of]
+        largest = {(one.signal, one.sign): _largest(context[:, column[i]], said.values[:, at[i]], one.sign)
+                   for i, one in enumerate(of) if known[:, i].any()}
+        for i, one in enumerate(of):
+            if known[:, i].any():
+                past, ahead = largest[one.signal, one.sign]
+                near[:, i] &= (past > bounds[i]) | (ahead[place] > bounds[i])
+        found[known] = chances.calm
+        for kind in sorted(set(kinds)):
+            pairs, (steps, sign, floor) = np.argwhere(near & [kind == other for other in kinds]), kind
+            for server, i in (pairs[begin : begin + PAIRS].T for begin in range(0, len(pairs), PAIRS)):
+                history, quantiles, levels = signed(
+                    sign, context[server, column[i]], said.values[place[server], at[i]], said.levels)
+                judged = chances.judged(history, quantiles, levels, bounds[i], steps, floor)
+                found[server, i], first[server, i] = judged
+    return {window: found[..., k] for k, window in enumerate(WINDOWS)}, first
 
 
-def _days(values: NDArray[np.float32], beyond: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """int64 (S,) each: of the last 7 days, those with any step beyond the limit, and those held at all."""
-    count = values.shape[1] // DAY
-    if not count:
-        nothing = np.zeros(len(values), np.int64)
-        return nothing, nothing
-    shape = len(values), count, DAY
-    held = np.isfinite(values[:, -count * DAY :]).reshape(shape).any(2)
-    return beyond[:, -count * DAY :].reshape(shape).any(2).sum(1), held.sum(1)
+def _largest(history: NDArray[np.float32], quantiles: NDArray[np.float32], sign: int
+             ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The largest value, of the negated signal for sign -1, of each history (S, T) and of quantiles (N, H, Q)."""
+    if sign > 0:
+        return np.fmax.reduce(history, 1), quantiles[..., -1].max(1)
+    return -np.fmin.reduce(history, 1), -quantiles[..., 0].min(1)
+
+
+def _days(of: tuple[Condition, ...], column: NDArray[np.int64], asked: NDArray[np.bool_], context: NDArray[np.float32]
+          ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """int64 (S, I) each, 0 where not asked: of the last DAYS, those on which the incident was on, and those held."""
+    days, held = np.zeros((2, *asked.shape), np.int64)
+    count = min(DAYS, context.shape[2] // DAY)
+    for i, one in enumerate(of if count else ()):
+        rows = np.flatnonzero(asked[:, i])
+        values = one.sign * context[rows, column[i]]
+        by_day = len(rows), count, DAY
+        on = (lasting_least(values, one.steps) > one.limit)[:, -count * DAY :].reshape(by_day)
+        seen = np.isfinite(values)[:, -count * DAY :].reshape(by_day)
+        days[rows, i], held[rows, i] = on.any(2).sum(1), (2 * seen.sum(2) > DAY).sum(1)
+    return days, held
 
 
 def _limit(one: Condition, signals: Mapping[str, Signal]) -> str:

@@ -48,7 +48,8 @@ def by_chance(
     others = likely.sum(1, keepdims=True) - likely > 0
     may = np.where(usual & ~others, alone, highest)
     may = np.maximum(may, np.where(recurring >= RECURRING, 1, 0))
-    rank = np.where((soon >= limits.p1_chance) & (may == 0), 0, np.where((later >= limits.p2_chance) & (may <= 1), 1, 2))
+    first, second = (soon >= limits.p1_chance) & (may == 0), (later >= limits.p2_chance) & (may <= 1)
+    rank = np.where(first, 0, np.where(second, 1, 2))
     order = rank - later / 2  # of equal rank, the likeliest
     shown = (rank < 2) | (later >= SHOWN)
     leading = np.where(shown.any(1), np.where(shown, order, np.inf).argmin(1), -1) if len(conditions) else None

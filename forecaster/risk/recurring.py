@@ -1,11 +1,12 @@
 """Whether an expected incident was on at that time of day on the days before, as nightly work is.
 
-An incident is expected at the first step of the horizon whose p90 by the model is beyond its limit (p10, for one below
-a limit). The trend heuristic knows no time of day and expects none. The share reads the values of the last 7 days within
-30 minutes of the same local time of day, because nightly work does not begin on the minute:
+An incident that is on is expected now; another at the first step of the horizon whose p90 by the model is beyond its
+limit (p10, for one below a limit). The trend heuristic knows no time of day and expects none. The share reads the
+values of the last 7 days within 30 minutes of the same local time of day, because nightly work does not begin on the
+minute:
 
     a day is held   where more than half of these values are known
-    it is on        where one of them is beyond the limit
+    it is on        where one of them, and those before it for which the incident must last, are beyond the limit
     ratio           days on / days held; NaN for fewer than 3 days held, and where no incident is expected
 
 A local time that a clock change leaves out is that of the clock before the change.
@@ -24,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecaster.risk.conditions import Condition
+from forecaster.risk.evidence import lasting_least
 
 DAYS = 7
 MIN_DAYS = 3
@@ -34,9 +36,9 @@ _P10, _P90 = 0, 2  # positions on a forecast's last axis
 
 @dataclass(frozen=True, eq=False)
 class Recurring:
-    """Expected incidents of each server, and the days before; zeros where none is expected."""
+    """Expected incidents of each server, and the days before; no day where none is expected."""
 
-    step: NDArray[np.int64]  # (S, I) first 1-based step beyond the limit
+    step: NDArray[np.int64]  # (S, I) first 1-based step beyond the limit, 0 while it is on, -1 where none is expected
     on: NDArray[np.int64]    # (S, I) days
     held: NDArray[np.int64]  # (S, I) days
     limits: tuple[str, ...]  # I, such as "above 95 %"
@@ -48,42 +50,44 @@ class Recurring:
 
     def text(self, server: int, incident: int) -> str:
         """In words; empty where it is not expected, or without days."""
-        step, on, held = (int(of[server, incident]) for of in (self.step, self.on, self.held))
-        if not step or held < MIN_DAYS:
+        on, held = int(self.on[server, incident]), int(self.held[server, incident])
+        if held < MIN_DAYS:
             return ""
         days = f"the last {DAYS} days" if held == DAYS else f"the {held} days known of the last {DAYS}"
         return f"{self.limits[incident]} at this time of day on {on} of {days}"
 
 
 def recurring(values: np.ndarray, by_model: np.ndarray, signals: Sequence[str], conditions: Sequence[Condition],
-              context: np.ndarray, now: float, step: float, zone: ZoneInfo, limits: tuple[str, ...]) -> Recurring:
+              active: NDArray[np.bool_], context: np.ndarray, now: float, step: float, zone: ZoneInfo,
+              limits: tuple[str, ...]) -> Recurring:
     """Expected incidents of a forecast: values float32 (S, C, H, 3), by_model bool (S, C), `signals` the C names, which
-    hold those of the conditions.
+    hold those of the conditions. active: bool (S, I), those that are on now.
 
     context: float32 (S, C, T), the last step ending at `now` (Unix s), NaN where unknown; days before it are not held.
     step: s. limits: of the conditions, in words.
     """
-    step_of, on_of, held_of = np.zeros((3, len(values), len(conditions)), np.int64)
+    step_of, (on_of, held_of) = np.full(active.shape, -1), np.zeros((2, *active.shape), np.int64)
     columns = np.array([signals.index(one.signal) for one in conditions], np.int64)
-    bounds = np.array([one.limit for one in conditions])
-    reach, last = round(TOLERANCE / step), context.shape[2] - 1
-    beyond = np.zeros((len(values), len(conditions), values.shape[2]), bool)
+    lasting, last = np.array([one.steps for one in conditions], np.int64), context.shape[2] - 1
     if last * step >= 86400.0:  # a shorter context holds no day
+        step_of = np.where(active, 0, -1)
         for i, one in enumerate(conditions):
             outer = values[:, columns[i], :, _P90 if one.sign > 0 else _P10]
-            beyond[:, i] = (one.sign * outer > one.limit) & by_model[:, columns[i], None]
-    server, incident = np.nonzero(beyond.any(axis=2))
-    first = beyond[server, incident].argmax(axis=1) + 1
-    steps, which = np.unique(first, return_inverse=True)
-    around = np.arange(-reach, reach + 1)
+            beyond = (one.sign * outer > one.limit) & by_model[:, columns[i], None]
+            step_of[:, i] = np.where(~active[:, i] & beyond.any(1), beyond.argmax(1) + 1, step_of[:, i])
+    server, incident = np.nonzero(step_of >= 0)
+    steps, which = np.unique(step_of[server, incident], return_inverse=True)
+    reach, lead = round(TOLERANCE / step), max(lasting.max(initial=1) - 1, 0)
+    around = np.arange(-reach - lead, reach + 1)
     places = last - _days_before(steps, now, step, zone)[which][..., None] + around  # (expected, DAYS, around)
     before = context[server[:, None, None], columns[incident][:, None, None], np.clip(places, 0, last)]
     before[(places < 0) | (places > last)] = np.nan
-    signs = np.array([one.sign for one in conditions], np.float32)
-    held = 2 * np.isfinite(before).sum(axis=2) > around.size
-    on = held & ((signs[incident][:, None, None] * before) > bounds[incident][:, None, None]).any(axis=2)
-    for days, counted in ((step_of, first), (on_of, on.sum(axis=1)), (held_of, held.sum(axis=1))):
-        days[server, incident] = counted
+    held = 2 * np.isfinite(before[..., lead:]).sum(axis=2) > 2 * reach + 1
+    on_of[server, incident], held_of[server, incident] = 0, held.sum(axis=1)
+    for i in np.unique(incident):
+        one, rows = conditions[i], incident == i
+        on = lasting_least(one.sign * before[rows], one.steps)[..., lead:] > one.limit
+        on_of[server[rows], i] = (held[rows] & on.any(axis=2)).sum(axis=1)
     return Recurring(step_of, on_of, held_of, limits)
 
 

@@ -109,8 +109,10 @@ def evidence(
 def _evidence(history: Floats, known: NDArray[np.int64], quantiles: Floats, levels: Sequence[float], limit: Floats,
               lasting: int, floor: float) -> Floats:
     steps = history.shape[1]
-    held = np.arange(steps) >= steps - known[:, None]
-    values = np.where(held, lasting_least(history, lasting), -np.inf).astype(np.float32)
+    values = lasting_least(history, lasting)
+    if (known < steps).any():
+        held = np.arange(steps) >= steps - known[:, None]
+        values = np.where(held, values, np.float32(-np.inf))
     on = values > limit[:, None]
     day = history[:, -DAY:]
     middle = np.median(day, 1)
@@ -153,12 +155,10 @@ def _of_forecast(quantiles: Floats, levels: Sequence[float], limit: Floats, last
 
 def _habits(values: Floats, on: NDArray[np.bool_], known: NDArray[np.int64], far: Far) -> Iterator[NDArray[Any]]:
     steps, rows = values.shape[1], len(values)
-    index = np.arange(steps)
-    last_on, last_off = np.where(on, index, -1).max(1), np.where(on, -1, index).max(1)
     begins = np.zeros_like(on)
     begins[:, 1:] = on[:, 1:] & ~on[:, :-1]
-    yield np.log1p(np.minimum(steps - 1 - last_on, WEEK))
-    yield np.log1p(np.minimum(steps - 1 - last_off, WEEK))
+    for state in (on, ~on):  # steps since it was on, and off
+        yield np.log1p(np.minimum(np.where(state.any(1), state[:, ::-1].argmax(1), steps), WEEK))
     yield np.log1p(begins[:, -DAY:].sum(1))
     count = begins.sum(1)
     yield np.log1p(count)
@@ -197,11 +197,17 @@ def _habits(values: Floats, on: NDArray[np.bool_], known: NDArray[np.int64], far
         shape = rows, max(blocks, 1), min(span, steps)
         whole = shape[1] * shape[2]
         of = on[:, steps - whole :].reshape(shape)
-        starts = begins[:, steps - whole :].reshape(shape).any(2) & ~of[:, :, 0]
+        was, starts = _any(of), _any(begins[:, steps - whole :].reshape(shape)) & ~of[:, :, 0]
         seen = np.maximum(known // span, 1)
         free = np.maximum((~of[:, :, 0]).sum(1) - (shape[1] - np.minimum(seen, shape[1])), 1)
-        yield of.any(2).sum(1) / seen
+        yield was.sum(1) / seen
         yield starts.sum(1) / free
+
+
+def _any(parts: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Along the last axis; several times as fast as any() where that is short."""
+    found: NDArray[np.bool_] = np.ascontiguousarray(np.moveaxis(parts, -1, 0)).any(0)
+    return found
 
 
 def log_odds(chance: Floats) -> Floats:

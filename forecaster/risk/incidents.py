@@ -141,12 +141,11 @@ def _chances(
         at = np.array([said.signals.index(one.signal) if one.signal in said.signals else -1 for one in of], np.int64)
         bounds = np.array([one.limit for one in of], np.float32)
         kinds = [(one.steps, one.sign, FLOORS.get(signals[one.signal].unit, OTHER_FLOOR)) for one in of]
-        largest = {(one.signal, one.sign): _largest(context[:, column[i]], said.values[:, at[i]], one.sign)
-                   for i, one in enumerate(of) if known[:, i].any()}
-        for i, one in enumerate(of):
-            if known[:, i].any():
-                past, ahead = largest[one.signal, one.sign]
-                near[:, i] &= (past > bounds[i]) | (ahead[place] > bounds[i])
+        for signal, sign in {(one.signal, one.sign) for one in of}:
+            same = [i for i, one in enumerate(of) if (one.signal, one.sign) == (signal, sign) and known[:, i].any()]
+            if same:
+                past, ahead = _largest(context[:, column[same[0]]], said.values[:, at[same[0]]], sign)
+                near[:, same] &= np.fmax(past, ahead[place])[:, None] > bounds[same]
         found[known] = chances.calm
         for kind in sorted(set(kinds)):
             pairs, (steps, sign, floor) = np.argwhere(near & [kind == other for other in kinds]), kind

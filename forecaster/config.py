@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
-from forecaster.risk.thresholds import ROLE_UNITS, RiskConfig
+from forecaster.risk.thresholds import RiskConfig
 from forecaster.signals import HORIZON_STEPS, STEP_MINUTES, Selector, Signal, StepsByLabel
 from forecaster.sources.shard import Shard, ordinal
 from serving.settings import Duration, Settings, SettingsError, load
@@ -267,21 +267,11 @@ class ForecasterConfig(Settings):
     @classmethod
     def _risk_uses_forecast_signals(cls, risk: RiskConfig, info: ValidationInfo) -> RiskConfig:
         signals, windows = info.data.get("signals") or {}, info.data.get("windows") or {}
-        for role, name in risk.roles if signals else ():
-            unit = ROLE_UNITS.get(role)
-            if name not in signals and role in risk.roles.model_fields_set:
-                raise ValueError(f"roles.{role} is {name!r}, which is not a signal of this file; expected one of "
-                                 f"{', '.join(signals)}: correct roles.{role}")
-            if name in signals and unit and signals[name].unit != unit:
-                raise ValueError(f"roles.{role} is {name}, in {signals[name].unit}; expected {unit}, the unit of its "
-                                 f"thresholds: convert in the query, or give roles.{role} another signal")
+        if signals:
+            risk.check(signals)
         if risk.method == "calibrated" and info.data.get("model", "default") is None:
             raise ValueError("method is calibrated, but model is null and the heuristic has no calibration; "
                              "expected a calibrated model: set model, or method: weighted")
-        for name, incident in (risk.incidents or {}).items() if signals else ():
-            if incident.signal not in signals:
-                raise ValueError(f"incidents.{name}.signal is {incident.signal!r}, which is not a signal of this file; "
-                                 f"expected one of {', '.join(signals)}: correct it, or remove the incident")
         for window in risk.incident if windows else ():
             if window not in windows:
                 raise ValueError(f"incident.{window} is not one of windows ({', '.join(windows)}): "

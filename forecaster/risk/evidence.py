@@ -197,10 +197,10 @@ def _habits(values: Floats, on: NDArray[np.bool_], known: NDArray[np.int64], far
         shape = rows, max(blocks, 1), min(span, steps)
         whole = shape[1] * shape[2]
         of = on[:, steps - whole :].reshape(shape)
-        was, starts = _any(of), _any(begins[:, steps - whole :].reshape(shape)) & ~of[:, :, 0]
+        starts = _any(begins[:, steps - whole :].reshape(shape)) & ~of[:, :, 0]
         seen = np.maximum(known // span, 1)
         free = np.maximum((~of[:, :, 0]).sum(1) - (shape[1] - np.minimum(seen, shape[1])), 1)
-        yield was.sum(1) / seen
+        yield _any(of).sum(1) / seen
         yield starts.sum(1) / free
 
 

@@ -68,6 +68,12 @@ class Incidents:
         calm = np.log1p(-np.minimum(np.nan_to_num(chance), 1 - 1e-12)).sum(1)
         return np.where(np.isfinite(chance).any(1), -np.expm1(calm), np.nan)
 
+    def nothing(self, server: int) -> str:
+        """What is said of a server without a leading incident."""
+        if np.isfinite(self.chance["8h"][server]).any():
+            return "No incident predicted within 8 hours"
+        return "No incident now, chances are unknown" if self.known[server].any() else "No incident is defined for it"
+
     def message(self, server: int) -> str:
         """One sentence about the leading incident of the server at this index; empty without one."""
         one = int(self.leading[server])

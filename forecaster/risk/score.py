@@ -57,9 +57,10 @@ class Risk:
             return "No forecast"
         incident = self.incidents.message(server) if self.incidents is not None else ""
         component = self.component[server]
-        if self.by == "chance" or component is None:
-            return incident or ("No incident predicted within 8 hours" if self.by == "chance" else
-                                f"No threshold predicted to be crossed within {RISK_STEPS * STEP_MINUTES} minutes")
+        if self.incidents is not None and self.by == "chance":
+            return incident or self.incidents.nothing(server)
+        if component is None:
+            return incident or f"No threshold predicted to be crossed within {RISK_STEPS * STEP_MINUTES} minutes"
         position = COMPONENTS.index(component)
         name, form = _SHOWN[component]
         value, minutes = form.format(self.worst[server, position]), self.worst_step[server, position] * STEP_MINUTES
@@ -69,20 +70,21 @@ class Risk:
 
 def assess(values: np.ndarray, signals: Sequence[str], config: RiskConfig,
            severe: Mapping[str, np.ndarray] | None = None, severe_any: Mapping[str, float] | None = None,
-           incidents: Incidents | None = None, now: np.ndarray | None = None) -> Risk:
+           incidents: Incidents | None = None, by_model: np.ndarray | None = None) -> Risk:
     """Risk of a forecast: values float32 (S, C, H, 3) in signal units, `signals` the C names.
 
     severe, severe_any: chances of any incident by window, of each server and of any server, where known. incidents: of
-    the same forecast. now: float32 (S, C), the value now of each signal that the trend forecasts, else NaN: its band is
-    no forecast of trouble, so that only what is beyond a threshold now counts.
+    the same forecast. by_model: bool (S, C), the signals that a model forecasts, None for all. The trend's band is no
+    forecast of trouble, so that of the other signals only the value now counts, the trend's first p50.
     """
     unknown = np.full(len(values), np.nan)
     chances = {window: (severe or {}).get(window, unknown) for window in config.incident}
     any_server = {window: (severe_any or {}).get(window, float("nan")) for window in config.incident}
     columns = {role: signals.index(name) for role in ROLES if (name := getattr(config.roles, role)) in signals}
-    trend = np.zeros(values.shape[:2], bool) if now is None else np.isfinite(now) & np.isfinite(values[:, :, 0, 1])
-    if now is not None and trend.any():
-        values = np.where(trend[..., None, None], now[..., None, None], values)
+    trend = np.zeros(values.shape[:2], bool) if by_model is None else ~by_model
+    if trend.any():
+        values = values.copy()
+        values[trend] = values[trend][:, :1, _P50, None]
     worst, worst_step = _worst(values, columns)
     for position, role in enumerate(COMPONENTS):
         if role in columns:

@@ -5,14 +5,14 @@ configuration names those that play a role.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from itertools import pairwise
 from typing import Literal, get_args
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from forecaster.risk.conditions import Condition
-from forecaster.signals import steps_of
+from forecaster.signals import Signal, steps_of
 from serving.settings import Settings
 
 Role = Literal["cpu", "memory", "latency", "disk"]
@@ -189,3 +189,19 @@ class RiskConfig(Settings):
             return self.incidents
         return {INCIDENTS[role]: Condition(signal=signal, above=limit) for role, limit in self.severe
                 if (signal := getattr(self.roles, role)) in signals}
+
+    def check(self, signals: Mapping[str, Signal]) -> None:
+        """Raises ValueError where a role or an incident has a signal that is not among ``signals``, or a role one of
+        another unit."""
+        expected = f"which is not a signal of this file; expected one of {', '.join(signals)}"
+        for role, name in self.roles:
+            unit = ROLE_UNITS.get(role)
+            if name not in signals and role in self.roles.model_fields_set:
+                raise ValueError(f"roles.{role} is {name!r}, {expected}: correct roles.{role}")
+            if name in signals and unit and signals[name].unit != unit:
+                raise ValueError(f"roles.{role} is {name}, in {signals[name].unit}; expected {unit}, the unit of its "
+                                 f"thresholds: convert in the query, or give roles.{role} another signal")
+        for name, incident in (self.incidents or {}).items():
+            if incident.signal not in signals:
+                raise ValueError(f"incidents.{name}.signal is {incident.signal!r}, {expected}: correct it, or remove "
+                                 "the incident")

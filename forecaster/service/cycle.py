@@ -130,8 +130,8 @@ class Cycle:
             severe = {window: found.any(window) for window in WINDOWS}
             any_server = {window: self._chances.any(window, chances) for window, chances in severe.items()
                           } if self._chances else {}
-            trend = np.where(made.by_model, np.nan, present.observed)
-            assessed = score.assess(made.values, self._signals, config.risk, severe, any_server, found, trend)
+            assessed = score.assess(
+                made.values, self._signals, config.risk, severe, any_server, found, made.by_model)
             return Result(
                 issued=now, step=config.step, servers=present.servers, profiles=present.profiles, signals=self._signals,
                 observed=present.observed, trend=trend, forecast=made.values, method=made.method, risk=assessed,
@@ -189,9 +189,8 @@ class Cycle:
         """The configured incidents, by the forecasts and the history before them."""
         config = self._config
         return incidents.find(
-            self._conditions, self._chances, made, config.signals, (present.servers, present.profiles),
-            np.where(present.stale[:, None], np.nan, present.observed), context, present.instant, config.step,
-            self._zone, config.risk.priorities)
+            self._conditions, self._chances, made, config.signals, (present.servers, present.profiles), context,
+            present.instant, config.step, self._zone, config.risk.priorities)
 
     def _record(self, made: Forecast, present: Present) -> Proof | None:
         """The record's step, which may widen the model's bands in place; it needs the heuristic once per step."""

@@ -206,7 +206,7 @@ def _habits(values: Floats, on: NDArray[np.bool_], known: NDArray[np.int64], far
 
 def _any(parts: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Along the last axis; several times as fast as any() where that is short."""
-    found: NDArray[np.bool_] = np.ascontiguousarray(np.moveaxis(parts, -1, 0)).any(0)
+    found: NDArray[np.bool_] = np.any(np.ascontiguousarray(np.moveaxis(parts, -1, 0)), axis=0)
     return found
 
 

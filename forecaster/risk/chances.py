@@ -134,7 +134,7 @@ class Chances:
         """Those beside a model with these weights; raises ChanceError."""
         path, remedy = folder / FILE, f"run fleet-forecaster calibrate --model {folder}"
         try:
-            with np.load(path, allow_pickle=False) as held:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as held:  # load alone leaks a damaged one
                 data = {name: held[name] for name in held.files}
             facts = json.loads(str(data.pop("facts")))
             if facts["format"] != FORMAT:

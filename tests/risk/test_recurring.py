@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from forecaster.risk.recurring import INCIDENTS, recurring
-from forecaster.risk.score import COMPONENTS
+from forecaster.risk.conditions import Condition
+from forecaster.risk.recurring import recurring
 from forecaster.risk.thresholds import RiskConfig
 
 STEP, WEEK, NIGHT = 300.0, 2016, 288
@@ -34,16 +34,22 @@ def week(nights=range(1, 8), now: float = NOW, backup: float = BACKUP, steps: in
     return context
 
 
-def of(context, values=None, now=NOW, zone=UTC, by_model=True):
+CONDITIONS = tuple(RiskConfig().conditions(SIGNALS).values())
+LIMITS = "above 95%", "above 95%", "above 200 ms"
+
+
+def of(context, values=None, now=NOW, zone=UTC, by_model=True, active=False, conditions=CONDITIONS):
     values = forecast() if values is None else values
     made = np.full(values.shape[:2], by_model)
-    return recurring(values, made, SIGNALS, RiskConfig(), context, now, STEP, zone)
+    on = np.zeros((len(values), len(conditions)), bool)
+    on[:, 0] = active
+    return recurring(values, made, SIGNALS, conditions, on, context, now, STEP, zone, LIMITS)
 
 
 def test_a_backup_of_every_night_was_on_at_its_time_on_seven_of_the_last_seven_days():
     found = of(week(nights=range(1, 9)))
     assert (found.step[0, 0], found.on[0, 0], found.held[0, 0], found.ratio[0, 0]) == (3, 7, 7, 1.0)
-    assert found.text(0, 0, 6) == "above 95% at this time of day on 7 of the last 7 days"
+    assert found.text(0, 0) == "above 95% at this time of day on 7 of the last 7 days"
     assert np.isnan(found.ratio[0, 1:]).all(), "nothing is expected of memory and latency"
 
 
@@ -53,7 +59,7 @@ def test_one_night_without_it_makes_six_of_seven():
 
 def test_trouble_that_no_night_had_is_zero_of_seven():
     found = of(week(nights=()))
-    assert found.ratio[0, 0] == 0 and found.text(0, 0, 6).endswith("on 0 of the last 7 days")
+    assert found.ratio[0, 0] == 0 and found.text(0, 0).endswith("on 0 of the last 7 days")
 
 
 def test_what_is_on_within_half_an_hour_of_the_time_counts_and_what_ends_before_or_begins_after_does_not():
@@ -67,10 +73,10 @@ def test_days_without_data_at_that_time_do_not_count_and_fewer_than_three_days_s
     gaps[..., -100:-60] = np.nan
     found = of(gaps)
     assert (found.on[0, 0], found.held[0, 0], found.ratio[0, 0]) == (4, 5, 0.8)
-    assert found.text(0, 0, 6) == "above 95% at this time of day on 4 of the 5 days known of the last 7"
+    assert found.text(0, 0) == "above 95% at this time of day on 4 of the 5 days known of the last 7"
     gaps[..., :-2 * NIGHT - 100] = np.nan
     found = of(gaps)
-    assert found.held[0, 0] == 2 and np.isnan(found.ratio[0, 0]) and found.text(0, 0, 6) == ""
+    assert found.held[0, 0] == 2 and np.isnan(found.ratio[0, 0]) and found.text(0, 0) == ""
 
 
 def test_most_values_around_the_time_must_be_known_for_a_day_to_count():
@@ -80,10 +86,6 @@ def test_most_values_around_the_time_must_be_known_for_a_day_to_count():
     assert of(few).held[0, 0] == 7
     few[..., day] = np.nan
     assert of(few).held[0, 0] == 6
-
-
-def test_incidents_are_those_of_the_components_of_the_score_in_their_order():
-    assert tuple(INCIDENTS) == COMPONENTS
 
 
 def test_a_model_that_reads_two_hours_and_a_server_without_a_past_have_no_share():
@@ -105,11 +107,31 @@ def test_nightly_work_keeps_its_local_hour_when_the_clocks_change(day):
     assert of(context, now=now, zone=UTC).on[0, 0] <= 1, "by UTC, the nights before the change are an hour off"
 
 
-def test_the_trend_heuristic_expects_no_incident():
-    assert not of(week(), by_model=False).step.any()
+def test_the_trend_heuristic_expects_no_incident_but_one_that_is_on_is_one():
+    found = of(week(), by_model=False)
+    assert (found.step == -1).all() and np.isnan(found.ratio).all() and found.text(0, 0) == ""
+    found = of(week(backup=NOW), by_model=False, active=True)
+    assert found.step[0].tolist() == [0, -1, -1] and found.ratio[0, 0] == 1
 
 
-def test_the_incident_is_one_of_p90_within_eight_hours_and_only_within_its_window_part_of_the_message():
-    assert not of(week(), forecast(peak=95.0)).step.any(), "on the threshold is not above it"
-    later = of(week(backup=NOW + 89 * STEP), forecast(90))
-    assert later.ratio[0, 0] == 1 and later.text(0, 0, 6) == ""
+def test_the_incident_is_one_of_p90_within_eight_hours_or_of_p10_where_it_is_below():
+    assert (of(week(), forecast(peak=95.0)).step == -1).all(), "on the threshold is not above it"
+    assert of(week(backup=NOW + 89 * STEP), forecast(90)).ratio[0, 0] == 1
+    low = 100 - forecast()[..., ::-1]
+    found = of(100 - week(), low, conditions=(Condition(signal="cpu_pct", below=5), *CONDITIONS[1:]))
+    assert (found.step[0, 0], found.on[0, 0]) == (3, 7)
+
+
+def test_an_incident_that_is_on_is_expected_now_also_where_the_forecast_has_it_later_again():
+    context = week(backup=NOW - 1200.0)
+    assert of(context, forecast(90)).ratio[0, 0] == 0
+    found = of(context, forecast(90), active=True)
+    assert found.step[0, 0] == 0 and found.ratio[0, 0] == 1
+
+
+def test_nights_on_which_it_did_not_last_do_not_count():
+    condition = Condition.model_validate({"signal": "cpu_pct", "above": 95, "for": "15m"})
+    lasting, spikes = week(), week(())
+    spikes[0, 0, np.flatnonzero(lasting[0, 0] > 95)[::4]] = 98.5
+    assert [of(context, conditions=(condition, *CONDITIONS[1:])).on[0, 0] for context in (lasting, spikes)] == [7, 0]
+    assert of(spikes).on[0, 0] == 7, "without a duration each does"

@@ -1,13 +1,19 @@
 """Risk: the specification's numbers, thresholds crossed strictly, and no claim about what is not known."""
 
+from zoneinfo import ZoneInfo
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from forecaster.models import heuristic
+from forecaster.models.forecast import Forecast
+from forecaster.risk.incidents import find
 from forecaster.risk.score import COMPONENTS, assess
-from forecaster.risk.thresholds import Incident, Level, Levels, RiskConfig, Roles
+from forecaster.risk.thresholds import Incident, Level, Levels, Priorities, RiskConfig, Roles
+from forecaster.signals import Signal
 
 SIGNALS = ("cpu_pct", "mem_pct", "disk_io_mb_s", "latency_ms", "net_in_mb_s")
 CONFIG = RiskConfig()
@@ -158,21 +164,30 @@ def test_a_role_can_have_levels_of_its_own():
     assert assess(with_p90(cpu=99), SIGNALS, config).probability["30m"][0] == 0.35
 
 
-def fleet_of(troubled: int, servers: int, signals: int):
-    """Risk of a fleet where the first `troubled` servers have `signals` core signals at 99."""
+CORE, P2_AT_MOST = [0, 1, 2, 3], [0, 2]  # columns
+
+
+def fleet_of(troubled: int, servers: int, columns: list[int]):
+    """Risk of a fleet where these signals of the first `troubled` servers are at 99."""
     values = quiet(servers)
-    values[:troubled, :signals] = 99
+    values[:troubled, columns] = 99
     return assess(values, SIGNALS, CONFIG)
 
 
-@pytest.mark.parametrize(("troubled", "servers", "signals", "probability", "health"), [
-    (0, 3, 4, 0, "healthy"), (4, 10, 4, 0.4, "healthy"), (41, 100, 4, 0.41, "warning"),
-    (3, 3, 2, 0.7, "warning"), (7, 10, 4, 0.7, "warning"), (71, 100, 4, 0.71, "critical"),
-    (3, 3, 4, 1, "critical")])
-def test_fleet_health_follows_the_mean_probability_strictly(troubled, servers, signals, probability, health):
-    risk = fleet_of(troubled, servers, signals)
+@pytest.mark.parametrize(("troubled", "servers", "columns", "probability", "health"), [
+    (0, 3, CORE, 0, "healthy"), (4, 7, P2_AT_MOST, 0.4, "healthy"), (41, 70, P2_AT_MOST, 0.41, "warning"),
+    (3, 3, P2_AT_MOST, 0.7, "warning"), (7, 10, CORE, 0.7, "warning"), (71, 100, CORE, 0.71, "critical"),
+    (3, 3, CORE, 1, "critical")])
+def test_fleet_health_follows_the_mean_probability_strictly(troubled, servers, columns, probability, health):
+    risk = fleet_of(troubled, servers, columns)
     assert risk.fleet_probability["30m"] == probability
     assert risk.health == health
+
+
+def test_a_fleet_with_a_server_of_p1_is_at_least_in_warning_however_large_it_is():
+    risk = fleet_of(1, 500, CORE)
+    assert (risk.fleet_probability["30m"], risk.high_risk, risk.health) == (0.002, 1, "warning")
+    assert fleet_of(1, 500, P2_AT_MOST).health == "healthy", "P2 is no such server"
 
 
 def test_a_server_without_forecast_has_no_risk_and_no_part_in_the_fleet():
@@ -233,6 +248,76 @@ def test_fields_have_their_shapes_and_types():
         assert (field.shape, field.dtype) == (shape, kind)
     assert risk.probability.keys() == risk.fleet_probability.keys() == {"30m", "8h"}
     assert all(chance.shape == (4,) for chance in risk.probability.values())
+
+
+def test_a_new_host_on_the_trend_has_no_points_for_what_its_band_may_touch():
+    """16 % memory, whose band touches 95 % within 4.5 hours, as that of any server does."""
+    encoder = np.full((1, 1, 24), np.nan, np.float32)
+    encoder[0, 0, -3:] = [14, 15, 16]
+    memory = heuristic.forecast(encoder, (Signal(query="a", unit="percent", min=0, max=100),))
+    assert memory[0, 0, :, 2].max() > 95
+    by_band, by_now = (assess(memory, ("mem_pct",), CONFIG, by_model=made) for made in (None, np.array([[False]])))
+    assert by_band.probability["8h"][0] == 0.25
+    assert (by_now.score[0], by_now.priority, by_now.probability["8h"][0]) == (0, ("P3",), 0)
+    assert by_now.worst[0, 1] == 16
+
+
+def test_a_server_on_the_trend_has_its_points_for_what_is_beyond_a_limit_now():
+    values = quiet(2)
+    values[:, 0] = [10, 96, 99.5]
+    by_model = np.ones(values.shape[:2], bool)
+    by_model[0] = False
+    risk = assess(values, SIGNALS, CONFIG, by_model=by_model)
+    assert risk.points[:, 0].tolist() == [30, 40] and risk.worst_step[:, 0].tolist() == [0, 1]
+    assert risk.message(0) == "CPU at 96.0% now" and "predicted to reach 99.5%" in risk.message(1)
+    assert risk.probability["30m"].tolist() == [0.35, 0.35]
+    assert values[0, 0, 0, 2] == np.float32(99.5), "the published band stays as it is"
+
+
+def test_a_signal_without_a_forecast_stays_unknown_on_the_trend():
+    values = quiet()
+    values[0, 1] = NAN
+    risk = assess(values, SIGNALS, CONFIG, by_model=np.zeros((1, len(SIGNALS)), bool))
+    assert np.isnan(risk.points[0]).tolist() == [False, True, False]
+
+
+def with_incidents(on: bool, by=None, signals=SIGNALS, values=None, chances=None):
+    """Risk of one server whose CPU is full now, or not, although no forecast of it crosses a threshold."""
+    values = quiet(signals=len(signals)) if values is None else values
+    context = np.full((1, len(signals), 24), 99 if on else 10, np.float32)
+    given = {name: Signal(query="a", unit="percent") for name in signals}
+    config = RiskConfig(priorities=Priorities(by=by))
+    found = find(config.conditions(signals), chances, Forecast(values, np.ones(values.shape[:2], bool)), given,
+                 (("a",), ("b",)), context, 0.0, 300.0, ZoneInfo("UTC"), config.priorities)
+    return assess(values, signals, config, incidents=found)
+
+
+def test_fleets_with_three_roles_go_by_score_and_others_by_chance_unless_it_is_configured():
+    assert with_incidents(True).by == "score" and with_incidents(True).priority == ("P3",)
+    two = with_incidents(True, signals=("cpu_pct", "mem_pct"))
+    assert (two.by, two.priority, two.high_risk, two.health) == ("chance", ("P1",), 1, "warning")
+    assert with_incidents(True, by="chance").priority == ("P1",)
+    assert with_incidents(True, by="score", signals=("cpu_pct",)).priority == ("P3",)
+    assert assess(quiet(), ("cpu_pct",) * 5, RiskConfig()).by == "score", "without incidents"
+
+
+@pytest.mark.parametrize("on", [False, True])
+def test_by_score_priorities_and_points_are_as_they_were_whatever_the_incidents(on):
+    values = with_p90(cpu=99, memory=96)
+    risk, bare = with_incidents(on, values=values), assess(values, SIGNALS, CONFIG)
+    assert (risk.priority, risk.component, risk.health) == (bare.priority, bare.component, bare.health)
+    np.testing.assert_array_equal(risk.points, bare.points)
+    assert risk.probability["8h"] == bare.probability["8h"]
+
+
+def test_the_message_names_the_incident_by_chance_and_adds_it_by_score():
+    full = "cpu_pct above 95% now, no calibrated chance"
+    assert with_incidents(True, signals=("cpu_pct",)).message(0) == full
+    assert with_incidents(True, values=with_p90(cpu=99)).message(0) == (
+        f"CPU predicted to reach 99.0% in 15 minutes; {full}")
+    assert with_incidents(True).message(0) == full
+    assert with_incidents(False, by="chance").message(0) == "No incident now, chances are unknown"
+    assert with_incidents(False).message(0).startswith("No threshold predicted to be crossed")
 
 
 numbers = st.floats(0, 600, width=32)

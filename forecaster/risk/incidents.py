@@ -24,7 +24,7 @@ from forecaster.risk.chances import WINDOWS, Chances, signed
 from forecaster.risk.conditions import Condition
 from forecaster.risk.evidence import DAY, lasting_least
 from forecaster.risk.known import named
-from forecaster.risk.priority import PRIORITIES, by_chance
+from forecaster.risk.priority import PRIORITIES, by_chance, ranks
 from forecaster.risk.recurring import Recurring, recurring
 from forecaster.risk.thresholds import Priorities
 from forecaster.signals import Signal
@@ -53,6 +53,7 @@ class Incidents:
     days: NDArray[np.int64]  # (S, I): of the last 7, on which it was on; counted where it is on or likely
     recurring: Recurring  # on the days before at the expected time, (S, I)
     priority: tuple[str | None, ...]  # S, by the chances; None where nothing is forecast
+    ranks: NDArray[np.int64]  # (S, I): position in PRIORITIES of what each gives by its chance, -1 where unknown
     leading: NDArray[np.int64]  # (S,): the incident to name first, -1 for none
     texts: tuple[str, ...]  # I: "CPU above 95%"
     zone: ZoneInfo
@@ -116,10 +117,13 @@ def find(
     before = recurring(forecast.values, forecast.by_model, columns, of, on, context, now, step, zone, words)
     days, held = _days(of, column, on | (chance["8h"] >= limits.p2_chance), context)
     usual = (days >= USUAL_DAYS) | (held < LEAST_DAYS)
-    rank, leading = by_chance(of, on, chance, usual, before.ratio, limits)
+    judged = of, on, chance, usual, before.ratio, limits
+    rank, leading = by_chance(*judged)
+    gives = np.where(on | np.isfinite(chance["30m"]), ranks(*judged), -1)
     priority = named(PRIORITIES, np.where(np.isfinite(forecast.values[:, :, 0, 1]).any(1), rank, -1))
     texts = tuple(f"{signals[one.signal].title or one.signal} {limit}" for one, limit in zip(of, words, strict=True))
-    return Incidents(tuple(conditions), of, known, on, chance, expected, days, before, priority, leading, texts, zone)
+    return Incidents(
+        tuple(conditions), of, known, on, chance, expected, days, before, priority, gives, leading, texts, zone)
 
 
 def _newest(context: NDArray[np.float32], steps: int) -> NDArray[np.float32]:

@@ -32,6 +32,22 @@ def priorities(score: np.ndarray, limits: Priorities) -> tuple[str | None, ...]:
     return named(PRIORITIES, np.where(np.isnan(score), -1, ranked))
 
 
+def ranks(
+    conditions: Sequence[Condition], on: NDArray[np.bool_], chance: Mapping[str, NDArray[np.float64]],
+    usual: NDArray[np.bool_], recurring: NDArray[np.float64], limits: Priorities,
+) -> NDArray[np.int64]:
+    """int64 (S, I): position in PRIORITIES of what each incident gives each server; the arguments are by_chance's."""
+    soon, later = (np.where(on, 1.0, np.nan_to_num(chance[window])) for window in ("30m", "8h"))
+    highest = np.array([PRIORITIES.index(one.severity) for one in conditions], np.int64)
+    alone = np.array([PRIORITIES.index(one.alone or one.severity) for one in conditions], np.int64)
+    likely = (later >= limits.p2_chance) & (highest < 2)
+    others = likely.sum(1, keepdims=True) - likely > 0
+    may = np.where(usual & ~others, alone, highest)
+    may = np.maximum(may, np.where(recurring >= RECURRING, 1, 0))
+    page, ticket = (soon >= limits.p1_chance) & (may == 0), (later >= limits.p2_chance) & (may <= 1)
+    return np.where(page, 0, np.where(ticket, 1, 2))
+
+
 def by_chance(
     conditions: Sequence[Condition], on: NDArray[np.bool_], chance: Mapping[str, NDArray[np.float64]],
     usual: NDArray[np.bool_], recurring: NDArray[np.float64], limits: Priorities,
@@ -41,15 +57,8 @@ def by_chance(
 
     Without an incident that is on or likely, the one with the largest chance within 8 hours is named from 5 % on.
     """
-    soon, later = (np.where(on, 1.0, np.nan_to_num(chance[window])) for window in ("30m", "8h"))
-    highest = np.array([PRIORITIES.index(one.severity) for one in conditions], np.int64)
-    alone = np.array([PRIORITIES.index(one.alone or one.severity) for one in conditions], np.int64)
-    likely = (later >= limits.p2_chance) & (highest < 2)
-    others = likely.sum(1, keepdims=True) - likely > 0
-    may = np.where(usual & ~others, alone, highest)
-    may = np.maximum(may, np.where(recurring >= RECURRING, 1, 0))
-    first, second = (soon >= limits.p1_chance) & (may == 0), (later >= limits.p2_chance) & (may <= 1)
-    rank = np.where(first, 0, np.where(second, 1, 2))
+    rank = ranks(conditions, on, chance, usual, recurring, limits)
+    later = np.where(on, 1.0, np.nan_to_num(chance["8h"]))
     order = rank - later / 2  # of equal rank, the likeliest
     shown = (rank < 2) | (later >= SHOWN)
     leading = np.where(shown.any(1), np.where(shown, order, np.inf).argmin(1), -1) if len(conditions) else None

@@ -38,7 +38,7 @@ _P10, _P90 = 0, 2  # positions on a forecast's last axis
 class Recurring:
     """Expected incidents of each server, and the days before; no day where none is expected."""
 
-    step: NDArray[np.int64]  # (S, I) first 1-based step beyond the limit, 0 while it is on, -1 where none is expected
+    step: NDArray[np.int64]  # (S, I) first 1-based step beyond the limit, -1 while it is on, 0 where none is expected
     on: NDArray[np.int64]    # (S, I) days
     held: NDArray[np.int64]  # (S, I) days
     limits: tuple[str, ...]  # I, such as "above 95 %"
@@ -66,17 +66,17 @@ def recurring(values: np.ndarray, by_model: np.ndarray, signals: Sequence[str], 
     context: float32 (S, C, T), the last step ending at `now` (Unix s), NaN where unknown; days before it are not held.
     step: s. limits: of the conditions, in words.
     """
-    step_of, (on_of, held_of) = np.full(active.shape, -1), np.zeros((2, *active.shape), np.int64)
+    step_of, on_of, held_of = np.zeros((3, *active.shape), np.int64)
     columns = np.array([signals.index(one.signal) for one in conditions], np.int64)
     lasting, last = np.array([one.steps for one in conditions], np.int64), context.shape[2] - 1
     if last * step >= 86400.0:  # a shorter context holds no day
-        step_of = np.where(active, 0, -1)
+        step_of = np.where(active, -1, 0)
         for i, one in enumerate(conditions):
             outer = values[:, columns[i], :, _P90 if one.sign > 0 else _P10]
             beyond = (one.sign * outer > one.limit) & by_model[:, columns[i], None]
             step_of[:, i] = np.where(~active[:, i] & beyond.any(1), beyond.argmax(1) + 1, step_of[:, i])
-    server, incident = np.nonzero(step_of >= 0)
-    steps, which = np.unique(step_of[server, incident], return_inverse=True)
+    server, incident = np.nonzero(step_of)
+    steps, which = np.unique(np.maximum(step_of[server, incident], 0), return_inverse=True)
     reach, lead = round(TOLERANCE / step), max(lasting.max(initial=1) - 1, 0)
     around = np.arange(-reach - lead, reach + 1)
     places = last - _days_before(steps, now, step, zone)[which][..., None] + around  # (expected, DAYS, around)

@@ -109,13 +109,13 @@ def test_nightly_work_keeps_its_local_hour_when_the_clocks_change(day):
 
 def test_the_trend_heuristic_expects_no_incident_but_one_that_is_on_is_one():
     found = of(week(), by_model=False)
-    assert (found.step == -1).all() and np.isnan(found.ratio).all() and found.text(0, 0) == ""
+    assert (found.step == 0).all() and np.isnan(found.ratio).all() and found.text(0, 0) == ""
     found = of(week(backup=NOW), by_model=False, active=True)
-    assert found.step[0].tolist() == [0, -1, -1] and found.ratio[0, 0] == 1
+    assert found.step[0].tolist() == [-1, 0, 0] and found.ratio[0, 0] == 1
 
 
 def test_the_incident_is_one_of_p90_within_eight_hours_or_of_p10_where_it_is_below():
-    assert (of(week(), forecast(peak=95.0)).step == -1).all(), "on the threshold is not above it"
+    assert not of(week(), forecast(peak=95.0)).step.any(), "on the threshold is not above it"
     assert of(week(backup=NOW + 89 * STEP), forecast(90)).ratio[0, 0] == 1
     low = 100 - forecast()[..., ::-1]
     found = of(100 - week(), low, conditions=(Condition(signal="cpu_pct", below=5), *CONDITIONS[1:]))
@@ -126,7 +126,7 @@ def test_an_incident_that_is_on_is_expected_now_also_where_the_forecast_has_it_l
     context = week(backup=NOW - 1200.0)
     assert of(context, forecast(90)).ratio[0, 0] == 0
     found = of(context, forecast(90), active=True)
-    assert found.step[0, 0] == 0 and found.ratio[0, 0] == 1
+    assert found.step[0, 0] == -1 and found.ratio[0, 0] == 1
 
 
 def test_nights_on_which_it_did_not_last_do_not_count():

@@ -13,7 +13,6 @@ from forecaster.publish.collector import ForecastCollector
 from forecaster.publish.result import Board
 from forecaster.publish.self_metrics import SelfMetrics
 from forecaster.readings import NoData, Reading, Readings, SourceError, SourceUnreachable
-from forecaster.risk.chance import Calibration, Fit
 from forecaster.service.cycle import Cycle
 from tests.grafana_stack import await_true
 from tests.results import Clock, page
@@ -73,15 +72,15 @@ class Fleet:
 class Bench:
     """A cycle on a clock that stands where it is put."""
 
-    def __init__(self, model, calibration=None, **overrides):
+    def __init__(self, model, chances=None, **overrides):
         self.config = load_config("fleet", overrides)
         self.clock, self.source = Clock(START), Fleet()
         self.registry = CollectorRegistry()
         self.board = Board(self.config.forecast_ttl)
         self.collector = ForecastCollector(self.board, self.config.horizons, self.config.windows, {}, self.clock)
-        self.cycle = self.make(model, calibration)
+        self.cycle = self.make(model, chances)
 
-    def make(self, model, calibration=None) -> Cycle:
+    def make(self, model, chances=None) -> Cycle:
         window = Window(tuple(self.config.signals), self.config.refresh, self.config.step, self.config.encoder_steps)
         return Cycle(
             self.config,
@@ -92,7 +91,7 @@ class Bench:
             self.collector,
             SelfMetrics(CollectorRegistry(), "test") if hasattr(self, "cycle") else SelfMetrics(self.registry, "test"),
             self.clock,
-            calibration=calibration,
+            chances=chances,
         )
 
     def run(self, seconds: float = 0.0):

@@ -28,7 +28,7 @@ from forecaster.models.series import FLOORS, OTHER_FLOOR
 from forecaster.risk import chances
 from forecaster.risk.chances import Chances
 from forecaster.risk.conditions import Condition
-from forecaster.risk.evidence import INPUTS, SPANS, carried, evidence, lasting_least
+from forecaster.risk.evidence import INPUTS, SPANS, calm, carried, evidence, lasting_least
 from forecaster.signals import Signal
 from forecaster.training import hosts
 from forecaster.training.chances import Examples, fit
@@ -143,13 +143,14 @@ def _rows(
         known = np.where(rng.random(len(known)) < SHORTENED, np.minimum(known, shorter), known)
     floor, levels = FLOORS.get(signal.unit, OTHER_FLOOR), model.architecture.quantiles
     held = np.arange(filled.shape[1]) >= filled.shape[1] - known[:, None]
-    calm = (np.where(held, filled, -np.inf).max(1) <= limit) & (quantiles.max((1, 2)) <= limit)
-    inputs, near = np.zeros((len(limit), INPUTS), np.float32), ~calm
+    largest = np.maximum(np.where(held, filled, -np.inf).max(1), quantiles[..., -1].max(1))
+    near = ~calm(np.where(held, filled, np.inf).min(1), largest, limit)
+    inputs = np.zeros((len(limit), INPUTS), np.float32)
     inputs[near] = evidence(filled[near], known[near], quantiles[near], levels, limit[near], lasting, floor)
     both = np.concatenate([filled[:, filled.shape[1] - lasting :], np.nan_to_num(truth, nan=-np.inf)], 1)
     on = lasting_least(both, lasting)[:, lasting - 1 :] > limit[:, None]
     outcome: Bools = np.stack([on[:, 1 : steps + 1].any(1) for steps in SPANS], 1)
-    return inputs, outcome, on[:, 0], calm, np.full(len(limit), asked), *labels
+    return inputs, outcome, on[:, 0], ~near, np.full(len(limit), asked), *labels
 
 
 def _random_limit(history: Floats, signal: Signal, rng: np.random.Generator) -> Floats:

@@ -5,7 +5,7 @@ SPANS; the mean of several such networks, each trained without some of the serve
 they did not see (Platt, 1999). It is trained beside the model whose forecasts it reads (training/chances.py) and kept
 in the model's folder. The chance within 8 hours is at least that within 30 minutes.
 
-A server whose history and forecast do not reach the limit is calm: it has the chance that such servers had in training.
+A server that is far from the limit is calm (evidence.py): it has the chance that such servers had in training.
 The chance that any of N servers has an incident lies between that of the worst server and that of independent ones:
 
     any = 1 - (1 - p_1) ((1 - p_2) ... (1 - p_N)) ^ separate,   p_1 the largest
@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecaster.risk.conditions import Condition
-from forecaster.risk.evidence import INPUTS, SPANS, Floats, begun, carried, evidence
+from forecaster.risk.evidence import INPUTS, SPANS, Floats, begun, calm, carried, evidence
 
 FILE = "chances.npz"
 FORMAT = 1
@@ -91,7 +91,8 @@ class Chances:
         history, quantiles, levels = signed(condition.sign, history, quantiles, levels)
         limit = np.full(len(history), condition.limit, np.float32)
         chances, step = np.tile(self.calm, (len(history), 1)), np.zeros(len(history), np.int64)
-        rows = np.flatnonzero((np.fmax.reduce(history, 1) > limit) | (quantiles[..., -1].max(1) > limit))
+        largest = np.fmax(np.fmax.reduce(history, 1), quantiles[..., -1].max(1))
+        rows = np.flatnonzero(~calm(np.fmin.reduce(history, 1), largest, limit))
         if rows.size:
             chances[rows], step[rows] = self.judged(history[rows], quantiles[rows], levels, limit[rows],
                                                     condition.steps, floor)
@@ -125,9 +126,9 @@ class Chances:
         known = chances[np.isfinite(chances)]
         if not known.size or window not in WINDOWS:
             return float("nan")
-        calm = np.log1p(-np.minimum(known, 1 - 1e-12))
+        without = np.log1p(-np.minimum(known, 1 - 1e-12))
         separate = self.separate[[*WINDOWS].index(window)]
-        return float(-np.expm1(calm.min() + separate * (calm.sum() - calm.min())))
+        return float(-np.expm1(without.min() + separate * (without.sum() - without.min())))
 
     @classmethod
     def load(cls, folder: Path, weights_sha256: str) -> Chances:

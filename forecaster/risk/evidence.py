@@ -25,6 +25,7 @@ DAY, HOUR, WEEK = 288, 12, 2016  # steps
 SPANS = (6, 96)  # steps within which an incident is foreseen: 30 minutes and 8 hours
 STRETCHES = ((0, 1), (0, 3), (0, 6), (6, 12), (12, 24), (24, 48), (48, 96), (0, 96))
 BACK = (3, 6, 12, 24, 96, DAY, WEEK)
+CALM = 0.5  # of a series' range, that a limit is above its largest value and forecast, from which on it is calm
 LIMIT = 9.0  # largest log odds
 ROWS = 128  # at once: what fits a processor's cache
 
@@ -75,6 +76,13 @@ def carried(history: Floats) -> tuple[Floats, NDArray[np.int64]]:
     first = np.where(seen.any(1), seen.argmax(1), history.shape[1] - 1)
     filled: Floats = np.nan_to_num(np.take_along_axis(history, np.maximum(last, first[:, None]), 1))
     return filled, np.maximum(history.shape[1] - first, 1)
+
+
+def calm(smallest: Floats, largest: Floats, limit: Floats) -> NDArray[np.bool_]:
+    """bool (...): whether a series is far from its limit, by its smallest value and the largest of its history and of
+    all quantiles of its forecast. Its chance is not worth a look at the evidence."""
+    far: NDArray[np.bool_] = limit - largest > CALM * (largest - smallest)
+    return far
 
 
 def begun(quantiles: Floats, levels: Sequence[float], limit: Floats, lasting: int,

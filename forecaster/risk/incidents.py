@@ -22,7 +22,7 @@ from forecaster.models.forecast import Forecast
 from forecaster.models.series import FLOORS, OTHER_FLOOR
 from forecaster.risk.chances import WINDOWS, Chances, signed
 from forecaster.risk.conditions import Condition
-from forecaster.risk.evidence import DAY, lasting_least
+from forecaster.risk.evidence import DAY, calm, lasting_least
 from forecaster.risk.known import named
 from forecaster.risk.priority import PRIORITIES, by_chance, ranks
 from forecaster.risk.recurring import Recurring, recurring
@@ -142,7 +142,7 @@ def _chances(
 ) -> tuple[dict[str, Wide], NDArray[np.int64]]:
     """(chances (S, I) by window, first steps int64 (S, I) as in ``Chances.of``) where the model forecasts the signal.
 
-    Pairs whose history and forecast stay below the limit are told by their largest values; the others are judged
+    Pairs that are calm are told by their smallest and largest values; the others are judged
     together, since a call for each incident would cost several times as much."""
     said, known = forecast.quantiles, known & forecast.by_model[:, column]
     found, first, near = np.full((*known.shape, len(WINDOWS)), np.nan), np.zeros(known.shape, np.int64), known.copy()
@@ -154,8 +154,9 @@ def _chances(
         for signal, sign in {(one.signal, one.sign) for one in of}:
             same = [i for i, one in enumerate(of) if (one.signal, one.sign) == (signal, sign) and known[:, i].any()]
             if same:
-                past, ahead = _largest(context[:, column[same[0]]], said.values[:, at[same[0]]], sign)
-                near[:, same] &= np.fmax(past, ahead[place])[:, None] > bounds[same]
+                smallest, past, ahead = _range(context[:, column[same[0]]], said.values[:, at[same[0]]], sign)
+                largest = np.fmax(past, ahead[place])
+                near[:, same] &= ~calm(smallest[:, None], largest[:, None], bounds[same])
         found[known] = chances.calm
         for kind in sorted(set(kinds)):
             pairs, (steps, sign, floor) = np.argwhere(near & [kind == other for other in kinds]), kind
@@ -167,12 +168,13 @@ def _chances(
     return {window: found[..., k] for k, window in enumerate(WINDOWS)}, first
 
 
-def _largest(history: NDArray[np.float32], quantiles: NDArray[np.float32], sign: int
-             ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The largest value, of the negated signal for sign -1, of each history (S, T) and of quantiles (N, H, Q)."""
+def _range(history: NDArray[np.float32], quantiles: NDArray[np.float32], sign: int) -> tuple[NDArray[np.float32], ...]:
+    """(smallest, largest) of each history (S, T) and the largest of quantiles (N, H, Q); of the negated signal for sign
+    -1."""
+    smallest, largest = np.fmin.reduce(history, 1), np.fmax.reduce(history, 1)
     if sign > 0:
-        return np.fmax.reduce(history, 1), quantiles[..., -1].max(1)
-    return -np.fmin.reduce(history, 1), -quantiles[..., 0].min(1)
+        return smallest, largest, quantiles[..., -1].max(1)
+    return -largest, -smallest, -quantiles[..., 0].min(1)
 
 
 def _days(of: tuple[Condition, ...], column: NDArray[np.int64], asked: NDArray[np.bool_], context: NDArray[np.float32]

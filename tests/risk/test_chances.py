@@ -25,16 +25,16 @@ def of(history, said, condition=HOT, chances=CHANCES):
     return made["30m"], made["8h"], step
 
 
-def test_a_server_whose_history_and_forecast_stay_below_the_limit_has_the_chance_of_calm_servers():
+def test_a_server_further_from_the_limit_than_half_its_own_range_has_the_chance_of_calm_servers():
     chances = replace(CHANCES, calm=np.array([0.001, 0.004]))
     history = np.full((3, 300), 50, np.float32)
-    history[1, 7], history[2] = 90.0, np.nan  # on the limit is not above it
+    history[1, 7], history[2] = 76, np.nan  # 14 below the limit of 90; half of the range from 50 is 13
     soon, later, step = of(history, CALM, chances=chances)
     assert soon.tolist() == [0.001] * 3 and later.tolist() == [0.004] * 3 and step.tolist() == [0] * 3
-    history[1, 7] = 90.01
+    history[1, 7] = 77
     assert of(history, CALM, chances=chances)[0][1] != 0.001
     high = CALM.copy()
-    high[0, 95, -1] = 91
+    high[0, 95, -1] = 77
     assert of(history, high, chances=chances)[1][0] != 0.004
 
 

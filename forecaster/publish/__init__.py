@@ -1,8 +1,9 @@
 """One immutable result in; gauges, future curves, JSON and a web page out.
 
     result        the result of a cycle, and the board that holds the latest one
-    gauges        the series of forecasts; collector: renders them for /metrics; self_metrics: the forecaster's own
+    gauges        the series of forecasts; layout: which of them; collector: renders them for /metrics
+    self_metrics  the forecaster's own series
     remote_read   curves that lie in the future, over Prometheus' remote-read protocol; remote_pb: its messages
     push          the same curves written to VictoriaMetrics
-    api, page     JSON, and the tables of the web page
+    api, page     JSON, and the tables of the web page; alerts: what needs attention; values: as JSON has them
 """

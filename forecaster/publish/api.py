@@ -1,11 +1,11 @@
 """The forecaster's JSON: forecasts, alerts and status, keyed by signal names.
 
     GET /predictions/current   every live server's curves, alerts, fleet risk; ?server=<name>, repeatable
-    GET /alerts                servers with a risk score above 0, highest first
-    GET /status                warm-up, servers that are not forecast, model, source, ages and errors; always 200
+    GET /alerts                servers with a risk or an incident, most urgent first
+    GET /status                warm-up, incidents, unforecast servers, model, source, ages and errors; always 200
 
 The first two answer 503 and the reason where there is no current forecast.
-Values are in signal units with four decimals, below 1 with four significant digits; null where unknown.
+Values are in signal units, rounded as in values.py; null where unknown.
 """
 
 import json
@@ -13,21 +13,18 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from flask import Blueprint, Response, request
 
 from forecaster.models.unforecast import REASONS
+from forecaster.publish.alerts import alerts, environment
 from forecaster.publish.result import PERCENTILES, Board, Result
-from forecaster.risk.score import COMPONENTS, RISK_STEPS
+from forecaster.publish.values import iso, number, numbers
 from forecaster.risk.thresholds import Roles
 from serving.web import RequestError
 
-_SHORT = {"cpu": "cpu", "memory": "mem", "latency": "latency"}  # component -> prefix of its keys in an alert
-_P90 = PERCENTILES.index("p90")
 SHOWN = 50  # names in a list of /status and of the landing page
 
 
@@ -55,7 +52,8 @@ def api_blueprint(board: Board, roles: Roles, more: Callable[[], Mapping[str, An
 
     @blueprint.get("/alerts")
     def list_alerts() -> Response:
-        """Servers with a score above 0, highest first, with message and driving component, as JSON."""
+        """Servers of P1 or P2, with a score above 0 or with an incident that is on or possible, most urgent first, each
+        with message, driving component and incidents, as JSON."""
         now = clock()
         result = current(board, now)
         body = {"alerts": alerts(result, roles), "metadata": metadata(result, board.ttl, now)}
@@ -63,8 +61,8 @@ def api_blueprint(board: Board, roles: Roles, more: Callable[[], Mapping[str, An
 
     @blueprint.get("/status")
     def status() -> Response:
-        """Warm-up per server, servers without forecasts and missing signals, model, source, ages and errors, as JSON.
-        """
+        """Warm-up per server, incidents, servers without forecasts and missing signals, model, source, ages and errors,
+        as JSON."""
         return _answer(_json({**state(board, clock()), **more()}) + "\n")
 
     return blueprint
@@ -81,7 +79,7 @@ def current(board: Board, now: float) -> Result:
                            "a forecast after the first cycle; see /status", 503)
     raise RequestError(f"the latest forecast is {last.age(now):.0f} s old and no longer shown", "forecast",
                        f"one of at most {board.ttl:.0f} s; /status shows which stage fails", 503,
-                       issued=_iso(last.issued), age_seconds=_number(last.age(now)))
+                       issued=iso(last.issued), age_seconds=number(last.age(now)))
 
 
 def _asked_for(result: Result, names: list[str], now: float) -> list[str]:
@@ -134,37 +132,6 @@ def _curves(result: Result, server: int) -> dict[str, dict[str, Any]]:
             for c, signal in enumerate(result.signals)}
 
 
-def alerts(result: Result, roles: Roles) -> list[dict[str, Any]]:
-    """One entry for each live server with risk, highest score first, then by name.
-
-    <component>_now, _30m and _delta: the observed value, the p90 forecast 30 minutes ahead, their difference.
-    """
-    risk = result.risk
-    at_risk = np.flatnonzero(np.nan_to_num(risk.score) * result.live > 0).tolist()
-    found = []
-    for s in sorted(at_risk, key=lambda s: (-risk.score[s], result.servers[s])):
-        alert = {"server_name": result.servers[s], "profile": result.profiles[s],
-                 "priority": risk.priority[s], "risk_score": _number(risk.score[s]),
-                 "component": risk.component[s], "message": risk.message(s), "method": result.method[s]}
-        alert |= {f"{_SHORT[name]}_risk": _number(risk.points[s, k]) for k, name in enumerate(COMPONENTS)}
-        for name in COMPONENTS:
-            signal = getattr(roles, name)
-            if signal in result.signals:
-                c = result.signals.index(signal)
-                now, ahead = float(result.observed[s, c]), float(result.forecast[s, c, RISK_STEPS - 1, _P90])
-                for moment, value in (("now", now), ("30m", ahead), ("delta", ahead - now)):
-                    alert[f"{_SHORT[name]}_{moment}"] = _number(value)
-        found.append(alert)
-    return found
-
-
-def environment(result: Result) -> dict[str, Any]:
-    """The fleet's risk; stale servers are left out."""
-    return {**{f"prob_{window}": _number(value) for window, value in result.risk.fleet_probability.items()},
-            "high_risk_servers": result.risk.high_risk, "total_servers": int(result.live.sum()),
-            "fleet_health": result.risk.health}
-
-
 def metadata(result: Result, ttl: float, now: float) -> dict[str, Any]:
     """When and how the forecast was made, the signals that live servers lack, and the servers that it leaves out."""
     live = [s for s, stale in enumerate(result.stale) if not stale]
@@ -188,16 +155,31 @@ def first(names: Iterable[str]) -> list[str]:
 
 
 def state(board: Board, now: float) -> dict[str, Any]:
-    """The board's part of /status: forecast (its ages), warmup, servers."""
+    """The board's part of /status: forecast (its ages), warmup, servers, incidents, priorities."""
     last = board.last
     if last is None:
         return {"forecast": {"current": False, "reason": "no cycle has succeeded yet"},
                 "warmup": warmup(None), "servers": {"total": 0, "stale": 0, "stale_servers": {}, "seen": 0,
-                                                    "unforecast": {}, "missing_signals": {}}}
+                                                    "unforecast": {}, "missing_signals": {}},
+                "incidents": {}, "priorities": {"by": None}}
     forecast = {"current": board.current(now) is last, **_times(last, board.ttl, now)}
     if not forecast["current"]:
         forecast["reason"] = "the latest forecast is older than ttl_seconds"
-    return {"forecast": forecast, "warmup": warmup(last), "servers": servers(last, now)}
+    return {"forecast": forecast, "warmup": warmup(last), "servers": servers(last, now),
+            "incidents": incidents(last), "priorities": {"by": last.risk.by}}
+
+
+def incidents(result: Result) -> dict[str, dict[str, Any]]:
+    """The configured incidents by name: condition, severity, and the number of servers that it is meant for and have a
+    value (servers), of which its chance is known, and where it is on."""
+    found = result.risk.incidents
+    if found is None:
+        return {}
+    counts = (of.sum(axis=0).tolist() for of in (found.known, np.isfinite(found.chance["30m"]), found.on))
+    return {name: {"signal": one.signal, "limit": limit, "for_seconds": number(one.lasting), "severity": one.severity,
+                   "servers": servers, "chance_known": known, "on": on}
+            for name, one, limit, servers, known, on in zip(found.names, found.conditions, found.recurring.limits,
+                                                            *counts, strict=True)}
 
 
 def servers(result: Result, now: float) -> dict[str, Any]:
@@ -241,8 +223,8 @@ def warmup(result: Result | None) -> dict[str, Any]:
 
 
 def _times(result: Result, ttl: float, now: float) -> dict[str, Any]:
-    return {"issued": _iso(result.issued), "issued_unix": result.issued,
-            "age_seconds": _number(result.age(now)), "ttl_seconds": ttl}
+    return {"issued": iso(result.issued), "issued_unix": result.issued,
+            "age_seconds": number(result.age(now)), "ttl_seconds": ttl}
 
 
 def _stale(result: Result, now: float) -> dict[str, dict[str, Any]]:
@@ -251,32 +233,8 @@ def _stale(result: Result, now: float) -> dict[str, dict[str, Any]]:
 
 def _seen(result: Result, server: int, now: float) -> dict[str, Any]:
     seen = float(result.last_seen[server])
-    ago = None if math.isnan(seen) else _number(max(0.0, now - seen))
-    return {"last_seen": _iso(seen), "last_seen_seconds_ago": ago}
-
-
-def numbers(values: npt.NDArray[np.floating]) -> Any:
-    """The values (any shape) rounded, as nested lists, or one number, with None for NaN and infinities."""
-    wide = values.astype(np.float64)
-    known = np.isfinite(wide)
-    size = np.abs(wide)
-    exponent = np.floor(np.log10(size, where=known & (size > 0), out=np.zeros_like(wide)))
-    scale = 10.0 ** np.clip(3 - np.minimum(exponent, -1), 4, 12)
-    rounded = np.where(known, np.rint(np.where(known, wide, 0) * scale) / scale, np.nan)
-    if not known.all():
-        rounded = rounded.astype(object)
-        rounded[~known] = None
-    return rounded.tolist()
-
-
-def _number(value: float) -> float | int | None:
-    """One value rounded like `numbers`; whole numbers as int."""
-    rounded: float | None = numbers(np.array(value))
-    return int(rounded) if rounded is not None and rounded == int(rounded) else rounded
-
-
-def _iso(instant: float) -> str | None:
-    return datetime.fromtimestamp(instant, UTC).isoformat(timespec="milliseconds") if math.isfinite(instant) else None
+    ago = None if math.isnan(seen) else number(max(0.0, now - seen))
+    return {"last_seen": iso(seen), "last_seen_seconds_ago": ago}
 
 
 def _json(value: Any) -> str:

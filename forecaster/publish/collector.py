@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from forecaster.publish.gauges import ONE, Layout, families, numbers
+from forecaster.publish.gauges import ONE, families, numbers
+from forecaster.publish.layout import Layout
 from forecaster.publish.result import Board, Result
 from serving.exposition import Page, Prepared, family_header, series_prefixes
 
@@ -57,9 +58,10 @@ class ForecastCollector:
             if known is result:
                 return outliving, forecasts
         with self._lock:
+            found = result.risk.incidents
             layout = Layout(tuple(zip(result.servers, result.profiles, strict=True)), result.signals,
                             self._horizons, self._windows, tuple(result.risk.probability), self._scored,
-                            unforecast=tuple(result.unforecast.items()))
+                            found.names if found is not None else (), tuple(result.unforecast.items()))
             for outlives in (True, False):  # a host that comes and goes without values leaves the large page as it is
                 part = layout if outlives else replace(layout, unforecast=())
                 if part != self._layouts.get(outlives):

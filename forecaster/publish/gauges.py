@@ -2,8 +2,7 @@
 
 The forecaster_* families are declared in self_metrics. METRICS lists both for the documentation.
 
-Which of a server's series are shown is `publish.gauges`: all, or the essential ones, at most 60 with eight signals
-(Layout.of). Nothing is left out of the curves, the record and the fleet's figures.
+Which of a server's series are shown is `publish.gauges` (layout.py).
 
 NaN gives no series. A stale server keeps only the families that `outlives` marks (last seen, stale, warm-up), and so
 does the whole fleet once the Result is older than its time-to-live.
@@ -12,7 +11,7 @@ Letters: S servers, C signals, H horizon steps.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from typing import Any
@@ -21,57 +20,19 @@ import numpy as np
 import numpy.typing as npt
 
 from forecaster.models.unforecast import REASONS
+from forecaster.publish.layout import Layout
 from forecaster.publish.result import PERCENTILES, Result
 from forecaster.publish.self_metrics import SELF_METRICS
+from forecaster.risk.chances import WINDOWS
+from forecaster.risk.incidents import Incidents
 from forecaster.risk.known import largest, mean_known
-from forecaster.risk.score import COMPONENTS, RISK_STEPS
-from forecaster.risk.thresholds import INCIDENTS
+from forecaster.risk.priority import PRIORITIES
+from forecaster.risk.score import COMPONENTS
 
-_PRIORITIES = ("P1", "P2", "P3")
 _HEALTH = ("healthy", "warning", "critical")
 _METHODS = ("tft", "heuristic")
 _SERVER = ("server", "profile")
 ONE: tuple[tuple[str, ...]] = ((),)
-Labelled = tuple[tuple[str, int], ...]  # (label, steps), shortest first
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What the names and labels of the series depend on; they change only with it."""
-
-    servers: tuple[tuple[str, str], ...]  # (server, profile)
-    signals: tuple[str, ...]
-    horizons: Labelled
-    windows: Labelled
-    incident: tuple[str, ...]  # windows that have an incident probability
-    scored: tuple[str, ...] | None = None  # signals of the risk score; None: every series of every signal is shown
-    percentiles: tuple[str, ...] = PERCENTILES
-    unforecast: tuple[tuple[str, str], ...] = ()  # (server, reason)
-
-    def of(self, signal: str) -> "Layout":
-        """The layout of one signal's series.
-
-        Of the essential ones, a signal of the risk score has p50 and p90 at two horizons and in two windows (_ends),
-        any other signal p50 and p90 at the first of these horizons.
-        """
-        if self.scored is None:
-            return replace(self, signals=(signal,))
-        horizons, windows = _ends(self.horizons), _ends(self.windows)
-        if signal not in self.scored:
-            horizons, windows = horizons[:1], ()
-        return replace(self, signals=(signal,), horizons=horizons, windows=windows, percentiles=PERCENTILES[1:])
-
-    @property
-    def chances(self) -> tuple[str, ...]:
-        """The windows of which a server's chances are shown."""
-        windows = tuple(window for window in self.windows if window[0] in self.incident)
-        return tuple(label for label, _ in (windows if self.scored is None else _ends(windows)))
-
-
-def _ends(labelled: Labelled) -> Labelled:
-    """The first that spans the risk window of 30 minutes, and the longest: one where they are the same."""
-    first = next((one for one in labelled if one[1] >= RISK_STEPS), labelled[-1])
-    return tuple(dict.fromkeys((first, labelled[-1])))
 
 
 @dataclass(frozen=True)
@@ -96,10 +57,10 @@ class Family:
         return self.labels[:2] == _SERVER
 
     def parts(self, layout: Layout) -> list[tuple[str, Layout]]:
-        """(name, layout) of the family, or of each signal's where it has any series."""
-        if "<signal>" not in self.name:
-            return [(self.name, layout)]
-        parts = [(self.name.replace("<signal>", signal), layout.of(signal)) for signal in layout.signals]
+        """(name, layout) of the family, or of each signal's; none of those without series in the layout."""
+        parts = [(self.name, layout)]
+        if "<signal>" in self.name:
+            parts = [(self.name.replace("<signal>", signal), layout.of(signal)) for signal in layout.signals]
         return [(name, of) for name, of in parts if tuple(self.more(of))]
 
 
@@ -108,22 +69,17 @@ def _curves(result: Result, at: Layout) -> npt.NDArray[np.float32]:
     return result.forecast[:, result.signals.index(at.signals[0])]
 
 
-def _of_percentiles(values: npt.NDArray[Any], at: Layout) -> npt.NDArray[Any]:
-    """The values (S, times, 3) of the layout's percentiles, (S, percentiles * times)."""
-    chosen = [PERCENTILES.index(percentile) for percentile in at.percentiles]
-    servers, times, _ = values.shape
-    return values[:, :, chosen].transpose(0, 2, 1).reshape(servers, len(chosen) * times)
-
-
 def _at_horizons(result: Result, at: Layout) -> npt.NDArray[Any]:
-    """float32 (S, percentiles * horizons): each percentile at each horizon."""
-    return _of_percentiles(_curves(result, at)[:, [steps - 1 for _, steps in at.horizons]], at)
+    """float32 (S, points): the percentile at the horizon."""
+    steps = [steps - 1 for *_, steps in at.points]
+    return _curves(result, at)[:, steps, [PERCENTILES.index(percentile) for percentile, *_ in at.points]]
 
 
 def _worst(result: Result, at: Layout) -> npt.NDArray[Any]:
-    """float32 (S, percentiles * windows): the largest value of each percentile in each window, NaN steps left out."""
+    """float32 (S, maxima): the largest value of the percentile in the window, NaN steps left out."""
     curves = _curves(result, at)
-    return _of_percentiles(np.stack([largest(curves[:, :steps], axis=1) for _, steps in at.windows], axis=1), at)
+    inside = {steps: largest(curves[:, :steps], axis=1) for *_, steps in at.maxima}
+    return np.stack([inside[steps][:, PERCENTILES.index(percentile)] for percentile, _, steps in at.maxima], axis=1)
 
 
 def _unless_by_model(values: npt.NDArray[Any], result: Result, at: Layout) -> npt.NDArray[Any]:
@@ -140,10 +96,16 @@ def _proven(result: Result, layout: Layout, figure: str) -> npt.NDArray[Any]:
     return figures.ravel()
 
 
-def _recurring(result: Result, layout: Layout) -> npt.NDArray[Any]:
-    """float64 (S, 3): the share of days; NaN where it is unknown."""
-    found = result.risk.incidents
-    return np.full((len(result.servers), len(INCIDENTS)), np.nan) if found is None else found.recurring.ratio
+def _incidents(result: Result) -> Incidents:
+    """Those of a Result whose layout names some."""
+    assert result.risk.incidents is not None, "the layout names incidents and the Result has none"
+    return result.risk.incidents
+
+
+def _in_windows(result: Result, at: Layout, of: Callable[[Incidents, str], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """float64 (S, incidents * WINDOWS): what `of` gives of the incidents (S, incidents) for each window."""
+    values = [of(_incidents(result), window) for window in WINDOWS]
+    return np.stack(values, axis=2).reshape(len(result.servers), -1)
 
 
 def _missing(result: Result, layout: Layout) -> npt.NDArray[Any]:
@@ -161,11 +123,10 @@ def _is(values: Sequence[str | None], names: tuple[str, ...]) -> npt.NDArray[Any
 FAMILIES = (
     Family("forecast_<signal>", (*_SERVER, "percentile", "horizon"), "signal",
            "Forecast of {title} at the horizon, in {unit}.",
-           lambda at: ((p, label) for p in at.percentiles for label, _ in at.horizons),
-           _at_horizons),
+           lambda at: (point[:2] for point in at.points), _at_horizons),
     Family("forecast_<signal>_max", (*_SERVER, "percentile", "window"), "signal",
            "Largest forecast of {title} inside the window, in {unit}.",
-           lambda at: ((p, label) for p in at.percentiles for label, _ in at.windows), _worst),
+           lambda at: (point[:2] for point in at.maxima), _worst),
     Family("observed_<signal>", _SERVER, "signal",
            "Mean of {title} over the latest step, from which the forecast starts, in {unit}.",
            lambda at: ONE, lambda of, at: of.observed[:, [of.signals.index(at.signals[0])]]),
@@ -176,35 +137,53 @@ FAMILIES = (
            "Points of the risk score by component: cpu, memory, latency.",
            lambda at: ((component,) for component in COMPONENTS), lambda of, at: of.risk.points),
     Family("forecast_priority", (*_SERVER, "priority"), "0 or 1",
-           "1 for the priority (P1, P2 or P3) that the risk score gives the server, 0 for the others.",
-           lambda at: ((priority,) for priority in _PRIORITIES),
-           lambda of, at: _is(of.risk.priority, _PRIORITIES)),
+           "1 for the server's priority (P1, P2 or P3), 0 for the others. By the risk score, or by the chances of "
+           "incidents, as risk.priorities.by says; /status says by which.",
+           lambda at: ((priority,) for priority in PRIORITIES),
+           lambda of, at: _is(of.risk.priority, PRIORITIES)),
     Family("forecast_incident_probability", (*_SERVER, "window"), "ratio",
-           "Probability of an incident inside the window, 0 to 1, by risk.method.",
+           "Sum of the weights of risk.incident for the thresholds crossed inside the window, 0 to 1. "
+           "forecast_severe_probability is the calibrated chance.",
            lambda at: ((window,) for window in at.chances),
            lambda of, at: np.stack([of.risk.probability[window] for window in at.chances], axis=1)),
+    Family("forecast_incident_chance", (*_SERVER, "incident", "window"), "ratio",
+           "Calibrated chance that the incident is on at any time within the window, 0 to 1.",
+           lambda at: product(at.incidents, WINDOWS),
+           partial(_in_windows, of=lambda incidents, window: incidents.chance[window])),
+    Family("forecast_incident_begin_chance", (*_SERVER, "incident", "window"), "ratio",
+           "Calibrated chance that the incident begins within the window, no series while it is on. Only with "
+           "publish.gauges: all; it equals forecast_incident_chance unless ignoring (window) forecast_incident_active.",
+           lambda at: product(at.incidents if at.scored is None else (), WINDOWS),
+           partial(_in_windows, of=Incidents.begin)),
+    Family("forecast_incident_active", (*_SERVER, "incident"), "1",
+           "1 while the incident is on; no series otherwise.",
+           lambda at: zip(at.incidents), lambda of, at: np.where(_incidents(of).on, 1.0, np.nan)),
+    Family("forecast_incident_expected_timestamp_seconds", (*_SERVER, "incident"), "Unix seconds",
+           "Time at which the incident is expected to begin, where that is more likely than not within 8 hours.",
+           lambda at: zip(at.incidents), lambda of, at: _incidents(of).expected),
     Family("forecast_incident_recurring_ratio", (*_SERVER, "incident"), "ratio",
            "Share of the last 7 days on which the incident that p90 shows within 8 hours was on within 30 minutes of "
-           "the same local time: cpu_saturated, memory_exhausted or latency_high. No series below 3 days held.",
-           lambda at: ((incident,) for incident in INCIDENTS.values()), _recurring),
+           "the same local time. No series below 3 days held.",
+           lambda at: zip(at.incidents), lambda of, at: _incidents(of).recurring.ratio),
     Family("forecast_fleet_incident_probability", ("window",), "ratio",
-           "Mean of the servers' incident probabilities, 0 to 1.",
+           "Mean of forecast_incident_probability over the servers, 0 to 1.",
            lambda at: ((window,) for window in at.incident),
            lambda of, at: np.array([of.risk.fleet_probability[window] for window in at.incident])),
     Family("forecast_severe_probability", (*_SERVER, "window"), "ratio",
-           "Calibrated chance that the server crosses a severe threshold inside the window.",
+           "Chance of any incident of the server within the window, 0 to 1.",
            lambda at: ((window,) for window in at.chances),
            lambda of, at: np.stack([of.risk.severe[window] for window in at.chances], axis=1)),
     Family("forecast_fleet_severe_share", ("window",), "ratio",
-           "Expected share of servers that cross a severe threshold inside the window.",
+           "Expected share of servers with an incident within the window.",
            lambda at: ((window,) for window in at.incident),
            lambda of, at: np.array([mean_known(of.risk.severe[window]) for window in at.incident])),
     Family("forecast_fleet_severe_any_probability", ("window",), "ratio",
-           "Calibrated chance that at least one server crosses a severe threshold inside the window.",
+           "Chance that at least one server has an incident within the window, 0 to 1.",
            lambda at: ((window,) for window in at.incident),
            lambda of, at: np.array([of.risk.severe_any[window] for window in at.incident])),
     Family("forecast_fleet_health", ("state",), "0 or 1",
-           "1 for the fleet's health (healthy, warning or critical) by the 30 minute mean, 0 for the others.",
+           "1 for the fleet's health (healthy, warning or critical), 0 for the others: by the 30 minute mean of "
+           "forecast_incident_probability, and at least warning while a server is P1.",
            lambda at: ((state,) for state in _HEALTH), lambda of, at: _is([of.risk.health], _HEALTH)),
     Family("forecast_fleet_servers", (), "servers", "Servers that are forecast: those not stale.",
            lambda at: ONE, lambda of, at: np.array([of.live.sum()])),

@@ -1,9 +1,12 @@
 """The forecasts on the landing page: a few lines of status, and a table of the fleet."""
 
 from collections.abc import Mapping
-from math import isnan
+from math import isnan, nan
+
+import numpy as np
 
 from forecaster.models.unforecast import REASONS
+from forecaster.publish.alerts import by_urgency
 from forecaster.publish.api import SHOWN, first
 from forecaster.publish.result import PERCENTILES, Result
 from forecaster.risk.score import RISK_STEPS
@@ -11,46 +14,48 @@ from forecaster.risk.thresholds import Roles
 from serving import __version__
 from serving.web import Table
 
+_WINDOWS = {"30m": "30 minutes", "8h": "8 hours"}
 _P90 = PERCENTILES.index("p90")
 
 
 def glance(last: Result | None, current: Result | None, model: Mapping[str, object], source: str,
            problem: str | None, now: float) -> dict[str, object]:
-    """Item and value: version, model, age, fleet risk; ``problem`` says why the service is not ready."""
+    """Item and value: version, model, age, fleet health and chances; ``problem`` says why the service is not ready."""
     shown = {"Version": __version__, "Model": model["model"], "Source": source}
     if model["problem"]:
         shown["Model problem"] = model["problem"]
     shown["Forecast age"] = f"{last.age(now):.0f} s" if last else "no forecast yet"
     if current is not None:
         shown["Fleet health"] = current.risk.health
-        for window, chance in current.risk.fleet_probability.items():
-            shown[f"Incident probability {window}"] = "unknown" if isnan(chance) else f"{chance:.0%}"
+        for window, words in _WINDOWS.items():
+            chance = current.risk.severe_any.get(window, nan)
+            shown[f"Chance of an incident on any server within {words}"] = _chance(chance, "unknown")
     if problem:
         shown["Not ready"] = problem
     return shown
 
 
 def fleet_tables(result: Result | None, roles: Roles) -> tuple[Table, ...]:
-    """The servers, highest risk first, then those that are not forecast; no table without a current forecast."""
+    """The servers, most urgent first, then those that are not forecast; no table without a current forecast."""
     if result is None:
         return ()
     titles = (("CPU %", roles.cpu), ("Memory %", roles.memory), ("Latency ms", roles.latency))
     shown = [(title, result.signals.index(name)) for title, name in titles if name in result.signals]
-    columns = ["Server", "Profile", "Priority", "Risk", "Method"]
+    columns = ["Server", "Profile", "Priority", "Risk", "Method", *(f"Chance {words}" for words in _WINDOWS.values())]
     for title, _ in shown:
         columns += [f"{title} now", "p90 in 30 min"]
     columns.append("Message")
-    scores = result.risk.score.tolist()
-    by_risk = sorted(range(len(result.servers)),
-                     key=lambda s: (1.0 if isnan(scores[s]) else -scores[s], result.servers[s]))
+    risk = result.risk
+    named = risk.incidents.leading >= 0 if risk.incidents is not None else np.zeros(len(result.servers), bool)
     rows = []
-    for s in by_risk:
+    for s in by_urgency(result):
         method = "none" if result.stale[s] else result.method[s]
-        priority = "stale" if result.stale[s] else result.risk.priority[s] or "-"
-        row = [result.servers[s], result.profiles[s], priority, _text(scores[s]), method]
+        priority = "stale" if result.stale[s] else risk.priority[s] or "-"
+        row = [result.servers[s], result.profiles[s], priority, _text(risk.score[s]), method]
+        row += [_chance(risk.severe[window][s] if window in risk.severe else nan, "-") for window in _WINDOWS]
         for _, c in shown:
             row += [_text(result.observed[s, c]), _text(result.forecast[s, c, RISK_STEPS - 1, _P90])]
-        rows.append([*row, result.risk.message(s) if result.risk.component[s] else "-"])
+        rows.append([*row, risk.message(s) if risk.component[s] or named[s] else "-"])
     return Table("Fleet", tuple(columns), rows), _unforecast(result)
 
 
@@ -60,6 +65,13 @@ def _unforecast(result: Result) -> Table:
     rows = [(name, REASONS[result.unforecast[name]]) for name in names[:SHOWN]]
     rows += [(name, "see /status") for name in names[SHOWN:]]
     return Table("Seen, not forecast", ("Server", "Reason"), rows)
+
+
+def _chance(value: float, unknown: str) -> str:
+    """In whole percent, where 0 and 1 are not said of what is only near them."""
+    if isnan(value):
+        return unknown
+    return "<1%" if value < 0.01 else ">99%" if value > 0.99 else f"{value:.0%}"
 
 
 def _text(value: float) -> str:

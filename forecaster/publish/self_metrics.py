@@ -75,7 +75,7 @@ _DECLARED: dict[str, tuple[type[object], tuple[str, ...], str, str]] = {
         "Mean incident probability of 30 minutes above which the fleet is in that state."),
     "forecaster_calibration_parameter": (
         Gauge, ("window", "parameter"), "ratio",
-        "Parameters (floor, common, separate) that combine the chances of the servers into that of any server."),
+        "Parameters that make the chance of any server of those of all: separate; floor and common are 0."),
     "forecaster_exposition_bytes": (
         Gauge, (), "bytes",
         "Size of the forecasts on /metrics without compression; some scrapers refuse more than 16 MiB."),

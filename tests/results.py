@@ -85,7 +85,7 @@ def incidents_of(servers=3, on=(), chance=None, begins=None, recurring=(0, 0), c
     for place in on:
         is_on[place] = True
     for place, seconds in (begins or {}).items():
-        expected[place], step[place] = ISSUED + seconds, seconds // 300
+        expected[place], step[place] = np.nan if is_on[place] else ISSUED + seconds, seconds // 300
     days, held = (np.where(step > 0, of, 0) for of in recurring)
     limits = tuple(f"{'above' if one.sign > 0 else 'below'} {one.sign * one.limit:g}" for one in conditions.values())
     before = Recurring(step, days, held, limits)

@@ -10,33 +10,39 @@ import pytest
 from forecaster.config import load_config
 from forecaster.publish.collector import ForecastCollector
 from forecaster.publish.gauges import FAMILIES
-from forecaster.risk.recurring import Recurring
+from forecaster.risk.conditions import Condition
 from forecaster.signals import HORIZON_STEPS
 from grafana import queries as panel_queries
 from stack.layout import ROOT
 from tests.documents import DOCUMENTS
 from tests.grafana_stack import load, panels
 from tests.publish.test_gauges import names, samples_of, value
-from tests.results import HORIZONS, WINDOWS, Clock, board_with, curves, make_result, page
+from tests.results import HORIZONS, WINDOWS, Clock, board_with, curves, incidents_of, make_result, page
 
 FLEET = tuple(load_config("fleet").signals)
-HOST = tuple(load_config("node_exporter").signals)
 SCORED = ("cpu_pct", "mem_pct", "latency_ms")
 LARGEST = 60  # series of one server
+ONLY_OF_ALL = {"forecast_incident_begin_chance"}  # families with `publish.gauges: all` alone
 EVERY = {f"{5 * steps}m": steps for steps in range(1, HORIZON_STEPS + 1)}
 SERVERS = {"warm": ("tft", 150), "warming": ("heuristic", 3), "stale": ("heuristic", 150),
-           "lacking": ("tft", 150), "nightly": ("tft", 150)}
+           "lacking": ("tft", 150), "nightly": ("tft", 150), "failing": ("tft", 150)}
+CONDITIONS = {name: Condition(signal=signal, above=95) for name, signal in
+              (("cpu_saturated", "cpu_pct"), ("memory_exhausted", "mem_pct"), ("latency_high", "latency_ms"))}
+UNKNOWN = (float("nan"), float("nan"))
 
 
-def shown(signals=FLEET, horizons=HORIZONS, windows=WINDOWS, scored=SCORED) -> dict:
-    """The series of a warm, a warming and a stale server, of one that lacks the last signal, and of one of which every
-    incident is expected."""
+def shown(signals=FLEET, horizons=HORIZONS, windows=WINDOWS, scored=SCORED, conditions=CONDITIONS) -> dict:
+    """The series of a warm, a warming and a stale server, of one that lacks the last signal, of one of which every
+    incident is expected and of one of which every incident is on, both as on the days before."""
     method, samples = zip(*SERVERS.values(), strict=True)
-    forecast, days = curves(len(SERVERS), len(signals)), np.zeros((len(SERVERS), 3), np.int64)
-    forecast[3, -1], days[4] = np.nan, 7
+    forecast = curves(len(SERVERS), len(signals))
+    forecast[3, -1] = np.nan
+    every = range(len(conditions))
+    incidents = incidents_of(len(SERVERS), on=[(5, i) for i in every], chance={(1, i): UNKNOWN for i in every},
+                             begins={(server, i): 3600 for server in (4, 5) for i in every}, recurring=(7, 7),
+                             conditions=conditions)
     result = make_result(tuple(SERVERS), ("generic",) * len(SERVERS), signals, forecast=forecast, stale=["stale"],
-                         method=method, samples=samples, horizons=horizons, windows=windows,
-                         recurring=Recurring(days, days, days, ("95%", "95%", "200 ms")))
+                         method=method, samples=samples, horizons=horizons, windows=windows, incidents=incidents)
     return samples_of(page(ForecastCollector(board_with(result), horizons, windows, {}, Clock(), scored)))
 
 
@@ -52,26 +58,32 @@ def test_eight_signals_have_at_most_60_series_a_server_whatever_is_configured(sc
     assert max(counted(shown(FLEET, horizons, windows, scored)).values()) <= LARGEST
 
 
-def test_a_server_of_the_fleet_has_57_series_up_to_three_more_while_it_warms_up_or_has_an_incident_ahead():
-    assert counted(shown()) == {"warm": 57, "warming": 59, "stale": 5, "lacking": 55, "nightly": 60}
-    everything = {"warm": 193, "warming": 193, "stale": 5, "lacking": 172, "nightly": 196}
+def test_a_server_of_the_fleet_has_54_series_and_60_while_all_its_incidents_are_on_or_expected():
+    assert counted(shown()) == {"warm": 54, "warming": 48, "stale": 5, "lacking": 52, "nightly": 60, "failing": 60}
+    everything = {"warm": 205, "warming": 191, "stale": 5, "lacking": 184, "nightly": 211, "failing": 205}
     assert counted(shown(scored=None)) == everything
 
 
-def test_a_host_of_five_signals_has_42_series():
-    assert counted(shown(HOST))["warm"] == 42
-    assert counted(shown(HOST, scored=None))["warm"] == 127
+def test_a_further_signal_adds_three_series_and_a_further_incident_two_to_four():
+    added = counted(shown((*FLEET, "swap_pct")))
+    added.subtract(counted(shown()))
+    assert {added[name] for name in ("warm", "nightly", "failing")} == {3}
+    added = counted(shown(conditions=CONDITIONS | {"disk_busy": Condition(signal="disk_io_mb_s", above=400)}))
+    added.subtract(counted(shown()))
+    assert (added["warm"], added["nightly"], added["failing"]) == (2, 4, 4)
 
 
 def test_every_family_of_servers_is_counted():
     declared = {name.replace("<signal>", SCORED[0]) for name, labels in ((of.name, of.labels) for of in FAMILIES)
                 if labels[:1] == ("server",)}
-    assert declared <= {name for name, labels in shown() if "server" in dict(labels)}
+    counted_of = {name for name, labels in shown() if "server" in dict(labels)}
+    assert declared - counted_of == ONLY_OF_ALL
 
 
 def test_an_essential_series_has_the_name_labels_and_value_that_it_has_among_all():
     everything, essential = shown(scored=None), shown()
     assert essential.items() <= everything.items()
+    assert names(everything) - names(essential) >= ONLY_OF_ALL
 
 
 def test_what_is_said_of_the_whole_fleet_is_the_same():
@@ -86,20 +98,27 @@ def label_values(samples: dict, name: str, label: str) -> set[str]:
 
 
 @pytest.mark.parametrize(("horizons", "expected"), [
-    (HORIZONS, {"30m", "8h"}), ({"5m": 1, "1h": 12, "4h": 48}, {"1h", "4h"}), ({"5m": 1, "10m": 2}, {"10m"}),
-    ({"25m": 5, "35m": 7}, {"35m"})])
-def test_horizons_are_the_first_from_half_an_hour_on_and_the_longest(horizons, expected):
+    (HORIZONS, "30m"), ({"5m": 1, "1h": 12, "4h": 48}, "1h"), ({"5m": 1, "10m": 2}, "10m"),
+    ({"25m": 5, "35m": 7}, "35m")])
+def test_the_horizon_is_the_first_from_half_an_hour_on_or_the_longest(horizons, expected):
     samples = shown(horizons=horizons)
-    assert label_values(samples, "forecast_cpu_pct", "horizon") == expected
-    assert label_values(samples, "forecast_cpu_pct", "percentile") == {"p50", "p90"}
-    assert label_values(samples, "forecast_disk_io_mb_s", "horizon") == {min(expected, key=horizons.get)}
+    for signal in FLEET:
+        assert label_values(samples, f"forecast_{signal}", "horizon") == {expected}
+        assert label_values(samples, f"forecast_{signal}", "percentile") == {"p50", "p90"}
 
 
-def test_windows_of_largest_values_and_of_chances_are_the_first_from_half_an_hour_on_and_the_longest():
+def test_windows_of_largest_values_and_probabilities_are_the_first_from_half_an_hour_on_and_the_longest():
     samples = shown(windows={"5m": 1, "30m": 6, "1h": 12, "4h": 48})
     for name in ("forecast_cpu_pct_max", "forecast_incident_probability", "forecast_severe_probability"):
         assert label_values(samples, name, "window") == {"30m", "4h"}
+    largest = {(dict(labels)["percentile"], dict(labels)["window"])
+               for name, labels in samples if name == "forecast_cpu_pct_max"}
+    assert largest == {("p90", "30m"), ("p90", "4h"), ("p50", "4h")}
     assert "forecast_disk_io_mb_s_max" not in names(samples)
+
+
+def test_windows_of_the_chances_of_incidents_are_30_minutes_and_8_hours_whatever_is_configured():
+    assert label_values(shown(windows={"30m": 6, "1h": 12}), "forecast_incident_chance", "window") == {"30m", "8h"}
 
 
 def test_the_warm_up_is_shown_until_the_model_forecasts_a_server():
@@ -113,7 +132,8 @@ def test_the_warm_up_is_shown_until_the_model_forecasts_a_server():
 
 _SELECTOR = re.compile(r"([a-z_0-9]*)\{([^{}]*)\}")
 _MATCHER = re.compile(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"')
-_CHOSEN = {"__name__", "percentile", "horizon", "window", "component", "priority", "method"}  # by the layout
+# labels whose values the layout chooses
+_CHOSEN = {"__name__", "percentile", "horizon", "window", "component", "priority", "method", "incident"}
 
 
 def used() -> Iterator[tuple[str, str]]:
@@ -146,7 +166,8 @@ def missing(text: str, samples: dict, everything: dict) -> set[str]:
             if selects(chosen, everything) and not selects(chosen, samples):
                 found.add(f"{name}{{{inside}}}")
     bare = set(re.findall(r"\w+(?!\w|\{)", text))
-    return found | bare & (names(everything) - names(samples))
+    said = ONLY_OF_ALL if "publish.gauges" in text else set()
+    return found | bare & (names(everything) - names(samples) - said)
 
 
 def selects(matchers: list[tuple[str, str, str]], samples: dict) -> bool:
@@ -172,7 +193,8 @@ def test_what_dashboards_rules_and_documents_ask_for_is_there_by_default(where, 
 
 @pytest.mark.parametrize("text", [
     'forecast_cpu_pct{server="a",percentile="p10",horizon="30m"}', 'forecast_cpu_pct{horizon="$horizon"}',
-    'max(forecast_${signal}{horizon="8h"})', '{__name__=~"forecast_(cpu|mem)_pct",horizon="1h"}',
+    'max(forecast_${signal}{horizon="8h"})', "forecast_incident_begin_chance > 0.5",
+    'forecast_cpu_pct_max{percentile="p50",window="30m"}', '{__name__=~"forecast_(cpu|mem)_pct",horizon="1h"}',
     '`forecast_%s_max{%s,percentile="p10",window="30m"}`', "forecast_net_in_mb_s_max > 80"])
 def test_what_is_not_there_by_default_is_found(text, both):
     assert missing(text, *both)

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from forecaster.publish.collector import ForecastCollector
 from forecaster.publish.gauges import METRICS
 from forecaster.publish.self_metrics import STAGES, SelfMetrics
-from forecaster.risk.recurring import Recurring
+from forecaster.risk.conditions import Condition
 from serving.exposition import Page, metrics_response
 from tests.results import (
     DESCRIBED,
@@ -25,6 +25,7 @@ from tests.results import (
     Clock,
     board_with,
     curves,
+    incidents_of,
     make_result,
     page,
 )
@@ -95,7 +96,7 @@ def test_risk_and_fleet_are_shown_as_the_risk_stage_found_them():
     assert value(samples, "forecast_incident_probability", window="30m", **db) == 1
     assert value(samples, "forecast_fleet_incident_probability", window="30m") == pytest.approx(1 / 3)
     assert [value(samples, "forecast_fleet_health", state=state)
-            for state in ("healthy", "warning", "critical")] == [1, 0, 0]
+            for state in ("healthy", "warning", "critical")] == [0, 1, 0], "a server is P1"
     assert value(samples, "forecast_fleet_servers") == 3
     assert value(samples, "forecast_fleet_high_risk_servers") == 1
 
@@ -178,13 +179,62 @@ def test_the_number_of_signals_without_a_forecast_is_shown_where_there_are_some_
     assert missing == {frozenset({"server": "ppdb001", "profile": "database"}.items()): 2}
 
 
-def test_the_share_of_days_of_an_expected_incident_is_shown_where_enough_days_are_held():
-    days = np.array([[7, 2, 0], [0, 0, 0], [7, 0, 0]])
-    found = Recurring(np.minimum(days, 1), np.minimum(days, 6), days, ("95%", "95%", "200 ms"))
-    shares = {labels: number for (name, labels), number in shown(make_result(recurring=found)).items()
-              if name == "forecast_incident_recurring_ratio"}
-    assert shares == {frozenset({"server": server, "profile": profile, "incident": "cpu_saturated"}.items()): 6 / 7
-                      for server, profile in (("ppdb001", "database"), ("ppweb001", "web_api"))}
+def of_incidents(samples: dict, name: str) -> dict[tuple[str, ...], float]:
+    """(server, incident[, window]) -> value of a series about incidents."""
+    return {tuple(dict(labels)[label] for label in ("server", "incident", "window") if label in dict(labels)): number
+            for (found, labels), number in samples.items() if found == f"forecast_incident_{name}"}
+
+
+def test_an_incident_has_a_chance_in_each_window_and_one_of_beginning_while_it_is_not_on():
+    incidents = incidents_of(on=[(0, 1)], chance={(0, 0): (0.25, 0.5), (0, 1): (0.875, 1.0)})
+    samples = shown(make_result(incidents=incidents))
+    chance, begin = (of_incidents(samples, name) for name in ("chance", "begin_chance"))
+    assert chance["ppdb001", "cpu_saturated", "30m"] == begin["ppdb001", "cpu_saturated", "30m"] == 0.25
+    assert chance["ppdb001", "cpu_saturated", "8h"] == begin["ppdb001", "cpu_saturated", "8h"] == 0.5
+    assert chance["ppdb001", "memory_exhausted", "30m"] == 0.875
+    assert len(chance) == 3 * 3 * 2
+    active = of_incidents(samples, "active")
+    assert begin == {key: value for key, value in chance.items() if key[:2] not in active}, "as its help says"
+
+
+def test_an_incident_is_active_only_while_it_is_on():
+    samples = shown(make_result(incidents=incidents_of(on=[(2, 0)], chance={(2, 0): (np.nan, np.nan)})))
+    assert of_incidents(samples, "active") == {("ppweb001", "cpu_saturated"): 1}
+    assert ("ppweb001", "cpu_saturated", "30m") not in of_incidents(samples, "chance"), "by the trend it has none"
+    assert of_incidents(shown(make_result(incidents=incidents_of())), "active") == {}
+
+
+def test_an_expected_incident_has_its_time_and_its_share_of_days_where_enough_are_held():
+    expected = {(0, 0): 1800, (2, 2): 7200}
+    for held, shares in ((6, {5 / 6}), (2, set())):
+        samples = shown(make_result(incidents=incidents_of(begins=expected, recurring=(held - 1, held))))
+        assert of_incidents(samples, "expected_timestamp_seconds") == {
+            ("ppdb001", "cpu_saturated"): ISSUED + 1800, ("ppweb001", "latency_high"): ISSUED + 7200}
+        assert set(of_incidents(samples, "recurring_ratio").values()) == shares
+
+
+def test_series_of_incidents_have_the_configured_names_and_none_without_incidents():
+    conditions = {"errors_high": Condition(signal="error_rate", above=0.05)}
+    samples = shown(make_result(incidents=incidents_of(conditions=conditions)))
+    assert {key[1] for key in of_incidents(samples, "chance")} == {"errors_high"}
+    for none in (None, incidents_of(conditions={})):
+        assert not any(name.startswith("forecast_incident_") and name != "forecast_incident_probability"
+                       for name in names(shown(make_result(incidents=none))))
+
+
+def test_incidents_of_another_configuration_have_their_series_from_the_next_result_on():
+    board = board_with(make_result(incidents=incidents_of()))
+    collector = ForecastCollector(board, HORIZONS, WINDOWS, DESCRIBED, Clock())
+    page(collector)
+    board.publish(make_result(incidents=incidents_of(conditions={"busy": Condition(signal="cpu_pct", above=50)})))
+    assert {key[1] for key in of_incidents(samples_of(page(collector)), "chance")} == {"busy"}
+
+
+def test_a_stale_server_has_no_incidents():
+    incidents = incidents_of(on=[(1, 0)], begins={(1, 1): 600}, recurring=(7, 7))
+    samples = shown(make_result(stale=["ppdb002"], incidents=incidents))
+    for name in ("chance", "begin_chance", "active", "expected_timestamp_seconds", "recurring_ratio"):
+        assert "ppdb002" not in {key[0] for key in of_incidents(samples, name)}
 
 
 def test_past_the_time_to_live_only_what_tells_the_age_remains():
@@ -294,11 +344,11 @@ def answers(scored=None):
     own.cycle(0.75, ISSUED, success=True)
     own.signals({"cpu_pct": True}, {})
     own.config_read(ISSUED, success=True)
-    forecast, days = curves(3), np.full((3, 3), 7)
+    forecast = curves(3)
     forecast[1, 4] = np.nan
+    incidents = incidents_of(on=[(1, 0)], begins={(0, 0): 3600}, recurring=(6, 7))
     result = make_result(servers=("ppdb001", "ppweb001", "gone"), profiles=("database", "web_api", "generic"),
-                         stale=["gone"], forecast=forecast,
-                         recurring=Recurring(days, days, days, ("95%", "95%", "200 ms")))
+                         stale=["gone"], forecast=forecast, incidents=incidents)
     text = collector_of(result, scored=scored).exposition()
     return lambda headers: metrics_response(registry, text, headers)
 

@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from forecaster.publish.page import fleet_tables
-from forecaster.risk.recurring import Recurring
+from forecaster.publish.page import fleet_tables, glance
 from forecaster.risk.thresholds import Roles
-from tests.results import curves, make_result
+from tests.results import ISSUED, curves, incidents_of, make_result
 
 
 def tables(result) -> dict[str, list[dict]]:
@@ -26,15 +25,57 @@ def test_of_three_hundred_such_servers_fifty_are_listed_and_then_how_many_more()
     assert len(rows) == 51 and rows[49]["Server"] == "win049" and rows[50]["Server"] == "and 250 more"
 
 
-def test_a_server_at_risk_has_its_message_and_on_how_many_days_it_was_so_before():
+def test_a_server_at_risk_has_its_message_and_its_incident_and_on_how_many_days_it_was_so_before():
     forecast = curves(3)
     forecast[0, 0, 2:, 2] = 98.5
-    days = np.full((3, 3), 7)
-    found = Recurring(np.full((3, 3), 3), days - 1, days, ("95%", "95%", "200 ms"))
-    rows = tables(make_result(forecast=forecast, recurring=found))["Fleet"]
+    incidents = incidents_of(chance={(0, 0): (0.72, 0.86)}, begins={(0, 0): 900}, recurring=(6, 7))
+    rows = tables(make_result(forecast=forecast, incidents=incidents))["Fleet"]
     assert rows[0]["Message"] == (
-        "CPU predicted to reach 98.5% in 15 minutes; above 95% at this time of day on 6 of the last 7 days")
+        "CPU predicted to reach 98.5% in 15 minutes; cpu_pct above 95 expected at 09:08 UTC, chance 72% within 30 "
+        "minutes, 86% within 8 hours; above 95 at this time of day on 6 of the last 7 days")
     assert {row["Message"] for row in rows[1:]} == {"-"}
+
+
+def test_a_server_without_risk_points_has_the_message_of_an_incident_that_is_possible():
+    rows = tables(make_result(incidents=incidents_of(chance={(1, 0): (0.01, 0.3)})))["Fleet"]
+    assert rows[0]["Server"] == "ppdb002" and rows[0]["Message"].startswith("cpu_pct above 95 possible, chance 1%")
+
+
+def test_a_server_has_its_chances_of_any_incident_and_never_a_certain_one():
+    incidents = incidents_of(chance={(0, 0): (0.999, 1.0), (1, 0): (0.4, 0.6), (2, 0): (np.nan, np.nan),
+                                     (2, 1): (np.nan, np.nan), (2, 2): (np.nan, np.nan)} | {
+                                 (s, i): (0.0, 0.0) for s in (0, 1) for i in (1, 2)})
+    rows = {row["Server"]: row for row in tables(make_result(incidents=incidents))["Fleet"]}
+    chances = {name: (row["Chance 30 minutes"], row["Chance 8 hours"]) for name, row in rows.items()}
+    assert chances == {"ppdb001": (">99%", ">99%"), "ppdb002": ("40%", "60%"), "ppweb001": ("-", "-")}
+
+
+def test_servers_are_listed_by_priority_then_risk_then_chance():
+    forecast = curves(4)
+    forecast[3, 0, :6, 2] = 97  # points, and P3
+    incidents = incidents_of(4, chance={(1, 0): (0.01, 0.3), (2, 0): (0.9, 0.95)})
+    names = ("a", "b", "c", "d")
+    for by, listed in (("score", "dcba"), ("chance", "cdba")):
+        result = make_result(names, ("x",) * 4, forecast=forecast, incidents=incidents, by=by)
+        assert "".join(row["Server"] for row in tables(result)["Fleet"]) == listed
+
+
+def headline(result) -> dict[str, object]:
+    return glance(result, result, {"model": "default", "problem": None}, "prometheus", None, ISSUED)
+
+
+def test_the_headline_is_the_calibrated_chance_of_an_incident_on_any_server_and_unknown_where_it_is():
+    for chance, shown in ((0.29, "29%"), (0.001, "<1%"), (np.nan, "unknown")):
+        said = headline(make_result(any_server=chance))
+        for words in ("30 minutes", "8 hours"):
+            assert said[f"Chance of an incident on any server within {words}"] == shown
+        assert not any("probability" in item for item in said)
+
+
+def test_a_fleet_with_a_server_of_p1_is_not_called_healthy():
+    incidents = incidents_of(on=[(0, 0)])
+    assert headline(make_result(incidents=incidents, by="chance"))["Fleet health"] == "warning"
+    assert headline(make_result(incidents=incidents_of(), by="chance"))["Fleet health"] == "healthy"
 
 
 def test_without_a_current_forecast_there_is_no_table():

@@ -44,7 +44,8 @@ def api_blueprint(board: Board, roles: Roles, more: Callable[[], Mapping[str, An
         now = clock()
         result = current(board, now)
         servers = _asked_for(result, request.args.getlist("server"), now)
-        alerts_shown = [alert for alert in alerts(result, roles) if alert["server_name"] in set(servers)]
+        asked = set(servers)
+        alerts_shown = [alert for alert in alerts(result, roles) if alert["server_name"] in asked]
         parts = {"predictions": rendered.of(result, servers), "alerts": _json(alerts_shown),
                  "environment": _json(environment(result)),
                  "metadata": _json({**metadata(result, board.ttl, now), "model": more().get("model")})}

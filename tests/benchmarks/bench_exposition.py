@@ -28,7 +28,7 @@ from serving.exposition import metrics_response
 from tests.benchmarks.arrays import Arrays, fleet_names
 from tests.benchmarks.inputs import inputs
 from tests.benchmarks.measure import Line, side_by_side
-from tests.results import Clock, curves, make_result
+from tests.results import Clock, curves, incidents_of, make_result
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SERIES = 100_000
@@ -37,11 +37,15 @@ SCRAPES = 31
 
 
 def result_of(servers: int, seed: int = 0):
-    """A Result of that many servers of the shipped fleet with the eight signals; values with all their digits."""
+    """A Result of that many servers of the shipped fleet with the eight signals; values with all their digits. Every
+    tenth server has its three incidents ahead."""
     signals = tuple(load_config("fleet").signals)
     noise = np.random.default_rng(seed).lognormal(size=(servers, len(signals), 96, 3)).astype(np.float32)
     forecast = np.sort(curves(servers, len(signals)) % 97 + noise, -1)
-    return make_result(*fleet_names(servers), signals, forecast=forecast)
+    every = [(server, incident) for server in range(0, servers, 10) for incident in range(3)]
+    incidents = incidents_of(servers, chance=dict.fromkeys(every, (0.6, 0.7)), begins=dict.fromkeys(every, 3600),
+                             recurring=(3, 7))
+    return make_result(*fleet_names(servers), signals, forecast=forecast, incidents=incidents)
 
 
 def collector_of(result):

@@ -6,10 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from forecaster.publish.api import api_blueprint, numbers
-from forecaster.risk.recurring import Recurring
+from forecaster.publish.api import api_blueprint
+from forecaster.publish.values import numbers
+from forecaster.risk.conditions import Condition
 from forecaster.risk.thresholds import Roles
-from tests.results import ISSUED, SIGNALS, Clock, app_of, board_with, curves, make_result
+from tests.results import ISSUED, SIGNALS, Clock, app_of, board_with, curves, incidents_of, make_result
 
 MORE = {"model": {"name": "default", "loaded": True}, "source": {"kind": "prometheus"},
         "errors": {"query": "Prometheus answered 503"}}
@@ -92,8 +93,13 @@ def test_a_new_result_replaces_the_curves():
 
 def test_the_environment_is_the_fleets_risk(at_risk):
     assert get(client_of(at_risk), "/predictions/current")["environment"] == {
-        "prob_30m": 0.3333, "prob_8h": 0.2833, "high_risk_servers": 1,
-        "total_servers": 3, "fleet_health": "healthy"}
+        "prob_30m": 0.3333, "prob_8h": 0.2833, "chance_30m": 0.5, "chance_8h": 0.5, "high_risk_servers": 1,
+        "total_servers": 3, "fleet_health": "warning"}, "a server is P1"
+
+
+def test_the_fleets_chance_is_null_where_it_is_unknown():
+    environment = get(client_of(make_result(any_server=float("nan"))), "/predictions/current")["environment"]
+    assert environment["chance_30m"] is None and environment["chance_8h"] is None
 
 
 def test_a_fleet_in_trouble_is_not_called_healthy():
@@ -166,7 +172,7 @@ def test_alerts_list_servers_at_risk_highest_first_with_what_drives_it(at_risk):
         "cpu_risk": 40, "mem_risk": 35, "latency_risk": 25,
         "cpu_now": 24.125, "cpu_30m": 99, "cpu_delta": 74.875,
         "mem_now": 27.125, "mem_30m": 99, "mem_delta": 71.875,
-        "latency_now": 33.125, "latency_30m": 600, "latency_delta": 566.875}
+        "latency_now": 33.125, "latency_30m": 600, "latency_delta": 566.875, "incidents": []}
     assert second["server_name"] == "ppdb001"
     assert (second["priority"], second["risk_score"], second["mem_risk"]) == ("P3", 12, 12)
     assert second["message"] == "Memory predicted to reach 94.5% in 15 minutes"
@@ -284,13 +290,79 @@ def test_a_server_that_is_up_without_values_is_listed_and_not_answered_with_fore
     assert refused["error"].startswith("win01 is not forecast: no_values, ")
 
 
-def test_an_alert_says_on_how_many_of_the_last_days_it_was_so_at_this_time_if_it_is_expected_in_its_window(at_risk):
-    days = np.full((3, 3), 7)
-    for step, text in ((3, "; above 95% at this time of day on 6 of the last 7 days"), (7, "")):
-        found = Recurring(np.full((3, 3), step), days - 1, days, ("95%", "95%", "200 ms"))
-        result = replace(at_risk, risk=replace(at_risk.risk, recurring=found))
-        assert get(client_of(result), "/alerts")["alerts"][0]["message"] == (
-            f"CPU predicted to reach 99.0% in 5 minutes{text}")
+def test_an_alert_has_what_is_known_of_each_incident_of_its_server_most_urgent_first(at_risk):
+    incidents = incidents_of(on=[(2, 0)], chance={(2, 0): (np.nan, np.nan), (2, 1): (0.61234, 0.7)},
+                             begins={(2, 1): 2100}, recurring=(3, 7))
+    result = replace(at_risk, risk=replace(at_risk.risk, incidents=incidents))
+    assert get(client_of(result), "/alerts")["alerts"][0]["incidents"] == [
+        {"incident": "cpu_saturated", "signal": "cpu_pct", "limit": "above 95", "on": True, "chance_30m": None,
+         "chance_8h": None, "begin_chance_30m": None, "begin_chance_8h": None, "expected": None, "recurring": None,
+         "priority": "P1"},
+        {"incident": "memory_exhausted", "signal": "mem_pct", "limit": "above 95", "on": False, "chance_30m": 0.6123,
+         "chance_8h": 0.7, "begin_chance_30m": 0.6123, "begin_chance_8h": 0.7,
+         "expected": "2025-10-09T09:28:20.000+00:00", "recurring": {"on": 3, "held": 7}, "priority": "P2"},
+        {"incident": "latency_high", "signal": "latency_ms", "limit": "above 200", "on": False, "chance_30m": 0.01,
+         "chance_8h": 0.04, "begin_chance_30m": 0.01, "begin_chance_8h": 0.04, "expected": None, "recurring": None,
+         "priority": "P3"}]
+
+
+def test_an_incident_that_is_on_has_a_chance_and_none_of_beginning():
+    incidents = incidents_of(on=[(0, 0)], chance={(0, 0): (0.97, 0.98)})
+    [alert] = get(client_of(make_result(incidents=incidents)), "/alerts")["alerts"]
+    first = alert["incidents"][0]
+    assert (first["chance_30m"], first["chance_8h"]) == (0.97, 0.98)
+    assert (first["begin_chance_30m"], first["begin_chance_8h"]) == (None, None)
+
+
+def test_an_incident_that_a_server_is_not_meant_for_or_has_no_value_of_is_not_listed():
+    incidents = incidents_of(on=[(0, 0)])
+    incidents.known[0, 1] = False
+    [alert] = get(client_of(make_result(incidents=incidents)), "/alerts")["alerts"]
+    assert [one["incident"] for one in alert["incidents"]] == ["cpu_saturated", "latency_high"]
+
+
+def test_an_unknown_chance_gives_no_priority_and_comes_last():
+    incidents = incidents_of(on=[(0, 2)], chance={(0, 0): (np.nan, np.nan)})
+    [alert] = get(client_of(make_result(incidents=incidents)), "/alerts")["alerts"]
+    assert [(one["incident"], one["priority"]) for one in alert["incidents"]] == [
+        ("latency_high", "P1"), ("memory_exhausted", "P3"), ("cpu_saturated", None)]
+
+
+def test_servers_without_points_are_listed_where_chances_give_them_a_priority_or_name_an_incident():
+    chance = {(0, 0): (0.01, 0.06), (1, 0): (0.9, 0.95), (2, 0): (0.2, 0.6), (3, 0): (0.01, 0.049)}
+    result = make_result(("a", "b", "c", "d", "e"), ("x",) * 5, incidents=incidents_of(5, on=[(4, 0)], chance=chance),
+                         stale=["e"], by="chance")
+    listed = get(client_of(result), "/alerts")["alerts"]
+    assert [(alert["server_name"], alert["priority"]) for alert in listed] == [("b", "P1"), ("c", "P2"), ("a", "P3")]
+
+
+def test_alerts_are_ordered_by_priority_then_score_then_chance(at_risk):
+    incidents = incidents_of(chance={(1, 0): (0.1, 0.3), (0, 0): (0.1, 0.2)})
+    result = make_result(forecast=at_risk.forecast, incidents=incidents)
+    assert [alert["server_name"] for alert in get(client_of(result), "/alerts")["alerts"]] == [
+        "ppweb001", "ppdb001", "ppdb002"], "P1, 12 points, none"
+    result = make_result(incidents=incidents_of(chance={(1, 0): (0.1, 0.3), (0, 0): (0.1, 0.2)}))
+    assert [alert["server_name"] for alert in get(client_of(result), "/alerts")["alerts"]] == ["ppdb002", "ppdb001"]
+    result = make_result(forecast=at_risk.forecast, incidents=incidents_of(on=[(1, 0)]), by="chance")
+    assert [alert["server_name"] for alert in get(client_of(result), "/alerts")["alerts"]] == [
+        "ppdb002", "ppweb001", "ppdb001"], "P1 by its incident, then 100 and 12 points"
+
+
+def test_status_names_the_configured_incidents_and_where_their_chances_are_known():
+    conditions = {"cpu_saturated": Condition(signal="cpu_pct", above=95, **{"for": "15m"}),
+                  "errors_low": Condition(signal="error_rate", below=0.5, severity="P3")}
+    unknown = np.nan, np.nan
+    incidents = incidents_of(on=[(1, 1)], chance={(0, 0): unknown, (2, 1): unknown}, conditions=conditions)
+    incidents.known[2, 1] = False
+    body = get(client_of(make_result(incidents=incidents, by="chance")), "/status")
+    assert body["priorities"] == {"by": "chance"}
+    assert body["incidents"] == {
+        "cpu_saturated": {"signal": "cpu_pct", "limit": "above 95", "for_seconds": 900, "severity": "P1",
+                          "servers": 3, "chance_known": 2, "on": 0},
+        "errors_low": {"signal": "error_rate", "limit": "below 0.5", "for_seconds": 300, "severity": "P3",
+                       "servers": 2, "chance_known": 2, "on": 1}}
+    before = get(client_of(None), "/status")
+    assert (before["incidents"], before["priorities"]) == ({}, {"by": None})
 
 
 def test_a_fleet_of_stale_servers_is_not_warm():

@@ -7,17 +7,19 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from forecaster.__main__ import main
 from forecaster.config import PRESETS, load_config
 from forecaster.memory.scraped import ScrapeSource
 from forecaster.models import features
+from forecaster.risk.chances import FILE
 from forecaster.service import assembly as composition
 from forecaster.service.app import Forecaster
 from serving.settings import SettingsError
 from tests.results import Clock
 from tests.service.test_cycle import START, Fleet
-from tests.tiny_models import history, write_untrained
+from tests.tiny_models import history, tiny_chances, write_untrained
 
 pytestmark = pytest.mark.slow
 
@@ -25,6 +27,15 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return write_untrained(tmp_path_factory.mktemp("app") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def with_chances(tmp_path_factory):
+    """An artifact with chances of incidents."""
+    folder = write_untrained(tmp_path_factory.mktemp("chances") / "tiny")
+    weights = composition.Model.load(folder, "cpu", "UTC").facts["weights_sha256"]
+    (folder / FILE).write_bytes(tiny_chances().to_bytes(weights))
+    return folder
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -71,6 +82,27 @@ def test_the_landing_page_shows_the_fleet_with_its_risk(bench):
     bench.run()
     page = bench.client.get("/").get_data(as_text=True)
     assert "ppdb001" in page and "Fleet health" in page and "p90 in 30 min" in page and "tft" in page
+    assert "Chance of an incident on any server within 8 hours" in page and "unknown" in page
+
+
+def test_the_chances_of_the_models_incidents_are_the_same_on_every_page(monkeypatch, with_chances):
+    bench = Bench(monkeypatch, model=str(with_chances))
+    bench.run()
+    incidents = bench.client.get("/status").get_json()["incidents"]
+    names = {"cpu_saturated", "memory_exhausted", "latency_high"}
+    known = {name: one["chance_known"] for name, one in incidents.items()}
+    assert known == dict.fromkeys(names, len(history().servers))
+    text = bench.client.get("/metrics").get_data(as_text=True)
+    chances = {(labels["server"], labels["incident"]): sample.value
+               for family in text_string_to_metric_families(text) for sample in family.samples
+               if sample.name == "forecast_incident_chance" and (labels := sample.labels)["window"] == "8h"}
+    assert {incident for _, incident in chances} == names
+    body = bench.client.get("/predictions/current").get_json()
+    for alert in body["alerts"]:
+        for one in alert["incidents"]:
+            assert one["chance_8h"] == pytest.approx(chances[alert["server_name"], one["incident"]], abs=1e-4)
+    assert body["environment"]["chance_8h"] >= max(chances.values()) - 1e-4
+    bench.forecaster.close()
 
 
 def test_status_tells_model_source_warm_up_and_errors(bench):

@@ -81,7 +81,7 @@ def carried(history: Floats) -> tuple[Floats, NDArray[np.int64]]:
 def calm(smallest: Floats, largest: Floats, limit: Floats) -> NDArray[np.bool_]:
     """bool (...): whether a series is far from its limit, by its smallest value and the largest of its history and of
     all quantiles of its forecast. Its chance is not worth a look at the evidence."""
-    far: NDArray[np.bool_] = limit - largest > CALM * (largest - smallest)
+    far: NDArray[np.bool_] = limit - largest > CALM * (largest - np.fmin(smallest, largest))  # no history has NaN
     return far
 
 

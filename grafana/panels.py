@@ -60,15 +60,17 @@ VERDICT: States = {
 }
 HEALTH: States = {0: ("Healthy", GREEN), 1: ("Warning", ORANGE), 2: ("Critical", VERMILLION)}
 PRIORITY: States = {1: ("P1 critical", VERMILLION), 2: ("P2 warning", ORANGE), 3: ("P3 info", SKY)}
+ON: States = {0: ("off", GREEN), 1: ("on", VERMILLION)}
 METHOD: States = {0: ("Model", GREEN), 1: ("Heuristic", ORANGE)}
 YES_IS_BAD: States = {0: ("no", GREEN), 1: ("YES", VERMILLION)}
 UP: States = {0: ("DOWN", VERMILLION), 1: ("up", GREEN)}
 
 RISK_STEPS = ((None, SKY), (40, ORANGE), (70, VERMILLION))  # risk.priorities of forecaster/presets/fleet.yml
 AGE_STEPS = ((None, GREEN), (60, ORANGE), (120, VERMILLION))  # seconds; the forecaster's ttl is 120
+CHANCE_STEPS = ((None, GREEN), (0.5, ORANGE), (0.8, VERMILLION))  # p2_chance and p1_chance of risk.priorities
 ANY_IS_BAD = ((None, GREEN), (1, VERMILLION))
 PLAIN = ((None, BLUE),)
-PROBABILITY_STEPS = ((None, GREEN), (0.4, ORANGE), (0.7, VERMILLION))  # risk.health, likewise
+HEALTH_LIMITS = ((0.4, ORANGE), (0.7, VERMILLION))  # risk.health, likewise
 
 Steps = Sequence[tuple[float | None, str]]
 
@@ -203,11 +205,12 @@ def bars(
     *,
     steps: Steps,
     largest: float | None = None,
+    nothing: str = "no forecast",
 ) -> bargauge.Panel:
     """A horizontal bar for each series."""
     panel = _at_now(_described(bargauge.Panel(), title, description, unit)).with_target(target).min(0)
     panel.thresholds(thresholds(steps)).color_scheme(by_thresholds()).orientation(looks.VizOrientation.HORIZONTAL)
-    panel.display_mode(looks.BarGaugeDisplayMode.BASIC).no_value("no forecast")
+    panel.display_mode(looks.BarGaugeDisplayMode.BASIC).no_value(nothing)
     panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False).fields(""))
     return panel if largest is None else panel.max(largest)
 
@@ -221,7 +224,10 @@ def rows(
     unit: str = "none",
     sort: str | None = None,
 ) -> table.Panel:
-    """A table of instant queries joined by their labels. `names`: field -> heading, in order; others are hidden."""
+    """A table of instant queries joined by their labels. `names`: field -> heading, in order; others are hidden.
+
+    sort: the heading of a column, smallest first.
+    """
     panel = _at_now(_with(_described(table.Panel(), title, description, unit), targets)).no_value("none")
     order = {name: index for index, name in enumerate(names)}
     for kind, options in {
@@ -232,7 +238,7 @@ def rows(
         panel.with_transformation(models.DataTransformerConfig(id_val=kind, options=options))
     panel.thresholds(thresholds(PLAIN)).align(looks.FieldTextAlignment.AUTO).inspect(False)
     if sort is not None:
-        panel.sort_by([common.TableSortByFieldState().display_name(sort).desc(True)])
+        panel.sort_by([common.TableSortByFieldState().display_name(sort).desc(False)])
     return panel
 
 

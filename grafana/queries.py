@@ -92,59 +92,11 @@ SERVER_COUNT = f"sum(fleet:forecast_servers:count{{{FLEET}}})"
 HIGH_RISK = f'sum(fleet:forecast_priority:sum{{{FLEET},priority="P1"}})'
 
 
-def fleet_probability(window: str) -> str:
-    """0-1, over the whole fleet."""
-    return f'max(fleet:forecast_incident_probability:avg{{{FLEET},window="{window}"}})'
+# 0-1: the mean of the servers' weighted sums, as the specification has it
+FLEET_WEIGHTED = f"max by (window) (fleet:forecast_incident_probability:avg{{{FLEET}}})"
 
 
-def trouble(percentile: str, window: str, labels: str) -> str:
-    """The servers of which a core signal's forecast passes its TROUBLE limit inside the window."""
-    where = f'{labels},percentile="{percentile}",window="{window}"'
-    return " or ".join(f"forecast_{signal}_max{{{where}}} > {limit}" for signal, limit in TROUBLE.items())
-
-
-def verdict(labels: str, no_forecast: str) -> str:
-    """3 a server is P1, 2 its median passes a limit within 8 h, 1 its p90 does, 0 none of it.
-
-    `no_forecast` has no sample where there is no forecast: then there is no verdict either.
-    """
-    return (
-        f'(count(forecast_priority{{{labels},priority="P1"}} == 1) > 0) * 0 + 3 '
-        f"or (count({trouble('p50', '8h', labels)}) > 0) * 0 + 2 "
-        f"or (count({trouble('p90', '8h', labels)}) > 0) * 0 + 1 "
-        f"or {no_forecast} * 0"
-    )
-
-
-FLEET_VERDICT = verdict(FLEET, SERVER_COUNT)
-
-
-def first_trouble(labels: str) -> str:
-    """Seconds until the p90 curve of a core signal first passes its limit, for each server where it does.
-
-    0 where what was measured is past it already.
-    """
-    already = " or ".join(f"observed_{signal}{{{labels}}} > {limit}" for signal, limit in TROUBLE.items())
-    crossings = " or ".join(
-        f'label_replace(forecast_{signal}{{source="curve",percentile="p90"}}, "signal", "{signal}", "", "") > {limit}'
-        for signal, limit in TROUBLE.items()
-    )
-    return (
-        f"max by (server, profile) ({already}) * 0 "
-        f"or min by (server, profile) (min_over_time(timestamp({crossings})[8h:5m] offset -8h)) - time() "
-        f"and on (server) {known(labels)}"
-    )
-
-
-FLEET_FIRST_TROUBLE = f"min({first_trouble(FLEET)}) or {SERVER_COUNT} * 0 - 1"
 _NO_RISK = none("server", "no server at risk", f"{SERVER_COUNT} * 0")
-RISKIEST = f"topk(3, max by (server) (forecast_risk_score{{{SOME}}}) > 0) {_NO_RISK}"
-RISK_MAP = f"sort_desc(max by (server, profile) (forecast_risk_score{{{SOME}}}))"
-RISK_DRIVERS = (
-    f"count by (component) (max by (server, component) (forecast_risk_points{{{SOME}}}) > 0) "
-    f"or max by (component) (forecast_risk_points{{{SOME}}}) * 0"
-)
-
 _OURS_AHEAD = f"and on (server) last_over_time({known(SOME)}[$__range] @ end())"
 
 
@@ -166,10 +118,16 @@ RISK_COURSE = (
     f"and on (server) (topk(8, max by (server) (max_over_time(forecast_risk_score{{{SOME}}}[$__range] @ end()))) > 0) "
     f"{_NO_RISK}"
 )
-# Servers by priority, as P1 = 2, P2 = 1, P3 = 0: (risk - 10) / 30 passes 1 at 40 and 2 at 70.
+
+def priority(labels: str) -> str:
+    """1, 2 or 3 of each server; of replicas that differ, the more urgent."""
+    ranks = (f'forecast_priority{{{labels},priority="P{rank}"}} == 1' for rank in (1, 2, 3))
+    return "min by (server, profile) ({} or ({}) * 2 or ({}) * 3)".format(*ranks)
+
+
+# Servers by priority, 1 to 3: as it was, then by the points of the curves. (risk - 10) / 30 passes 1 at 40, 2 at 70.
 PRIORITY_COURSE = (
-    'count_values("priority", clamp(floor((('
-    f"{_RISK_AHEAD} or max by (server, profile) (forecast_risk_score{{{SOME}}})) - 10) / 30), 0, 2))"
+    f'count_values("priority", 3 - clamp(floor((({_RISK_AHEAD}) - 10) / 30), 0, 2) or {priority(SOME)})'
 )
 
 
@@ -212,54 +170,10 @@ WATCHDOG = 'count(ALERTS{alertname="FleetcastWatchdog",alertstate="firing"}) or 
 ALERTMANAGER_ALERTS = 'sum by (state) (alertmanager_alerts{state=~"active|suppressed"})'
 ALERTMANAGER_SILENCES = 'sum(alertmanager_silences{state="active"}) or vector(0)'
 
-# the table of active alerts: one query for each column, all over the servers with a risk above 0
-
-_AT_RISK = f"and on (server) max by (server) (forecast_risk_score{{{SOME}}} > 0)"
-
-
-def _column(expression: str) -> str:
-    return f"max by (server, profile) ({expression}) {_AT_RISK}"
-
-
-ACTIVE_RISK = f"sort_desc(max by (server, profile) (forecast_risk_score{{{SOME}}} > 0)) {_NO_RISK}"
-ACTIVE_PRIORITY = (
-    f'max by (server, profile) (forecast_priority{{{SOME},priority="P1"}} == 1 or '
-    f'(forecast_priority{{{SOME},priority="P2"}} == 1) * 2 or '
-    f'(forecast_priority{{{SOME},priority="P3"}} == 1) * 3) {_AT_RISK}'
-)
-ACTIVE_DRIVER = (
-    f"max by (server, profile, component) (topk by (server) (1, forecast_risk_points{{{SOME}}} > 0)) {_AT_RISK}"
-)
-ACTIVE_FIRST_TROUBLE = f"({first_trouble(SOME)}) {_AT_RISK}"
-ACTIVE_PROBABILITY = _column(f'forecast_incident_probability{{{SOME},window="8h"}}')
-
-
-def active_now(signal: str) -> str:
-    """The value the forecast started from."""
-    return _column(f"observed_{signal}{{{SOME}}}")
-
-
-def active_30m(signal: str) -> str:
-    """The p90 forecast in 30 minutes."""
-    return _column(f'forecast_{signal}{{{SOME},percentile="p90",horizon="30m"}}')
-
-
-def active_delta(signal: str) -> str:
-    """How much p90 in 30 minutes is above now."""
-    forecast = f'forecast_{signal}{{{SOME},percentile="p90",horizon="30m"}}'
-    return _column(f"{forecast} - on (instance, server, profile) observed_{signal}{{{SOME}}}")
-
-
 # one server
 
-SERVER_VERDICT = verdict(ONE, f"max(forecast_risk_score{{{ONE}}})")
 SERVER_RISK = f"max(forecast_risk_score{{{ONE}}})"
 SERVER_POINTS = f"max by (component) (forecast_risk_points{{{ONE}}})"
-SERVER_PRIORITY = (
-    f'max(forecast_priority{{{ONE},priority="P1"}} == 1 or (forecast_priority{{{ONE},priority="P2"}} == 1) * 2 '
-    f'or (forecast_priority{{{ONE},priority="P3"}} == 1) * 3)'
-)
-SERVER_FIRST_TROUBLE = f"min({first_trouble(ONE)}) or max(forecast_risk_score{{{ONE}}}) * 0 - 1"
 SERVER_PROBABILITY = f"max by (window) (forecast_incident_probability{{{ONE}}})"
 SERVER_METHOD = f'max(forecast_method{{{ONE},method="heuristic"}})'
 # 1 for a server that the model forecasts, which by default has no series of its warm-up
@@ -269,11 +183,6 @@ SERVER_WARMUP = (
 )
 SERVER_LAST_SEEN = f"time() - max({known(ONE)})"
 SERVER_STALE = f"max(forecast_server_stale{{{ONE}}})"
-
-
-def server_probability(window: str) -> str:
-    """0-1."""
-    return f'max(forecast_incident_probability{{{ONE},window="{window}"}})'
 
 
 def measured(signal: str) -> str:

@@ -5,8 +5,8 @@ from functools import partial
 
 from grafana_foundation_sdk.models import dashboard as models
 
-from grafana import board, fans, panels, queries
-from grafana.panels import BLUE, GREEN, GREY, ORANGE, PURPLE, RISK_STEPS, SKY, VERMILLION, now, query
+from grafana import board, fans, incidents, panels, queries
+from grafana.panels import BLUE, CHANCE_STEPS, GREEN, GREY, ORANGE, PURPLE, RISK_STEPS, VERMILLION, now, query
 
 _READING = (
     "**How to read the fans.** Grey is measured. The dashed line is the most likely course (p50). Of ten outcomes, "
@@ -22,6 +22,7 @@ def dashboard() -> models.Dashboard:
                         board.query_variable(*board.ONE_SERVER)],
                        board.AHEAD, "15s",
                        [("", _state()),
+                        ("Incidents", _incidents()),
                         ("$server: measured and forecast", [*_each(9, _fan, queries.CORE), _note().span(24).height(3)]),
                         ("Risk", _risk()),
                         ("Forecasts of 30 minutes ago and actual values", _each(8, _check, queries.CORE)),
@@ -34,32 +35,47 @@ def _each(height: int, panel: Callable[[str], board.Placed], signals: Iterable[s
 
 
 def _state() -> list[board.Placed]:
-    first = panels.number("First trouble in",
-                          "Time until the p90 forecast first exceeds 95 % CPU, 95 % memory or 200 ms latency.", "s",
-                          now(queries.SERVER_FIRST_TROUBLE), steps=((None, GREEN), (0, VERMILLION), (3600, ORANGE)))
+    first = panels.number("First incident in", "Time until the first incident is expected; NOW while one is on.", "s",
+                          now(incidents.SERVER_FIRST), steps=((None, GREEN), (0, VERMILLION), (3600, ORANGE)))
     first.mappings(panels.texts({-1: ("none in 8 h", GREEN), 0: ("NOW", VERMILLION)})).decimals(0)
-    probabilities = [
-        panels.number(f"Incident within {window}", f"Probability of an incident on this server within {window}.",
-                      "percentunit", now(queries.server_probability(window)),
-                      steps=panels.PROBABILITY_STEPS).decimals(0)
+    chances = [
+        panels.number(f"Any incident within {window}",
+                      f"Calibrated chance that the server has an incident within {window}.",
+                      "percentunit", now(incidents.server_chance(window)), steps=CHANCE_STEPS,
+                      nothing="unknown").decimals(0)
         for window in ("30m", "8h")
     ]
     return board.row(5,
-        (6, panels.number("$server, next 8 hours",
-                          "ACT NOW: it is P1. LIKELY: the median forecast passes a limit. POSSIBLE: only p90 does. "
-                          "SAFE: neither.",
-                          "none", now(queries.SERVER_VERDICT), states=panels.VERDICT, nothing="NO FORECAST")),
-        (3, panels.number("Risk",
-                          "Risk score of 0 to 100, from the p90 forecast of the next 30 minutes; 70 is P1, 40 is P2.",
-                          "none", now(queries.SERVER_RISK), steps=RISK_STEPS)),
+        (5, panels.number("$server, next 8 hours",
+                          "ACT NOW: it is P1. LIKELY: it is P2, or an incident is on or has a chance of 50 %. "
+                          "POSSIBLE: of 10 %. SAFE: none of it.",
+                          "none", now(incidents.SERVER_VERDICT), states=panels.VERDICT, nothing="NO FORECAST")),
         (3, panels.number("Priority", "P1 pages, P2 opens a ticket, P3 is only shown.", "none",
-                          now(queries.SERVER_PRIORITY), states=panels.PRIORITY)),
-        (4, panels.bars("Why", "Risk points of each component: at most 40 for CPU, 35 for memory, 25 for latency.",
-                        "none", now(queries.SERVER_POINTS, "{{component}}"),
-                        steps=((None, SKY), (8, ORANGE), (25, VERMILLION)), largest=40)),
+                          now(incidents.SERVER_PRIORITY), states=panels.PRIORITY)),
+        (2, panels.number("Risk", "Risk score of 0 to 100, from the p90 forecast of the next 30 minutes.", "none",
+                          now(queries.SERVER_RISK), steps=RISK_STEPS)),
+        (5, panels.bars("Why", "Chance of each incident within 8 hours; 100 % while it is on.", "percentunit",
+                        now(incidents.SERVER_WHY, "{{incident}}"), steps=CHANCE_STEPS, largest=1,
+                        nothing="no chance is known").decimals(0)),
         (3, first),
-        (3, probabilities[0]),
-        (2, probabilities[1]))
+        (3, chances[0]),
+        (3, chances[1]))
+
+
+def _incidents() -> list[board.Placed]:
+    courses = [
+        panels.lines(f"Chance of each incident within {window}",
+                     f"Calibrated chance that the incident is on at any time within {window}. None is known where the "
+                     "trend forecasts its signal.",
+                     "percentunit", query(incidents.server_chances(window), "{{incident}}")).min(0).max(1)
+        for window in ("30m", "8h")
+    ]
+    states = panels.timeline("Incidents that are on", "Which incidents were on, and when.",
+                             query(incidents.SERVER_ON, "{{incident}}")).mappings(panels.texts(panels.ON))
+    marks = ((0.8, VERMILLION), (0.5, ORANGE))
+    return [*board.row(8, *((12, panels.marked(course, mark).no_value("No chance of this server is known."))
+                            for course, mark in zip(courses, marks, strict=True))),
+            states.no_value("No incident of this server is known.").span(24).height(5)]
 
 
 def _fan(signal: str) -> panels.timeseries.Panel:
@@ -95,16 +111,19 @@ def _note() -> panels.text.Panel:
 
 def _risk() -> list[board.Placed]:
     parts = panels.stacked("Risk by component",
-                           "Risk points of each component, stacked. Their sum is the risk score: 70 is P1, 40 is P2.",
+                           "Risk points of each component, stacked. Their sum is the risk score. Where it decides, 70 "
+                           "is P1 and 40 is P2.",
                            "none", query(queries.SERVER_POINTS, "{{component}}")).max(100)
     panels.coloured(parts, {"cpu": BLUE, "memory": PURPLE, "latency": ORANGE})
     panels.marked(parts, *RISK_STEPS[1:])
-    course = panels.lines("Probability of an incident",
-                          "Probability of an incident on this server within 30 minutes and within 8 hours.",
+    course = panels.lines("Weighted probability",
+                          "Incident probability as a sum of weights for the thresholds crossed within 30 minutes and "
+                          "within 8 hours.",
                           "percentunit", query(queries.SERVER_PROBABILITY, "within {{window}}")).min(0).max(1)
     panels.coloured(course, {"within 30m": VERMILLION, "within 8h": BLUE})
-    states = panels.timeline("Priority over time", "Priority of the server by its risk score.",
-                             query(queries.SERVER_PRIORITY, "priority")).mappings(panels.texts(panels.PRIORITY))
+    states = panels.timeline("Priority over time",
+                             "Priority of the server, by its risk score or by the chances of its incidents.",
+                             query(incidents.SERVER_PRIORITY, "priority")).mappings(panels.texts(panels.PRIORITY))
     return [parts.span(12).height(8), course.span(12).height(8), states.span(24).height(4)]
 
 

@@ -12,8 +12,9 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from forecaster.models.unforecast import REASONS
+from forecaster.risk.thresholds import INCIDENTS, Priorities
+from grafana import active_alerts, queries, render
 from grafana import panels as looks
-from grafana import queries, render
 from stack.layout import ROOT
 from tests.grafana_stack import DASHBOARDS, load, panels
 
@@ -204,13 +205,27 @@ def test_limits_and_points_are_those_of_the_forecaster():
     assert (
         [step for step, _ in looks.RISK_STEPS[1:]] == [RISK["priorities"]["p2"], RISK["priorities"]["p1"]] == [40, 70]
     )
-    assert [step for step, _ in looks.PROBABILITY_STEPS[1:]] == [RISK["health"]["warning"], RISK["health"]["critical"]]
+    assert [limit for limit, _ in looks.HEALTH_LIMITS] == [RISK["health"]["warning"], RISK["health"]["critical"]]
+    default = Priorities()
+    assert [step for step, _ in looks.CHANCE_STEPS[1:]] == [default.p2_chance, default.p1_chance]
 
 
 def test_signals_and_horizons_are_those_of_the_forecaster():
     preset = yaml.safe_load((ROOT / "forecaster" / "presets" / "fleet.yml").read_text())
     assert set(preset["signals"]) == set(looks.SIGNALS) == set(queries.SIGNALS)
     assert tuple(preset["horizons"]) == queries.HORIZONS
+
+
+def test_incidents_of_the_presets_are_shown_in_words():
+    hosts = yaml.safe_load((ROOT / "forecaster" / "presets" / "node_exporter.yml").read_text())["risk"]
+    assert set(active_alerts.WORDS) >= {*INCIDENTS.values(), *hosts.get("incidents", ())}
+
+
+@pytest.mark.parametrize("name", ["overview.json", "server.json"])
+def test_weighted_sums_are_on_one_panel_and_headlines_are_calibrated(name: str):
+    shown = {panel["title"]: json.dumps(panel["targets"]) for panel in panels(load(name)) if panel["type"] != "text"}
+    assert [title for title, of in shown.items() if "incident_probability" in of] == ["Weighted probability"]
+    assert all("forecast_severe_probability" in shown[f"Any incident within {window}"] for window in ("30m", "8h"))
 
 
 def test_the_table_of_servers_that_are_not_forecast_explains_every_reason():

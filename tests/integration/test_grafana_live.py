@@ -43,8 +43,8 @@ EMPTY = {
     "Latency: forecast and actual": ("BC", _LATER),
     "Forecast and actual": ("BC", _LATER),
     "Active alerts": (
-        "BCDEFGHIJKLMN",
-        "only servers with a risk are listed; the one row of a quiet fleet says there is none",
+        "BCDEFGHIJKLMNOP",
+        "only incidents that are on or possible are listed; the one row of a quiet fleet says there is none",
     ),
 }
 EMPTY |= {query.panel: ("ABCDE", _LATER) for query in ALL if "of the last hour" in query.panel}
@@ -260,7 +260,9 @@ def test_every_metric_that_is_named_exists(prometheus: Prometheus, fleet: Mappin
     assert len(named) > 60
     later = {"forecast_live_coverage_ratio", "forecast_live_loss_ratio", "forecast_live_recent_coverage_ratio",
              "forecast_live_recent_loss_ratio", "forecast_live_recent_outcomes"}  # nothing is scored yet
-    absent = {"forecast_server_unforecast", "forecast_missing_signals"}  # a whole fleet has neither
+    absent = {"forecast_server_unforecast", "forecast_missing_signals",  # a whole fleet has neither
+              "forecast_incident_active", "forecast_incident_expected_timestamp_seconds",
+              "forecast_incident_recurring_ratio"}  # a quiet fleet has none of these
     assert named - exposed - recorded <= later | absent
     for expression in expressions:
         for pattern in re.findall(r'__name__=~"([^"]+)"', expression):

@@ -132,7 +132,7 @@ def test_critical_pages_the_affected_servers_and_only_those_and_healthy_resolves
         for one in seen.get("alertmanager", "/api/v2/alerts")
         if one["labels"].get("server") in affected and one["labels"]["alertname"] == "FleetcastServerP1"
     ]
-    assert all("drives it with" in one["annotations"]["description"] for one in about)
+    assert all("Risk score " in one["annotations"]["description"] for one in about)
     seen.set_scenario("healthy")
     await_true(lambda: not seen.active("FleetcastServerP1"), 120, "no P1 is left in Alertmanager")
     await_true(lambda: affected <= seen.paged("resolved"), 30, "the pager was told that it is over")

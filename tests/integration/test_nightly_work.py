@@ -15,6 +15,7 @@ pytestmark = pytest.mark.slow
 
 DAY, EVERY, MINUTES = 86400, 60, 15
 NOW = 1_760_000_400 // 300 * 300
+NAMES = ("cpu_saturated", "memory_exhausted")
 BEGIN = NOW + 60 * MINUTES  # of tonight's backup, and of those before at this time of day
 
 
@@ -47,14 +48,16 @@ def result(tmp_path_factory):
 
 def shares(result, server: str) -> list[float]:
     """Of CPU and memory."""
-    return result.risk.recurring.ratio[result.index(server), :2].tolist()
+    found = result.risk.incidents
+    return found.recurring.ratio[result.index(server), [found.names.index(name) for name in NAMES]].tolist()
 
 
-def test_a_backup_of_every_night_that_is_foreseen_says_that_it_was_on_every_night(result):
-    s = result.index("every:9100")
-    assert result.method[s] == "tft" and result.risk.priority[s] == "P1"
+def test_a_backup_of_every_night_was_on_every_night_and_is_no_page(result):
+    s, found = result.index("every:9100"), result.risk.incidents
+    assert result.method[s] == "tft" and result.risk.by == "chance" and result.risk.priority[s] != "P1"
     assert shares(result, "every:9100") == [1.0, 1.0]
-    assert result.risk.message(s).endswith("; above 95% at this time of day on 7 of the last 7 days")
+    for name in NAMES:
+        assert found.recurring.text(s, found.names.index(name)) == "above 95 % at this time of day on 7 of the last 7 days"
 
 
 def test_a_backup_that_one_night_lacked_was_on_on_six_of_seven_days(result):

@@ -2,27 +2,40 @@
 
 import re
 import subprocess
-from pathlib import Path
 
 import pytest
 import yaml
 
+from grafana.active_alerts import WORDS
+from stack.layout import ROOT
 from tests.tools import tool
 
-PROMETHEUS = Path(__file__).resolve().parents[2] / "prometheus"
+PROMETHEUS, PRESETS = ROOT / "prometheus", ROOT / "forecaster" / "presets"
 RUNBOOK = (PROMETHEUS / "runbook.md").read_text()
 RULES = [rule for file in sorted((PROMETHEUS / "rules").glob("*.yml"))
          for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"]]
 ALERTS = [rule["alert"] for rule in RULES if "alert" in rule]
+INCIDENTS = dict(re.findall(r"^### (\S+)\n(.*?)(?=^##|\Z)", RUNBOOK, flags=re.MULTILINE | re.DOTALL))
 SECTIONS = dict(re.findall(r"^## (\S+)\n(.*?)(?=^## |\Z)", RUNBOOK, flags=re.MULTILINE | re.DOTALL))
 QUERIES = re.findall(r"^```promql\n(.*?)\n```$", RUNBOOK, flags=re.MULTILINE | re.DOTALL)
 
 
 def test_every_alert_has_its_heading_and_there_is_no_other():
-    headings = re.findall(r"^#+ (.*)$", RUNBOOK, flags=re.MULTILINE)
-    assert headings[0] == "Runbook"
+    first, *headings = re.findall(r"^##? (.*)$", RUNBOOK, flags=re.MULTILINE)
+    assert first == "Runbook"
     assert ALERTS
-    assert sorted(headings[1:]) == sorted(ALERTS)
+    assert sorted(headings) == sorted([*ALERTS, "Incidents"])
+
+
+def test_every_incident_of_hosts_has_three_commands_and_there_is_no_other():
+    configured = yaml.safe_load((PRESETS / "node_exporter.yml").read_text())["risk"].get("incidents", {})
+    assert set(INCIDENTS) >= {"cpu_saturated", "memory_exhausted", *configured}
+    assert set(INCIDENTS) <= set(WORDS)
+    for name, text in INCIDENTS.items():
+        [commands] = re.findall(r"^```sh\n(.*?)\n```$", text, flags=re.MULTILINE | re.DOTALL)
+        assert len(commands.splitlines()) == 3, name
+        checked = subprocess.run(["bash", "-n", "-c", commands], capture_output=True, text=True, check=False)
+        assert checked.returncode == 0, f"{name}: {checked.stderr}"
 
 
 @pytest.mark.parametrize("name", ALERTS)

@@ -72,6 +72,9 @@ class Signal(Settings):
     unit: Literal["percent", "ratio", "milliseconds", "seconds", "megabytes_per_second", "bytes_per_second",
                   "bytes", "per_second", "count"] = Field(description="unit of the query's result")
     title: str | None = Field(None, min_length=1, description="name shown to people")
+    optional: bool = Field(False, description="whether a server may lack it: then it does not count as missing")
+    like: str | None = Field(None, description="a signal of the model: where the model was not trained on this one, it "
+                             "forecasts it as that one; for models of single series, such as `servers`")
     min: float | None = Field(0.0, description="lowest possible value, null where there is none")
     max: float | None = Field(None, description="highest possible value, null where there is none")
     metric: str | None = Field(None, pattern=_METRIC_NAME, description="metric to read, for kind scrape")

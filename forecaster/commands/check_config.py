@@ -35,6 +35,7 @@ def _checked(path: str, config: ForecasterConfig) -> list[str]:
                             "artifact.json, the name of a shipped model (default, servers), or null")
     try:
         facts, _, _ = read(folder)
-        return check(folder, encoding_of(folder, facts), config.signals, config.step, config.encoder_steps)
+        encoding = encoding_of(folder, facts, config.signals)
+        return check(folder, encoding, config.signals, config.step, config.encoder_steps)
     except ModelError as error:
         raise SettingsError(f"{path}: model: {error}") from error

@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import numpy as np
 
 from forecaster.models.features import Encoding
 from forecaster.models.series import SeriesEncoding
-from forecaster.signals import STEP_MINUTES
+from forecaster.signals import STEP_MINUTES, Signal
 
 FORMAT = 2
 MODELS = Path(__file__).parents[1] / "artifacts"  # the shipped models, by name
@@ -73,11 +73,16 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str,
     return facts, weights, _read_json(folder / "report.json")
 
 
-def encoding_of(folder: Path, facts: dict[str, Any]) -> Encoding | SeriesEncoding:
-    """The encoding among the facts of an artifact folder; raises ModelError."""
+def encoding_of(
+    folder: Path, facts: dict[str, Any], signals: Mapping[str, Signal] | None = None
+) -> Encoding | SeriesEncoding:
+    """The encoding among the facts of an artifact folder; raises ModelError. A model of single series also has those of
+    ``signals`` that are `like` one of its own."""
     try:
         stored = facts["encoding"]
-        return (SeriesEncoding if stored.get("kind") == "series" else Encoding).from_json(stored)
+        if stored.get("kind") != "series":
+            return Encoding.from_json(stored)
+        return SeriesEncoding.from_json(stored).extended(signals or {})
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise incomplete(folder, error) from error
 
@@ -88,10 +93,10 @@ def incomplete(folder: Path, error: Exception) -> ModelError:
 
 
 def check(
-    folder: Path, encoding: Encoding | SeriesEncoding, signals: Collection[str], step: float, encoder_steps: int
+    folder: Path, encoding: Encoding | SeriesEncoding, signals: Mapping[str, Signal], step: float, encoder_steps: int
 ) -> list[str]:
-    """A sentence on the signals that only the model or only the configuration has; ModelError where the model cannot
-    be used with this configuration."""
+    """A sentence on the signals that only the model or only the configuration has, and on those that are forecast like
+    another; ModelError where the model cannot be used with this configuration."""
     own = encoding.signals
     if not set(own) & set(signals):
         raise ModelError(f"{folder}: the model forecasts {', '.join(own)}, none of which is among signals; "
@@ -103,8 +108,12 @@ def check(
         raise ModelError(f"{folder}: the model reads {encoding.encoder_steps} steps of history, encoder_steps is "
                          f"{encoder_steps}; raise encoder_steps")
     trend, unused = ([name for name in one if name not in other] for one, other in ((signals, own), (own, signals)))
+    further = own[-len(encoding.likes):] if isinstance(encoding, SeriesEncoding) and encoding.likes else ()
+    ignored = [name for name in trend if signals[name].like]
     return [f"model {folder.name}: {text}" for text, names in (
+        (", ".join(f"{name} forecast like {signals[name].like}" for name in further), further),
         (f"{', '.join(trend)} not forecast, the trend is used", trend),
+        (f"like of {', '.join(ignored)} ignored; expected a signal that a model of single series forecasts", ignored),
         (f"{', '.join(unused)} missing in signals", unused)) if names]
 
 

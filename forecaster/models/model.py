@@ -6,7 +6,7 @@ Letters: S servers, C signals, T encoder steps, H horizon steps, Q quantiles.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from forecaster.models.engine import Engine
 from forecaster.models.features import MIN_STEPS, Encoding
 from forecaster.models.network import ANCHORS, between_anchors, build
 from forecaster.models.series import SeriesEncoding
+from forecaster.signals import Signal
 
 PUBLISHED = (0.1, 0.5, 0.9)
 
@@ -62,18 +63,21 @@ class Model:
         window = np.linspace(1, 2, rows * encoding.encoder_steps, dtype=np.float32).reshape(rows, -1)
         if isinstance(encoding, SeriesEncoding):
             filled, known = series.fill(window)
-            last = np.full(rows, len(encoding.signals) - 1)
+            last = np.full(rows, np.argmax(encoding.places))
             return series.batch(encoding, filled, known, last, np.zeros(rows))
         window = np.repeat(window[:, None], len(encoding.signals), 1)
         identity = np.array([[features.UNKNOWN, features.UNKNOWN], [len(encoding.profiles), len(encoding.servers)]])
         return features.batch(encoding, window, encoding.encoder_steps, np.zeros(1), identity)
 
     @classmethod
-    def load(cls, folder: Path, device: str = "auto", timezone: str | None = None) -> Model:
+    def load(
+        cls, folder: Path, device: str = "auto", timezone: str | None = None,
+        signals: Mapping[str, Signal] | None = None,
+    ) -> Model:
         """Read an artifact folder; raises ModelError. ``timezone`` is the clock of the servers' days and weeks, None
-        for the one of the training data."""
+        for the one of the training data. ``signals`` as in ``encoding_of``."""
         facts, weights, report = read(folder)
-        encoding = encoding_of(folder, facts)
+        encoding = encoding_of(folder, facts, signals)
         encoding = replace(encoding, timezone=timezone or encoding.timezone)
         try:
             sizes = facts["architecture"]
@@ -200,12 +204,14 @@ class Model:
 
 
 def _widening(facts: dict[str, Any], encoding: Encoding | SeriesEncoding) -> NDArray[np.float32] | None:
-    """float32 (C, H) factors on the half-bands, from those stored at ANCHORS; None if none are stored."""
+    """float32 (C, H) factors on the half-bands, from those stored at ANCHORS for the signals of the training; None if
+    none are stored."""
     stored = facts.get("widening")
     if stored is None:
         return None
-    factors = np.array(stored, np.float32)
-    if factors.shape != (len(encoding.signals), len(ANCHORS)) or not (np.isfinite(factors) & (factors > 0)).all():
-        raise ValueError(f"widening is {factors.shape}, expected positive ({len(encoding.signals)}, {len(ANCHORS)})")
-    everywhere: NDArray[np.float32] = factors @ between_anchors(encoding.horizon)
+    places = encoding.places if isinstance(encoding, SeriesEncoding) else tuple(range(len(encoding.signals)))
+    factors, trained = np.array(stored, np.float32), max(places) + 1
+    if factors.shape != (trained, len(ANCHORS)) or not (np.isfinite(factors) & (factors > 0)).all():
+        raise ValueError(f"widening is {factors.shape}, expected positive ({trained}, {len(ANCHORS)})")
+    everywhere: NDArray[np.float32] = factors[list(places)] @ between_anchors(encoding.horizon)
     return everywhere

@@ -9,7 +9,8 @@ views.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from forecaster.models.features import CLOCK, Variables, clock_inputs
 from forecaster.models.views import CONTEXT, DAY, HOUR, VIEWS, analogs, day_before, views
 from forecaster.models.zone import changes
+from forecaster.signals import Signal
 
 PATCH = 4  # horizon steps of one decoder position
 MIN_STEPS = 3
@@ -44,6 +46,26 @@ class SeriesEncoding:
     timezone: str
     encoder_steps: int = 24
     context_steps: int = CONTEXT
+    likes: tuple[int, ...] = ()  # place in `signals` of what each further signal, at their end, is forecast like
+
+    def extended(self, signals: Mapping[str, Signal]) -> SeriesEncoding:
+        """With those of these signals that it lacks and that are `like` one that it has: each has its own bounds, and
+        the floor of its unit."""
+        own = self.signals
+        new = {name: one for name, one in signals.items() if name not in own and one.like in own}
+        return replace(
+            self,
+            signals=(*own, *new),
+            floors=(*self.floors, *(FLOORS.get(one.unit, OTHER_FLOOR) for one in new.values())),
+            low=(*self.low, *(one.min for one in new.values())),
+            high=(*self.high, *(one.max for one in new.values())),
+            likes=(*self.likes, *(self.places[own.index(str(one.like))] for one in new.values())),
+        )
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """(C,): the place of each signal among those that the weights were trained on."""
+        return (*range(len(self.signals) - len(self.likes)), *self.likes)
 
     @property
     def positions(self) -> int:
@@ -62,7 +84,7 @@ class SeriesEncoding:
     @property
     def variables(self) -> Variables:
         return Variables(
-            {"signal": len(self.signals) + 1},
+            {"signal": len(self.signals) - len(self.likes) + 1},
             tuple(f"static_{i}" for i in range(3 * len(self.levels) + 3 + HABITS + OTHER_STATICS)),
             {},
             (*CLOCK, *(f"view_{i}" for i in range(SHOWN))),
@@ -70,7 +92,8 @@ class SeriesEncoding:
         )
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"kind": "series"}
+        """What was trained: without `likes`, which come from a configuration."""
+        return {key: value for key, value in asdict(self).items() if key != "likes"} | {"kind": "series"}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> SeriesEncoding:
@@ -174,7 +197,7 @@ def batch(
     }
     return {k: v.astype(np.float32) for k, v in out.items()} | {
         "calendar": np.zeros((len(filled), steps + encoding.positions, 0), np.int64),
-        "static": signal[:, None].astype(np.int64) + 1,
+        "static": np.array(encoding.places, np.int64)[signal][:, None] + 1,
     }
 
 

@@ -209,7 +209,8 @@ FAMILIES = (
            "1 for what makes the server's forecast: tft (the model) or heuristic.",
            lambda at: ((method,) for method in _METHODS), lambda of, at: _is(of.method, _METHODS)),
     Family("forecast_missing_signals", _SERVER, "signals",
-           "Configured signals without a forecast, of a server that has one of another signal; no series for none.",
+           "Configured signals without a forecast that are not optional, of a server that has one of another signal; "
+           "no series for none.",
            lambda at: ONE, _missing),
     Family("forecast_warmup_samples", _SERVER, "samples",
            "Samples of history that are held of the server, up to the required number.",

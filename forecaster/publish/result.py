@@ -40,6 +40,7 @@ class Result:
     stale: npt.NDArray[np.bool_]            # bool (S,), True where the last sample is too old to forecast from
     proof: Proof | None = None   # figures of past forecasts, per signal and shown horizon
     unforecast: Mapping[str, str] = field(default_factory=dict)  # server, also of none of the rows -> why, by name
+    optional: frozenset[str] = frozenset()  # signals that a server may lack
 
     def __post_init__(self) -> None:
         servers, signals = len(self.servers), len(self.signals)
@@ -70,10 +71,11 @@ class Result:
 
     @property
     def missing(self) -> npt.NDArray[np.bool_]:
-        """bool (S, C): the signals without a forecast, of servers that have one of another signal."""
+        """bool (S, C): the signals without a forecast that are not optional, of servers that have one of any signal."""
         without = np.isnan(self.forecast[:, :, 0, 1])
-        some: npt.NDArray[np.bool_] = ~np.all(without, axis=1, keepdims=True)
-        return without & some
+        some = ~np.all(without, axis=1, keepdims=True)
+        missing: npt.NDArray[np.bool_] = without & some & np.array([name not in self.optional for name in self.signals])
+        return missing
 
     def index(self, server: str) -> int | None:
         """The row of `server` in the arrays, None where it is unknown."""

@@ -102,7 +102,7 @@ def load_model(config: ForecasterConfig) -> Model | None:
     if config.model is None:
         return None
     folder = folder_of(config.model)
-    model = Model.load(folder, config.device, config.timezone)
+    model = Model.load(folder, config.device, config.timezone, config.signals)
     for difference in check(folder, model.encoding, config.signals, config.step, config.encoder_steps):
         log.info(difference)
     return model

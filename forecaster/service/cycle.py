@@ -137,6 +137,7 @@ class Cycle:
                 observed=present.observed, trend=trend, forecast=made.values, method=made.method, risk=assessed,
                 samples=present.samples, required=config.warmup.samples, last_seen=present.last_seen,
                 stale=present.stale, proof=proof, unforecast=unforecast(made, present, reading),
+                optional=frozenset(name for name, signal in config.signals.items() if signal.optional),
             )
 
     def _reading(self, now: float) -> Reading:

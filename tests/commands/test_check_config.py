@@ -1,5 +1,7 @@
 """`fleet-forecaster check-config` accepts what `serve` can start with, and names the remedy for the rest."""
 
+from pathlib import Path
+
 import pytest
 
 from forecaster.__main__ import main
@@ -32,6 +34,21 @@ def test_signals_that_the_model_does_not_forecast_are_named(tmp_path, capsys):
     assert main(["check-config", "--config.file", with_model(tmp_path, "servers")]) == 0
     printed = capsys.readouterr().out
     assert printed.endswith("\nmodel servers: latency_ms, error_rate, gc_pause_ms not forecast, the trend is used\n")
+
+
+@pytest.mark.parametrize(("model", "like", "said"), [
+    ("servers", "cpu_pct", ["load forecast like cpu_pct",
+                            "latency_ms, error_rate, gc_pause_ms not forecast, the trend is used"]),
+    ("servers", "cpu", ["load, latency_ms, error_rate, gc_pause_ms not forecast, the trend is used",
+                        "like of load ignored; expected a signal that a model of single series forecasts"]),
+    ("default", "cpu_pct", ["load not forecast, the trend is used",
+                            "like of load ignored; expected a signal that a model of single series forecasts"])])
+def test_it_is_said_what_a_signal_is_forecast_like_and_where_that_is_ignored(model, like, said, tmp_path, capsys):
+    path = Path(with_model(tmp_path, model))
+    load = f"  load: {{query: x, unit: count, like: {like}}}\n"
+    path.write_text(path.read_text().replace("signals:\n", "signals:\n" + load))
+    assert main(["check-config", "--config.file", str(path)]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [f"model {model}: {sentence}" for sentence in said]
 
 
 def test_any_time_zone_is_good(tmp_path):

@@ -10,6 +10,7 @@ from forecaster.models.model import Model
 from forecaster.models.network import ANCHORS, SeriesNetwork, sparsemax
 from forecaster.models.series import SeriesEncoding
 from forecaster.models.views import CONTEXT
+from forecaster.signals import Signal
 
 pytestmark = pytest.mark.slow
 
@@ -180,6 +181,38 @@ def test_what_was_measured_above_a_bound_can_be_forecast_again(model):
     values, _ = ask(model, window)
     assert 104 < values[0, 0].max() <= window[0, 0].max() and values[1, 0].max() <= 100
     assert values[1, 0].max() > 99
+
+
+FURTHER = {
+    "net_in_mb_s": Signal(query="x", unit="megabytes_per_second", like="cpu_pct"),  # the model's own stays itself
+    "disk_busy_pct": Signal(query="x", unit="percent", min=5, like="net_in_mb_s"),
+    "load": Signal(query="x", unit="count", like="nobody"),
+    "pressure_pct": Signal(query="x", unit="percent", max=100, like="cpu_pct"),
+}
+
+
+@pytest.mark.parametrize("widening", [None, [[1.0] * len(ANCHORS), [3.0] * len(ANCHORS)]])
+def test_a_signal_that_is_like_one_of_the_model_is_forecast_as_that_one_within_its_own_bounds(
+        weights, tmp_path, widening):
+    facts = {} if widening is None else {"widening": widening}
+    write_artifact(tmp_path / "m", {k: v.numpy() for k, v in weights.items()}, encoding(), SMALL, {}, facts)
+    plain, more = Model.load(tmp_path / "m", "cpu"), Model.load(tmp_path / "m", "cpu", signals=FURTHER)
+    assert more.encoding.signals == ("cpu_pct", "net_in_mb_s", "disk_busy_pct", "pressure_pct")
+    assert more.encoding.floors == (1e-3, 1e-6, 1e-3, 1e-3) and more.engine.name == plain.engine.name
+    window = noise(2) / 2
+    own, _ = ask(plain, window)
+    values, done = ask(more, np.concatenate([window, window[:, 1:], window[:, :1]], 1))
+    assert done.all()
+    np.testing.assert_allclose(values[:, :2], own, rtol=1e-3)
+    np.testing.assert_allclose(values[:, 3], own[:, 0], rtol=1e-3)
+    np.testing.assert_allclose(values[:, 2], np.maximum(own[:, 1], 5), atol=0.5)  # its floor is that of percent
+    assert own[:, 1].min() < 5 == values[:, 2].min()
+
+
+def test_what_is_stored_of_an_encoding_is_what_was_trained():
+    stored = encoding().to_json()
+    assert "likes" not in stored and SeriesEncoding.from_json(stored) == encoding()
+    assert encoding().extended({"cpu_pct": FURTHER["pressure_pct"]}) == encoding()
 
 
 def test_the_network_learns_through_the_served_pass(weights):

@@ -282,6 +282,16 @@ def test_signals_without_a_forecast_are_named_by_server_and_by_signal():
         "latency_ms": {"servers": 1, "names": ["ppdb002"]}, "mem_pct": {"servers": 2, "names": ["ppdb002", "ppweb001"]}}
 
 
+def test_an_optional_signal_without_a_forecast_is_not_missing():
+    forecast = curves(3)
+    forecast[1, [1, 3]] = np.nan
+    forecast[2, 1] = np.nan
+    result = make_result(forecast=forecast, optional=["mem_pct", "error_rate"])
+    assert get(client_of(result), "/predictions/current")["metadata"]["missing_signals"] == {"ppdb002": ["latency_ms"]}
+    assert get(client_of(result), "/status")["servers"]["missing_signals"] == {
+        "latency_ms": {"servers": 1, "names": ["ppdb002"]}}
+
+
 def test_a_server_that_is_up_without_values_is_listed_and_not_answered_with_forecasts():
     client = client_of(make_result(unforecast={"win01": "no_values"}))
     body = get(client, "/predictions/current")

@@ -174,9 +174,11 @@ def test_the_number_of_signals_without_a_forecast_is_shown_where_there_are_some_
     forecast = curves(3)
     forecast[0, [1, 3]] = np.nan
     forecast[1] = np.nan
-    missing = {labels: number for (name, labels), number in shown(make_result(forecast=forecast)).items()
-               if name == "forecast_missing_signals"}
-    assert missing == {frozenset({"server": "ppdb001", "profile": "database"}.items()): 2}
+    of_first = "forecast_missing_signals", frozenset({"server": "ppdb001", "profile": "database"}.items())
+    for optional, count in ((), 2), (["mem_pct"], 1), (["mem_pct", "latency_ms"], None):
+        samples = shown(make_result(forecast=forecast, optional=optional))
+        missing = {key: number for key, number in samples.items() if key[0] == of_first[0]}
+        assert missing == ({of_first: count} if count else {})
 
 
 def of_incidents(samples: dict, name: str) -> dict[tuple[str, ...], float]:

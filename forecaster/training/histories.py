@@ -61,13 +61,17 @@ def from_prometheus(
 
 def to_train_on(config: ForecasterConfig, days: float, now: float) -> tuple[History, History]:
     """(training, validation) histories: the last ``days`` of the configured source up to ``now``, the latest fifth for
-    validation. Raises DatasetError where that fifth holds no window, and as from_prometheus."""
+    validation; without the optional signals that no server has. Raises DatasetError where that fifth holds no window,
+    and as from_prometheus."""
     window = (config.encoder_steps + HORIZON_STEPS) * config.step / 3600
     end = now // 60 * 60
     history = from_prometheus(config, end - days * DAY, end, min(60.0, config.step))
     if history.hours < window / HELD_OUT_SHARE:
         raise DatasetError(f"the source holds {history.hours:.1f} h; expected at least {window / HELD_OUT_SHARE:g} h: "
                            f"one window is {window:g} h and the last fifth is held out for validation")
+    seen: NDArray[np.bool] = np.any(np.isfinite(history.values), axis=(0, 1))
+    history = history.without([name for name, there in zip(history.signals, seen, strict=True)
+                               if config.signals[name].optional and not there])
     cut = int(len(history.values) * (1 - HELD_OUT_SHARE))
     return history.between(0, cut), history.between(cut, len(history.values))
 
@@ -124,7 +128,7 @@ def shared(history: History, signals: Mapping[str, Signal], what: str) -> tuple[
         raise DatasetError(f"{what}: no values of {', '.join(signals)}; found {', '.join(history.signals)}: expected "
                            "a signal of the configuration, choose another --config.file")
     names = tuple(history.signals[c] for c in keep)
-    lacking = [name for name in signals if name not in names]
+    lacking = [name for name, signal in signals.items() if name not in names and not signal.optional]
     notes = [f"{what}: metric {', '.join(unknown)} is not a signal of the configuration and left out"] * bool(unknown)
     notes += [f"{what}: no values of {', '.join(lacking)}"] * bool(lacking)
     notes += [f"{what}: no values of {history.signals[c]} on {count} of {len(seen)} servers"

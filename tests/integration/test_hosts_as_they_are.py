@@ -20,8 +20,11 @@ from tests.prometheus_answers import T0
 from tests.stored_prometheus import stored
 
 NOW = 6000  # all hosts were there for 25 minutes, those scraped seldom for 100
-ALL = ("cpu_pct", "mem_pct", "disk_io_mb_s", "net_in_mb_s", "net_out_mb_s")
-TIDY = (60.0, 60.0, 8.0, 10.0, 5.0)
+EVERY_HOST = {"cpu_pct": 60.0, "mem_pct": 60.0, "disk_io_mb_s": 8.0, "net_in_mb_s": 10.0, "net_out_mb_s": 5.0}
+SOME_HOSTS = {"cpu_pressure_pct": 12.0, "mem_pressure_pct": 3.0, "io_pressure_pct": 6.0, "swap_mb_s": 1.024,
+              "disk_busy_pct": 30.0, "net_used_pct": 8.0, "fds_used_pct": 2.0, "conntrack_used_pct": 25.0,
+              "clock_offset_s": 0.002}
+TIDY = tuple((EVERY_HOST | SOME_HOSTS).values())
 
 Series = dict[str, Callable[[int], float | None] | None]
 
@@ -38,7 +41,34 @@ def rising(rate: float, start: float = 1e5) -> Callable[[int], float]:
 
 
 def gauge(name: str, value: float) -> Series:
-    return {f"node_memory_{name}_bytes": lambda t: value}
+    return held(**{f"memory_{name}_bytes": value})
+
+
+def held(**values: float) -> Series:
+    """Gauges of these values, by name without node_."""
+    return {f"node_{name}": lambda t, value=value: value for name, value in values.items()}
+
+
+def pressure(**shares: float | None) -> Series:
+    """Shares of the time in which something waited."""
+    shares = {"cpu": 0.12, "memory": 0.03, "io": 0.06} | shares
+    return {f"node_pressure_{name}_waiting_seconds_total": share if share is None else rising(share)
+            for name, share in shares.items()}
+
+
+def busy(**shares: float) -> Series:
+    """Disks that have something to do for these shares of the time."""
+    return {f'node_disk_io_time_seconds_total{{device="{name}"}}': rising(share) for name, share in shares.items()}
+
+
+def speed(**megabits: float) -> Series:
+    return {f'node_network_speed_bytes{{device="{name}"}}': lambda t, value=value: value * 125000
+            for name, value in megabits.items()}
+
+
+def failing(*collectors: str) -> Series:
+    """Collectors that fail now; what they counted before is still stored."""
+    return {f'node_scrape_collector_success{{collector="{name}"}}': lambda t: float(t < NOW) for name in collectors}
 
 
 def disks(**rates: float) -> Series:
@@ -55,7 +85,11 @@ def cards(*names: str, rate: float = 10.0) -> Series:
 
 def tidy() -> Series:
     return {"up": lambda t: 1, **processors(), **gauge("MemAvailable", 6.4e9), **gauge("MemTotal", 16e9),
-            **disks(sda=4), **cards("eth0")}
+            **disks(sda=4), **cards("eth0"), **pressure(), **busy(sda=0.3), **speed(eth0=1000),
+            "node_vmstat_pswpin": rising(100), "node_vmstat_pswpout": rising(150),
+            **held(filefd_allocated=2000, filefd_maximum=100_000, nf_conntrack_entries=1000,
+                   nf_conntrack_entries_limit=4000, timex_offset_seconds=-0.002, timex_sync_status=1,
+                   timex_maxerror_seconds=0.05)}
 
 
 def lines(instance: str, series: Series, every: int = 15, first: int = NOW - 1500, last: int = NOW + 300,
@@ -104,7 +138,7 @@ def rebooted() -> Series:
 
 STOP = NOW - 600  # the last sample of a host of which then nothing more arrives
 nan = float("nan")
-NO_CARD, NO_DISK = dict.fromkeys(cards("eth0")), dict.fromkeys(disks(sda=4))
+NO_CARD, NO_DISK = dict.fromkeys(cards("eth0")), dict.fromkeys(disks(sda=4) | busy(sda=0.3))
 NOTHING: Series = dict.fromkeys(tidy()) | {"up": lambda t: 1}
 OLD: Series = {"node_memory_MemAvailable_bytes": None}
 VIRTUAL = [
@@ -126,52 +160,92 @@ DISKS = [
     "sda", "sdaa", "hdb", "vda", "xvdf", "dasdb", "nvme0n1", "nvme12n1", "mmcblk0", "rbd0", "nbd3", "pmem0",
     "c0d0"]
 
-# what differs from a tidy host -> (its series, what is right), at NOW
-CASES: dict[str, tuple[Series, tuple[float, ...]]] = {
-    "nothing": ({}, TIDY),
+# what differs from a tidy host -> (its series, the signals that differ), at NOW
+CASES: dict[str, tuple[Series, dict[str, float]]] = {
+    "nothing": ({}, {}),
     "iowait steps back now and then": (
-        {'node_cpu_seconds_total{cpu="0",mode="iowait"}': lambda t: 5482.81 + 0.01 * (t // 120 % 2)}, TIDY),
+        {'node_cpu_seconds_total{cpu="0",mode="iowait"}': lambda t: 5482.81 + 0.01 * (t // 120 % 2)}, {}),
     "full, and iowait steps back": (
         processors(idle=0.005, iowait=0, user=0.795) | gauge("MemAvailable", 0.24e9)
         | {'node_cpu_seconds_total{cpu="0",mode="iowait"}': lambda t: 5482.81 + 0.01 * (t // 120 % 2)},
-        (99.5, 98.5, 8, 10, 5)),
-    "idle stepped back": (back(5.0, NOW - 100, 0, 1, mode="idle", share=0.38), TIDY),
-    "idle is missing": ({f'node_cpu_seconds_total{{cpu="{n}",mode="idle"}}': None for n in (0, 1)}, TIDY),
-    "steal stepped back on one processor": (back(20.0, NOW - 100, 1), TIDY),
-    "steal stepped back on all processors": (back(20.0, NOW - 100, 0, 1), (nan, *TIDY[1:])),
-    "guests, counted as user and nice as well": (processors(guest=0.35, guest_nice=0.05), TIDY),
+        {"cpu_pct": 99.5, "mem_pct": 98.5}),
+    "idle stepped back": (back(5.0, NOW - 100, 0, 1, mode="idle", share=0.38), {}),
+    "idle is missing": ({f'node_cpu_seconds_total{{cpu="{n}",mode="idle"}}': None for n in (0, 1)}, {}),
+    "steal stepped back on one processor": (back(20.0, NOW - 100, 1), {}),
+    "steal stepped back on all processors": (back(20.0, NOW - 100, 0, 1), {"cpu_pct": nan}),
+    "guests, counted as user and nice as well": (processors(guest=0.35, guest_nice=0.05), {}),
     "a third processor since two minutes, all busy": (
         {name: lambda t, value=value: value(t) if t < NOW + 1000 else None
-         for name, value in processors(2).items()}, TIDY),
-    "busy all the time": (processors(idle=0, iowait=0, user=0.9), (100, *TIDY[1:])),
-    "counts processors alone": (NOTHING | processors(), (60, nan, nan, nan, nan)),
+         for name, value in processors(2).items()}, {}),
+    "busy all the time": (processors(idle=0, iowait=0, user=0.9), {"cpu_pct": 100}),
+    "counts processors alone": (NOTHING | processors(), dict.fromkeys(EVERY_HOST | SOME_HOSTS, nan) | {"cpu_pct": 60}),
     "counters that are not a number": (
         {name: lambda t: nan for name in tidy() if "disk_read" in name or "transmit" in name},
-        (60, 60, nan, 10, nan)),
-    "writing is not counted": ({'node_disk_written_bytes_total{device="sda"}': None}, (60, 60, nan, 10, 5)),
-    "MemTotal is zero": (gauge("MemTotal", 0), (60, nan, 8, 10, 5)),
-    "MemTotal is missing": ({"node_memory_MemTotal_bytes": None}, (60, nan, 8, 10, 5)),
-    "a mode is not a number": (processors(user=nan), (nan, 60, 8, 10, 5)),
+        {"disk_io_mb_s": nan, "net_out_mb_s": nan}),
+    "writing is not counted": ({'node_disk_written_bytes_total{device="sda"}': None}, {"disk_io_mb_s": nan}),
+    "MemTotal is zero": (gauge("MemTotal", 0), {"mem_pct": nan}),
+    "MemTotal is missing": ({"node_memory_MemTotal_bytes": None}, {"mem_pct": nan}),
+    "a mode is not a number": (processors(user=nan), {"cpu_pct": nan}),
     "reading and receiving are not numbers": (
         {'node_disk_read_bytes_total{device="sda"}': lambda t: nan,
-         'node_network_receive_bytes_total{device="eth0"}': lambda t: nan}, (60, 60, nan, nan, 5)),
-    "MemTotal is not a number": (gauge("MemTotal", nan), (60, nan, 8, 10, 5)),
-    "more available than there is": (gauge("MemAvailable", 20e9), (60, nan, 8, 10, 5)),
-    "no MemAvailable, only MemFree": (OLD | gauge("MemFree", 0.24e9), (60, 98.5, 8, 10, 5)),
-    "no MemAvailable": (OLD | gauge("MemFree", 3e9) | gauge("Buffers", 0.4e9) | gauge("Cached", 3e9), TIDY),
+         'node_network_receive_bytes_total{device="eth0"}': lambda t: nan},
+        {"disk_io_mb_s": nan, "net_in_mb_s": nan, "net_used_pct": 4}),
+    "MemTotal is not a number": (gauge("MemTotal", nan), {"mem_pct": nan}),
+    "more available than there is": (gauge("MemAvailable", 20e9), {"mem_pct": nan}),
+    "no MemAvailable, only MemFree": (OLD | gauge("MemFree", 0.24e9), {"mem_pct": 98.5}),
+    "no MemAvailable": (OLD | gauge("MemFree", 3e9) | gauge("Buffers", 0.4e9) | gauge("Cached", 3e9), {}),
     "no MemAvailable, much shared memory": (
         OLD | gauge("MemFree", 2e9) | gauge("Buffers", 0.4e9) | gauge("Cached", 5e9) | gauge("Shmem", 2e9)
-        | gauge("SReclaimable", 1e9), TIDY),
-    "no MemAvailable, no MemFree": (OLD | gauge("Cached", 1e9), (60, nan, 8, 10, 5)),
-    "MemAvailable and MemFree": (gauge("MemFree", 1e9), TIDY),
-    "VLANs": (cards("lo", "eth0.100", "eth0.200"), TIDY),
-    "a team": (cards("eth0", "eth1", rate=5) | cards("team0"), TIDY),
-    "Proxmox": (NO_CARD | cards("eno1", "vmbr0", "fwbr101i0", "fwpr101p0", "tap101i0"), TIDY),
-    "Cilium": (cards("cilium_vxlan", "lxc0a1b2c3d4e5f"), TIDY),
-    "every kind of virtual device": (cards(*VIRTUAL), TIDY),
-    "many cards": (NO_CARD | cards(*CARDS, rate=1), (60, 60, 8, len(CARDS), len(CARDS) / 2)),
-    "every kind of stacked disk": (disks(**dict.fromkeys(STACKED, 3)), TIDY),
-    "many disks": (NO_DISK | disks(**dict.fromkeys(DISKS, 1)), (60, 60, 2 * len(DISKS), 10, 5)),
+        | gauge("SReclaimable", 1e9), {}),
+    "no MemAvailable, no MemFree": (OLD | gauge("Cached", 1e9), {"mem_pct": nan}),
+    "MemAvailable and MemFree": (gauge("MemFree", 1e9), {}),
+    "VLANs": (cards("lo", "eth0.100", "eth0.200"), {}),
+    "a team": (cards("eth0", "eth1", rate=5) | cards("team0"), {"net_used_pct": 4}),
+    "Proxmox": (NO_CARD | cards("eno1", "vmbr0", "fwbr101i0", "fwpr101p0", "tap101i0"), {"net_used_pct": nan}),
+    "Cilium": (cards("cilium_vxlan", "lxc0a1b2c3d4e5f"), {}),
+    "every kind of virtual device": (cards(*VIRTUAL) | speed(**dict.fromkeys(VIRTUAL, 100)), {}),
+    "many cards": (NO_CARD | cards(*CARDS, rate=1), {
+        "net_in_mb_s": len(CARDS), "net_out_mb_s": len(CARDS) / 2, "net_used_pct": 0.8}),
+    "every kind of stacked disk": (
+        disks(**dict.fromkeys(STACKED, 3)) | busy(**dict.fromkeys(STACKED, 0.9)), {}),
+    "many disks": (NO_DISK | disks(**dict.fromkeys(DISKS, 1)) | busy(**{name: n / 20 for n, name in enumerate(DISKS)}),
+                   {"disk_io_mb_s": 2 * len(DISKS), "disk_busy_pct": 5 * (len(DISKS) - 1)}),
+    "none of what some hosts have": (
+        dict.fromkeys({*tidy()} - {*processors(), *disks(sda=4), *cards("eth0"), *gauge("MemAvailable", 1),
+                                   *gauge("MemTotal", 1), "up"}), dict.fromkeys(SOME_HOSTS, nan)),
+    "collectors fail": (
+        failing("cpu", "diskstats", "netdev", "pressure", "vmstat"),
+        dict.fromkeys({*EVERY_HOST, *SOME_HOSTS} - {
+            "mem_pct", "fds_used_pct", "conntrack_used_pct", "clock_offset_s"}, nan)),
+    "something waits all the time": (pressure(cpu=1.001, io=1), {"cpu_pressure_pct": 100, "io_pressure_pct": 100}),
+    "only some kinds of pressure": (pressure(memory=None), {"mem_pressure_pct": nan}),
+    "pressure is not a number": (pressure(cpu=nan), {"cpu_pressure_pct": nan}),
+    "pages are swapped in only": ({"node_vmstat_pswpout": lambda t: 1e5}, {"swap_mb_s": 0.4096}),
+    "a slower card is the busiest": (
+        cards("eth0", "eth1") | speed(eth1=100), {"net_in_mb_s": 20, "net_out_mb_s": 10, "net_used_pct": 80}),
+    "sends more than it receives": (
+        {'node_network_transmit_bytes_total{device="eth0"}': rising(50e6)}, {"net_out_mb_s": 50, "net_used_pct": 40}),
+    "both ways at full speed": (
+        {f'node_network_{way}_bytes_total{{device="eth0"}}': rising(125e6) for way in ("receive", "transmit")},
+        {"net_in_mb_s": 125, "net_out_mb_s": 125, "net_used_pct": 100}),
+    "cards with an alias": (
+        {'node_network_receive_bytes_total{device="eth0",ifalias="uplink"}': rising(10e6),
+         'node_network_transmit_bytes_total{device="eth0",ifalias="uplink"}': rising(5e6)} | NO_CARD, {}),
+    "speed is -1": (speed(eth0=-1), {"net_used_pct": nan}),
+    "speed is 0": (speed(eth0=0), {"net_used_pct": nan}),
+    "speed is -1 as older kernels write it": (speed(eth0=2 ** 32 - 1), {"net_used_pct": nan}),
+    "speed of one card of two is unknown": (
+        cards("eth0", "eth1") | speed(eth1=-1), {"net_in_mb_s": 20, "net_out_mb_s": 10}),
+    "as many files as systemd allows": (held(filefd_maximum=2.0 ** 63), {"fds_used_pct": nan}),
+    "connections without a limit": (held(nf_conntrack_entries_limit=0), {"conntrack_used_pct": nan}),
+    "as many connections as can be": (held(nf_conntrack_entries=4000), {"conntrack_used_pct": 100}),
+    "clock is ahead": (held(timex_offset_seconds=0.3), {"clock_offset_s": 0.3}),
+    "clock is not synchronised": (
+        held(timex_sync_status=0, timex_maxerror_seconds=16, timex_offset_seconds=0), {"clock_offset_s": 16}),
+    "chrony without rtcsync": (held(timex_sync_status=0, timex_maxerror_seconds=0.5), {}),
+    "clock was not synchronised until a minute ago": (
+        {"node_timex_sync_status": lambda t: float(t > NOW - 60),
+         "node_timex_maxerror_seconds": lambda t: 0.05 if t > NOW - 60 else 16}, {}),
 }
 
 
@@ -220,7 +294,8 @@ def now(prometheus):
 
 @pytest.mark.parametrize("host", CASES)
 def test_of_a_host_with_these_differences_what_is_right_is_read(now, host):
-    np.testing.assert_allclose(of(now[0], host), CASES[host][1], rtol=0.002)
+    expected = tuple((EVERY_HOST | SOME_HOSTS | CASES[host][1]).values())
+    np.testing.assert_allclose(of(now[0], host), expected, rtol=0.002)
 
 
 def test_a_host_that_two_prometheus_servers_store_counts_once_and_is_said(now):
@@ -261,7 +336,9 @@ def test_while_samples_are_late_the_last_values_stand_and_then_there_are_none(so
 
 
 def test_a_host_has_no_rates_until_it_was_there_for_the_time_that_they_are_taken_over(source):
-    np.testing.assert_allclose(of(source.latest(T0 + NOW), "new"), (nan, 60, nan, nan, nan), rtol=0.002)
+    means = {"mem_pct", "fds_used_pct", "conntrack_used_pct", "clock_offset_s"}
+    at_once = [value if name in means else nan for name, value in (EVERY_HOST | SOME_HOSTS).items()]
+    np.testing.assert_allclose(of(source.latest(T0 + NOW), "new"), at_once, rtol=0.002)
     np.testing.assert_allclose(of(source.latest(T0 + NOW + 195), "new"), TIDY, rtol=0.002)
 
 
@@ -280,7 +357,7 @@ def test_a_range_holds_what_was_read_at_its_instants(source):
     readings = source.range(T0 + start, T0 + NOW, 60)
     for n, instant in enumerate(readings.instants.tolist()):
         one = source.latest(instant)
-        lacking = [nan] * len(ALL)
+        lacking = [nan] * len(TIDY)
         values = [of(one, server) if server in one.servers else lacking for server in readings.servers]
         np.testing.assert_allclose(readings.values[n], values, rtol=0.03, err_msg=f"at {instant - T0}")
     assert "another system" not in readings.servers
@@ -334,7 +411,7 @@ def test_a_forecaster_shows_what_was_read(prometheus):
     assert forecaster.parts.cycle.run_once()
     result = forecaster.parts.board.last
     row = {server: n for n, server in enumerate(result.servers)}
-    for server in ("iowait steps back now and then", "stored twice", "Proxmox", "no MemAvailable"):
+    for server in ("iowait steps back now and then", "stored twice", "Cilium", "no MemAvailable"):
         np.testing.assert_allclose(result.observed[row[server]], TIDY, rtol=0.002)
         assert np.isfinite(result.forecast[row[server]]).all()
     full = row["full, and iowait steps back"]

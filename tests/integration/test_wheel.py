@@ -84,7 +84,7 @@ def test_what_runs_is_the_wheel(home: Path):
 
 def test_it_has_the_presets_and_the_models_they_name(home: Path):
     said = run([".venv/bin/fleet-forecaster", "check-config", "--config.file", "node_exporter"], home)
-    assert "good; 5 signals" in said
+    assert "good; 14 signals" in said
 
 
 def test_the_page_leads_from_the_wheel_to_files_that_prometheus_and_alertmanager_take(home: Path):

@@ -316,11 +316,14 @@ def test_a_record_whose_parts_do_not_fit_together_is_ignored(tmp_path, damage):
     assert "do not fit together" in record().restore(path, START + 3 * STEP)
 
 
+SIGNALS = 14  # of the preset
+
+
 class OneHost:
     """A source of one host whose signals are noise around a level."""
 
     def _values(self, instant: float) -> np.ndarray:
-        return np.random.default_rng(int(instant)).normal(50, 2, (1, 5)).astype(np.float32)
+        return np.random.default_rng(int(instant)).normal(50, 2, (1, SIGNALS)).astype(np.float32)
 
     def latest(self, instant: float) -> Reading:
         return Reading(instant, ("127.0.0.1:9100",), ("generic",), self._values(instant))
@@ -358,7 +361,8 @@ def test_a_single_host_sees_its_proof_at_every_horizon_within_a_day_and_has_its_
         return [float(value) for value in re.findall(rf"^forecast_live_{name}{{.*}} (\S+)$", page, re.MULTILINE)]
 
     assert shown(11 / 12, "recent_coverage_ratio") == [], "11 outcomes at 5 minutes, fewer at longer horizons"
-    assert len(shown(2, "recent_coverage_ratio")) == len(shown(2, "recent_outcomes")) == 5 * 3, "5m, 30m and 1h"
+    assert len(shown(2, "recent_coverage_ratio")) == len(shown(2, "recent_outcomes")) == SIGNALS * 3, "5m, 30m and 1h"
     assert shown(6, "coverage_ratio") == [], "a quarter of a day of one host is too little to judge by"
-    assert len(shown(23, "coverage_ratio")) == len(shown(23, "loss_ratio")) == 5 * len(forecaster.parts.config.horizons)
+    of_each = len(forecaster.parts.config.horizons)
+    assert len(shown(23, "coverage_ratio")) == len(shown(23, "loss_ratio")) == SIGNALS * of_each
     assert min(shown(23, "widening_ratio")) > 1.5

@@ -79,6 +79,7 @@ def test_without_a_warm_server_there_is_no_forecast_by_the_model(model):
 
 
 SHIPPED, HOSTS, HOST = MODELS / "servers", ("h1", "h2"), ("generic",) * 2
+OF_HOSTS = dict(list(load_config("node_exporter").signals.items())[:5])  # those that the model was trained on
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,7 @@ def hosts(context: np.ndarray) -> Present:
 
 
 def test_a_host_is_forecast_by_the_signals_it_has_and_what_it_lacks_is_unknown(servers_model):
-    signals = load_config("node_exporter").signals
+    signals = OF_HOSTS
     names, context = tuple(signals), day()
     whole = forecast.by_model(servers_model, names, hosts(context), context, None)
     context = context.copy()
@@ -112,7 +113,7 @@ def test_a_host_is_forecast_by_the_signals_it_has_and_what_it_lacks_is_unknown(s
 
 
 def test_a_configuration_may_lack_signals_of_the_model_and_have_others(servers_model):
-    signals = load_config("node_exporter").signals
+    signals = OF_HOSTS
     context = day()
     whole = forecast.by_model(servers_model, tuple(signals), hosts(context), context, None)
     names = ("disk_io_mb_s", "load", "cpu_pct")
@@ -124,8 +125,18 @@ def test_a_configuration_may_lack_signals_of_the_model_and_have_others(servers_m
     np.testing.assert_allclose(made.values[:, [0, 2]], whole.values[:, column], rtol=1e-3)
 
 
+def test_a_further_signal_of_a_host_is_forecast_by_the_model_where_the_host_has_it():
+    signals = load_config("node_exporter").signals
+    model = Model.load(SHIPPED, "cpu", signals=signals)
+    context = day(signals=len(signals))
+    context[1, 5:] = np.nan
+    made = forecast.by_model(model, tuple(signals), hosts(context), context, None)
+    assert made.by_model.tolist() == [[True] * 14, [True] * 5 + [False] * 9]
+    assert made.quantiles.signals == tuple(signals) and np.isnan(made.values[1, 5:]).all()
+
+
 def test_the_trend_fills_only_what_the_model_does_not_forecast_of_servers_that_are_not_stale():
-    signals, context = load_config("node_exporter").signals, day()
+    signals, context = OF_HOSTS, day()
     now = hosts(context)
     made = forecast.nothing(now)
     made.values[0, 0], made.by_model[0, 0] = -1, True
@@ -135,7 +146,7 @@ def test_the_trend_fills_only_what_the_model_does_not_forecast_of_servers_that_a
 
 
 def test_a_signal_that_fell_silent_has_no_trend_after_half_an_hour():
-    signals, context = load_config("node_exporter").signals, day()
+    signals, context = OF_HOSTS, day()
     context[0, 0, -6:], context[1, 0, -7:] = np.nan, np.nan
     made = forecast.nothing(hosts(context))
     forecast.add_trend(made, hosts(context), signals)

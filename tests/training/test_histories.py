@@ -159,6 +159,18 @@ def test_the_last_fifth_of_a_prometheus_is_for_validation(tmp_path):
     assert validation.values[0, 0, 0] == 2880
 
 
+def test_an_optional_signal_that_no_server_has_is_not_trained_on(tmp_path):
+    def only_cpu(request) -> None:
+        answer(request) if request.form["query"] == "cpu" else request.answer(
+            200, '{"status": "success", "data": {"resultType": "matrix", "result": []}}')
+
+    lacking = "  swap: {query: swap, unit: count, optional: true}\n  mem_pct: {query: mem, unit: percent}\n"
+    with local_server(only_cpu) as server:
+        (tmp_path / "config.yml").write_text(CONFIG % server.url + lacking)
+        training, _ = histories.to_train_on(load_config(tmp_path / "config.yml"), 2.5, START + 2.5 * 86400)
+    assert training.signals == ("cpu_pct", "mem_pct")
+
+
 def test_a_prometheus_whose_last_fifth_holds_no_window_is_refused(tmp_path):
     with local_server(answer) as server, pytest.raises(DatasetError, match=r"holds 48\.0 h; expected at least 50 h"):
         (tmp_path / "config.yml").write_text(CONFIG % server.url)

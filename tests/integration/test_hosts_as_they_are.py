@@ -304,6 +304,13 @@ def test_a_host_that_two_prometheus_servers_store_counts_once_and_is_said(now):
         assert any("stored twice" in warning for warning in signal["warnings"])
 
 
+def test_of_a_card_without_a_speed_or_a_table_without_a_limit_nothing_is_said(now):
+    reading, said = now
+    for name in ("net_used_pct", "fds_used_pct", "conntrack_used_pct", "clock_offset_s"):
+        (warning,) = said["signals"][name]["warnings"]
+        assert "stored twice" in warning and not reading.left_out[name]
+
+
 def test_a_host_that_is_up_and_has_no_values_is_told_from_one_that_is_down(now):
     reading, _ = now
     assert "another system" in reading.up and "another system" not in reading.servers

@@ -177,7 +177,10 @@ class Model:
         values = np.full(shape, np.nan, np.float32)
         instants = np.repeat(np.broadcast_to(np.asarray(instant, np.float64), servers), signals)
         column = np.tile(np.arange(signals), servers)
-        usable = np.flatnonzero(known >= MIN_STEPS)
+        low, high = filled.min(-1), filled.max(-1)
+        idle = (known >= MIN_STEPS) & (low == high)  # all views of such a series are its value, and so is the forecast
+        values[idle] = high[idle, None, None]
+        usable = np.flatnonzero((known >= MIN_STEPS) & ~idle)
         blocks = [usable[begin : begin + series.ROWS] for begin in range(0, len(usable), series.ROWS)]
 
         def inputs(rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -187,12 +190,12 @@ class Model:
             for rows, made in zip(blocks, pool.map(inputs, blocks), strict=True):
                 values[rows] = self.engine(made)
         values = values.reshape(servers, signals, *values.shape[1:])
-        low, high = (
+        lowest, highest = (
             np.array([np.nan if bound is None else bound for bound in bounds], np.float32)[:, None, None]
             for bounds in (encoding.low, encoding.high)
         )
-        high = np.maximum(high, filled.max(-1).reshape(servers, signals, 1, 1))  # or the largest measured value
-        values = np.fmin(np.fmax(self._widened(values), low), high) + 0 * values  # keeps NaN
+        highest = np.maximum(highest, high.reshape(servers, signals, 1, 1))  # or the largest measured value
+        values = np.fmin(np.fmax(self._widened(values), lowest), highest) + 0 * values  # keeps NaN
         return values, np.isfinite(values).all((2, 3))
 
     def _widened(self, values: NDArray[np.float32]) -> NDArray[np.float32]:

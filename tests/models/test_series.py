@@ -61,8 +61,16 @@ def ask(model, window):
 
 
 def test_an_idle_machine_is_forecast_exactly_idle(model):
-    values, done = ask(model, np.full((1, 2, CONTEXT), 0.25, np.float32))
+    window = np.full((1, 2, CONTEXT), 0.25, np.float32)
+    window[..., :900] = np.nan
+    values, done = ask(model, window)
     assert done.all() and (values == 0.25).all()
+
+
+def test_the_network_says_the_same_of_an_idle_machine_that_is_not_asked_of_it(model):
+    filled, known = series.fill(np.full((2, CONTEXT), 0.25, np.float32))
+    made = model.engine(series.batch(model.encoding, filled, known, np.array([0, 1]), np.full(2, NOW)))
+    assert made.shape == (2, 96, len(LEVELS)) and (made == 0.25).all()
 
 
 def test_forecasts_scale_with_the_series(model):

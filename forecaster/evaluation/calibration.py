@@ -31,7 +31,7 @@ from forecaster.risk.conditions import Condition
 from forecaster.risk.evidence import INPUTS, SPANS, calm, carried, evidence, lasting_least
 from forecaster.signals import Signal
 from forecaster.training import hosts
-from forecaster.training.chances import Examples, fit
+from forecaster.training.chances import Examples, fit, of_any
 from forecaster.training.dataset import DAY, DatasetError, History, Progress
 from forecaster.training.simulation import END, SCENARIO_DAYS, simulate
 
@@ -79,13 +79,16 @@ def of_hosts(
 
 
 def _reported(made: Examples, seed: int, about: dict[str, Any]) -> Chances:
-    """The fit with its report: figures of the configured incidents, as from ``scoring.probability_figures``."""
+    """The fit with its report: figures of the configured incidents, as from ``scoring.probability_figures``, of each
+    server, of those where it is not on, and of any server at an instant."""
     found, chance = fit(made, seed)
     report: dict[str, Any] = about | {"rows": len(chance), "windows": {}}
     for column, window in enumerate(chances.WINDOWS):
-        for name, rows in (("server", made.asked), ("begin", made.asked & ~made.on)):
-            figures = scoring.probability_figures(chance[rows, column], made.outcome[rows, column])
-            figures |= {"said": float(chance[rows, column].mean())}
+        by_fleet, happened = of_any(made, chance[:, column], column, found.separate[column : column + 1])
+        pairs = {name: (chance[rows, column], made.outcome[rows, column])
+                 for name, rows in (("server", made.asked), ("begin", made.asked & ~made.on))}
+        for name, (p, outcome) in (pairs | {"any": (by_fleet[0], happened)}).items():
+            figures = scoring.probability_figures(p, outcome) | {"said": float(p.mean())}
             report["windows"].setdefault(window, {})[name] = {
                 key: round(value, 5) if np.isfinite(value) else None for key, value in figures.items()}
     return replace(found, report=report)

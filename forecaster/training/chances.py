@@ -52,8 +52,8 @@ def fit(examples: Examples, seed: int, report: Mapping[str, Any] | None = None) 
     reached = ~examples.calm
     for column, steps in enumerate(SPANS):
         if (found := int(examples.outcome[reached, column].sum())) < LEAST:
-            raise DatasetError(f"{found} incidents within {steps * 5} minutes in {reached.sum()} rows near a limit; expected at least "
-                               f"{LEAST}: use more history, or limits that are reached")
+            raise DatasetError(f"{found} incidents within {steps * 5} minutes in {reached.sum()} rows near a limit; "
+                               f"expected at least {LEAST}: use more history, or limits that are reached")
     inputs = examples.inputs[reached]
     center, scale = inputs.mean(0), inputs.std(0) + 1e-3
     x: Floats = np.clip((inputs - center) / scale, -CLIP, CLIP)
@@ -117,17 +117,20 @@ def _platt(log_odds: Wide, outcome: Bools) -> tuple[float, float]:
     return float(np.clip(found[0], 0.1, 10)), float(found[1])
 
 
+def of_any(examples: Examples, chance: Wide, column: int, separate: Wide) -> tuple[Wide, Bools]:
+    """(the chances that any asked row of an instant has its incident, float64 (K, instants) for K values of
+    ``separate``, as ``Chances.any``; whether one had), from chances (N,) of rows within SPANS[column]."""
+    asked = np.flatnonzero(examples.asked)
+    instants, which = np.unique(examples.instant[asked], return_inverse=True)
+    without = np.log1p(-np.minimum(chance[asked], 1 - 1e-12))
+    total, worst = np.bincount(which, without), np.zeros(len(instants))
+    np.minimum.at(worst, which, without)
+    happened = np.bincount(which, examples.outcome[asked, column]) > 0
+    return -np.expm1(worst + separate[:, None] * (total - worst)), happened
+
+
 def _separate(examples: Examples, chance: Wide, column: int) -> float:
     """How far servers have incidents apart from each other: the most likely of SEPARATE, over all instants."""
-    asked = np.flatnonzero(examples.asked & (examples.instant >= 0))
-    if not asked.size:
-        return 1.0
-    instants, which = np.unique(examples.instant[asked], return_inverse=True)
-    calm = np.log1p(-np.minimum(chance[asked], 1 - 1e-12))
-    total = np.bincount(which, calm)
-    worst = np.zeros(len(instants))
-    np.minimum.at(worst, which, calm)
-    happened = np.bincount(which, examples.outcome[asked, column]) > 0
-    p = np.clip(-np.expm1(worst + SEPARATE[:, None] * (total - worst)), 1e-9, 1 - 1e-9)
-    likelihood = np.where(happened, np.log(p), np.log1p(-p)).sum(1)
-    return float(SEPARATE[likelihood.argmax()])
+    made, happened = of_any(examples, chance, column, SEPARATE)
+    p = np.clip(made, 1e-9, 1 - 1e-9)
+    return float(SEPARATE[np.where(happened, np.log(p), np.log1p(-p)).sum(1).argmax()])

@@ -31,7 +31,11 @@ RULES = {
     "horizon_is_whole_steps": ("horizons", "'7m'", "a multiple of 5m", "name such a time"),
     "horizon_named_once": ("horizons", "'60m'", "expected each once", "remove the repetition"),
     "horizon_within_eight_hours": ("horizons", "'9h'", "from 5m to 8h", "name such a time"),
+    "incident_has_one_limit": ("risk.incidents.hot.below", "", "expected one of above and below", "give one"),
     "incident_has_risk_window": ("risk.incident", "", "expected levels for 30m", "add incident.30m"),
+    "incident_matches_by_re2": ("risk.incidents.hot.servers", "'web['", "not a regular expression of RE2", "correct"),
+    "incident_name_is_a_label": ("risk.incidents", "'too-hot'", "lower case letters with digits", "rename"),
+    "incident_names_a_signal": ("risk", "hot.signal is 'cpu'", "expected one of cpu_pct", "remove the incident"),
     "incident_window_is_shown": ("risk", "incident.8h", "not one of windows (30m)", "add it to windows"),
     "keys_are_known": ("refesh", "'15s'", "unknown key", "did you mean refresh?"),
     "label_is_a_name": ("source.server_label", "''", "at least 1 character", "correct the value"),
@@ -109,7 +113,7 @@ def test_fleet_preset_has_the_eight_signals_in_order_with_their_bounds():
 
 def test_fleet_preset_spells_out_the_default_risk():
     spelled = yaml.safe_load((PRESETS / "fleet.yml").read_text())["risk"]
-    assert spelled.keys() == RiskConfig.model_fields.keys()
+    assert spelled.keys() == RiskConfig.model_fields.keys() - {"method", "severe"}, "all that is not deprecated"
     assert load_config("fleet").risk == RiskConfig()
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from exporter.profiles import METRICS, load_fleet
 from forecaster.config import load_config
 from forecaster.models.artifact import Architecture, write_artifact
+from forecaster.models.series import SeriesEncoding
 from forecaster.risk.chances import Chances
 from forecaster.risk.evidence import INPUTS, SPANS
 from forecaster.training.dataset import Windows, fit_encoding
@@ -70,3 +71,19 @@ def tiny_chances() -> Chances:
     center, scale = np.zeros(INPUTS, np.float32), np.ones(INPUTS, np.float32)
     slope, constant, calm, separate = (np.full(len(SPANS), value) for value in (1.0, 0.0, 0.001, 1.0))
     return Chances(center, scale, layers, slope, constant, calm, separate, {"note": "untrained"})
+
+
+def write_untrained_series(folder: Path, signals: tuple[str, ...]) -> Path:
+    """An artifact of fresh weights that forecasts each of these signals, in percent, from that series alone."""
+    import torch
+
+    from forecaster.training.library import build_network
+
+    levels, count = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98), len(signals)
+    architecture = Architecture(hidden=8, heads=2, continuous=4, dropout=0.0, quantiles=levels)
+    encoding = SeriesEncoding(signals, (1e-3,) * count, (0.0,) * count, (100.0,) * count, levels, 300.0, 96, "UTC")
+    torch.manual_seed(3)
+    library = build_network(encoding.variables, architecture, encoding.encoder_steps, encoding.outputs).state_dict()
+    arrays = {k: v.numpy() for k, v in library.items() if "variable_selection.prescalers" not in k}
+    write_artifact(folder, arrays, encoding, architecture, {"note": "untrained"}, {"name": "tiny"})
+    return folder

@@ -42,11 +42,16 @@ class Condition(Settings):
     servers: Pattern | None = Field(None, description="regular expression of the servers it is meant for; null: all")
     profiles: Pattern | None = Field(None, description="the same of profiles")
 
+    @field_validator("below")
+    @classmethod
+    def _one_limit(cls, below: float | None, info: ValidationInfo) -> float | None:
+        if "above" in info.data and (info.data["above"] is None) == (below is None):
+            raise ValueError("the incident has no limit, or two; expected one of above and below: give one")
+        return below
+
     @field_validator("lasting")
     @classmethod
-    def _one_limit(cls, lasting: float, info: ValidationInfo) -> float:
-        if (info.data.get("above") is None) == (info.data.get("below") is None):
-            raise ValueError("the incident has no limit, or two; expected one of above and below: give one")
+    def _within_the_horizon(cls, lasting: float) -> float:
         if lasting > 8 * 3600:
             raise ValueError("expected at most 8h, the horizon of the forecasts: lower it")
         return lasting
@@ -86,4 +91,3 @@ class Condition(Settings):
 def _matches(pattern: str, names: tuple[str, ...]) -> NDArray[np.bool_]:
     compiled = re2.compile(pattern)
     return np.array([compiled.fullmatch(name) is not None for name in names], bool)
-

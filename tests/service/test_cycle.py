@@ -16,7 +16,7 @@ from forecaster.readings import NoData, Reading, Readings, SourceError, SourceUn
 from forecaster.service.cycle import Cycle
 from tests.grafana_stack import await_true
 from tests.results import Clock, page
-from tests.tiny_models import history, write_untrained
+from tests.tiny_models import history, tiny_chances, write_untrained, write_untrained_series
 
 START = history().start + 12 * 3600
 
@@ -72,9 +72,9 @@ class Fleet:
 class Bench:
     """A cycle on a clock that stands where it is put."""
 
-    def __init__(self, model, chances=None, **overrides):
-        self.config = load_config("fleet", overrides)
-        self.clock, self.source = Clock(START), Fleet()
+    def __init__(self, model, chances=None, preset="fleet", source=None, **overrides):
+        self.config = load_config(preset, overrides)
+        self.clock, self.source = Clock(START), source or Fleet()
         self.registry = CollectorRegistry()
         self.board = Board(self.config.forecast_ttl)
         self.collector = ForecastCollector(self.board, self.config.horizons, self.config.windows, {}, self.clock)
@@ -127,35 +127,111 @@ def test_the_first_cycle_fills_the_window_from_history_and_forecasts_all_servers
     assert bench.source.ranges and (result.samples == 150).all()
 
 
-def calibration():
-    """Of both windows."""
-    fit = Fit((0.5, 0.3, 0.4), -1.0, 0.01, 0.05, 0.3)
-    return Calibration({"30m": fit, "8h": fit}, {"cpu": 95.0}, {})
-
-
-def test_calibrated_chances_stand_beside_the_weighted_ones_and_only_for_servers_the_model_forecasts(model):
-    bench = Bench(model, calibration())
+def test_chances_stand_beside_the_weighted_probability_and_only_for_servers_the_model_forecasts(model):
+    bench = Bench(model, tiny_chances())
     bench.source.born["ppdb001"] = START - 60.0
     result = bench.run()
     assert result.method[result.index("ppdb001")] == "heuristic"
-    chances, weighted = result.risk.severe["30m"], result.risk.probability["30m"]
+    risk = result.risk
+    chances, weighted = risk.severe["30m"], risk.probability["30m"]
     assert np.isnan(chances).tolist() == [m == "heuristic" for m in result.method] and np.isfinite(weighted).all()
-    assert 0.01 <= np.nanmin(chances) <= np.nanmax(chances) <= result.risk.severe_any["30m"] <= 1
+    assert 0 < np.nanmin(chances) <= np.nanmax(chances) <= risk.severe_any["30m"] <= 1
+    assert risk.incidents.names == ("cpu_saturated", "memory_exhausted", "latency_high") and risk.by == "score"
+    np.testing.assert_array_equal(chances, risk.incidents.any("30m"))
     text = page(bench.collector).decode()
     assert 'forecast_severe_probability{server="ppdb002",profile="database",window="8h"}' in text
     assert 'forecast_severe_probability{server="ppdb001"' not in text
-    assert 'forecast_fleet_severe_share{window="30m"}' in text
 
 
 def test_by_method_calibrated_the_chances_are_the_incident_probability_and_the_share_decides_health(model):
-    risk = Bench(model, calibration(), **{"risk.method": "calibrated"}).run().risk
+    risk = Bench(model, tiny_chances(), **{"risk.method": "calibrated"}).run().risk
     for window in ("30m", "8h"):
         np.testing.assert_array_equal(risk.probability[window], risk.severe[window])
         assert risk.fleet_probability[window] == pytest.approx(np.mean(risk.severe[window]))
 
 
-def test_a_model_without_calibration_shows_no_calibrated_series(bench):
-    assert bench.run() and "severe" not in page(bench.collector).decode()
+def test_a_model_without_chances_shows_none_and_still_says_what_is_on(model):
+    bench = Bench(model, **{"risk.severe.memory": 1.0})
+    result = bench.run()
+    assert "severe" not in page(bench.collector).decode()
+    on, memory = result.risk.incidents.on, result.signals.index("mem_pct")
+    np.testing.assert_array_equal(on[:, 1], result.observed[:, memory] > 1)
+    assert on[:, 1].any() and np.isnan(result.risk.incidents.chance["8h"]).all()
+
+
+def test_a_server_that_misses_one_scrape_keeps_its_chances_its_incidents_and_its_priority(model):
+    bench = Bench(model, tiny_chances(), **{"risk.severe.memory": 1.0, "risk.priorities.by": "chance"})
+    before = bench.run().risk
+    bench.source.silent.add("ppdb001")
+    result = bench.run(15.0)
+    row = result.index("ppdb001")
+    assert np.isnan(result.observed[row]).all() and result.risk.incidents.on[row, 1]
+    assert result.risk.priority[row] == before.priority[row] == "P1"
+    assert np.isfinite(result.risk.severe["8h"][row])
+
+
+def test_a_server_on_the_trend_that_misses_a_scrape_gets_no_points_for_its_band():
+    bench = Bench(None)
+    before = bench.run()
+    assert set(before.method) == {"heuristic"}
+    bench.source.silent.update(history().servers)
+    after = bench.run(15.0)
+    assert np.isnan(after.observed).all()
+    np.testing.assert_array_equal(after.risk.points, before.risk.points)
+    assert (after.risk.worst_step == 0).all()
+
+
+def test_the_trend_of_each_signal_is_published_whatever_forecasts_it(bench):
+    result = bench.run()
+    assert np.isfinite(result.trend).all()
+
+
+class Hosts(Fleet):
+    """The same servers as hosts that measure processor and memory alone; the last one's processor is full from
+    `full` on."""
+
+    full = float("inf")
+
+    def _at(self, instant: float) -> np.ndarray:
+        values = np.full((len(history().servers), 2), 30, np.float32)
+        values[:, 0] += np.arange(len(values)) + 3 * np.sin(instant / 7200)
+        if instant >= self.full:
+            values[-1, 0] = 99
+        return values
+
+
+HOSTS = """
+refresh: 1m
+warmup: {sample_interval: 1m, samples: 30}
+signals:
+  cpu_pct: {title: CPU, query: a, unit: percent, min: 0, max: 100}
+  mem_pct: {title: Memory, query: b, unit: percent, min: 0, max: 100}
+risk:
+  incidents:
+    cpu_saturated: {signal: cpu_pct, above: 95, for: 10m, alone: ALONE}
+    memory_exhausted: {signal: mem_pct, above: 95}
+    memory_unread: {signal: mem_pct, below: 5, severity: P2}
+"""
+
+
+@pytest.mark.parametrize(("alone", "priority"), [("P1", "P1"), ("P3", "P3")])
+def test_a_fleet_of_hosts_has_priorities_by_chance_of_a_model_of_single_series(tmp_path, alone, priority):
+    """A full processor rings after it has lasted, is named, and lets go when it is over."""
+    (tmp_path / "hosts.yml").write_text(HOSTS.replace("ALONE", alone))
+    single = Model.load(write_untrained_series(tmp_path / "series", ("cpu_pct", "mem_pct")), "cpu")
+    bench = Bench(single, tiny_chances(), preset=tmp_path / "hosts.yml", source=Hosts())
+    calm = bench.run()
+    assert (calm.risk.by, set(calm.risk.priority), set(calm.method)) == ("chance", {"P3"}, {"tft"})
+    assert calm.risk.high_risk == 0 and calm.risk.health == "healthy"
+    assert calm.risk.message(0) == "No incident predicted within 8 hours"
+    bench.source.full = START + 60.0
+    assert not bench.go(300.0).risk.incidents.on.any(), "for 10 minutes, that is two steps"
+    rung = bench.go(420.0).risk
+    assert rung.priority == ("P3",) * 19 + (priority,) and rung.incidents.on[-1].tolist() == [True, False, False]
+    assert rung.message(19).startswith("CPU above 95% now, chance that it goes on ")
+    assert rung.health == ("warning" if priority == "P1" else "healthy")
+    bench.source.full = float("inf")
+    assert set(bench.go(60.0).risk.priority) == {"P3"}
 
 
 def test_later_cycles_ask_for_the_present_only(bench):

@@ -79,9 +79,10 @@ def config_file(tmp_path):
     from forecaster.config import PRESETS
 
     text = (PRESETS / "fleet.yml").read_text()
-    at = text.index("severe: {cpu")
-    (tmp_path / "fleet.yml").write_text(
-        text[:at] + "severe: {cpu: 45, memory: 60, latency: 20}" + text[text.index("}", at) + 1 :])
+    for limit, lower in (("cpu_pct, above: 95", 45), ("mem_pct, above: 95", 60), ("latency_ms, above: 200", 20)):
+        assert limit in text
+        text = text.replace(limit, f"{limit.split(':')[0]}: {lower}")
+    (tmp_path / "fleet.yml").write_text(text)
     return tmp_path / "fleet.yml"
 
 

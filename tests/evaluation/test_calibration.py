@@ -79,9 +79,9 @@ def config_file(tmp_path):
     from forecaster.config import PRESETS
 
     text = (PRESETS / "fleet.yml").read_text()
-    for limit, lower in (("cpu_pct, above: 95", 45), ("mem_pct, above: 95", 60), ("latency_ms, above: 200", 20)):
-        assert limit in text
-        text = text.replace(limit, f"{limit.split(':')[0]}: {lower}")
+    assert "  incidents: null\n" in text
+    lower = "{cpu_busy: {signal: cpu_pct, above: 45}, latency_high: {signal: latency_ms, above: 20}}"
+    text = text.replace("  incidents: null\n", f"  incidents: {lower}\n")
     (tmp_path / "fleet.yml").write_text(text)
     return tmp_path / "fleet.yml"
 

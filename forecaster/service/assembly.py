@@ -132,7 +132,7 @@ def log_deprecated(risk: RiskConfig) -> None:
         log.warning("risk.severe is not used beside risk.incidents: remove it")
     elif "severe" in risk.model_fields_set:
         log.warning("risk.severe is deprecated and goes with the next release: name incidents in risk.incidents")
-    if risk.method == "calibrated":
+    if "method" in risk.model_fields_set:
         log.warning("risk.method is deprecated and goes with the next release: chances of incidents are always shown, "
                     "and risk.priorities.by: chance makes priorities of them")
 

@@ -32,11 +32,14 @@ def keys(model: type[BaseModel], before: str = "", given: Mapping[str, BaseModel
         if field is None:
             continue
         default = field.get_default(call_default_factory=True)
-        held = typing.get_args(hint)[1] if typing.get_origin(hint) is dict else None
-        key, words = f"{before}{name}", kind(hint) + limits(hint, field.metadata)
+        named = next((part for part in (hint, *typing.get_args(hint)) if typing.get_origin(part) is dict), None)
+        held = typing.get_args(named)[1] if named is not None else None
+        key, words = f"{before}{field.alias or name}", kind(hint) + limits(hint, field.metadata)
         if is_section(hint):
             yield from keys(hint, f"{key}.")
-        elif is_section(held) and field.is_required():
+        elif is_section(held) and (field.is_required() or default is None):
+            if default is None:
+                yield f"`{key}`", "keys by name or null", "null", field.description or ""
             yield from keys(held, f"{key}.<name>.")
         elif is_section(held):
             yield from keys(held, f"{key}.<window>.", default)

@@ -97,8 +97,8 @@ A refused request gets a 4xx whose JSON body has the keys `error`, `field` and `
 
 ## Forecaster
 
-Port {PORTS["forecaster"]}, and {PORTS["forecaster-node"]} for this machine. The landing page shows the fleet, highest
-risk first. The forecaster is ready while it has a current forecast. A reload reads the model, too; a new `listen`
+Port {PORTS["forecaster"]}, and {PORTS["forecaster-node"]} for this machine. The landing page shows the fleet, most
+urgent first. The forecaster is ready while it has a current forecast. A reload reads the model, too; a new `listen`
 needs a restart.
 What is on `/metrics` is on the page [series](series.md).
 

@@ -23,8 +23,8 @@ NAME = "fleet-forecaster"
 _LINKS = (
     ("/metrics", "Forecasts and the forecaster's own metrics, for Prometheus"),
     ("/predictions/current", "All forecasts as JSON; ?server=NAME for one"),
-    ("/alerts", "Servers with a risk, highest first, as JSON"),
-    ("/status", "Warm-up, model, source, ages and errors, as JSON"),
+    ("/alerts", "Servers with a risk or an incident, most urgent first, as JSON"),
+    ("/status", "Warm-up, incidents, model, source, ages and errors, as JSON"),
     ("/-/healthy", "Whether the process answers"),
     ("/-/ready", "Whether there is a current forecast"),
 )

@@ -20,6 +20,7 @@ from forecaster.evaluation import backtest, limit, scoring
 from forecaster.evaluation.windows import Windows, draw
 from forecaster.models.artifact import MODELS
 from forecaster.models.model import Model
+from forecaster.signals import Signal
 from forecaster.training.dataset import History
 from forecaster.training.simulation import END, SCENARIO_DAYS, simulate, simulate_fleet
 
@@ -119,12 +120,16 @@ def hosts() -> History:
             )[kind]
     values[..., :2] = np.minimum(values[..., :2], 100)
     names = tuple(f"host{i}" for i in range(20))
-    signals = tuple(load_config("node_exporter").signals)
-    return History(END, 300.0, signals, names, ("generic",) * 20, values)
+    return History(END, 300.0, tuple(of_every_host()), names, ("generic",) * 20, values)
+
+
+def of_every_host() -> dict[str, Signal]:
+    """The signals that the model `servers` was trained on."""
+    return dict(list(load_config("node_exporter").signals.items())[:5])
 
 
 def _hosts() -> dict[str, float]:
-    signals, history = load_config("node_exporter").signals, hosts()
+    signals, history = of_every_host(), hosts()
     windows = draw(history, 300.0, 4, SEED, first=END + 7 * 86400)
     truth, scale = windows.truth(), windows.scale()
     out = {}

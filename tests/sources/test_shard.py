@@ -13,7 +13,6 @@ from forecaster.__main__ import main
 from forecaster.config import load_config
 from forecaster.memory.scraped import ScrapeSource
 from forecaster.readings import NoData, Reading, Readings
-from forecaster.risk.chance import Fit
 from forecaster.service.app import Forecaster
 from forecaster.service.assembly import fingerprint
 from forecaster.sources.prometheus import PrometheusSource
@@ -22,7 +21,7 @@ from serving.settings import SettingsError
 from stack.layout import ROOT
 from tests.local_server import local_server
 from tests.results import Clock
-from tests.tiny_models import write_untrained
+from tests.tiny_models import tiny_chances, write_untrained
 
 pytestmark = pytest.mark.slow
 
@@ -304,22 +303,21 @@ def test_two_replicas_of_a_shard_give_the_same_bytes(prometheus, tmp_path):
 
 
 def test_the_chance_of_any_server_that_the_rules_are_tested_with_is_the_forecasters():
-    fit = Fit((1.0, 1.0, 1.0), 0.0, floor=0.01, common=0.05, separate=0.3)
-    spoken = np.array([0.2, 0.5])
+    chances, servers = replace(tiny_chances(), separate=np.array([0.3, 1.0])), np.array([0.208, 0.505])
     text = (ROOT / "prometheus" / "tests" / "fleet_test.yml").read_text()
-    for chance in fit.server(spoken):
+    for chance in servers:
         assert f"values: {chance:g}x8" in text
-    assert 'window="30m"} > bool 0.540793012' in text and 0.540793012 < fit.any(spoken) < 0.540793013
+    assert 'window="30m"} > bool 0.538445750' in text
+    assert 0.538445750 < chances.any("30m", servers) < 0.538445752
 
 
 def test_what_fleet_figures_are_made_with_is_shown(prometheus):
     made = forecaster(prometheus, Clock(NOW), **{"risk.health.critical": 0.5, "risk.health.warning": 0.25})
-    joint = {"30m": Fit((1.0, 1.0, 1.0), 0.0, floor=0.01, common=0.05, separate=0.3).joint}
-    made._announce(replace(made.parts, joint=joint))
+    made._announce(replace(made.parts, joint=replace(tiny_chances(), separate=np.array([0.3, 1.0])).joint))
     text = get(made, "/metrics").text
     assert 'forecaster_health_limit_ratio{state="critical"} 0.5\n' in text
     assert 'forecaster_health_limit_ratio{state="warning"} 0.25\n' in text
-    for parameter, value in (("floor", 0.01), ("common", 0.05), ("separate", 0.3)):
-        assert f'forecaster_calibration_parameter{{parameter="{parameter}",window="30m"}} {value}\n' in text
+    for window, value in (("30m", 0.3), ("8h", 1.0)):
+        assert f'forecaster_calibration_parameter{{parameter="separate",window="{window}"}} {value}\n' in text
     made._announce(made.parts)
     assert "forecaster_calibration_parameter{" not in get(made, "/metrics").text

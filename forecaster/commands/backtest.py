@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,12 +19,16 @@ from serving.settings import SettingsError
 
 if TYPE_CHECKING:
     from forecaster.evaluation.backtest import Backtest
+    from forecaster.evaluation.boosted import Boosted
     from forecaster.evaluation.windows import Windows
     from forecaster.models.model import Model
-    from forecaster.risk.chance import Calibration
+    from forecaster.risk.chances import Chances
+    from forecaster.risk.conditions import Condition
     from forecaster.signals import Signal
     from forecaster.training.dataset import History
 
+GBM = "gbm"  # as evaluation.boosted has it
+EVERY = 15  # minutes between the instants of --episodes: every refresh would take hours
 MAX_DAYS = 366  # of one simulated fleet: 1.7 GB of history for 20 servers
 
 
@@ -33,8 +39,9 @@ def add_command(commands: Commands, common: argparse.ArgumentParser) -> None:
         description="Makes forecasts at many past instants, as in serving, and compares them with the actual values. "
         "The history is simulated, or a Prometheus' with --source prometheus --start --end, or a file's with --data.")
     parser.add_argument("--model", dest="models", action="append", metavar="NAME",
-                        help=f"default, servers, an artifact folder, or one of {', '.join(NAMES)}; repeat it or "
-                        "separate names by commas to compare (default: the configuration's model and the heuristic)")
+                        help=f"default, servers, an artifact folder, or one of {', '.join(NAMES)}, {GBM} (chances of "
+                        "incidents only); repeat it or separate names by commas to compare (default: the "
+                        "configuration's model and the heuristic)")
     parser.add_argument("--data", type=Path, metavar="FILE", help="recorded history (.npz)")
     parser.add_argument("--start", metavar="TIME", help="with --source prometheus: RFC 3339 or Unix seconds")
     parser.add_argument("--end", metavar="TIME", help="with --source prometheus: RFC 3339 or Unix seconds")
@@ -49,6 +56,11 @@ def add_command(commands: Commands, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--without", metavar="SIGNALS",
                         help="signals to leave out, separated by commas: how well servers are forecast that lack them")
     parser.add_argument("--per-server", type=int, default=8, help="windows of each server (default: %(default)d)")
+    parser.add_argument("--draws", type=int, default=1,
+                        help="draws of windows, for the spread of the figures of incidents (default: %(default)d)")
+    parser.add_argument("--episodes", type=int, nargs="?", const=EVERY, metavar="MINUTES",
+                        help="count the first model's pages and incidents, at instants of every server so many minutes "
+                        "apart (default: %(const)s)")
     parser.add_argument("--seed", type=int, default=90001, help="seed of simulation and windows (default: %(default)d)")
     parser.add_argument("--windows", type=Path, metavar="FILE",
                         help="with --data: windows, an int array (N, 2) of server index and first target's step (.npy)")
@@ -76,16 +88,18 @@ def run(arguments: argparse.Namespace) -> int:
     from forecaster.training.dataset import DatasetError
 
     try:
-        _check(arguments)
+        names = _names(models, config)
+        arguments.gbm = GBM in names
+        _check(arguments, names)
         outputs.check(arguments)
-        loaded = [(name, *backtest.load(name, config)) for name in _names(models, config)]
+        loaded = [(name, *backtest.load(name, config)) for name in names if name != GBM]
         (_against_the_oracle if arguments.oracle else _compare)(arguments, config, loaded)
     except (DatasetError, ModelError, SourceError) as error:
         raise SettingsError(f"backtest: {error}") from error
     return 0
 
 
-def _check(arguments: argparse.Namespace) -> None:
+def _check(arguments: argparse.Namespace, names: list[str]) -> None:
     """Raises DatasetError where flags exclude each other or a number is out of range."""
     from forecaster.training.dataset import DatasetError
 
@@ -95,6 +109,13 @@ def _check(arguments: argparse.Namespace) -> None:
         (arguments.windows and not arguments.data, "--windows lists servers and steps of a file; expected --data"),
         (arguments.kept_out and (not arguments.data or arguments.windows),
          "--kept-out draws windows of a model's training data; expected --data, and no --windows"),
+        (arguments.gbm and (not arguments.kept_out or names[0] == GBM),
+         f"--model {GBM} learns from what the first model did not keep out; expected --kept-out and a model before it"),
+        (arguments.draws > 1 and arguments.windows, "--windows lists the windows, once; leave out --draws"),
+        (arguments.episodes is not None and (arguments.episodes < 5 or arguments.episodes % 5),
+         f"--episodes {arguments.episodes}; expected a multiple of 5 minutes"),
+        (arguments.oracle and (arguments.draws > 1 or arguments.episodes is not None),
+         "--oracle follows its own incidents; leave out --draws and --episodes"),
         (arguments.source == "scrape", "--source scrape holds three hours, too few; use --source prometheus"),
         (arguments.source and not (arguments.start and arguments.end),
          "--source prometheus needs --start and --end, RFC 3339 or Unix seconds"),
@@ -107,7 +128,7 @@ def _check(arguments: argparse.Namespace) -> None:
         (not 0 < arguments.days <= MAX_DAYS, f"--days {arguments.days:g}; expected more than 0, at most {MAX_DAYS}"),
         *((getattr(arguments, flag.replace("-", "_")) < least,
            f"--{flag} {getattr(arguments, flag.replace('-', '_'))}; expected at least {least}")
-          for flag, least in (("fleets", 1), ("per-server", 1), ("seed", 0))),
+          for flag, least in (("fleets", 1), ("per-server", 1), ("seed", 0), ("draws", 1))),
     )
     for broken, message in rules:
         if broken:
@@ -120,12 +141,12 @@ def _names(models: list[str] | None, config: ForecasterConfig) -> list[str]:
     return [*dict.fromkeys(given or [config.model or "heuristic", "heuristic"])]
 
 
-Loaded = list[tuple[str, "Model | str", "Calibration | None"]]
+Loaded = list[tuple[str, "Model | str", "Chances | None"]]
 
 
 def _compare(arguments: argparse.Namespace, config: ForecasterConfig, loaded: Loaded) -> None:
     """Prints and writes the figures of every model on the same windows."""
-    from forecaster.evaluation import backtest
+    from forecaster.evaluation import backtest, comparison, episodes
     from forecaster.evaluation.table import table, to_json
     from forecaster.evaluation.windows import CONTEXT_STEPS
     from forecaster.signals import HORIZON_STEPS
@@ -135,8 +156,10 @@ def _compare(arguments: argparse.Namespace, config: ForecasterConfig, loaded: Lo
     left_out = [name.strip() for name in (arguments.without or "").split(",") if name.strip()]
     held = [shared(one.without(left_out), config.signals, what) for one in _histories(arguments, config)]
     histories, signals, missing = [one for one, *_ in held], *held[0][1:]
-    forecasters = [backtest.Forecaster(name, signals, source, config.risk, fit) for name, source, fit in loaded]
-    parts = _windows(arguments, config, histories, loaded)
+    forecasters = [backtest.Forecaster(name, signals, source, config, fit) for name, source, fit in loaded]
+    evaluated, since = _evaluated(arguments, histories, loaded)
+    windows_of = partial(_windows, arguments, config, evaluated, since)
+    parts = windows_of(0)
     windows = sum(len(part) for part in parts)
     outputs.check_space(arguments, 4 * windows * len(signals) * HORIZON_STEPS * 3)
     for sentence in (*missing, *(f"{one.name} does not forecast {', '.join(one.unknown)}: its figures lack them"
@@ -145,6 +168,11 @@ def _compare(arguments: argparse.Namespace, config: ForecasterConfig, loaded: Lo
     result = backtest.measure(forecasters, parts, progress)
     report = {"data": _described(arguments), "windows": windows, "context_steps": CONTEXT_STEPS, "seed": arguments.seed,
               "models": result.figures} | ({"missing": missing} if missing else {})
+    trained = _boosted(arguments, config, histories[0], loaded, forecasters[0].conditions) if arguments.gbm else None
+    report |= comparison.compare(forecasters, result.figures, windows_of, arguments.draws, trained, progress)
+    if arguments.episodes is not None:
+        report["episodes"] = {"model": forecasters[0].name} | episodes.measure(
+            forecasters[0], evaluated, config.step, since, arguments.episodes, progress("episodes"))
     print(table(report))
     first = result.forecasts[forecasters[0].name]
     outputs.write(arguments.out, lambda file: np.savez_compressed(file, forecast=first))
@@ -172,20 +200,45 @@ def _histories(arguments: argparse.Namespace, config: ForecasterConfig) -> list[
                              arguments.seed, progress("simulating"))
 
 
+def _evaluated(
+    arguments: argparse.Namespace, histories: list[History], loaded: Loaded
+) -> tuple[list[History], float | None]:
+    """(histories of the servers to evaluate, Unix s from which on); raises DatasetError."""
+    from forecaster.evaluation import windows
+
+    if not arguments.kept_out:
+        return histories, None
+    history, since = windows.kept_out(histories[0], *_facts(loaded))
+    return [history], since
+
+
+def _facts(loaded: Loaded) -> tuple[str, Mapping[str, Any]]:
+    """Name and facts of the first model."""
+    name, model, _ = loaded[0]
+    return name, {} if isinstance(model, str) else model.facts
+
+
 def _windows(
-    arguments: argparse.Namespace, config: ForecasterConfig, histories: list[History], loaded: Loaded
+    arguments: argparse.Namespace, config: ForecasterConfig, histories: list[History], since: float | None, draw: int
 ) -> list[Windows]:
     """The windows of --windows, else random ones; raises DatasetError."""
     from forecaster.evaluation import windows
 
-    since = None
     if arguments.windows:
         return [windows.from_file(arguments.windows, histories[0], config.step)]
-    if arguments.kept_out:
-        name, model, _ = loaded[0]
-        history, since = windows.kept_out(histories[0], name, {} if isinstance(model, str) else model.facts)
-        histories = [history]
-    return [windows.draw(one, config.step, arguments.per_server, arguments.seed, since) for one in histories]
+    return [windows.draw(one, config.step, arguments.per_server, arguments.seed + draw, since) for one in histories]
+
+
+def _boosted(
+    arguments: argparse.Namespace, config: ForecasterConfig, history: History, loaded: Loaded,
+    conditions: Mapping[str, Condition],
+) -> Boosted:
+    """Trained on what the first model did not keep out; raises DatasetError."""
+    from forecaster.evaluation import windows
+    from forecaster.evaluation.boosted import Boosted
+
+    rest = windows.not_kept_out(history, *_facts(loaded))
+    return Boosted(rest, config.step, conditions, arguments.seed, progress(GBM))
 
 
 def _described(arguments: argparse.Namespace) -> str:
@@ -214,10 +267,11 @@ def _against_the_oracle(arguments: argparse.Namespace, config: ForecasterConfig,
     from forecaster.training.simulation import check_signals
 
     check_signals(list(config.signals), arguments.config_file)
-    cuts, best, chances = limit.gather(
+    best = limit.gather(
         config, load_fleet(arguments.fleet_file), arguments.seed, arguments.fleets, arguments.days, arguments.origins,
         arguments.rollouts, progress("simulating"))
-    forecasters = [backtest.Forecaster(name, config.signals, source, config.risk, fit) for name, source, fit in loaded]
-    report = limit.compare(forecasters, cuts, best, chances, config)
-    print(limit.table(report, len(best)))
+    forecasters = [backtest.Forecaster(name, config.signals, source, config, chances)
+                   for name, source, chances in loaded]
+    report = limit.compare(forecasters, best, config)
+    print(limit.table(report, len(best.quantiles)))
     outputs.write(arguments.report, lambda file: file.write(to_json(report).encode()))

@@ -10,14 +10,16 @@ Letters: S servers, C signals, H horizon steps, R rollouts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 
 import numpy as np
 import numpy.typing as npt
 
 from exporter.fleet import Fleet
+from forecaster.evaluation.incidents import beyond
 from forecaster.evaluation.scoring import LEVELS
+from forecaster.risk.conditions import Condition
 from forecaster.signals import HORIZON_STEPS
 from forecaster.training.dataset import Floats
 from forecaster.training.simulation import MINUTE, SCENARIO_MINUTES, schedule
@@ -27,8 +29,9 @@ WIDTH = 5  # minutes of one step
 FIRST_STREAM = 1000
 
 
-def rollouts(fleet: Fleet, instant: float, copies: int, scenario_every: float | None, seed: int) -> Floats:
-    """float32 (R, S, C, H): ``copies`` futures as means over each step, from the fleet's state at ``instant``.
+def rollouts(fleet: Fleet, instant: float, copies: int, scenario_every: float | None, seed: int,
+             steps: int = HORIZON_STEPS) -> Floats:
+    """float32 (R, S, C, H): ``copies`` futures as means over each of ``steps``, from the fleet's state at ``instant``.
 
     fleet: its events after the instant are ignored. scenario_every: mean days between scenarios, as in
     ``simulation.simulate``.
@@ -43,8 +46,8 @@ def rollouts(fleet: Fleet, instant: float, copies: int, scenario_every: float | 
         rolled = known.fork(len(share), FIRST_STREAM + seed * GROUPS + group)
         if scenario_every is not None:
             _draw_future(rolled, instant, scenario_every, np.random.default_rng([seed, 6, group]))
-        values, _ = rolled.trajectory(instant + MINUTE, HORIZON_STEPS * WIDTH)
-        means = values.reshape(HORIZON_STEPS, WIDTH, len(share), known.size, -1).mean(1)
+        values, _ = rolled.trajectory(instant + MINUTE, steps * WIDTH)
+        means = values.reshape(steps, WIDTH, len(share), known.size, -1).mean(1)
         parts.append(means.transpose(1, 2, 3, 0))
     return np.concatenate(parts).astype(np.float32)
 
@@ -69,13 +72,16 @@ def quantiles(futures: Floats) -> Floats:
 
 
 def chances(
-    futures: Floats, columns: Mapping[str, int], severe: Mapping[str, float], steps: int
+    futures: Floats, past: Floats, signals: Sequence[str], conditions: Mapping[str, Condition], steps: int
 ) -> npt.NDArray[np.float64]:
-    """(S,): share of rollouts in which any role is above its severe threshold within ``steps``."""
-    over = np.zeros(futures.shape[:2], bool)
-    for role, limit in severe.items():
-        over |= (futures[:, :, columns[role], :steps] > limit).any(-1)
-    share: npt.NDArray[np.float64] = over.mean(0)
+    """(S, I + 1): share of rollouts (R, S, C, H) in which each incident is on within ``steps``, and any. past: (S, C,
+    T), the steps before, which count for an incident that must last."""
+    on = []
+    for one in conditions.values():
+        before = np.broadcast_to(past[..., past.shape[-1] - one.steps + 1 :], (*futures.shape[:-1], one.steps - 1))
+        values = np.concatenate([before, futures[..., :steps]], -1).reshape(-1, futures.shape[2], one.steps - 1 + steps)
+        on.append(beyond(values, one, signals)[:, one.steps - 1 :].any(1).reshape(futures.shape[:2]))
+    share: npt.NDArray[np.float64] = np.stack([*on, np.any(on, 0)], -1).mean(0)
     return share
 
 

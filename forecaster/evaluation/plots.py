@@ -41,7 +41,7 @@ def write(
 
     made: forecasts (N, C, H, 3) by forecaster; the first one's losses select the windows of the fan charts. truth (N,
     C, H), scale (N, C). context, title: from a window's index its (C, T) and its title. incidents: as from
-    ``backtest.incidents``. """
+    ``backtest.of_incidents``. """
     first = next(iter(made))
     figures = {
         f"fan_{which}.png": fan(made[first][i], truth[i], context(i), signals, f"{which} window of {first}: {title(i)}")
@@ -112,11 +112,13 @@ def reliability(curves: Curves) -> Figure:
 
 
 def _curves(incidents: Mapping[str, Figures]) -> Curves:
-    """The curves of all forecasters' incident figures."""
+    """The curves of all forecasters' chances of any incident."""
     curves: dict[str, dict[str, Any]] = {}
     for name, found in incidents.items():
-        for key, row in found.items():
-            method, _, span = key.rpartition("_")
-            if row.get("reliability"):
-                curves.setdefault(span, {})[f"{name}, {method}"] = row["reliability"]
+        for span in scoring.SPANS:
+            of_any = {name: found.get("chances", {}).get(span, {}).get("any"),
+                      f"{name}, weighted": found.get(f"weighted_{span}")}
+            for label, row in of_any.items():
+                if row and row["reliability"]:
+                    curves.setdefault(span, {})[label] = row["reliability"]
     return curves

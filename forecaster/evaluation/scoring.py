@@ -116,19 +116,6 @@ def _means(values: Floats, axis: int | tuple[int, ...] | None) -> Floats:
 # -- incidents -----------------------------------------------------------------------------------------------------
 
 
-def crossing(truth: Floats, columns: Mapping[str, int], severe: Mapping[str, float], steps: int) -> Floats:
-    """float64 (N,): first step (1-based) within ``steps`` at which any role's value is above its severe threshold, inf
-    where there is none, NaN where nothing was observed. truth (N, C, H), columns: role to index in C."""
-    over = np.zeros((len(truth), steps), bool)
-    seen = np.zeros(len(truth), bool)
-    for role, column in columns.items():
-        if role in severe:
-            over |= truth[:, column, :steps] > severe[role]
-            seen |= np.isfinite(truth[:, column, :steps]).any(1)
-    first = np.where(over.any(1), over.argmax(1) + 1.0, np.inf)
-    return np.where(seen, first, np.nan)
-
-
 def probability_figures(probability: Floats, outcome: Bools) -> dict[str, float]:
     """Brier score, its skill against the base rate, AUROC and expected calibration error of probabilities (N,) for
     outcomes (N,). Skill and AUROC are NaN where all outcomes are equal."""
@@ -169,7 +156,8 @@ def auroc(probability: Floats, outcome: Bools) -> float:
 
 
 def alarm_figures(raised: Bools, first: Floats, step_minutes: float) -> dict[str, float]:
-    """Precision, recall and mean lead time in minutes of alarms (N,) for the first crossings of ``crossing``."""
+    """Precision, recall and mean lead time in minutes of alarms (N,) for first steps (N,) of an
+    incident, inf for none, NaN where nothing was observed."""
     known = ~np.isnan(first)
     raised, incident = raised[known], np.isfinite(first[known])
     hit = raised & incident

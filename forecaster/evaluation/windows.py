@@ -136,6 +136,13 @@ def kept_out(history: History, model: str, facts: Mapping[str, Any]) -> tuple[Hi
     return kept, histories.instant("kept_out_from", since)
 
 
+def not_kept_out(history: History, model: str, facts: Mapping[str, Any]) -> History:
+    """The servers and days that trained it, as far as ``kept_out`` knows them; raises DatasetError."""
+    kept, since = kept_out(history, model, facts)
+    others = [i for i, name in enumerate(history.servers) if name not in kept.servers]
+    return history.of_servers(others).between(0, int((since - history.start) // history.resolution))
+
+
 # -- windows -------------------------------------------------------------------------------------------------------
 
 

@@ -44,7 +44,8 @@ def test_a_backtest_prints_a_table_and_writes_forecasts_and_figures(data, tmp_pa
     printed, said = capsys.readouterr()
     assert code == 0 and said.endswith("data.npz: no values of disk_io_mb_s, net_in_mb_s, net_out_mb_s, error_rate, "
                                        "gc_pause_ms\n") and said.count("\n") == 1
-    for text in ("4 windows", "persistence", "last-day", "heuristic", "mem_pct", "incident within 30m, weighted", "P1"):
+    for text in ("4 windows", "persistence", "last-day", "heuristic", "mem_pct", "persistence, weighted", "P1", "now",
+                 "any (of these incidents) within 8h: 4 windows"):
         assert text in printed
     forecast = np.load(tmp_path / "sub" / "f.npz")["forecast"]
     assert forecast.shape == (4, 3, 96, 3) and forecast.dtype == np.float32
@@ -58,7 +59,44 @@ def test_a_backtest_prints_a_table_and_writes_forecasts_and_figures(data, tmp_pa
     row = report["models"]["persistence"]["signals"]["cpu_pct"]
     assert {"wql_at_5m", "pinball_at_4h", "coverage80_30m", "mape_8h", "accuracy_30m", "sql"} <= set(row)
     assert report["models"]["persistence"]["incidents"]["weighted_8h"]["base_rate"] == 0.5
+    found = report["models"]["persistence"]["incidents"]["chances"]["8h"]
+    assert found["any"]["incidents"] == 2 and found["cpu_saturated"]["servers"] == 1
+    assert list(report["rules"]) == ["now", "yesterday", "predict-linear"] and "draws" not in report
+    assert report["conditions"]["cpu_saturated"] == "cpu_pct above 95 for 5m"
     assert not list(tmp_path.glob("**/.*")), "nothing half-written is left"
+
+
+def test_more_draws_have_a_mean_and_a_spread_and_leave_the_forecasts_figures_alone(data, tmp_path, capsys):
+    for name, more in (("one", []), ("two", ["--draws", "2"])):
+        given = ["--per-server", "5", "--seed", "3", "--report", str(tmp_path / name), *more]
+        assert main([*SHORT, "--data", str(data / "data.npz"), *given]) == 0
+    one, two = (json.loads((tmp_path / name).read_text()) for name in ("one", "two"))
+    assert one["models"] == two["models"] and one["rules"] == two["rules"]
+    assert "least of draws" in capsys.readouterr().out
+    mean, least, most = two["draws"]["spread"]["now"]["8h"]["any"]["brier"]
+    assert two["draws"]["count"] == 2 and least <= one["rules"]["now"]["8h"]["any"]["brier"] <= most
+    assert mean == pytest.approx((least + most) / 2)
+
+
+def test_episodes_are_counted_on_request(data, tmp_path, capsys):
+    given = ["--per-server", "1", "--episodes", "60", "--report", str(tmp_path / "r.json")]
+    assert main([*SHORT, "--data", str(data / "data.npz"), *given]) == 0
+    assert "pages of persistence, 3 servers" in capsys.readouterr().out
+    found = json.loads((tmp_path / "r.json").read_text())["episodes"]
+    assert found["every_minutes"] == 60 and found["rules"]["P1"]["incidents"] > 0
+
+
+def test_the_boosted_yardstick_is_trained_on_what_the_first_model_did_not_keep_out(tmp_path, monkeypatch, capsys):
+    values = np.random.default_rng(1).normal(50, 3, (6 * DAY, 3, 1)).astype(np.float32)
+    values[::40, :, 0] = 99
+    np.savez(tmp_path / "d.npz", values=values.transpose(1, 0, 2), server=np.array(["a", "b", "c"]),
+             metric=np.array(["cpu_pct"]), start_unix=START, step_seconds=300)
+    kept = {"kept_out_servers": ["b"], "kept_out_from": "2026-03-05T00:00:00Z"}
+    monkeypatch.setattr("forecaster.commands.backtest._facts", lambda loaded: ("persistence", kept))
+    given = ["--data", tmp_path / "d.npz", "--kept-out", "--model", "gbm", "--report", tmp_path / "r.json"]
+    assert main([*SHORT, *map(str, given)]) == 0
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert list(report["models"]) == ["persistence"] and report["rules"]["gbm"]["8h"]["any"]["windows"] == 8
 
 
 def test_the_written_figures_are_those_of_the_written_forecasts(data, tmp_path):
@@ -193,6 +231,11 @@ def test_a_failed_write_leaves_the_older_file_and_says_so(data, tmp_path, capsys
         ("--windows w.npy", "--windows lists servers and steps of a file; expected --data"),
         ("--kept-out", "--kept-out draws windows of a model's training data"),
         ("--kept-out --data x.npz --windows w.npy", "and no --windows"),
+        ("--model gbm", "--model gbm learns from what the first model did not keep out; expected --kept-out and a"),
+        ("--draws 0", "--draws 0; expected at least 1"),
+        ("--data x.npz --windows w.npy --draws 2", "--windows lists the windows, once; leave out --draws"),
+        ("--episodes 7", "--episodes 7; expected a multiple of 5 minutes"),
+        ("--oracle --episodes", "--oracle follows its own incidents; leave out --draws and --episodes"),
         ("--source scrape", "--source scrape holds three hours"),
         ("--source prometheus --start 1", "needs --start and --end"),
         ("--source prometheus --start 10 --end 5", "--end 5 is not after --start 10"),

@@ -16,7 +16,7 @@ import pytest
 from exporter.fleet import Fleet
 from exporter.profiles import load_fleet
 from forecaster.config import load_config
-from forecaster.evaluation import backtest, limit, scoring
+from forecaster.evaluation import backtest, incidents, limit, scoring
 from forecaster.evaluation.windows import Windows, draw
 from forecaster.models.artifact import MODELS
 from forecaster.models.model import Model
@@ -67,9 +67,8 @@ def _incidents() -> dict[str, float]:
     """Of two fleets with both scenarios, every 10 minutes from an hour before the first; all servers of an instant at
     once, as in serving."""
     config = load_config("fleet")
-    source, calibration = backtest.load("default", config)
-    forecaster = backtest.Forecaster("default", config.signals, source, config.risk, calibration)
-    forecasts, truths = [], []
+    source, chances = backtest.load("default", config)
+    forecaster, parts = backtest.Forecaster("default", config.signals, source, config, chances), []
     for seed in (SEED, SEED + 1):
         fleet = Fleet(load_fleet().model_copy(update={"seed": seed}))
         start = END - 2 * 86400
@@ -81,15 +80,15 @@ def _incidents() -> dict[str, float]:
             place = np.stack([servers, np.full_like(servers, row)], 1)
             windows = Windows(history, place, history.stride(config.step))
             whole = slice(None)
-            forecasts.append(forecaster.forecast(windows.context(whole), windows.instants()[0], *windows.names(whole),
-                                                 windows.earlier(whole)))
-            truths.append(windows.truth())
-    said = backtest.incidents(np.concatenate(forecasts), np.concatenate(truths), list(config.signals), config.risk,
-                              forecaster.chances)
+            forecaster.forecast(windows.context(whole), windows.instants(), *windows.names(whole),
+                                windows.earlier(whole))
+            parts.append(windows)
+    said = backtest.of_incidents(forecaster.said(), incidents.outcomes(parts, forecaster.conditions))
     assert said["P1_30m"]["incidents"] > 100, "too few incidents to judge"
+    chance = said["chances"]["30m"]["any"]
     return {
-        "incidents_brier_skill_30m": said["calibrated_30m"]["skill"],
-        "incidents_calibration_error_30m": said["calibrated_30m"]["ece"],
+        "incidents_brier_skill_30m": chance["skill"],
+        "incidents_calibration_error_30m": chance["ece"],
         "incidents_p1_precision_30m": said["P1_30m"]["precision"],
         "incidents_p1_recall_30m": said["P1_30m"]["recall"],
     }
@@ -97,9 +96,9 @@ def _incidents() -> dict[str, float]:
 
 def _oracle() -> dict[str, float]:
     config = load_config("fleet")
-    cuts, best, chances = limit.gather(config, load_fleet(), SEED, 2, 3.0, 3, 60, iter)
-    forecaster = backtest.Forecaster("default", config.signals, model("default"))
-    ratio = limit.compare([forecaster], cuts, best, chances, config)["default"]["ratio"]
+    best = limit.gather(config, load_fleet(), SEED, 2, 3.0, 3, 60, iter)
+    forecaster = backtest.Forecaster("default", config.signals, model("default"), config)
+    ratio = limit.compare([forecaster], best, config)["default"]["ratio"]
     return {f"oracle_ratio_{label}": value for label, value in ratio.items()}
 
 

@@ -1,20 +1,24 @@
 """Past windows are forecast as in serving, and their forecasts are compared with actual values."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
 
 from exporter.profiles import METRICS
 from forecaster.config import load_config
-from forecaster.evaluation import backtest, scoring
-from forecaster.evaluation.backtest import Forecaster
+from forecaster.evaluation import backtest, incidents, scoring
+from forecaster.evaluation.backtest import Forecaster, Said
+from forecaster.evaluation.chances import Exceedance
+from forecaster.evaluation.incidents import Outcomes
 from forecaster.evaluation.windows import Windows
 from forecaster.models import heuristic
 from forecaster.models.artifact import MODELS
+from forecaster.models.forecast import Forecast, Quantiles
 from forecaster.models.model import Model
-from forecaster.risk.chance import Calibration
-from forecaster.risk.thresholds import RiskConfig, Severe
+from forecaster.risk.incidents import find
 from forecaster.training.dataset import DatasetError
 from tests.tiny_models import history, write_untrained
 
@@ -107,7 +111,7 @@ def test_a_signal_the_model_does_not_know_is_nan_and_has_no_part_in_its_figures(
     made = backtest.run(forecaster, windows)
     assert forecaster.unknown == ["swap_pct"]
     assert np.isnan(made[:, 0]).all() and np.isfinite(made[:, 1:]).all()
-    found = backtest.evaluate(forecaster, made, windows.truth(), windows.scale())
+    found = backtest.evaluate(forecaster, made, windows.truth(), windows.scale(), incidents.outcomes([windows], {}))
     assert tuple(found["signals"]) == METRICS and np.isfinite(found["wql_mean"])
 
 
@@ -133,77 +137,100 @@ def test_a_host_with_cpu_alone_is_forecast_as_well_as_with_all_signals():
 # -- incidents
 
 
-def troubled() -> tuple[np.ndarray, np.ndarray]:
-    """Forecasts (4, 3, 96, 3) and actual values of cpu, memory and latency. Window 0: an incident forecast and actual;
-    1: only forecast; 2: only actual, after an hour; 3: neither."""
-    forecast, truth = np.full((4, 3, 96, 3), 10, np.float32), np.full((4, 3, 96), 10, np.float32)
-    forecast[:2, :, 1] = [[50, 99, 99.5], [50, 99, 99.5], [50, 99, 600]]
-    truth[0, 0, 3], truth[2, 2, 11] = 97, 250
-    return forecast, truth
-
-
 TROUBLE = ("cpu_pct", "mem_pct", "latency_ms")
+CONFIG = load_config("fleet")
 
 
-def test_priorities_and_probabilities_are_compared_with_severe_thresholds_crossed():
-    found = backtest.incidents(*troubled(), TROUBLE, RiskConfig())
-    assert found["thresholds"] == dict(Severe())
-    assert found["P1_30m"] == {"alarms": 2, "incidents": 1, "precision": 0.5, "recall": 1, "lead_minutes": 20}
+class Even(Exceedance):
+    """Chances that hold every incident for as likely as none."""
+
+    def of(self, condition, history, quantiles, levels, floor):
+        assert history.shape[1] == 2016 and quantiles.shape[1:] == (96, 3), "the history and all quantiles of the model"
+        return {label: np.full(len(history), 0.5) for label in ("30m", "8h")}, np.ones(len(history), np.int64)
+
+
+def outcomes(first) -> Outcomes:
+    """Of three incidents in windows whose first incident is that of each server, at these steps."""
+    first = np.stack([np.array(first, float), *np.full((2, len(first)), np.inf)], 1)
+    return Outcomes(("cpu", "memory", "latency"), tuple("abcd"[: len(first)]), np.zeros(first.shape, bool), first,
+                    np.ones(first.shape))
+
+
+def test_priorities_and_probabilities_are_compared_with_incidents():
+    said = Said({}, np.array(["P1", "P2", "P3", None], object), {"30m": np.array([0.9, 0.9, 0.0, 0.0])})
+    found = backtest.of_incidents(said, outcomes([4, np.inf, 12, np.inf]))
+    assert found["P1_30m"] == {"alarms": 1, "incidents": 1, "precision": 1, "recall": 1, "lead_minutes": 20}
+    assert found["P2_30m"]["alarms"] == 2 and found["P2_30m"]["precision"] == 0.5, "an alarm of P1 is one of P2, too"
     assert found["P1_8h"]["incidents"] == 2 and found["P1_8h"]["recall"] == 0.5
-    assert found["P2_30m"] == found["P1_30m"], "an alarm of P2 is one of P1, too"
-    assert found["weighted_30m"]["base_rate"] == 0.25 and found["weighted_8h"]["base_rate"] == 0.5
-    assert found["weighted_30m"]["auroc"] == pytest.approx((1 + 1 + 0.5) / 3)
-    assert sum(share for share, _, _ in found["weighted_30m"]["reliability"]) == pytest.approx(1)
-    assert "calibrated_30m" not in found
+    assert found["weighted_30m"]["base_rate"] == 0.25 and found["weighted_30m"]["auroc"] == pytest.approx(2.5 / 3)
+    assert "weighted_8h" not in found and found["chances"] == {}
 
 
-def test_calibrated_chances_are_judged_beside_the_weighted_ones_and_unknown_ones_left_out():
-    chances = {"30m": np.array([0.9, 0.1, np.nan, 0.0])}
-    found = backtest.incidents(*troubled(), TROUBLE, RiskConfig(), chances)
-    assert found["calibrated_30m"]["windows"] == 3 and found["weighted_30m"]["windows"] == 4
-    assert found["calibrated_30m"]["brier"] == pytest.approx((0.01 + 0.01) / 3)
-    assert "calibrated_8h" not in found
-
-
-def test_severe_thresholds_are_those_of_the_configuration():
-    found = backtest.incidents(*troubled(), TROUBLE, RiskConfig(severe={"cpu": 98}))
-    assert found["thresholds"]["cpu"] == 98 and found["P1_30m"]["incidents"] == 0
-
-
-def test_without_a_role_among_the_signals_there_are_no_incidents():
-    forecast, truth = troubled()
-    assert backtest.incidents(forecast[:, :1], truth[:, :1], ("net_in_mb_s",), RiskConfig()) == {}
-
-
-class Even(Calibration):
-    """A calibration that holds an incident for as likely as none."""
-
-    def __init__(self):
-        super().__init__({}, {}, {})
-
-    def assess(self, exceedance, known, windows):
-        assert exceedance.shape == (known.sum(), 3, 96), "probabilities of cpu, memory and latency for known rows"
-        return {window: np.where(known, 0.5, np.nan) for window in windows}, {}
-
-
-def test_a_calibrated_model_says_its_chances_of_every_row_it_forecasts(model):
-    windows, forecaster = simulated(3), Forecaster("tiny", SIGNALS, model, calibration=Even())
+def test_a_model_says_its_chances_of_every_window_it_forecasts(model):
+    windows, forecaster = simulated(3), Forecaster("tiny", SIGNALS, model, CONFIG, Even())
     context = windows.context(slice(None))
     context[1] = np.nan
-    made = forecaster.forecast(context, windows.instants(), *windows.names(slice(None)))
-    assert set(forecaster.chances) == {"30m", "8h"}
-    np.testing.assert_array_equal(forecaster.chances["8h"], [0.5, np.nan, 0.5])
-    found = backtest.evaluate(forecaster, made, windows.truth(), np.ones((3, 8)))
-    assert found["incidents"]["calibrated_30m"]["windows"] == 2 and found["left_to_heuristic"] == 1
+    forecaster.forecast(context, windows.instants(), *windows.names(slice(None)))
+    said = forecaster.said()
+    assert list(forecaster.conditions) == ["cpu_saturated", "memory_exhausted", "latency_high"]
+    np.testing.assert_array_equal(said.chance["8h"], [[0.5] * 3, [np.nan] * 3, [0.5] * 3])
+    assert said.priority[1] is None and forecaster.left_to_heuristic == 1
+    assert forecaster.said() is None, "what was said is handed over once"
 
 
-def test_batches_without_any_model_forecast_keep_their_place_among_the_chances(model):
-    windows, forecaster = simulated(3), Forecaster("tiny", SIGNALS, model, calibration=Even())
-    whole = slice(None)
-    for context in (np.full_like(windows.context(whole), np.nan), windows.context(whole)):
-        forecaster.forecast(context, windows.instants(), *windows.names(whole))
-    np.testing.assert_array_equal(forecaster.chances["30m"], [np.nan] * 3 + [0.5] * 3)
+def test_incidents_are_found_as_in_a_cycle(model):
+    """Chances and priorities are those that risk/ makes of the same forecast and history."""
+    windows, whole = simulated(3), slice(None)
+    config = load_config("fleet", {"risk.priorities.by": "chance", "timezone": "Europe/Berlin"})
+    context, instants, names = windows.context(whole), windows.instants(), windows.names(whole)
+    context[2, 0, -3:] = 99
+    forecaster = Forecaster("tiny", SIGNALS, model, config, Exceedance())
+    forecaster.forecast(context, instants, *names)
+    said = forecaster.said()
+    for row in range(3):
+        one = slice(row, row + 1)
+        values, done = model.quantiles(context[one], instants[row], names[0][one], names[1][one])
+        made = Forecast(model.published(values), done, Quantiles(values, model.architecture.quantiles, METRICS))
+        found = find(config.risk.conditions(SIGNALS), Exceedance(), made, SIGNALS, (names[0][one], names[1][one]),
+                     context[one, :, -1], context[one], instants[row], 300.0, ZoneInfo("Europe/Berlin"),
+                     config.risk.priorities)
+        for label, chance in found.chance.items():
+            np.testing.assert_allclose(said.chance[label][row], chance[0], rtol=1e-3, atol=1e-4)
+        assert said.priority[row] == found.priority[0]
+    assert said.priority[2] in ("P1", "P2")
 
 
-def test_a_yardstick_has_no_calibrated_chances():
-    assert Forecaster("persistence", SIGNALS, "persistence").chances == {}
+def test_windows_around_a_change_of_the_clock_are_assessed_one_by_one():
+    berlin = ZoneInfo("Europe/Berlin")
+    change = datetime(2026, 3, 29, 1, tzinfo=UTC).timestamp()
+    instants = change + 86400 * np.array([-20, -10, 1, 2, 9, 20])
+    assert [rows.tolist() for rows in backtest.by_clock(instants, berlin)] == [[0, 1], [2], [3], [4, 5]]
+    assert [rows.tolist() for rows in backtest.by_clock(instants, ZoneInfo("UTC"))] == [[0, 1, 2, 3, 4, 5]]
+
+
+def test_a_yardsticks_chances_are_those_of_its_quantiles_and_the_trend_has_none():
+    windows = simulated(2)
+    for name, known in (("last-day", True), ("heuristic", False)):
+        forecaster = Forecaster(name, SIGNALS, name, CONFIG)
+        backtest.run(forecaster, windows)
+        assert np.isfinite(forecaster.said().chance["8h"]).all() == known
+
+
+def test_without_a_configuration_nothing_is_said_of_incidents():
+    forecaster = Forecaster("last-day", SIGNALS, "last-day")
+    backtest.run(forecaster, simulated(1))
+    assert forecaster.said() is None
+    config = CONFIG.model_copy(update={"risk": CONFIG.risk.model_copy(update={"incidents": {}})})
+    forecaster = Forecaster("last-day", SIGNALS, "last-day", config)
+    made = backtest.run(forecaster, simulated(1))
+    found = backtest.evaluate(forecaster, made, simulated(1).truth(), np.ones((1, 8)), incidents.outcomes([], {}))
+    assert found["incidents"] == {}
+
+
+def test_chances_alone_leave_out_signals_that_no_incident_reads(model):
+    given = history()
+    assert Forecaster("tiny", SIGNALS, model, CONFIG).needed(given) is given, "this model reads all signals together"
+    needed = Forecaster("last-day", SIGNALS, "last-day", CONFIG).needed(given)
+    unread = np.isnan(needed.values).all((0, 1))
+    assert [name for name, empty in zip(needed.signals, unread, strict=True) if not empty] == list(TROUBLE[:2]) + [
+        "latency_ms"]

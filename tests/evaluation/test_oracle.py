@@ -6,6 +6,7 @@ import pytest
 from exporter.fleet import MINUTE, Fleet
 from exporter.profiles import METRICS, load_fleet
 from forecaster.evaluation import oracle
+from forecaster.risk.conditions import Condition
 from forecaster.training.dataset import DAY
 from forecaster.training.simulation import scheduled, simulate_fleet
 
@@ -71,9 +72,17 @@ def test_asking_leaves_the_fleet_as_it_was(fleet):
 def test_quantiles_rise_and_chances_count_rollouts(futures):
     found = oracle.quantiles(futures)
     assert found.shape == (4, 8, 96, 3) and (np.diff(found, axis=-1) >= 0).all()
-    columns = {"cpu": METRICS.index("cpu_pct")}
-    assert (oracle.chances(futures, columns, {"cpu": -1.0}, 6) == 1).all()
-    assert (oracle.chances(futures, columns, {"cpu": 1e9}, 6) == 0).all()
+    conditions = {"always": Condition(signal="cpu_pct", above=-1), "never": Condition(signal="cpu_pct", above=1e9)}
+    past = futures[0, :, :, :1]
+    np.testing.assert_array_equal(oracle.chances(futures, past, METRICS, conditions, 6), [[1, 0, 1]] * 4)
+
+
+def test_an_incident_that_must_last_counts_the_steps_before_the_rollouts():
+    futures = np.full((2, 1, 1, 96), 10, np.float32)
+    futures[0, 0, 0, 0] = 99
+    lasting = {"cpu": Condition.model_validate({"signal": "cpu_pct", "above": 95, "for": "10m"})}
+    found = [oracle.chances(futures, np.full((1, 1, 2), now, np.float32), ("cpu_pct",), lasting, 6) for now in (99, 10)]
+    assert [one.tolist() for one in found] == [[[0.5, 0.5]], [[0, 0]]]
 
 
 def test_origins_leave_room_before_and_behind():

@@ -42,7 +42,7 @@ def test_all_pictures_are_written_as_png(backtest, tmp_path):
         return np.full((3, 2016), 30.0)
 
     written = plots.write(tmp_path, {"model": forecast, "other": forecast + 1}, truth, scale, SIGNALS, context, str,
-                          {"model": {"thresholds": {"cpu": 95.0}, "weighted_30m": rows, "P1_30m": {"alarms": 0}}})
+                          {"model": {"chances": {"8h": {"any": rows}}, "weighted_30m": rows, "P1_30m": {"alarms": 0}}})
     assert {path.name for path in written} == {
         "fan_worst.png", "fan_median.png", "fan_best.png", "by_horizon.png", "reliability.png"}
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in written)

@@ -80,19 +80,6 @@ def test_chances_that_are_unknown_are_left_out():
     assert scoring.probability_figures(np.array([np.nan, 0.5]), np.array([True, True]))["windows"] == 1
 
 
-def test_the_first_crossing_of_any_role_counts():
-    truth = np.zeros((3, 2, 96), np.float32)
-    truth[0, 1, 4] = 250.0
-    truth[2] = np.nan
-    first = scoring.crossing(truth, {"cpu": 0, "latency": 1}, {"cpu": 95, "latency": 200}, 6)
-    assert first[0] == 5 and np.isinf(first[1]) and np.isnan(first[2])
-
-
-def test_a_value_exactly_on_the_threshold_is_no_crossing():
-    truth = np.full((1, 1, 96), 95.0, np.float32)
-    assert np.isinf(scoring.crossing(truth, {"cpu": 0}, {"cpu": 95.0}, 96)[0])
-
-
 def test_alarms_are_judged_by_precision_recall_and_lead_time():
     first = np.array([2.0, np.inf, 6.0, np.nan])
     found = scoring.alarm_figures(np.array([True, True, False, True]), first, 5.0)

@@ -155,8 +155,6 @@ class Forecaster:
     def _of_incidents(self, config: ForecasterConfig, made: Forecast, context: Floats, instants: Floats,
                       names: tuple[tuple[str, ...], tuple[str, ...]]) -> Said:
         """What a cycle at each instant would publish."""
-        observed = context[..., -1].astype(np.float32)
-        trend = np.where(made.by_model, np.nan, observed)
         risk, signals = config.risk.model_copy(update={"method": "weighted"}), list(self.signals)
         shape, place = (len(context), len(self.conditions)), np.cumsum(made.servers_by_model) - 1
         chance = {label: np.full(shape, np.nan) for label in WINDOWS}
@@ -169,9 +167,9 @@ class Forecaster:
                 made.quantiles.signals)
             part = Forecast(made.values[rows], made.by_model[rows], quantiles)
             own = tuple(names[0][row] for row in rows), tuple(names[1][row] for row in rows)
-            found = find(self.conditions, self._chances, part, self.signals, own, observed[rows], context[rows],
+            found = find(self.conditions, self._chances, part, self.signals, own, context[rows],
                          float(instants[rows[0]]), config.step, zone, risk.priorities)
-            assessed = score.assess(part.values, signals, risk, incidents=found, now=trend[rows])
+            assessed = score.assess(part.values, signals, risk, incidents=found, by_model=part.by_model)
             priority[rows] = assessed.priority
             for label, values in chance.items():
                 values[rows] = found.chance[label]

@@ -25,6 +25,7 @@ from forecaster.risk.evidence import exceedance, lasting_least
 from forecaster.training.dataset import Progress
 
 CONTEXT = DAY + 12  # steps that rules read: a day, and what a condition of an hour needs before it
+Floats32 = NDArray[np.float32]
 Rule = Callable[[Floats, Condition, Sequence[str]], dict[str, Bools]]  # context (n, C, T) -> (n,) by window
 
 
@@ -33,20 +34,18 @@ class Exceedance(Chances):
     all steps were on together. Taking steps as independent is far worse, since incidents last."""
 
     def __init__(self) -> None:
-        """Nothing is trained."""
+        """Nothing is trained; where history and forecast are far from the limit, the chance is 0."""
+        object.__setattr__(self, "calm", np.zeros(len(SPANS)))
 
-    def of(self, condition: Condition, history: NDArray[np.float32], quantiles: NDArray[np.float32],
-           levels: Sequence[float], floor: float) -> tuple[dict[str, Wide], NDArray[np.int64]]:
-        """As ``Chances.of``; floor has no meaning here."""
-        if condition.sign < 0:
-            history, quantiles, levels = -history, -quantiles[..., ::-1], [1 - level for level in reversed(levels)]
-        limit = np.full(len(history), condition.limit, np.float32)
-        before = condition.steps - 1
-        past = (history[:, history.shape[1] - before :] > condition.limit).astype(np.float32)
+    def judged(self, history: Floats32, quantiles: Floats32, levels: Sequence[float], limit: Floats32, lasting: int,
+               floor: float) -> tuple[Wide, NDArray[np.int64]]:
+        """As ``Chances.judged``; floor has no meaning here."""
+        before = lasting - 1
+        past = (history[:, history.shape[1] - before :] > limit[:, None]).astype(np.float32)
         chance = np.concatenate([past, exceedance(quantiles, levels, limit)], 1)
-        on = lasting_least(chance, condition.steps)[:, before:].astype(np.float64)
+        on = lasting_least(chance, lasting)[:, before:].astype(np.float64)
         late = on >= 0.5
-        return ({label: on[:, :steps].max(1) for label, steps in SPANS.items()},
+        return (np.stack([on[:, :steps].max(1) for steps in SPANS.values()], 1),
                 np.where(late.any(1), late.argmax(1) + 1, 0))
 
 

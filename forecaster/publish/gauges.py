@@ -104,8 +104,8 @@ def _incidents(result: Result) -> Incidents:
 
 def _in_windows(result: Result, at: Layout, of: Callable[[Incidents, str], npt.NDArray[Any]]) -> npt.NDArray[Any]:
     """float64 (S, incidents * WINDOWS): what `of` gives of the incidents (S, incidents) for each window."""
-    values = [of(_incidents(result), window) for window in WINDOWS]
-    return np.stack(values, axis=2).reshape(len(result.servers), -1)
+    values = np.stack([of(_incidents(result), window) for window in WINDOWS], axis=2)
+    return values.reshape(len(values), values.shape[1] * values.shape[2])
 
 
 def _missing(result: Result, layout: Layout) -> npt.NDArray[Any]:

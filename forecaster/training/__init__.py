@@ -7,4 +7,5 @@
     fleet       trains a model of one fleet's signals together
     hosts       trains a model of single series, for hosts of any kind
     trained     the result of both
+    chances     trains the networks that make chances of incidents
 """

@@ -26,6 +26,8 @@ TAKEN = {**{service: {(method, rule.rule) for rule in app.url_map.iter_rules() f
          "pager": {*(("GET", path) for path in SHOWN), *(("POST", path) for path in KINDS)},
          "alertmanager": {("GET", "/api/v2/alerts")}}
 OF_THE_SYSTEM = {"grep", "kubectl", "mkdir", "tail", "docker", "pip", "promtool", "amtool", "pre-commit"}
+OF_A_HOST = {"awk", "cat", "chronyc", "date", "for", "free", "ip", "lsblk", "nstat", "ps", "ss", "timedatectl", "uptime",
+             "vmstat"}  # what the runbook looks at a host in trouble with
 
 
 def queries() -> list[str]:
@@ -95,7 +97,7 @@ def test_every_command_shown_is_one_that_its_program_takes(line):
         written = any(f"export kubernetes --out {folder} " in other for other in commands())
         assert written or (ROOT / folder / "kustomization.yaml").exists()
     else:
-        assert program in OF_THE_SYSTEM, "a program that no test knows"
+        assert program in OF_THE_SYSTEM | OF_A_HOST, "a program that no test knows"
 
 
 def _taken(program: str, given: list[str]) -> None:

@@ -153,7 +153,7 @@ def test_by_method_calibrated_the_chances_are_the_incident_probability_and_the_s
 def test_a_model_without_chances_shows_none_and_still_says_what_is_on(model):
     bench = Bench(model, **{"risk.severe.memory": 1.0})
     result = bench.run()
-    assert "severe" not in page(bench.collector).decode()
+    assert "forecast_severe_probability{" not in page(bench.collector).decode()
     on, memory = result.risk.incidents.on, result.signals.index("mem_pct")
     np.testing.assert_array_equal(on[:, 1], result.observed[:, memory] > 1)
     assert on[:, 1].any() and np.isnan(result.risk.incidents.chance["8h"]).all()

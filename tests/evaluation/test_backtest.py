@@ -142,11 +142,14 @@ CONFIG = load_config("fleet")
 
 
 class Even(Exceedance):
-    """Chances that hold every incident for as likely as none."""
+    """Chances that hold every incident for as likely as none, that of a calm server, too."""
 
-    def of(self, condition, history, quantiles, levels, floor):
+    def __init__(self):
+        object.__setattr__(self, "calm", np.full(2, 0.5))
+
+    def judged(self, history, quantiles, levels, limit, lasting, floor):
         assert history.shape[1] == 2016 and quantiles.shape[1:] == (96, 3), "the history and all quantiles of the model"
-        return {label: np.full(len(history), 0.5) for label in ("30m", "8h")}, np.ones(len(history), np.int64)
+        return np.full((len(history), 2), 0.5), np.ones(len(history), np.int64)
 
 
 def outcomes(first) -> Outcomes:
@@ -192,7 +195,7 @@ def test_incidents_are_found_as_in_a_cycle(model):
         values, done = model.quantiles(context[one], instants[row], names[0][one], names[1][one])
         made = Forecast(model.published(values), done, Quantiles(values, model.architecture.quantiles, METRICS))
         found = find(config.risk.conditions(SIGNALS), Exceedance(), made, SIGNALS, (names[0][one], names[1][one]),
-                     context[one, :, -1], context[one], instants[row], 300.0, ZoneInfo("Europe/Berlin"),
+                     context[one], instants[row], 300.0, ZoneInfo("Europe/Berlin"),
                      config.risk.priorities)
         for label, chance in found.chance.items():
             np.testing.assert_allclose(said.chance[label][row], chance[0], rtol=1e-3, atol=1e-4)

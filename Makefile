@@ -63,7 +63,9 @@ accuracy-tables:
 	  --report .data/accuracy/fleet.json
 	@if test -n "$(DATA)"; then $(VENV)/bin/fleet-forecaster backtest --config.file node_exporter --data "$(DATA)" --kept-out \
 	  --per-server 32 --seed 7 --model servers,last-day,seasonal-naive,persistence --plots .data/accuracy/servers \
-	  --report .data/accuracy/servers.json; \
+	  --report .data/accuracy/servers.json && \
+	  $(VENV)/bin/fleet-forecaster backtest --config.file node_exporter --data "$(DATA)" --kept-out --per-server 200 --draws 3 \
+	  --model servers,gbm,seasonal-naive,last-day --report .data/accuracy/incidents.json; \
 	else echo "real servers are not measured: give a recording with DATA=FILE.npz (format: docs/backtest.md)"; fi
 
 bench: venv tools ## measure speed and size beside floors and peers: make bench [ONLY="forward cycle"] (minutes)

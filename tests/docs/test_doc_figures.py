@@ -4,6 +4,7 @@ import json
 import re
 
 import numpy as np
+import pytest
 
 from forecaster.evaluation.limit import CORE
 from stack.layout import ROOT
@@ -11,7 +12,8 @@ from tests.documents import DOCUMENTS, by_name, sentences
 
 ACCURACY = "docs/accuracy.md"
 REPORT = json.loads((ROOT / "forecaster/artifacts/default/report.json").read_text())
-CALIBRATION = json.loads((ROOT / "forecaster/artifacts/default/calibration.json").read_text())
+CHANCES = {name: json.loads(str(np.load(ROOT / f"forecaster/artifacts/{name}/chances.npz")["facts"]))["report"]
+           for name in ("default", "servers")}
 MEASURED = {path.stem: json.loads(path.read_text()) for path in (ROOT / "docs/accuracy").glob("*.json")}
 
 
@@ -71,16 +73,26 @@ def test_the_figures_of_real_servers_are_those_of_the_last_measurement():
     assert f"{MEASURED['servers']['windows']:,} windows" in sentences(ACCURACY)
 
 
-def test_the_calibrated_chances_are_those_of_the_models_calibration():
-    titles = {"server": "server, {}", "onset": "server, begins within {}", "any": "any of 20 servers, {}"}
+def test_the_chances_of_real_servers_are_those_of_the_last_measurement():
+    report, expected = MEASURED["incidents"], {}
+    for window, span in (("30m", "30 min"), ("8h", "8 h")):
+        for name in ("servers", "gbm", "now", "predict-linear", "yesterday", "last-day", "seasonal-naive"):
+            figures = [report["draws"]["spread"][name][window]["any"][figure]
+                       for figure in ("skill", "begin", "auroc", "recall", "ece")]
+            expected[f"{name}, {span}"] = tuple(
+                f"{mean:.3f}" + f" ({least:.3f} to {most:.3f})" * (name == "servers") for mean, least, most in figures)
+    assert by_name("Incidents of real servers", ACCURACY) == expected
+
+
+@pytest.mark.parametrize(("model", "title", "fleet"), [
+    ("default", "How well they are calibrated", "any of 20 servers"), ("servers", "Chances of hosts", "any of 160 hosts")])
+def test_the_chances_are_those_of_the_models_reports(model, title, fleet):
+    titles = {"server": "incident of a server, {}", "begin": "begins within {}", "any": f"{fleet}, {{}}"}
     figures = ("said", "base_rate", "ece", "skill", "auroc")
-    assert {
-        name: tuple(map(float, row))
-        for name, row in by_name("How well they are calibrated", "docs/how-it-works.md").items()
-    } == {
-        titles[kind].format(span): tuple(round(row[f], 3 if f in ("skill", "auroc") else 4) for f in figures)
+    assert by_name(title, "docs/how-it-works.md") == {
+        titles[kind].format(span): tuple(f"{row[f]:.{3 if f in ('skill', 'auroc') else 4}f}" for f in figures)
         for window, span in (("30m", "30 minutes"), ("8h", "8 hours"))
-        for kind, row in CALIBRATION["report"]["windows"][window].items()
+        for kind, row in CHANCES[model]["windows"][window].items()
     }
 
 

@@ -37,7 +37,7 @@ from forecaster.training.simulation import END, SCENARIO_DAYS, simulate
 
 DAYS = 7.0
 INSTANTS = 80  # of each simulated week
-RECORDED_INSTANTS = 300  # of a recording
+RECORDED_INSTANTS = 400  # of a recording
 LASTING = (1, 1, 1, 2, 3, 3, 6)  # steps that a random incident must last, equally likely
 SHORTENED = 0.1  # share of rows with less history
 NEGATED = 0.15  # share of random incidents that are below their limit
@@ -116,7 +116,7 @@ def examples(
             if not usable.size or name not in signals:
                 continue
             of = (context[usable, column], quantiles[usable, column], truth[usable, column])
-            labels = group[usable], instant[usable]
+            labels = group[usable], part.place[rows, 0][usable], instant[usable]
             for one in by_signal[name]:
                 limit = np.full(len(usable), one.limit, np.float32)
                 found.append(_rows(*_signed(of, one.sign), limit, one.steps, model, signals[name], True, labels, rng))
@@ -137,7 +137,7 @@ def _signed(of: tuple[Floats, ...], sign: int) -> tuple[Floats, Floats, Floats]:
 
 def _rows(
     history: Floats, quantiles: Floats, truth: Floats, limit: Floats, lasting: int, model: Model, signal: Signal,
-    asked: bool, labels: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]], rng: np.random.Generator,
+    asked: bool, labels: tuple[npt.NDArray[np.int64], ...], rng: np.random.Generator,
 ) -> tuple[Any, ...]:
     """The parts of Examples, of one incident of these windows."""
     filled, known = carried(history)

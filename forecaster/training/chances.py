@@ -43,6 +43,7 @@ class Examples:
     calm: Bools  # (N,): neither history nor forecast reach the limit
     asked: Bools  # (N,): of a configured incident, not of another limit
     group: npt.NDArray[np.int64]  # (N,): rows of one group are never both trained on and judged by
+    server: npt.NDArray[np.int64]  # (N,): distinct within an instant
     instant: npt.NDArray[np.int64]  # (N,): rows of one instant are servers of one fleet at one time
 
 
@@ -118,15 +119,19 @@ def _platt(log_odds: Wide, outcome: Bools) -> tuple[float, float]:
 
 
 def of_any(examples: Examples, chance: Wide, column: int, separate: Wide) -> tuple[Wide, Bools]:
-    """(the chances that any asked row of an instant has its incident, float64 (K, instants) for K values of
-    ``separate``, as ``Chances.any``; whether one had), from chances (N,) of rows within SPANS[column]."""
+    """(the chances that any server of an instant has an asked incident, float64 (K, instants) for K values of
+    ``separate``; whether one had), from chances (N,) of rows within SPANS[column]. As served: of a server the largest
+    chance counts, of servers ``Chances.any``."""
     asked = np.flatnonzero(examples.asked)
-    instants, which = np.unique(examples.instant[asked], return_inverse=True)
-    without = np.log1p(-np.minimum(chance[asked], 1 - 1e-12))
+    pairs, row = np.unique(np.stack([examples.instant[asked], examples.server[asked]], 1), axis=0, return_inverse=True)
+    of_server, happened = np.zeros(len(pairs)), np.zeros(len(pairs), bool)
+    np.maximum.at(of_server, row.ravel(), chance[asked])
+    np.logical_or.at(happened, row.ravel(), examples.outcome[asked, column])
+    instants, which = np.unique(pairs[:, 0], return_inverse=True)
+    without = np.log1p(-np.minimum(of_server, 1 - 1e-12))
     total, worst = np.bincount(which, without), np.zeros(len(instants))
     np.minimum.at(worst, which, without)
-    happened = np.bincount(which, examples.outcome[asked, column]) > 0
-    return -np.expm1(worst + separate[:, None] * (total - worst)), happened
+    return -np.expm1(worst + separate[:, None] * (total - worst)), np.bincount(which, happened) > 0
 
 
 def _separate(examples: Examples, chance: Wide, column: int) -> float:

@@ -194,12 +194,13 @@ def test_the_chance_that_it_begins_is_its_chance_and_unknown_while_it_is_on():
     assert np.isnan(found.begin("8h")[0, 0]) and found.begin("30m")[1, 0] == pytest.approx(0.7)
 
 
-def test_any_is_of_independent_incidents_and_counts_those_that_are_known():
-    fleet = Fleet(2)
-    fleet.context[:, :, -2] = 99
-    fleet.missing[:, 2] = fleet.missing[1, 0] = True
+def test_any_is_the_largest_chance_of_those_that_are_known():
+    fleet = Fleet(3)
+    fleet.missing[:, 2] = fleet.missing[1, 0] = fleet.missing[2] = True
     conditions = HOT | {"full": {"signal": "free_pct", "above": 95}, "slow": {"signal": "rtt", "above": 90}}
-    assert fleet.find(conditions, surely(0.4, 0.5)).any("8h") == pytest.approx([0.75, 0.5])
+    found = fleet.find(conditions, surely(0.4, 0.5))
+    found.chance["8h"][0, 0] = 0.7
+    assert found.any("8h") == pytest.approx([0.7, np.nanmax(found.chance["8h"][1]), np.nan], nan_ok=True)
 
 
 ALONE = {"hot": HOT["hot"] | {"alone": "P3"}}

@@ -29,7 +29,7 @@ def examples(seed: int = 1, common: float = 0.0) -> Examples:
     calm = rng.random(rows) < 0.25
     outcome[calm] = rng.random((int(calm.sum()), 2)) < (0.001, 0.01)
     group, asked = np.arange(rows) // 800, np.ones(rows, bool)
-    return Examples(inputs, outcome, outcome[:, 0] & False, calm, asked, group, instant)
+    return Examples(inputs, outcome, outcome[:, 0] & False, calm, asked, group, np.arange(rows), instant)
 
 
 @pytest.fixture(scope="module", autouse=True)

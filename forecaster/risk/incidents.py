@@ -113,7 +113,8 @@ def find(
     chance, first = _chances(chances, of, column, forecast, signals, known, context)
     expected = np.where((first > 0) & ~on, now + step * first, np.nan)
     words = tuple(_limit(one, signals) for one in of)
-    before = recurring(forecast.values, forecast.by_model, columns, of, on, context, now, step, zone, words)
+    before = recurring(forecast.values, forecast.by_model, columns, of, on, first, context, now, step, zone,
+                       words)
     days, held = _days(of, column, on | (chance["8h"] >= limits.p2_chance), context)
     usual = (days >= USUAL_DAYS) | (held < LEAST_DAYS)
     judged = of, on, chance, usual, before.ratio, limits

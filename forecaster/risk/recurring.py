@@ -1,9 +1,9 @@
 """Whether an expected incident was on at that time of day on the days before, as nightly work is.
 
-An incident that is on is expected now; another at the first step of the horizon whose p90 by the model is beyond its
-limit (p10, for one below a limit). The trend heuristic knows no time of day and expects none. The share reads the
-values of the last 7 days within 30 minutes of the same local time of day, because nightly work does not begin on the
-minute:
+An incident that is on is expected now, another when it is more likely than not by its chance. A less likely one is
+expected at the first step of the horizon whose p90 by the model is beyond its limit (p10, for one below a limit). The
+trend heuristic knows no time of day and expects none. The share reads the values of the last 7 days within 30 minutes
+of the same local time of day, because nightly work does not begin on the minute:
 
     a day is held   where more than half of these values are known
     it is on        where one of them, and those before it for which the incident must last, are beyond the limit
@@ -58,10 +58,11 @@ class Recurring:
 
 
 def recurring(values: np.ndarray, by_model: np.ndarray, signals: Sequence[str], conditions: Sequence[Condition],
-              active: NDArray[np.bool_], context: np.ndarray, now: float, step: float, zone: ZoneInfo,
-              limits: tuple[str, ...]) -> Recurring:
+              active: NDArray[np.bool_], likely: NDArray[np.int64], context: np.ndarray, now: float, step: float,
+              zone: ZoneInfo, limits: tuple[str, ...]) -> Recurring:
     """Expected incidents of a forecast: values float32 (S, C, H, 3), by_model bool (S, C), `signals` the C names, which
-    hold those of the conditions. active: bool (S, I), those that are on now.
+    hold those of the conditions. active: bool (S, I), those that are on now. likely: int64 (S, I), the step from which
+    on it is more likely than not, by its chance; 0 for none.
 
     context: float32 (S, C, T), the last step ending at `now` (Unix s), NaN where unknown; days before it are not held.
     step: s. limits: of the conditions, in words.
@@ -70,11 +71,11 @@ def recurring(values: np.ndarray, by_model: np.ndarray, signals: Sequence[str], 
     columns = np.array([signals.index(one.signal) for one in conditions], np.int64)
     lasting, last = np.array([one.steps for one in conditions], np.int64), context.shape[2] - 1
     if last * step >= 86400.0:  # a shorter context holds no day
-        step_of = np.where(active, -1, 0)
         for i, one in enumerate(conditions):
             outer = values[:, columns[i], :, _P90 if one.sign > 0 else _P10]
             beyond = (one.sign * outer > one.limit) & by_model[:, columns[i], None]
-            step_of[:, i] = np.where(~active[:, i] & beyond.any(1), beyond.argmax(1) + 1, step_of[:, i])
+            ahead = np.where(likely[:, i] > 0, likely[:, i], np.where(beyond.any(1), beyond.argmax(1) + 1, 0))
+            step_of[:, i] = np.where(active[:, i], -1, ahead)
     server, incident = np.nonzero(step_of)
     steps, which = np.unique(np.maximum(step_of[server, incident], 0), return_inverse=True)
     reach, lead = round(TOLERANCE / step), max(lasting.max(initial=1) - 1, 0)

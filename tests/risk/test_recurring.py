@@ -38,12 +38,15 @@ CONDITIONS = tuple(RiskConfig().conditions(SIGNALS).values())
 LIMITS = "above 95%", "above 95%", "above 200 ms"
 
 
-def of(context, values=None, now=NOW, zone=UTC, by_model=True, active=False, conditions=CONDITIONS):
+def of(context, values=None, now=NOW, zone=UTC, by_model=True, active=False, conditions=CONDITIONS,
+       likely=0):
     values = forecast() if values is None else values
     made = np.full(values.shape[:2], by_model)
     on = np.zeros((len(values), len(conditions)), bool)
     on[:, 0] = active
-    return recurring(values, made, SIGNALS, conditions, on, context, now, STEP, zone, LIMITS)
+    first = np.zeros(on.shape, np.int64)
+    first[:, 0] = likely
+    return recurring(values, made, SIGNALS, conditions, on, first, context, now, STEP, zone, LIMITS)
 
 
 def test_a_backup_of_every_night_was_on_at_its_time_on_seven_of_the_last_seven_days():
@@ -135,3 +138,10 @@ def test_nights_on_which_it_did_not_last_do_not_count():
     spikes[0, 0, np.flatnonzero(lasting[0, 0] > 95)[::4]] = 98.5
     assert [of(context, conditions=(condition, *CONDITIONS[1:])).on[0, 0] for context in (lasting, spikes)] == [7, 0]
     assert of(spikes).on[0, 0] == 7, "without a duration each does"
+
+
+def test_what_is_likely_is_expected_at_its_time_and_not_where_p90_touches_the_limit_before():
+    found = of(week(backup=NOW + 60 * STEP), forecast(3), likely=61)
+    assert (found.step[0, 0], found.ratio[0, 0]) == (61, 1.0)
+    assert of(week(backup=NOW + 60 * STEP), forecast(3)).ratio[0, 0] == 0
+    assert of(week(), forecast(3), likely=61, active=True).step[0, 0] == -1, "one that is on is expected now"

@@ -91,13 +91,14 @@ def incidents_of(servers=3, on=(), chance=None, begins=None, recurring=(0, 0), c
     limits = tuple(f"{'above' if one.sign > 0 else 'below'} {one.sign * one.limit:g}" for one in conditions.values())
     before = Recurring(step, days, held, limits)
     usual = np.zeros(shape, bool)
-    of = tuple(conditions.values()), is_on, chances, usual, before.ratio, RiskConfig().priorities
+    of = tuple(conditions.values()), is_on, chances, usual, usual, before.ratio, RiskConfig().priorities
     rank, leading = by_chance(*of)
     known = np.ones(shape, bool)
     return Incidents(
         names=tuple(conditions), conditions=tuple(conditions.values()), known=known, on=is_on, chance=chances,
         expected=expected, days=np.zeros(shape, np.int64), recurring=before, priority=named(PRIORITIES, rank),
         ranks=np.where(is_on | np.isfinite(chances["30m"]), ranks(*of), -1), leading=leading,
+        matters=np.ones(shape, bool),
         texts=tuple(f"{one.signal} {limit}" for one, limit in zip(conditions.values(), limits, strict=True)), zone=zone)
 
 

@@ -23,7 +23,8 @@ def by_urgency(result: Result) -> list[int]:
     chances = [np.nan_to_num(chance, nan=-1.0) for chance in risk.severe.values()]
     chance = np.max(chances, axis=0)
     score = np.nan_to_num(risk.score, nan=-1.0)
-    keys = zip(result.stale.tolist(), rank, (-score).tolist(), (-chance).tolist(), result.servers, strict=True)
+    first, second = (score, chance) if risk.by == "score" else (chance, score)
+    keys = zip(result.stale.tolist(), rank, (-first).tolist(), (-second).tolist(), result.servers, strict=True)
     return [row for row, _ in sorted(enumerate(keys), key=lambda one: one[1])]
 
 
@@ -34,7 +35,9 @@ def alerts(result: Result, roles: Roles) -> list[dict[str, Any]]:
     incidents: those that are known of the server, most urgent first.
     """
     risk = result.risk
-    urgent = np.array([one in PRIORITIES[:2] for one in risk.priority], bool) | (np.nan_to_num(risk.score) > 0)
+    urgent = np.array([one in PRIORITIES[:2] for one in risk.priority], bool)
+    if risk.by == "score":
+        urgent |= np.nan_to_num(risk.score) > 0
     if risk.incidents is not None:
         urgent |= risk.incidents.leading >= 0
     listed = urgent & result.live

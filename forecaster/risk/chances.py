@@ -18,6 +18,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,7 +105,7 @@ class Chances:
         filled, known = carried(history)
         found = evidence(filled, known, quantiles, levels, limit, lasting, floor)
         chances = self.calibrated(self.log_odds(found))
-        return chances, begun(quantiles, levels, limit, lasting, chances)
+        return chances, begun(filled, quantiles, levels, limit, lasting, chances)
 
     def log_odds(self, inputs: Floats) -> Wide:
         """float64 (N, 2): the networks' mean, not calibrated, of evidence (N, F)."""
@@ -149,7 +150,8 @@ class Chances:
             raise
         except OSError as error:
             raise ChanceError(f"{path}: cannot be read ({error.strerror or error}); {remedy}") from error
-        except (ValueError, LookupError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, EOFError, RuntimeError, zipfile.BadZipFile,
+                zlib.error) as error:
             raise ChanceError(f"{path}: damaged ({error}); {remedy}") from error
 
     def to_bytes(self, weights_sha256: str) -> bytes:

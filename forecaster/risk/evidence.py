@@ -85,13 +85,15 @@ def calm(smallest: Floats, largest: Floats, limit: Floats) -> NDArray[np.bool_]:
     return far
 
 
-def begun(quantiles: Floats, levels: Sequence[float], limit: Floats, lasting: int,
+def begun(history: Floats, quantiles: Floats, levels: Sequence[float], limit: Floats, lasting: int,
           chances: NDArray[np.float64]) -> NDArray[np.int64]:
     """int64 (N,): the first step, from 1, by which the incident is more likely than not to have begun; 0 for none.
 
     chances: float64 (N, 2) of SPANS. The chance within all steps is spread over them as the forecast alone has it,
-    with steps independent."""
-    chance = lasting_least(exceedance(quantiles, levels, limit), lasting).astype(np.float64)
+    with steps independent; one that must last counts the steps of the history (N, T) that are beyond the limit."""
+    past = (history[:, history.shape[1] - min(lasting - 1, history.shape[1]) :] > limit[:, None]).astype(np.float32)
+    ahead = np.concatenate([past, exceedance(quantiles, levels, limit)], 1)
+    chance = lasting_least(ahead, lasting)[:, past.shape[1] :].astype(np.float64)
     until = -np.expm1(np.cumsum(np.log1p(-np.minimum(chance, 1 - 1e-9)), 1))
     by_step = chances[:, -1:] * until / np.maximum(until[:, -1:], 1e-300)
     by_step[:, SPANS[0] - 1 :] = np.maximum(by_step[:, SPANS[0] - 1 :], chances[:, :1])

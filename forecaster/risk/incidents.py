@@ -55,6 +55,7 @@ class Incidents:
     priority: tuple[str | None, ...]  # S, by the chances; None where nothing is forecast
     ranks: NDArray[np.int64]  # (S, I): position in PRIORITIES of what each gives by its chance, -1 where unknown
     leading: NDArray[np.int64]  # (S,): the incident to name first, -1 for none
+    matters: NDArray[np.bool_]  # (S, I): it may give the server more than P3
     texts: tuple[str, ...]  # I: "CPU above 95%"
     zone: ZoneInfo
 
@@ -64,8 +65,10 @@ class Incidents:
 
     def any(self, window: str) -> Wide:
         """float64 (S,): the chance of any incident within the window, NaN where none is known: the largest of the
-        server's incidents, since one of them seldom comes without the others."""
-        largest: Wide = np.fmax.reduce(self.chance[window], axis=1, initial=np.nan)
+        server's incidents that may give it more than P3, since one of them seldom comes without the others. One that is
+        on without a known chance counts as certain."""
+        chance = np.where(self.on & np.isnan(self.chance[window]), 1.0, self.chance[window])
+        largest: Wide = np.fmax.reduce(np.where(self.matters, chance, np.nan), axis=1, initial=np.nan)
         return largest
 
     def nothing(self, server: int) -> str:
@@ -113,17 +116,20 @@ def find(
     chance, first = _chances(chances, of, column, forecast, signals, known, context)
     expected = np.where((first > 0) & ~on, now + step * first, np.nan)
     words = tuple(_limit(one, signals) for one in of)
-    before = recurring(forecast.values, forecast.by_model, columns, of, on, first, context, now, step, zone,
-                       words)
-    days, held = _days(of, column, on | (chance["8h"] >= limits.p2_chance), context)
-    usual = (days >= USUAL_DAYS) | (held < LEAST_DAYS)
-    judged = of, on, chance, usual, before.ratio, limits
+    run = _running(of, column, on, context)
+    before = recurring(forecast.values, forecast.by_model, columns, of, run, first, context, now, step, zone, words)
+    asked = on | (chance["8h"] >= limits.p2_chance) | (chance["30m"] >= limits.p1_chance)
+    days, held = _days(of, column, asked, run, context)
+    habit = days >= USUAL_DAYS
+    usual = habit | (held < LEAST_DAYS)
+    judged = of, on, chance, usual, habit, before.ratio, limits
     rank, leading = by_chance(*judged)
     gives = np.where(on | np.isfinite(chance["30m"]), ranks(*judged), -1)
     priority = named(PRIORITIES, np.where(np.isfinite(forecast.values[:, :, 0, 1]).any(1), rank, -1))
     texts = tuple(f"{signals[one.signal].title or one.signal} {limit}" for one, limit in zip(of, words, strict=True))
     return Incidents(
-        tuple(conditions), of, known, on, chance, expected, days, before, priority, gives, leading, texts, zone)
+        tuple(conditions), of, known, on, chance, expected, days, before, priority, gives, leading,
+        _matters(of, days, held), texts, zone)
 
 
 def _newest(context: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
@@ -177,16 +183,36 @@ def _range(history: NDArray[np.float32], quantiles: NDArray[np.float32], sign: i
     return -largest, -smallest, -quantiles[..., 0].min(1)
 
 
-def _days(of: tuple[Condition, ...], column: NDArray[np.int64], asked: NDArray[np.bool_], context: NDArray[np.float32]
-          ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """int64 (S, I) each, 0 where not asked: of the last DAYS, those on which the incident was on, and those held."""
+def _matters(of: tuple[Condition, ...], days: NDArray[np.int64], held: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """bool (S, I): whether an incident may give a server more than P3, as far as its days are known."""
+    highest, alone = (np.array([name != "P3" for name in names], bool) for names in (
+        [one.severity for one in of], [one.alone or one.severity for one in of]))
+    return highest & (alone | (days < USUAL_DAYS))
+
+
+def _running(of: tuple[Condition, ...], column: NDArray[np.int64], on: NDArray[np.bool_], context: NDArray[np.float32]
+             ) -> NDArray[np.int64]:
+    """int64 (S, I): for how many steps an incident that is on has been so without a break, 0 for one that is not, and 1
+    from LEAST_DAYS on: by then it is how the server is, as a clock that nothing sets."""
+    run = np.zeros(on.shape, np.int64)
+    for server, i in np.argwhere(on).tolist():
+        off = of[i].sign * context[server, column[i], ::-1] <= of[i].limit
+        run[server, i] = off.argmax() if off.any() else len(off)
+    return np.where(run < LEAST_DAYS * DAY, run, 1)
+
+
+def _days(of: tuple[Condition, ...], column: NDArray[np.int64], asked: NDArray[np.bool_], run: NDArray[np.int64],
+          context: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """int64 (S, I) each, 0 where not asked: of the last DAYS, those on which the incident was on, and those held. The
+    steps of a run that still lasts do not count: a first trouble is no habit on its second day."""
     days, held = np.zeros((2, *asked.shape), np.int64)
     count = min(DAYS, context.shape[2] // DAY)
     for i, one in enumerate(of if count else ()):
         rows = np.flatnonzero(asked[:, i])
         values = one.sign * context[rows, column[i]]
         by_day = len(rows), count, DAY
-        on = (lasting_least(values, one.steps) > one.limit)[:, -count * DAY :].reshape(by_day)
+        ended = np.arange(values.shape[1]) < values.shape[1] - run[rows, i, None]
+        on = (ended & (lasting_least(values, one.steps) > one.limit))[:, -count * DAY :].reshape(by_day)
         seen = np.isfinite(values)[:, -count * DAY :].reshape(by_day)
         days[rows, i], held[rows, i] = on.any(2).sum(1), (2 * seen.sum(2) > DAY).sum(1)
     return days, held

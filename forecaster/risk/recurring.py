@@ -58,16 +58,17 @@ class Recurring:
 
 
 def recurring(values: np.ndarray, by_model: np.ndarray, signals: Sequence[str], conditions: Sequence[Condition],
-              active: NDArray[np.bool_], likely: NDArray[np.int64], context: np.ndarray, now: float, step: float,
+              run: NDArray[np.int64], likely: NDArray[np.int64], context: np.ndarray, now: float, step: float,
               zone: ZoneInfo, limits: tuple[str, ...]) -> Recurring:
     """Expected incidents of a forecast: values float32 (S, C, H, 3), by_model bool (S, C), `signals` the C names, which
-    hold those of the conditions. active: bool (S, I), those that are on now. likely: int64 (S, I), the step from which
-    on it is more likely than not, by its chance; 0 for none.
+    hold those of the conditions. run: int64 (S, I), for how many steps each has been on, 0 for one that is
+    not: these steps are no day before. likely: int64 (S, I), the step from which on it is more likely than not, by its
+    chance; 0 for none.
 
     context: float32 (S, C, T), the last step ending at `now` (Unix s), NaN where unknown; days before it are not held.
     step: s. limits: of the conditions, in words.
     """
-    step_of, on_of, held_of = np.zeros((3, *active.shape), np.int64)
+    step_of, on_of, held_of = np.zeros((3, *run.shape), np.int64)
     columns = np.array([signals.index(one.signal) for one in conditions], np.int64)
     lasting, last = np.array([one.steps for one in conditions], np.int64), context.shape[2] - 1
     if last * step >= 86400.0:  # a shorter context holds no day
@@ -75,14 +76,14 @@ def recurring(values: np.ndarray, by_model: np.ndarray, signals: Sequence[str], 
             outer = values[:, columns[i], :, _P90 if one.sign > 0 else _P10]
             beyond = (one.sign * outer > one.limit) & by_model[:, columns[i], None]
             ahead = np.where(likely[:, i] > 0, likely[:, i], np.where(beyond.any(1), beyond.argmax(1) + 1, 0))
-            step_of[:, i] = np.where(active[:, i], -1, ahead)
+            step_of[:, i] = np.where(run[:, i] > 0, -1, ahead)
     server, incident = np.nonzero(step_of)
     steps, which = np.unique(np.maximum(step_of[server, incident], 0), return_inverse=True)
     reach, lead = round(TOLERANCE / step), max(lasting.max(initial=1) - 1, 0)
     around = np.arange(-reach - lead, reach + 1)
     places = last - _days_before(steps, now, step, zone)[which][..., None] + around  # (expected, DAYS, around)
     before = context[server[:, None, None], columns[incident][:, None, None], np.clip(places, 0, last)]
-    before[(places < 0) | (places > last)] = np.nan
+    before[(places < 0) | (places > last - run[server, incident][:, None, None])] = np.nan
     held = 2 * np.isfinite(before[..., lead:]).sum(axis=2) > 2 * reach + 1
     on_of[server, incident], held_of[server, incident] = 0, held.sum(axis=1)
     for i in np.unique(incident):

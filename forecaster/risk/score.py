@@ -54,7 +54,7 @@ class Risk:
     def message(self, server: int) -> str:
         """One sentence for an on-call person about the server at this index."""
         if self.priority[server] is None:
-            return "No forecast"
+            return (self.incidents and self.incidents.message(server)) or "No forecast"
         incident = self.incidents.message(server) if self.incidents is not None else ""
         component = self.component[server]
         if self.incidents is not None and self.by == "chance":
@@ -98,11 +98,9 @@ def assess(values: np.ndarray, signals: Sequence[str], config: RiskConfig,
     priority = incidents.priority if incidents is not None and by == "chance" else priorities(score, config.priorities)
     earned = np.nan_to_num(points)
     component = named(COMPONENTS, np.where(earned.any(axis=1), earned.argmax(axis=1), -1))
-    if config.method == "calibrated":
-        probability = chances
-    else:
-        probability = {window: _probability(values[:, :, :steps_of(window)], columns, incident)
-                       for window, incident in config.incident.items()}
+    probability = {window: chances[window] if config.method == "calibrated" and window in (severe or {}) else
+                   _probability(values[:, :, :steps_of(window)], columns, incident)
+                   for window, incident in config.incident.items()}
     fleet = {window: mean_known(chances) for window, chances in probability.items()}
     high_risk = priority.count("P1")
     return Risk(points=points, score=score, priority=priority, component=component, probability=probability,

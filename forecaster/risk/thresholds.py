@@ -179,15 +179,17 @@ class RiskConfig(Settings):
     @classmethod
     def _names_are_labels(cls, incidents: dict[str, Condition] | None) -> dict[str, Condition] | None:
         for name in incidents or {}:
-            if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-                raise ValueError(f"name {name!r}; expected lower case letters with digits and _: rename the incident")
+            if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in ROLES:
+                raise ValueError(f"name {name!r}; expected lower case letters with digits and _, and no name of a "
+                                 "role: rename the incident")
         return incidents
 
     def conditions(self, signals: Collection[str]) -> dict[str, Condition]:
         """The incidents by name: those configured, else those of the roles whose signals are among ``signals``."""
         if self.incidents is not None:
             return self.incidents
-        return {INCIDENTS[role]: Condition(signal=signal, above=limit) for role, limit in self.severe
+        return {INCIDENTS[role]: Condition(signal=signal, above=limit, alone=None if role == "latency" else "P2")
+                for role, limit in self.severe
                 if (signal := getattr(self.roles, role)) in signals}
 
     def check(self, signals: Mapping[str, Signal]) -> None:

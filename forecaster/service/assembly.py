@@ -59,7 +59,8 @@ def assemble(config: ForecasterConfig, metrics: SelfMetrics, clock: Callable[[],
                   chances)
     info = model.info if model else {"model": "none" if config.model is None else config.model}
     shown = {**info, "method": "tft" if model else "heuristic", "configured": config.model,
-             "loaded": model is not None, "problem": problem}
+             "loaded": model is not None, "problem": problem,
+             "chances": "none: see the log" if model is not None and chances is None else None}
     joint = {name: of for name, of in (chances.joint if chances else {}).items() if name in config.risk.incident}
     return Parts(config, source, cycle, board, collector, shown, joint)
 

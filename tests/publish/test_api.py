@@ -355,7 +355,7 @@ def test_alerts_are_ordered_by_priority_then_score_then_chance(at_risk):
     assert [alert["server_name"] for alert in get(client_of(result), "/alerts")["alerts"]] == ["ppdb002", "ppdb001"]
     result = make_result(forecast=at_risk.forecast, incidents=incidents_of(on=[(1, 0)]), by="chance")
     assert [alert["server_name"] for alert in get(client_of(result), "/alerts")["alerts"]] == [
-        "ppdb002", "ppweb001", "ppdb001"], "P1 by its incident, then 100 and 12 points"
+        "ppdb002"], "by chance, points put no server on the list"
 
 
 def test_status_names_the_configured_incidents_and_where_their_chances_are_known():

@@ -55,7 +55,7 @@ def test_servers_are_listed_by_priority_then_risk_then_chance():
     forecast[3, 0, :6, 2] = 97  # points, and P3
     incidents = incidents_of(4, chance={(1, 0): (0.01, 0.3), (2, 0): (0.9, 0.95)})
     names = ("a", "b", "c", "d")
-    for by, listed in (("score", "dcba"), ("chance", "cdba")):
+    for by, listed in (("score", "dcba"), ("chance", "cbda")):
         result = make_result(names, ("x",) * 4, forecast=forecast, incidents=incidents, by=by)
         assert "".join(row["Server"] for row in tables(result)["Fleet"]) == listed
 

@@ -183,15 +183,18 @@ def rising(begin: int, rows: int = 1) -> np.ndarray:
     return made
 
 
+BEFORE = np.zeros((1, 12), np.float32)
+
+
 def test_an_incident_has_begun_at_the_step_from_which_on_it_is_more_likely_than_not():
     limit = np.array([90], np.float32)
     for begin in (1, 6, 20, 96):
-        assert begun(rising(begin), LEVELS, limit, 1, np.array([[0.9, 0.95]]))[0] in range(1, begin + 1)
-    assert begun(rising(20), LEVELS, limit, 1, np.array([[0.01, 0.95]])).tolist() == [20]
-    assert begun(rising(20), LEVELS, limit, 3, np.array([[0.01, 0.95]])).tolist() == [22], "after it has lasted"
-    assert begun(rising(20), LEVELS, limit, 1, np.array([[0.01, 0.49]])).tolist() == [0]
+        assert begun(BEFORE, rising(begin), LEVELS, limit, 1, np.array([[0.9, 0.95]]))[0] in range(1, begin + 1)
+    assert begun(BEFORE, rising(20), LEVELS, limit, 1, np.array([[0.01, 0.95]])).tolist() == [20]
+    assert begun(BEFORE, rising(20), LEVELS, limit, 3, np.array([[0.01, 0.95]])).tolist() == [22], "after it has lasted"
+    assert begun(BEFORE, rising(20), LEVELS, limit, 1, np.array([[0.01, 0.49]])).tolist() == [0]
 
 
 def test_an_incident_that_is_likely_within_30_minutes_is_expected_within_them():
     limit = np.array([90], np.float32)
-    assert begun(quantiles(*TENS), LEVELS, limit, 1, np.array([[0.8, 0.9]])).tolist() == [6]
+    assert begun(BEFORE, quantiles(*TENS), LEVELS, limit, 1, np.array([[0.8, 0.9]])).tolist() == [6]

@@ -141,7 +141,8 @@ def test_without_chances_only_what_is_on_is_known():
     fleet = Fleet(2)
     fleet.context[1, 0, -1] = 99
     found = fleet.find(chances=None)
-    assert np.isnan(found.any("30m")).all() and found.priority == ("P3", "P1")
+    np.testing.assert_array_equal(found.any("30m"), [np.nan, 1])
+    assert found.priority == ("P3", "P1")
 
 
 def test_judged_together_incidents_have_the_chances_that_they_have_apart():
@@ -207,16 +208,30 @@ ALONE = {"hot": HOT["hot"] | {"alone": "P3"}}
 
 
 @pytest.mark.parametrize(("days_on", "known_days", "priority"), [
-    (0, 7, "P1"), (1, 7, "P3"), (0, 3, "P1"), (0, 2, "P3"), (1, 3, "P3")])
+    (0, 7, "P1"), (1, 7, "P1"), (2, 7, "P3"), (0, 3, "P1"), (0, 2, "P3"), (2, 3, "P3")])
 def test_usual_is_what_was_on_on_two_of_the_last_seven_days_or_is_not_known_of_a_new_server(
         days_on, known_days, priority):
     fleet = Fleet(1)
     fleet.context[0, 0, : WEEK - known_days * DAY] = np.nan
-    fleet.context[0, 0, -1] = 99  # today is one of the days
+    fleet.context[0, 0, -1] = 99  # what lasts still is no day
     for day in range(1, days_on + 1):
         fleet.context[0, 0, -100 - day * DAY] = 99  # at another time of day
     found = fleet.find(ALONE, surely(0.9, 0.9))
-    assert found.priority == (priority,) and found.days[0, 0] == 1 + days_on
+    assert found.priority == (priority,) and found.days[0, 0] == days_on
+
+
+def test_a_first_trouble_stays_one_for_three_days_and_then_is_how_the_server_is():
+    for hours, priority in ((30, "P1"), (71, "P1"), (73, "P3")):
+        fleet = Fleet(1)
+        fleet.context[0, 0, -12 * hours :] = 99
+        assert fleet.find(ALONE, surely(0.9, 0.9)).priority == (priority,), hours
+
+
+def test_what_gives_no_more_than_p3_is_no_part_of_the_chance_of_any_incident():
+    fleet = Fleet(1)
+    fleet.context[0, 0] = 99
+    assert np.isnan(fleet.find(ALONE, surely(0.9, 0.9)).any("8h")[0]), "a clock that nothing sets"
+    assert fleet.find({"hot": HOT["hot"]}, surely(0.9, 0.9)).any("8h")[0] == pytest.approx(0.9)
 
 
 def test_a_day_of_which_less_than_half_is_known_is_not_held():
@@ -233,7 +248,7 @@ def test_a_spike_that_does_not_last_makes_no_day_usual():
     fleet.context[0, 0, -3:] = 99
     fleet.context[0, 0, -100 - DAY] = 99
     found = fleet.find({"hot": ALONE["hot"] | {"for": "15m"}}, surely(0.9, 0.9))
-    assert found.days[0, 0] == 1 and found.priority == ("P1",)
+    assert found.days[0, 0] == 0 and found.priority == ("P1",)
 
 
 def nightly(days=range(1, 8)):

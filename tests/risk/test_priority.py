@@ -14,7 +14,7 @@ def condition(severity="P1", alone=None) -> Condition:
     return Condition(signal="cpu_pct", above=95, severity=severity, alone=alone)
 
 
-def of(*incidents, on=(), usual=True, recurring=np.nan, limits=None):
+def of(*incidents, on=(), usual=True, habit=False, recurring=np.nan, limits=None):
     """(priority, the incident that leads) of one server: incidents are (condition, (chance 30m, chance 8h)); `on` are
     the places of those that are on."""
     conditions, chances = zip(*incidents, strict=True)
@@ -22,7 +22,7 @@ def of(*incidents, on=(), usual=True, recurring=np.nan, limits=None):
     chance = {window: np.array([[pair[k] for pair in chances]], float) for k, window in enumerate(("30m", "8h"))}
     shape = active.shape
     rank, leading = by_chance(conditions, active, chance, np.broadcast_to(usual, shape),
-                              np.broadcast_to(recurring, shape), limits or Priorities())
+                              np.broadcast_to(habit, shape), np.broadcast_to(recurring, shape), limits or Priorities())
     return PRIORITIES[rank[0]], int(leading[0])
 
 
@@ -67,7 +67,8 @@ def test_alone_but_unusual_it_gives_its_severity():
 
 
 @pytest.mark.parametrize(("other", "on", "priority"), [
-    ((condition("P2"), (0.1, 0.5)), (), "P1"),
+    ((condition("P2"), (0.8, 0.8)), (), "P1"),
+    ((condition("P2"), (0.1, 0.5)), (), "P2"),
     ((condition("P2"), (0.1, 0.49)), (), "P3"),
     ((condition("P2"), UNKNOWN), (1,), "P1"),
     ((condition("P3"), (1.0, 1.0)), (1,), "P3"),
@@ -77,10 +78,19 @@ def test_with_the_company_of_another_p1_or_p2_that_is_on_or_likely_it_gives_its_
     assert of((condition(alone="P3"), (0.9, 0.95)), other, on=on)[0] == priority
 
 
+def test_what_is_a_habit_of_the_server_or_comes_every_night_is_no_company():
+    full, clock = (condition(alone="P2"), (1.0, 1.0)), (condition("P2", "P3"), (1.0, 1.0))
+    assert of(full, clock, habit=[[True, False]])[0] == "P1"
+    assert of(full, clock, habit=True)[0] == "P2"
+    assert of((condition(alone="P3"), (1.0, 1.0)), clock, habit=True)[0] == "P3", "a backup that fills disk and processor"
+    assert of(full, clock, recurring=[[np.nan, 1.0]])[0] == "P2"
+
+
 def test_company_is_of_the_same_server_alone():
     conditions, on = (condition(alone="P3"), condition()), np.array([[True, False], [False, True]])
     unknown = {window: np.full((2, 2), np.nan) for window in ("30m", "8h")}
-    rank, leading = by_chance(conditions, on, unknown, np.ones((2, 2), bool), np.full((2, 2), np.nan), Priorities())
+    rank, leading = by_chance(conditions, on, unknown, np.ones((2, 2), bool), np.zeros((2, 2), bool),
+                              np.full((2, 2), np.nan), Priorities())
     assert [PRIORITIES[place] for place in rank] == ["P3", "P1"] and leading.tolist() == [0, 1]
 
 
@@ -110,8 +120,8 @@ def test_an_incident_that_rings_nothing_is_named_from_five_percent_on(later, lea
 
 def test_without_any_incident_nothing_leads():
     nothing = np.zeros((3, 0))
-    rank, leading = by_chance((), nothing.astype(bool), {"30m": nothing, "8h": nothing}, nothing.astype(bool), nothing,
-                              Priorities())
+    rank, leading = by_chance((), nothing.astype(bool), {"30m": nothing, "8h": nothing}, nothing.astype(bool),
+                              nothing.astype(bool), nothing, Priorities())
     assert rank.tolist() == [2] * 3 and leading.tolist() == [-1] * 3
 
 

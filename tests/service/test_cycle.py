@@ -134,13 +134,15 @@ def test_chances_stand_beside_the_weighted_probability_and_only_for_servers_the_
     assert result.method[result.index("ppdb001")] == "heuristic"
     risk = result.risk
     chances, weighted = risk.severe["30m"], risk.probability["30m"]
-    assert np.isnan(chances).tolist() == [m == "heuristic" for m in result.method] and np.isfinite(weighted).all()
+    on = risk.incidents.on.any(1)  # is certain, also by the trend
+    assert np.isnan(chances).tolist() == [m == "heuristic" and not one for m, one in zip(result.method, on, strict=True)]
+    assert np.isfinite(weighted).all()
     assert 0 < np.nanmin(chances) <= np.nanmax(chances) <= risk.severe_any["30m"] <= 1
     assert risk.incidents.names == ("cpu_saturated", "memory_exhausted", "latency_high") and risk.by == "score"
     np.testing.assert_array_equal(chances, risk.incidents.any("30m"))
     text = page(bench.collector).decode()
     assert 'forecast_severe_probability{server="ppdb002",profile="database",window="8h"}' in text
-    assert 'forecast_severe_probability{server="ppdb001"' not in text
+    assert 'forecast_incident_chance{server="ppdb001"' not in text
 
 
 def test_by_method_calibrated_the_chances_are_the_incident_probability_and_the_share_decides_health(model):
@@ -153,8 +155,8 @@ def test_by_method_calibrated_the_chances_are_the_incident_probability_and_the_s
 def test_a_model_without_chances_shows_none_and_still_says_what_is_on(model):
     bench = Bench(model, **{"risk.severe.memory": 1.0})
     result = bench.run()
-    assert "forecast_severe_probability{" not in page(bench.collector).decode()
-    on, memory = result.risk.incidents.on, result.signals.index("mem_pct")
+    text, on, memory = page(bench.collector).decode(), result.risk.incidents.on, result.signals.index("mem_pct")
+    assert "forecast_incident_chance{" not in text and text.count("forecast_severe_probability{") == 2 * on.any(1).sum()
     np.testing.assert_array_equal(on[:, 1], result.observed[:, memory] > 1)
     assert on[:, 1].any() and np.isnan(result.risk.incidents.chance["8h"]).all()
 

@@ -129,7 +129,8 @@ class Chances:
             return float("nan")
         without = np.log1p(-np.minimum(known, 1 - 1e-12))
         separate = self.separate[[*WINDOWS].index(window)]
-        return float(-np.expm1(without.min() + separate * (without.sum() - without.min())))
+        made = -np.expm1(without.min() + separate * (without.sum() - without.min()))
+        return float(max(made, known.max()))  # of a certain one, too
 
     @classmethod
     def load(cls, folder: Path, weights_sha256: str) -> Chances:

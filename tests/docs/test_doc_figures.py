@@ -85,7 +85,8 @@ def test_the_chances_of_real_servers_are_those_of_the_last_measurement():
 
 
 @pytest.mark.parametrize(("model", "title", "fleet"), [
-    ("default", "How well they are calibrated", "any of 20 servers"), ("servers", "Chances of hosts", "any of 160 hosts")])
+    ("default", "How well they are calibrated", "any of 20 servers"),
+    ("servers", "Chances of hosts", "any of 160 hosts")])
 def test_the_chances_are_those_of_the_models_reports(model, title, fleet):
     titles = {"server": "incident of a server, {}", "begin": "begins within {}", "any": f"{fleet}, {{}}"}
     figures = ("said", "base_rate", "ece", "skill", "auroc")

@@ -82,7 +82,7 @@ def test_what_is_a_habit_of_the_server_or_comes_every_night_is_no_company():
     full, clock = (condition(alone="P2"), (1.0, 1.0)), (condition("P2", "P3"), (1.0, 1.0))
     assert of(full, clock, habit=[[True, False]])[0] == "P1"
     assert of(full, clock, habit=True)[0] == "P2"
-    assert of((condition(alone="P3"), (1.0, 1.0)), clock, habit=True)[0] == "P3", "a backup that fills disk and processor"
+    assert of((condition(alone="P3"), (1.0, 1.0)), clock, habit=True)[0] == "P3", "a nightly backup"
     assert of(full, clock, recurring=[[np.nan, 1.0]])[0] == "P2"
 
 

@@ -135,7 +135,8 @@ def test_chances_stand_beside_the_weighted_probability_and_only_for_servers_the_
     risk = result.risk
     chances, weighted = risk.severe["30m"], risk.probability["30m"]
     on = risk.incidents.on.any(1)  # is certain, also by the trend
-    assert np.isnan(chances).tolist() == [m == "heuristic" and not one for m, one in zip(result.method, on, strict=True)]
+    trend = [method == "heuristic" and not one for method, one in zip(result.method, on, strict=True)]
+    assert np.isnan(chances).tolist() == trend
     assert np.isfinite(weighted).all()
     assert 0 < np.nanmin(chances) <= np.nanmax(chances) <= risk.severe_any["30m"] <= 1
     assert risk.incidents.names == ("cpu_saturated", "memory_exhausted", "latency_high") and risk.by == "score"

@@ -91,9 +91,9 @@ def _first(true: Bools) -> Wide:
 
 
 def any_of(chance: Wide) -> Wide:
-    """(N,) chance of any of (N, I) independent incidents; NaN where none is known."""
-    calm = np.log1p(-np.minimum(np.nan_to_num(chance), 1 - 1e-12)).sum(1)
-    return np.where(np.isfinite(chance).any(1), -np.expm1(calm), np.nan)
+    """(N,) chance of any incident of (N, I): the largest, since those of one server are not independent; NaN where
+    none is known."""
+    return np.asarray(np.fmax.reduce(chance, axis=1, initial=np.nan))
 
 
 def figures(chance: Mapping[str, Wide], came: Outcomes) -> dict[str, dict[str, Figures]]:

@@ -66,10 +66,11 @@ def test_servers_that_an_incident_is_not_meant_for_have_no_outcome():
     np.testing.assert_array_equal(found.within("8h"), [[NAN], [0], [0]])
 
 
-def test_any_incident_is_the_first_of_all_and_its_chance_that_of_independent_ones():
+def test_any_incident_is_the_first_of_all_and_its_chance_the_largest():
     both = came([[3, 7], [INF, INF]])
     assert both.first_of_any("30m").tolist() == [3, INF] and both.first_of_any("8h").tolist() == [3, INF]
-    np.testing.assert_allclose(incidents.any_of(np.array([[0.5, 0.5], [0.2, NAN], [NAN, NAN]])), [0.75, 0.2, NAN])
+    np.testing.assert_allclose(incidents.any_of(np.array([[0.5, 0.5], [0.2, NAN], [NAN, NAN]])), [0.5, 0.2, NAN])
+    np.testing.assert_array_equal(incidents.any_of(np.zeros((1, 0))), [NAN])
 
 
 def test_figures_are_those_of_each_incident_and_of_any_of_them():

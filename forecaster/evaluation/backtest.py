@@ -104,11 +104,13 @@ class Forecaster:
         return Said.joined(parts) if parts else None
 
     def needed(self, history: History) -> History:
-        """The history without the values that chances of incidents do not depend on: where signals are forecast one
+        """The history without the values that chances and priorities do not depend on: where signals are forecast one
         by one, those of other signals."""
         if self._model is not None and not isinstance(self._model.encoding, SeriesEncoding):
             return history
         read = {one.signal for one in self.conditions.values()}
+        if self._config is not None and self._config.risk.priorities.by != "chance":
+            read |= {getattr(self._config.risk.roles, role) for role in score.COMPONENTS}
         unread = [name not in read for name in history.signals]
         return replace(history, values=np.where(unread, np.float32(np.nan), history.values)) if any(unread) else history
 

@@ -6,7 +6,8 @@
     announced  a page begins before the incident does, and still rings then or began within its reach before
     noticed    announced, or a page rings while it is on
 
-Incidents and pages that are on when the weeks begin are not counted.
+Incidents and pages that are on when the weeks begin are not counted, and an instant without a forecast (priority None)
+is no part of the weeks. An alert on the condition begins with its incident, so that it announces none.
 
 Letters: K instants, S servers, I incidents, C signals.
 """
@@ -29,7 +30,6 @@ from forecaster.signals import HORIZON_STEPS, STEP_MINUTES
 from forecaster.training.dataset import DatasetError, History, Progress
 
 JOINED = 6  # steps without an incident that end it
-LASTING = 3  # steps that the rule without a forecast waits for, as alerts on a threshold do
 Stretches = list[tuple[float, float]]  # first and last minute
 
 
@@ -51,10 +51,10 @@ def stretches(true: Bools, at: NDArray[np.float64], gap: int) -> Stretches:
     return [(float(at[found[b]]), float(at[found[e]])) for b, e in zip(begins, ends, strict=True)]
 
 
-def judge(pages: Sequence[Stretches], incidents: Sequence[Stretches], reach: float, span: tuple[float, float]
-          ) -> Figures:
+def judge(pages: Sequence[Stretches], incidents: Sequence[Stretches], reach: float, span: tuple[float, float],
+          share: float = 1.0) -> Figures:
     """Figures of the pages and incidents that begin after the first and up to the last minute of ``span``, one list for
-    each of S servers."""
+    each of S servers. share: of the servers' instants, that with a forecast."""
     rung, true, came, announced, noticed, leads = 0, 0, 0, 0, 0, list[float]()
     for own, there in zip(pages, incidents, strict=True):
         for begin, end in own:
@@ -68,7 +68,7 @@ def judge(pages: Sequence[Stretches], incidents: Sequence[Stretches], reach: flo
                 announced += bool(before)
                 noticed += bool(before) or any(begin <= last and end >= first for begin, end in own)
                 leads += [first - max(before)] if before else []
-    weeks = len(pages) * (span[1] - span[0]) / 10080
+    weeks = len(pages) * share * (span[1] - span[0]) / 10080
     return {
         "pages": rung, "pages_per_server_week": rung / weeks if weeks else np.nan, "true": _share(true, rung),
         "incidents": came, "announced": _share(announced, came), "noticed": _share(noticed, came),
@@ -84,22 +84,26 @@ def measure(
     forecaster: Forecaster, histories: Sequence[History], step: float, since: float | None, every: int,
     progress: Progress = iter,
 ) -> Figures:
-    """{"every_minutes", "servers", "weeks", "rules": {name: ``judge``}} of a forecaster's priorities and of alerts
-    without a model, on equally long histories; from ``since`` on, Unix s, or a day after the beginning. Raises
-    DatasetError."""
+    """{"every_minutes", "servers", "weeks" with a forecast of a server on average, "rules": {name: ``judge``}} of a
+    forecaster's priorities and of alerts without a model, on equally long histories; from ``since`` on, Unix s, or a
+    day after the beginning. Raises DatasetError."""
     if not forecaster.conditions:
         raise DatasetError("--episodes: no incident's signal is in the data; expected one: name it in risk.incidents")
     came: list[Stretches] = []
+    forecast: list[Bools] = []
     pages: dict[str, tuple[int, list[Stretches]]] = {}
     for history in histories:
         windows = grid(forecaster.needed(history), step, since, every)
         at = minutes(windows)
         came += _incidents(windows, forecaster.conditions)
-        for name, rule in _rules(forecaster, windows, progress).items():
+        priority = said_of(forecaster, [windows], progress).priority.astype(str)
+        forecast.append(priority != str(None))
+        for name, rule in _rules(priority, windows, forecaster.conditions).items():
             rows = rule.raised.reshape(len(history.servers), len(at))
             pages.setdefault(name, (rule.reach, []))[1].extend(stretches(row, at, 1) for row in rows)
-    rules = {name: judge(own, came, reach, (at[0], at[-1])) for name, (reach, own) in pages.items()}
-    return {"every_minutes": every, "servers": len(came), "weeks": (at[-1] - at[0]) / 10080, "rules": rules}
+    share = float(np.concatenate(forecast).mean())
+    rules = {name: judge(own, came, reach, (at[0], at[-1]), share) for name, (reach, own) in pages.items()}
+    return {"every_minutes": every, "servers": len(came), "weeks": share * (at[-1] - at[0]) / 10080, "rules": rules}
 
 
 def grid(history: History, step: float, since: float | None, every: int) -> Windows:
@@ -121,28 +125,16 @@ def minutes(windows: Windows) -> NDArray[np.float64]:
     return np.asarray(own / windows.stride * STEP_MINUTES, np.float64)
 
 
-def _rules(forecaster: Forecaster, windows: Windows, progress: Progress) -> dict[str, Rule]:
-    """The priorities as served, and alerts without a model."""
-    said = said_of(forecaster, [windows], progress)
-    p1, p2 = (np.isin(said.priority.astype(str), names) for names in (["P1"], ["P1", "P2"]))
+def _rules(priority: NDArray[np.str_], windows: Windows, conditions: Mapping[str, Condition]) -> dict[str, Rule]:
+    """The priorities (S x K,) as served, and alerts without a model."""
     soon, later = (steps * STEP_MINUTES for steps in SPANS.values())
-    out = {"P1": Rule(p1, soon), "P2 or worse": Rule(p2, later),
-           f"beyond for {LASTING * STEP_MINUTES}m": Rule(_lasting(windows, forecaster.conditions), soon)}
-    line = chances.of_rules([windows], forecaster.conditions)["predict-linear"]
-    return out | {f"predict_linear {label}": Rule(np.any(line[label], axis=1), steps * STEP_MINUTES)
-                  for label, steps in SPANS.items()}
-
-
-def _lasting(windows: Windows, conditions: Mapping[str, Condition]) -> Bools:
-    """(N,): any incident has been on for LASTING steps, as with `for: 15m` of an alert."""
-    parts = []
-    steps = max(one.steps for one in conditions.values()) + LASTING
-    for rows in windows.batches():
-        context, names = windows.context(rows, steps), windows.names(rows)
-        on = [beyond(context, one, windows.history.signals)[:, -LASTING:].all(1) & one.meant(*names)
-              for one in conditions.values()]
-        parts.append(np.any(on, 0))
-    return np.concatenate(parts)
+    rules = chances.of_rules([windows], conditions)
+    line = rules["predict-linear"]
+    return {
+        "P1": Rule(priority == "P1", soon), "P2 or worse": Rule(np.isin(priority, ["P1", "P2"]), later),
+        "alert on the condition": Rule(np.any(rules["now"]["30m"], axis=1), soon),
+    } | {f"predict_linear {label}": Rule(np.any(line[label], axis=1), steps * STEP_MINUTES)
+         for label, steps in SPANS.items()}
 
 
 def _incidents(windows: Windows, conditions: Mapping[str, Condition]) -> list[Stretches]:

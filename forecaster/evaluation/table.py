@@ -75,10 +75,12 @@ def _alarms(found: Mapping[str, Any]) -> list[str]:
 def _chances(report: Mapping[str, Any]) -> list[str]:
     """A block for each incident and window: every forecaster and rule; with several draws, means and spread."""
     models = report["models"]
-    found = report["rules"] | {name: of["incidents"]["chances"] for name, of in models.items()} | {
-        f"{name}, weighted": {span: {ANY: row} for span in SPANS if (row := of["incidents"].get(f"weighted_{span}"))}
-        for name, of in models.items()}
+    found = report["rules"] | {name: of["incidents"]["chances"] for name, of in models.items()}
     spread = report.get("draws", {}).get("spread", {})
+    if not spread:  # of the weighted sums there is no spread
+        found |= {f"{name}, weighted": {span: {ANY: row} for span in SPANS
+                                        if (row := of["incidents"].get(f"weighted_{span}"))}
+                  for name, of in models.items()}
     width, lines = max(22, *(len(name) + 1 for name in found)), list[str]()
     for span in SPANS:
         for incident in (ANY, *report["conditions"]):
@@ -86,6 +88,7 @@ def _chances(report: Mapping[str, Any]) -> list[str]:
             if rows:
                 of = {name: table.get(span, {}).get(incident, {}) for name, table in spread.items()}
                 what = f"{incident} ({report['conditions'].get(incident, 'of these incidents')}) within {span}"
+                what += ", counts of the first draw" if spread else ""
                 lines += ["", *_block(what, rows, of, width)]
     return lines
 

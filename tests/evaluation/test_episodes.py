@@ -54,12 +54,33 @@ def test_rules_and_priorities_are_counted_on_every_server_and_instant():
     found = episodes.measure(forecaster, [history()], 300.0, None, 15)
     assert found["servers"] == 2 and found["weeks"] == pytest.approx((3 * 288 - 288 - 96) / 2016, rel=0.02)
     rules = found["rules"]
-    assert set(rules) == {"P1", "P2 or worse", "beyond for 15m", "predict_linear 30m", "predict_linear 8h"}
+    assert set(rules) == {"P1", "P2 or worse", "alert on the condition", "predict_linear 30m", "predict_linear 8h"}
     assert {row["incidents"] for row in rules.values()} == {1}
-    late = rules["beyond for 15m"]
+    late = rules["alert on the condition"]
     assert (late["pages"], late["true"], late["announced"], late["noticed"]) == (1, 1, 0, 1)
     line = rules["predict_linear 30m"]
     assert line["announced"] == 1 and line["lead_minutes"] == pytest.approx(25, abs=10)
+
+
+@pytest.mark.parametrize(("lasting", "minutes"), [("5m", 15), ("30m", 5)])
+def test_an_alert_on_the_condition_rings_as_soon_as_it_is_on(lasting, minutes):
+    incidents = {"full": {"signal": "cpu_pct", "above": 95, "for": lasting}}
+    config = load_config("node_exporter", {"risk.incidents": incidents})
+    forecaster = Forecaster("persistence", {"cpu_pct": config.signals["cpu_pct"]}, "persistence", config)
+    windows = episodes.grid(history(), 300.0, None, minutes)
+    rung = episodes._rules(np.full(len(windows), "P3"), windows, forecaster.conditions)["alert on the condition"].raised
+    first = 612 + forecaster.conditions["full"].steps - 1
+    on = (windows.place[:, 0] == 0) & (windows.place[:, 1] >= first) & (windows.place[:, 1] < 624)
+    np.testing.assert_array_equal(rung, on)
+
+
+def test_instants_without_a_forecast_are_no_part_of_the_weeks():
+    given = history()
+    given.values[300:, 1] = np.nan
+    config = load_config("node_exporter")
+    forecaster = Forecaster("heuristic", {"cpu_pct": config.signals["cpu_pct"]}, "heuristic", config)
+    whole, half = (episodes.measure(forecaster, [one], 300.0, None, 60) for one in (history(), given))
+    assert half["weeks"] < 0.9 * whole["weeks"]
 
 
 def test_too_short_a_history_is_refused():

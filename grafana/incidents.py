@@ -29,17 +29,31 @@ def _forecast(labels: str) -> str:
     return f"count(forecast_priority{{{labels}}})"
 
 
+def _known(labels: str) -> str:
+    """A sample where the chance of any incident is known; the trend gives none."""
+    return f"count({chance(labels)})"
+
+
 def verdict(labels: str) -> str:
-    """3 a server is P1, 2 one is P2 or an incident is on or LIKELY, 1 one is POSSIBLE, 0 none of it."""
+    """3 a server is P1, 2 one is P2 or an incident is on or LIKELY, 1 one is POSSIBLE, 0 none, -1 no chance is known."""
+    return (f"{_at_risk(labels)} or count({chance(labels)} >= {POSSIBLE}) * 0 + 1 or {_known(labels)} * 0 "
+            f"or {_forecast(labels)} * 0 - 1")
+
+
+def _at_risk(labels: str) -> str:
+    """3 and 2 of the verdict."""
     of = f'forecast_priority{{{labels},priority="%s"}} == 1'
-    return (f"count({of % 'P1'}) * 0 + 3 or count({of % 'P2'} or {_from(LIKELY, labels)}) * 0 + 2 "
-            f"or count({chance(labels)} >= {POSSIBLE}) * 0 + 1 or {_forecast(labels)} * 0")
+    return f"count({of % 'P1'}) * 0 + 3 or count({of % 'P2'} or {_from(LIKELY, labels)}) * 0 + 2"
 
 
 def first(labels: str) -> str:
-    """Seconds until the first incident is expected, 0 while one is on, -1 where none is expected within 8 hours."""
+    """Seconds until the first incident is expected, 0 while one is on.
+
+    Else -1 where none is likely within 8 hours, -2 where a server is P1 or P2 nevertheless, -3 where no chance is known.
+    """
     expected = f"min(forecast_incident_expected_timestamp_seconds{{{labels}}})"
-    return f"count({on(labels)}) * 0 or clamp_min({expected} - time(), 0) or {_forecast(labels)} * 0 - 1"
+    return (f"count({on(labels)}) * 0 or clamp_min({expected} - time(), 0) or {_known(labels)} * 0 "
+            f"- (1 + (({_at_risk(labels)}) * 0 + 1 or {_known(labels)} * 0)) or {_forecast(labels)} * 0 - 3")
 
 
 # the fleet

@@ -25,7 +25,7 @@ def _verdict() -> list[board.Placed]:
                           "Time until the first incident of any server is expected; NOW while one is on.",
                           "s", now(incidents.FLEET_FIRST),
                           steps=((None, GREEN), (0, VERMILLION), (3600, ORANGE)))
-    first.mappings(panels.texts({-1: ("none in 8 h", GREEN), 0: ("NOW", VERMILLION)})).decimals(0)
+    first.mappings(panels.texts(panels.FIRST)).decimals(0)
     riskiest = panels.number("Riskiest servers",
                              "Three servers at most: P1, then P2, then those likeliest to have an incident within 8 "
                              "hours, with the chance, from 10 % on. Click one to open it.",
@@ -39,7 +39,7 @@ def _verdict() -> list[board.Placed]:
     return board.row(5,
         (6, panels.number("Next 8 hours",
                           "ACT NOW: a server is P1. LIKELY: one is P2, or an incident is on or has a chance of 50 %. "
-                          "POSSIBLE: of 10 %. SAFE: none of it.",
+                          "POSSIBLE: of 10 %. SAFE: none of it. UNKNOWN: no chance is known.",
                           "none", now(incidents.FLEET_VERDICT), states=panels.VERDICT, nothing="NO FORECAST")),
         (8, riskiest.decimals(0).data_links([_link(_TILE_LINK[0])])),
         (4, panels.bars("Why",

@@ -53,10 +53,18 @@ RISK_LIMITS: Mapping[str, tuple[float, ...]] = {
 # value -> (text, colour)
 States = Mapping[float, tuple[str, str]]
 VERDICT: States = {
+    -1: ("UNKNOWN", GREY),
     0: ("SAFE", GREEN),
     1: ("POSSIBLE TROUBLE", ORANGE),
     2: ("LIKELY TROUBLE", VERMILLION),
     3: ("ACT NOW", PURPLE),
+}
+# of the first incident, beside the seconds until it is expected
+FIRST: States = {
+    -3: ("unknown", GREY),
+    -2: ("no time known", GREY),
+    -1: ("not likely in 8 h", GREEN),
+    0: ("NOW", VERMILLION),
 }
 HEALTH: States = {0: ("Healthy", GREEN), 1: ("Warning", ORANGE), 2: ("Critical", VERMILLION)}
 PRIORITY: States = {1: ("P1 critical", VERMILLION), 2: ("P2 warning", ORANGE), 3: ("P3 info", SKY)}

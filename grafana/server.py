@@ -37,7 +37,7 @@ def _each(height: int, panel: Callable[[str], board.Placed], signals: Iterable[s
 def _state() -> list[board.Placed]:
     first = panels.number("First incident in", "Time until the first incident is expected; NOW while one is on.", "s",
                           now(incidents.SERVER_FIRST), steps=((None, GREEN), (0, VERMILLION), (3600, ORANGE)))
-    first.mappings(panels.texts({-1: ("none in 8 h", GREEN), 0: ("NOW", VERMILLION)})).decimals(0)
+    first.mappings(panels.texts(panels.FIRST)).decimals(0)
     chances = [
         panels.number(f"Any incident within {window}",
                       f"Calibrated chance that the server has an incident within {window}.",
@@ -48,7 +48,7 @@ def _state() -> list[board.Placed]:
     return board.row(5,
         (5, panels.number("$server, next 8 hours",
                           "ACT NOW: it is P1. LIKELY: it is P2, or an incident is on or has a chance of 50 %. "
-                          "POSSIBLE: of 10 %. SAFE: none of it.",
+                          "POSSIBLE: of 10 %. SAFE: none of it. UNKNOWN: no chance is known.",
                           "none", now(incidents.SERVER_VERDICT), states=panels.VERDICT, nothing="NO FORECAST")),
         (3, panels.number("Priority", "P1 pages, P2 opens a ticket, P3 is only shown.", "none",
                           now(incidents.SERVER_PRIORITY), states=panels.PRIORITY)),

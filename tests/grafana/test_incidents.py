@@ -96,10 +96,13 @@ def test_what_is_said_of_a_fleet_agrees_with_its_priorities(answers):
     ({"calm": SERVERS["calm"]}, 0, -1),
     ({"calm": SERVERS["calm"], "web": ("P3", {"swap_storm": (0.05, 0.2, False, None)})}, 1, -1),
     ({"web": ("P3", {"swap_storm": (0.1, 0.6, False, 7500)})}, 2, 7200),
-    ({"points": SERVERS["points"]}, 2, -1),
+    ({"points": SERVERS["points"]}, 2, -2),
     ({"old": SERVERS["old"]}, 2, 0),
-    ({"young": SERVERS["young"]}, 0, -1),
-], ids=["calm", "possible", "likely", "by its score", "on, by the trend", "nothing known"])
+    ({"young": SERVERS["young"]}, -1, -3),
+    ({"young": ("P1", {})}, 3, -3),
+    ({"young": SERVERS["young"], "calm": SERVERS["calm"]}, 0, -1),
+], ids=["calm", "possible", "likely", "by its score", "on, by the trend", "no chance known", "P1 by its score alone",
+        "one chance known"])
 def test_the_verdict_and_the_first_incident_of_a_fleet(answers, servers, verdict, first):
     assert answers(series(servers), {incidents.FLEET_VERDICT: {"{}": verdict},
                                      incidents.FLEET_FIRST: {"{}": first}}) == ""

@@ -35,7 +35,7 @@ def _known(labels: str) -> str:
 
 
 def verdict(labels: str) -> str:
-    """3 a server is P1, 2 one is P2 or an incident is on or LIKELY, 1 one is POSSIBLE, 0 none, -1 no chance is known."""
+    """3 a server is P1, 2 one is P2 or an incident is on or LIKELY, 1 one is POSSIBLE, 0 none, -1 chances unknown."""
     return (f"{_at_risk(labels)} or count({chance(labels)} >= {POSSIBLE}) * 0 + 1 or {_known(labels)} * 0 "
             f"or {_forecast(labels)} * 0 - 1")
 
@@ -49,7 +49,7 @@ def _at_risk(labels: str) -> str:
 def first(labels: str) -> str:
     """Seconds until the first incident is expected, 0 while one is on.
 
-    Else -1 where none is likely within 8 hours, -2 where a server is P1 or P2 nevertheless, -3 where no chance is known.
+    Else -1 where none is likely within 8 hours, -2 where a server is P1 or P2 nevertheless, -3 without known chances.
     """
     expected = f"min(forecast_incident_expected_timestamp_seconds{{{labels}}})"
     return (f"count({on(labels)}) * 0 or clamp_min({expected} - time(), 0) or {_known(labels)} * 0 "

@@ -57,7 +57,7 @@ def test_a_backup_of_every_night_was_on_every_night_and_is_no_page(result):
     assert result.method[s] == "tft" and result.risk.by == "chance" and result.risk.priority[s] != "P1"
     assert shares(result, "every:9100") == [1.0, 1.0]
     said = {found.recurring.text(s, found.names.index(name)) for name in NAMES}
-    assert said == {"above 95 % at this time of day on 7 of the last 7 days"}
+    assert said == {"above 95% at this time of day on 7 of the last 7 days"}
 
 
 def test_a_backup_that_one_night_lacked_was_on_on_six_of_seven_days(result):

@@ -120,7 +120,7 @@ class Stage:
             groups = [group for group in self.api.get("rules")["groups"] if group["interval"] == 1]
             return len(groups) == 4 and all(datetime.fromisoformat(one["lastEvaluation"]) > asked for one in groups)
 
-        await_true(all_since, 15, "the rules are evaluated")
+        await_true(all_since, 60, "the rules are evaluated")  # texts of many pages take seconds on a busy machine
 
     def values(self, query: str) -> dict[tuple, float]:
         """Value by the labels that are left when name, job, fleet and instance are taken away."""

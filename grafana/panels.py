@@ -59,8 +59,7 @@ VERDICT: States = {
     2: ("LIKELY TROUBLE", VERMILLION),
     3: ("ACT NOW", PURPLE),
 }
-# of the first incident, beside the seconds until it is expected
-FIRST: States = {
+FIRST: States = {  # beside the seconds until the first incident is expected
     -3: ("unknown", GREY),
     -2: ("no time known", GREY),
     -1: ("not likely in 8 h", GREEN),

@@ -87,3 +87,22 @@ def write_untrained_series(folder: Path, signals: tuple[str, ...]) -> Path:
     arrays = {k: v.numpy() for k, v in library.items() if "variable_selection.prescalers" not in k}
     write_artifact(folder, arrays, encoding, architecture, {"note": "untrained"}, {"name": "tiny"})
     return folder
+
+
+def chances_of(chances, condition, history, quantiles, levels, floor):
+    """(window -> chances (N,), first step (N,)) of one incident of N servers, for tests: what risk/incidents.py makes of
+    many incidents at once."""
+    import numpy as np
+
+    from forecaster.risk.chances import WINDOWS, signed
+    from forecaster.risk.evidence import calm
+
+    history, quantiles, levels = signed(condition.sign, history, quantiles, levels)
+    limit = np.full(len(history), condition.limit, np.float32)
+    made, step = np.tile(chances.calm, (len(history), 1)), np.zeros(len(history), np.int64)
+    largest = np.fmax(np.fmax.reduce(history, 1), quantiles[..., -1].max(1))
+    rows = np.flatnonzero(~calm(np.fmin.reduce(history, 1), largest, limit))
+    if rows.size:
+        of = history[rows], quantiles[rows], levels, limit[rows], condition.steps, floor
+        made[rows], step[rows] = chances.judged(*of)
+    return dict(zip(WINDOWS, made.T, strict=True)), step

@@ -27,8 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forecaster.risk.conditions import Condition
-from forecaster.risk.evidence import INPUTS, SPANS, Floats, begun, calm, carried, evidence
+from forecaster.risk.evidence import INPUTS, SPANS, Floats, begun, carried, evidence
 
 FILE = "chances.npz"
 FORMAT = 1
@@ -81,27 +80,14 @@ class Chances:
         return {window: {"floor": 0.0, "common": 0.0, "separate": float(self.separate[column])}
                 for column, window in enumerate(WINDOWS)}
 
-    def of(self, condition: Condition, history: Floats, quantiles: Floats, levels: Sequence[float],
-           floor: float) -> tuple[dict[str, Wide], NDArray[np.int64]]:
-        """(window -> float64 (N,), step int64 (N,) from which on the incident is more likely than not to have begun,
-        0 where it is not within 8 hours).
+    def judged(self, history: Floats, quantiles: Floats, levels: Sequence[float], limit: Floats, lasting: int,
+               floor: float) -> tuple[Wide, NDArray[np.int64]]:
+        """(float64 (N, 2) by window, step int64 (N,) from which on the incident is more likely than not to have begun, 0
+        where it is not within 8 hours) by the networks, of rows that are not calm, above limits (N,).
 
         history: float32 (N, T) in signal units, newest last, NaN where unknown. quantiles: float32 (N, H, Q) rising
         along Q at ``levels``. floor: least spread of the signal that matters.
         """
-        history, quantiles, levels = signed(condition.sign, history, quantiles, levels)
-        limit = np.full(len(history), condition.limit, np.float32)
-        chances, step = np.tile(self.calm, (len(history), 1)), np.zeros(len(history), np.int64)
-        largest = np.fmax(np.fmax.reduce(history, 1), quantiles[..., -1].max(1))
-        rows = np.flatnonzero(~calm(np.fmin.reduce(history, 1), largest, limit))
-        if rows.size:
-            chances[rows], step[rows] = self.judged(history[rows], quantiles[rows], levels, limit[rows],
-                                                    condition.steps, floor)
-        return dict(zip(WINDOWS, chances.T, strict=True)), step
-
-    def judged(self, history: Floats, quantiles: Floats, levels: Sequence[float], limit: Floats, lasting: int,
-               floor: float) -> tuple[Wide, NDArray[np.int64]]:
-        """The same by the networks, float64 (N, 2) by window, of rows that are not calm, above limits (N,)."""
         filled, known = carried(history)
         found = evidence(filled, known, quantiles, levels, limit, lasting, floor)
         chances = self.calibrated(self.log_odds(found))

@@ -13,7 +13,7 @@ from forecaster.risk.chances import FILE, WINDOWS, ChanceError, Chances, signed
 from forecaster.risk.conditions import Condition
 from forecaster.risk.evidence import INPUTS
 from tests.risk.test_evidence import LEVELS, ahead, quantiles, series
-from tests.tiny_models import tiny_chances
+from tests.tiny_models import chances_of, tiny_chances
 
 CHANCES, SHA = tiny_chances(), "a" * 64
 HOT, COLD = Condition(signal="cpu_pct", above=90), Condition(signal="cpu_pct", below=-90)
@@ -21,7 +21,7 @@ CALM = quantiles(*[50.0] * 7, rows=3)
 
 
 def of(history, said, condition=HOT, chances=CHANCES):
-    made, step = chances.of(condition, history, said, LEVELS, 1e-3)
+    made, step = chances_of(chances, condition, history, said, LEVELS, 1e-3)
     return made["30m"], made["8h"], step
 
 

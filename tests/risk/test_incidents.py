@@ -14,7 +14,7 @@ from forecaster.risk.evidence import DAY, INPUTS
 from forecaster.risk.incidents import UNITS, find
 from forecaster.risk.thresholds import Priorities
 from forecaster.signals import Signal
-from tests.tiny_models import tiny_chances
+from tests.tiny_models import chances_of, tiny_chances
 
 SIGNALS = {"cpu_pct": Signal(query="a", unit="percent", min=0, max=100, title="CPU"),
            "free_pct": Signal(query="b", unit="percent", title="Free memory"),
@@ -157,8 +157,9 @@ def test_judged_together_incidents_have_the_chances_that_they_have_apart():
     found = fleet.find(conditions, chances)
     for i, (name, one) in enumerate(conditions.items()):
         column = [*SIGNALS].index(one["signal"])
-        by_window, step = chances.of(Condition.model_validate(one), fleet.context[:, column], fleet.said[:, column],
-                                     LEVELS, 1e-3 if one["signal"] != "rtt" else 1e-6)
+        floor = 1e-3 if one["signal"] != "rtt" else 1e-6
+        by_window, step = chances_of(chances, Condition.model_validate(one), fleet.context[:, column],
+                                     fleet.said[:, column], LEVELS, floor)
         for window, expected in by_window.items():
             np.testing.assert_allclose(found.chance[window][:, i], expected, rtol=1e-6, err_msg=name)
         begin = np.where((step > 0) & ~found.on[:, i], NOW + STEP * step, np.nan)

@@ -90,8 +90,8 @@ def write_untrained_series(folder: Path, signals: tuple[str, ...]) -> Path:
 
 
 def chances_of(chances, condition, history, quantiles, levels, floor):
-    """(window -> chances (N,), first step (N,)) of one incident of N servers, for tests: what risk/incidents.py makes of
-    many incidents at once."""
+    """(window -> chances (N,), first step (N,)) of one incident of N servers: what risk/incidents.py makes of many
+    incidents at once."""
     import numpy as np
 
     from forecaster.risk.chances import WINDOWS, signed

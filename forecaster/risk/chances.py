@@ -82,8 +82,8 @@ class Chances:
 
     def judged(self, history: Floats, quantiles: Floats, levels: Sequence[float], limit: Floats, lasting: int,
                floor: float) -> tuple[Wide, NDArray[np.int64]]:
-        """(float64 (N, 2) by window, step int64 (N,) from which on the incident is more likely than not to have begun, 0
-        where it is not within 8 hours) by the networks, of rows that are not calm, above limits (N,).
+        """(float64 (N, 2) by window, step int64 (N,) from which on the incident is more likely than not to have begun,
+        0 where it is not within 8 hours) by the networks, of rows that are not calm, above limits (N,).
 
         history: float32 (N, T) in signal units, newest last, NaN where unknown. quantiles: float32 (N, H, Q) rising
         along Q at ``levels``. floor: least spread of the signal that matters.

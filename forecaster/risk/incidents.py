@@ -146,7 +146,7 @@ def _chances(
     chances: Chances | None, of: tuple[Condition, ...], column: NDArray[np.int64], forecast: Forecast,
     signals: Mapping[str, Signal], known: NDArray[np.bool_], context: NDArray[np.float32],
 ) -> tuple[dict[str, Wide], NDArray[np.int64]]:
-    """(chances (S, I) by window, first steps int64 (S, I) as in ``Chances.judged``) where the model forecasts the signal.
+    """(chances (S, I) by window, first steps int64 (S, I), as in ``Chances.judged``) where the model forecasts it.
 
     Pairs that are calm are told by their smallest and largest values; the others are judged
     together, since a call for each incident would cost several times as much."""

@@ -48,7 +48,7 @@ def load(name: str, config: ForecasterConfig) -> tuple[Model | str, Chances | No
     if model is None:
         raise ModelError(f"--model {name}: no such shipped model, folder or yardstick; expected default, servers, a "
                          f"model folder, or one of {', '.join(NAMES)}")
-    return model, load_chances(config, model)
+    return model, load_chances(config, model)[0]
 
 
 @dataclass(frozen=True, eq=False)

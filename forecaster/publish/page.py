@@ -24,6 +24,8 @@ def glance(last: Result | None, current: Result | None, model: Mapping[str, obje
     shown = {"Version": __version__, "Model": model["model"], "Source": source}
     if model["problem"]:
         shown["Model problem"] = model["problem"]
+    if model.get("chances_problem"):
+        shown["No chances of incidents"] = model["chances_problem"]
     shown["Forecast age"] = f"{last.age(now):.0f} s" if last else "no forecast yet"
     if current is not None:
         shown["Fleet health"] = current.risk.health

@@ -84,7 +84,7 @@ class Forecaster:
 
     def _announce(self, parts: Parts) -> None:
         """Shows configuration and model in the self-metrics."""
-        states = ("configured", "loaded", "problem", "chances")
+        states = ("configured", "loaded", "problem", "chances_problem")
         shown = {key: str(value) for key, value in parts.model.items() if key not in states}
         self._metrics.model(parts.config.model is not None, bool(parts.model["loaded"]), shown)
         self._metrics.settings(parts.config.refresh, parts.config.forecast_ttl)

@@ -37,10 +37,10 @@ def assemble(config: ForecasterConfig, metrics: SelfMetrics, clock: Callable[[],
     """The parts that the configuration asks for, not started; without a model that can be used, the heuristic's."""
     try:
         model, problem = load_model(config), None
-        chances = load_chances(config, model) if model is not None else None
+        chances, without = load_chances(config, model) if model is not None else (None, None)
     except ModelError as error:
         log.error("no model: %s; the trend heuristic forecasts every server", error)
-        model, chances, problem = None, None, str(error)
+        model, chances, problem, without = None, None, str(error), None
     log_deprecated(config.risk)
     origin, signals, live = fingerprint(config), tuple(config.signals), config.live
     window = Window(signals, config.refresh, config.step, config.encoder_steps,
@@ -60,7 +60,7 @@ def assemble(config: ForecasterConfig, metrics: SelfMetrics, clock: Callable[[],
     info = model.info if model else {"model": "none" if config.model is None else config.model}
     shown = {**info, "method": "tft" if model else "heuristic", "configured": config.model,
              "loaded": model is not None, "problem": problem,
-             "chances": "none: see the log" if model is not None and chances is None else None}
+             "chances_problem": without}
     joint = {name: of for name, of in (chances.joint if chances else {}).items() if name in config.risk.incident}
     return Parts(config, source, cycle, board, collector, shown, joint)
 
@@ -109,22 +109,21 @@ def load_model(config: ForecasterConfig) -> Model | None:
     return model
 
 
-def load_chances(config: ForecasterConfig, model: Model) -> Chances | None:
-    """The chances of incidents trained beside the model, None where it has none; ModelError where `risk.method` needs
-    them."""
-    folder, chances = folder_of(str(config.model)), None
+def load_chances(config: ForecasterConfig, model: Model) -> tuple[Chances | None, str | None]:
+    """(the chances of incidents trained beside the model, None), or (None, why there are none and what to do);
+    ModelError where `risk.method` needs them."""
+    folder = folder_of(str(config.model))
     problem = f"{folder} has no {FILE}: run fleet-forecaster calibrate --model {folder}"
     if (folder / FILE).exists():
         try:
-            chances = Chances.load(folder, model.facts["weights_sha256"])
+            return Chances.load(folder, model.facts["weights_sha256"]), None
         except ChanceError as error:  # forecasts do not need it
             problem = str(error)
-    if chances is None:
-        if config.risk.method == "calibrated":
-            raise ModelError(f"risk.method is calibrated, but there are no chances of incidents: {problem}; or set "
-                             "risk.method: weighted")
-        log.warning("no chances of incidents, only those that are on are shown: %s", problem)
-    return chances
+    if config.risk.method == "calibrated":
+        raise ModelError(f"risk.method is calibrated, but there are no chances of incidents: {problem}; or set "
+                         "risk.method: weighted")
+    log.warning("no chances of incidents, only those that are on are shown: %s", problem)
+    return None, problem
 
 
 def log_deprecated(risk: RiskConfig) -> None:

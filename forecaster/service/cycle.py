@@ -65,6 +65,7 @@ class Cycle:
         self.memory = Memory(window, past, record, config.storage, self.errors)
         self._signals, self._zone = tuple(config.signals), ZoneInfo(config.timezone)
         self._conditions = config.risk.conditions(self._signals)
+        self._optional = frozenset(name for name, signal in config.signals.items() if signal.optional)
         self._ticker = Ticker(self.run_once, config.refresh, clock)
         self._stop = self._ticker.stopping
 
@@ -137,7 +138,7 @@ class Cycle:
                 observed=present.observed, trend=trend, forecast=made.values, method=made.method, risk=assessed,
                 samples=present.samples, required=config.warmup.samples, last_seen=present.last_seen,
                 stale=present.stale, proof=proof, unforecast=unforecast(made, present, reading),
-                optional=frozenset(name for name, signal in config.signals.items() if signal.optional),
+                optional=self._optional,
             )
 
     def _reading(self, now: float) -> Reading:

@@ -144,7 +144,7 @@ def test_a_folder_that_cannot_be_written_keeps_its_chances(tmp_path, monkeypatch
 
 
 def loaded(config) -> Chances | None:
-    return load_chances(config, load_model(config))
+    return load_chances(config, load_model(config))[0]
 
 
 def serving(folder, method: str):

@@ -88,3 +88,9 @@ def test_a_live_server_of_which_no_role_is_forecast_is_not_called_stale():
     table = fleet_tables(make_result(forecast=forecast, stale=("ppdb002",)), Roles())[0]
     shown = {row[0]: row[2:5] for row in table.rows}
     assert shown["ppdb001"] == ["-", "-", "tft"] and shown["ppdb002"] == ["stale", "-", "none"]
+
+
+def test_without_chances_the_headline_says_why():
+    model = {"model": "default", "problem": None, "chances_problem": "default has no chances.npz: run calibrate"}
+    said = glance(make_result(), make_result(), model, "prometheus", None, ISSUED)
+    assert said["No chances of incidents"].endswith("run calibrate")

@@ -29,17 +29,19 @@ def put(folder, sha: str | None = None) -> None:
 
 def test_chances_beside_the_model_are_loaded_without_a_word(folder, caplog):
     put(folder)
-    assert loaded(folder).report == tiny_chances().report and caplog.text == ""
-    assert loaded(folder, **{"risk.method": "calibrated"}) is not None
+    found, problem = loaded(folder)
+    assert found.report == tiny_chances().report and problem is None and caplog.text == ""
+    assert loaded(folder, **{"risk.method": "calibrated"})[0] is not None
 
 
 @pytest.mark.parametrize(("sha", "problem"), [(None, "has no chances.npz"), ("f" * 64, "made for weights ffff")])
-def test_without_chances_of_these_weights_forecasts_go_on_and_the_remedy_is_logged(folder, caplog, sha, problem):
+def test_without_chances_of_these_weights_forecasts_go_on_and_the_remedy_is_said(folder, caplog, sha, problem):
     if sha is not None:
         put(folder, sha)
-    assert loaded(folder) is None
+    found, said = loaded(folder)
+    assert found is None and problem in said and f"run fleet-forecaster calibrate --model {folder}" in said
     assert "no chances of incidents, only those that are on are shown" in caplog.text
-    assert problem in caplog.text and f"run fleet-forecaster calibrate --model {folder}" in caplog.text
+    assert said in caplog.text
 
 
 def test_a_method_that_needs_chances_is_refused_without_them(folder):

@@ -9,6 +9,7 @@ from forecaster.evaluation.scoring import DAY
 from forecaster.evaluation.windows import Windows
 from forecaster.risk.conditions import Condition
 from forecaster.training.dataset import History
+from tests.tiny_models import chances_of
 
 SIGNALS = ("cpu_pct",)
 
@@ -68,13 +69,14 @@ def test_the_chance_of_a_forecast_is_that_of_its_most_likely_step():
     quantiles = np.tile(np.array([10, 20, 30], np.float32), (1, 96, 1))
     quantiles[0, 3] = [85, 95, 100]
     quantiles[0, 50] = [95, 100, 105]
-    found, step = Exceedance().of(condition(), context()[:, 0], quantiles, (0.1, 0.5, 0.9), 0.0)
+    found, step = chances_of(Exceedance(), condition(), context()[:, 0], quantiles, (0.1, 0.5, 0.9), 0.0)
     assert found["30m"][0] == pytest.approx(0.5) and found["8h"][0] == pytest.approx(0.9) and step.tolist() == [4]
 
 
 def test_an_incident_below_a_limit_reads_the_quantiles_from_the_other_end():
     quantiles = np.tile(np.array([5, 20, 30], np.float32), (1, 96, 1))
-    found, _ = Exceedance().of(condition(above=None, below=5), context()[:, 0], quantiles, (0.1, 0.5, 0.9), 0.0)
+    below = condition(above=None, below=5)
+    found, _ = chances_of(Exceedance(), below, context()[:, 0], quantiles, (0.1, 0.5, 0.9), 0.0)
     assert found["30m"][0] == pytest.approx(0.1)
 
 
@@ -82,6 +84,6 @@ def test_an_incident_that_must_last_needs_all_its_steps_and_those_before_the_for
     quantiles = np.tile(np.array([10, 20, 30], np.float32), (1, 96, 1))
     quantiles[0, 0] = [95, 100, 105]
     lasting = condition(**{"for": "15m"})
-    calm, _ = Exceedance().of(lasting, context(ago_0=99)[:, 0], quantiles, (0.1, 0.5, 0.9), 0.0)
-    begun, _ = Exceedance().of(lasting, context(ago_0=99, ago_1=99)[:, 0], quantiles, (0.1, 0.5, 0.9), 0.0)
+    calm, _ = chances_of(Exceedance(), lasting, context(ago_0=99)[:, 0], quantiles, (0.1, 0.5, 0.9), 0.0)
+    begun, _ = chances_of(Exceedance(), lasting, context(ago_0=99, ago_1=99)[:, 0], quantiles, (0.1, 0.5, 0.9), 0.0)
     assert calm["30m"][0] < 0.01 and begun["30m"][0] == pytest.approx(0.9)

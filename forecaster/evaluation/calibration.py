@@ -26,7 +26,7 @@ from forecaster.evaluation.windows import RECENT_STEPS, Windows
 from forecaster.models.model import Model
 from forecaster.models.series import FLOORS, OTHER_FLOOR
 from forecaster.risk import chances
-from forecaster.risk.chances import Chances
+from forecaster.risk.chances import Chances, signed
 from forecaster.risk.conditions import Condition
 from forecaster.risk.evidence import INPUTS, SPANS, calm, carried, evidence, lasting_least
 from forecaster.signals import Signal
@@ -116,35 +116,37 @@ def examples(
             if not usable.size or name not in signals:
                 continue
             of = (context[usable, column], quantiles[usable, column], truth[usable, column])
+            levels = model.architecture.quantiles
             labels = group[usable], part.place[rows, 0][usable], instant[usable]
             for one in by_signal[name]:
                 limit = np.full(len(usable), one.limit, np.float32)
-                found.append(_rows(*_signed(of, one.sign), limit, one.steps, model, signals[name], True, labels, rng))
+                found.append(_rows(*_signed(of, levels, one.sign), limit, one.steps, signals[name], True, labels, rng))
             for _ in range(RANDOM if by_signal[name] else 1):
-                signed = _signed(of, -1 if rng.random() < NEGATED else 1)
-                limit = _random_limit(signed[0], signals[name], rng)
-                found.append(_rows(*signed, limit, int(rng.choice(LASTING)), model, signals[name], False, labels, rng))
+                turned = _signed(of, levels, -1 if rng.random() < NEGATED else 1)
+                limit = _random_limit(turned[0], signals[name], rng)
+                found.append(_rows(*turned, limit, int(rng.choice(LASTING)), signals[name], False, labels, rng))
     if not found:
         raise DatasetError("no window can be forecast by the model; expected some with few gaps")
     return Examples(*(np.concatenate(part) for part in zip(*found, strict=True)))
 
 
-def _signed(of: tuple[Floats, ...], sign: int) -> tuple[Floats, Floats, Floats]:
-    """History, quantiles and truth, negated for an incident below its limit."""
+def _signed(of: tuple[Floats, Floats, Floats], levels: Sequence[float], sign: int
+            ) -> tuple[Floats, Floats, Sequence[float], Floats]:
+    """History, quantiles, their levels and truth, negated for an incident below its limit."""
     history, quantiles, truth = of
-    return (history, quantiles, truth) if sign > 0 else (-history, -quantiles[..., ::-1], -truth)
+    return *signed(sign, history, quantiles, levels), sign * truth
 
 
 def _rows(
-    history: Floats, quantiles: Floats, truth: Floats, limit: Floats, lasting: int, model: Model, signal: Signal,
-    asked: bool, labels: tuple[npt.NDArray[np.int64], ...], rng: np.random.Generator,
+    history: Floats, quantiles: Floats, levels: Sequence[float], truth: Floats, limit: Floats, lasting: int,
+    signal: Signal, asked: bool, labels: tuple[npt.NDArray[np.int64], ...], rng: np.random.Generator,
 ) -> tuple[Any, ...]:
     """The parts of Examples, of one incident of these windows."""
     filled, known = carried(history)
     if not asked:
         shorter = np.exp(rng.uniform(np.log(6), np.log(filled.shape[1] + 1), len(known))).astype(np.int64)
         known = np.where(rng.random(len(known)) < SHORTENED, np.minimum(known, shorter), known)
-    floor, levels = FLOORS.get(signal.unit, OTHER_FLOOR), model.architecture.quantiles
+    floor = FLOORS.get(signal.unit, OTHER_FLOOR)
     held = np.arange(filled.shape[1]) >= filled.shape[1] - known[:, None]
     largest = np.maximum(np.where(held, filled, -np.inf).max(1), quantiles[..., -1].max(1))
     near = ~calm(np.where(held, filled, np.inf).min(1), largest, limit)

@@ -17,7 +17,8 @@ _P90 = PERCENTILES.index("p90")
 
 
 def by_urgency(result: Result) -> list[int]:
-    """The servers' rows: by priority, then highest score, then highest chance, then name; stale ones last."""
+    """The servers' rows: by priority, then highest score, then chance, or the other way where chances decide; then by
+    name; stale ones last."""
     risk = result.risk
     rank = [PRIORITIES.index(one) if one else len(PRIORITIES) for one in risk.priority]
     chances = [np.nan_to_num(chance, nan=-1.0) for chance in risk.severe.values()]

@@ -23,8 +23,8 @@ PRESETS = Path(__file__).with_name("presets")
 _HORIZONS: Any = ("5m", "30m", "1h", "4h", "8h")  # validation turns names into steps
 _WINDOWS: Any = ("30m", "8h")
 # names a signal cannot have: forecast_<signal> would be one of the forecaster's own families
-_TAKEN = re.compile(r"risk_(score|points)|priority|method|severe_probability|server_(stale|unforecast)|missing_signals"
-                    r"|last_seen_timestamp_seconds|maintenance|(fleet|warmup|live|incident|capacity)_.*")
+_TAKEN = re.compile(r"risk_(score|points)|priority|state|method|severe_probability|server_(stale|unforecast)"
+                    r"|missing_signals|last_seen_timestamp_seconds|maintenance|(fleet|warmup|live|incident|capacity)_.*")
 
 
 def _http_url(url: str) -> str:

@@ -12,6 +12,7 @@ from forecaster.risk.known import named
 from forecaster.risk.priority import PRIORITIES, by_chance, ranks
 from forecaster.risk.recurring import Recurring
 from forecaster.risk.score import assess
+from forecaster.risk.state import by_risk
 from forecaster.risk.thresholds import RiskConfig
 from serving.web import Service, create_app
 
@@ -41,7 +42,7 @@ def curves(servers: int, signals: int = len(SIGNALS), base: float = 10.0) -> np.
 def make_result(servers=("ppdb001", "ppdb002", "ppweb001"), profiles=("database", "database", "web_api"),
                 signals=SIGNALS, issued=ISSUED, step=300.0, forecast=None, stale=(), samples=None,
                 method=None, last_seen=None, observed=None, proven=True, horizons=HORIZONS, windows=WINDOWS,
-                unforecast=None, incidents=None, by=None, any_server=0.5, optional=()) -> Result:
+                unforecast=None, incidents=None, by=None, any_server=0.5, optional=(), state=None) -> Result:
     """A Result of these servers; `stale` names those that are, unknown to the risk stage as in a cycle. `unforecast`
     are further servers that are not forecast, with the reason. Without `incidents` every server has a chance of 0.25 of
     any, with them that of theirs."""
@@ -65,7 +66,8 @@ def make_result(servers=("ppdb001", "ppdb002", "ppweb001"), profiles=("database"
         trend=np.full((count, len(signals)), 0.125, np.float32), forecast=forecast,
         method=tuple(method or ["tft"] * count), risk=risk,
         samples=np.array(samples or [150] * count), required=150,
-        last_seen=np.array(last_seen or [issued - 5.0] * count), stale=is_stale, proof=proof if proven else None,
+        last_seen=np.array(last_seen or [issued - 5.0] * count), stale=is_stale,
+        state=np.array(by_risk(risk, config.priorities) if state is None else state), proof=proof if proven else None,
         unforecast=dict(sorted({**dict.fromkeys(stale, "stale"), **(unforecast or {})}.items())),
         optional=frozenset(optional))
 

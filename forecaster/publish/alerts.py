@@ -10,6 +10,7 @@ from forecaster.publish.values import iso, number, numbers, whole
 from forecaster.risk.chances import WINDOWS
 from forecaster.risk.priority import PRIORITIES
 from forecaster.risk.score import COMPONENTS, RISK_STEPS
+from forecaster.risk.state import State, of_fleet
 from forecaster.risk.thresholds import Roles
 
 _SHORT = {"cpu": "cpu", "memory": "mem", "latency": "latency"}  # component -> prefix of its keys in an alert
@@ -53,8 +54,8 @@ def alerts(result: Result, roles: Roles) -> list[dict[str, Any]]:
     found = []
     for place, s in enumerate(rows.tolist()):
         alert = {"server_name": result.servers[s], "profile": result.profiles[s],
-                 "priority": risk.priority[s], "risk_score": whole(score[place]),
-                 "component": risk.component[s], "message": risk.message(s), "method": result.method[s]}
+                 "state": State(result.state[s]).word, "priority": risk.priority[s], "risk_score": whole(score[place]),
+                 "component": risk.component[s], "message": result.message(s), "method": result.method[s]}
         alert |= {f"{_SHORT[name]}_risk": whole(points[place][k]) for k, name in enumerate(COMPONENTS)}
         alert |= {f"{_SHORT[name]}_{moment}": whole(values[place][k])
                   for k, name in enumerate(columns) for moment, values in moments.items()}
@@ -89,4 +90,5 @@ def environment(result: Result) -> dict[str, Any]:
     risk = result.risk
     return {**{f"prob_{window}": number(value) for window, value in risk.fleet_probability.items()},
             **{f"chance_{window}": number(value) for window, value in risk.severe_any.items()},
-            "high_risk_servers": risk.high_risk, "total_servers": int(result.live.sum()), "fleet_health": risk.health}
+            "high_risk_servers": risk.high_risk, "total_servers": int(result.live.sum()),
+            "fleet_health": result.health, "state": of_fleet(result.state).word}

@@ -22,6 +22,7 @@ from forecaster.models.unforecast import REASONS
 from forecaster.publish.alerts import alerts, environment
 from forecaster.publish.result import PERCENTILES, Board, Result
 from forecaster.publish.values import iso, number, numbers
+from forecaster.risk.state import State, counts, of_fleet
 from forecaster.risk.thresholds import Roles
 from serving.web import RequestError
 
@@ -136,7 +137,8 @@ def _curves(result: Result, server: int) -> dict[str, dict[str, Any]]:
 def metadata(result: Result, ttl: float, now: float) -> dict[str, Any]:
     """When and how the forecast was made, the signals that live servers lack, and the servers that it leaves out."""
     live = [s for s, stale in enumerate(result.stale) if not stale]
-    return {**_times(result, ttl, now), "step_seconds": result.step, "steps": result.horizon,
+    states = {name: State(state).word for name, state in zip(result.servers, result.state.tolist(), strict=True)}
+    return {**_times(result, ttl, now), "state": states, "step_seconds": result.step, "steps": result.horizon,
             "percentiles": list(PERCENTILES), "method": {result.servers[s]: result.method[s] for s in live},
             "missing_signals": missing_signals(result), "stale": _stale(result, now), "unforecast": result.unforecast}
 
@@ -156,18 +158,25 @@ def first(names: Iterable[str]) -> list[str]:
 
 
 def state(board: Board, now: float) -> dict[str, Any]:
-    """The board's part of /status: forecast (its ages), warmup, servers, incidents, priorities."""
+    """The board's part of /status: forecast (its ages), warmup, servers, state, incidents, priorities."""
     last = board.last
     if last is None:
         return {"forecast": {"current": False, "reason": "no cycle has succeeded yet"},
                 "warmup": warmup(None), "servers": {"total": 0, "stale": 0, "stale_servers": {}, "seen": 0,
                                                     "unforecast": {}, "missing_signals": {}},
-                "incidents": {}, "priorities": {"by": None}}
+                "state": {"fleet": State.BLIND.word, "servers": {}}, "incidents": {}, "priorities": {"by": None}}
     forecast = {"current": board.current(now) is last, **_times(last, board.ttl, now)}
     if not forecast["current"]:
         forecast["reason"] = "the latest forecast is older than ttl_seconds"
     return {"forecast": forecast, "warmup": warmup(last), "servers": servers(last, now),
-            "incidents": incidents(last), "priorities": {"by": last.risk.by}}
+            "state": states(last, board.current(now) is last), "incidents": incidents(last),
+            "priorities": {"by": last.risk.by}}
+
+
+def states(result: Result, shown: bool) -> dict[str, Any]:
+    """The fleet's state, and the number of servers in each; all BLIND where the forecast is not shown any more."""
+    state = result.state if shown else np.full_like(result.state, State.BLIND)
+    return {"fleet": of_fleet(state).word, "servers": counts(state)}
 
 
 def incidents(result: Result) -> dict[str, dict[str, Any]]:

@@ -28,6 +28,7 @@ from forecaster.risk.incidents import Incidents
 from forecaster.risk.known import largest, mean_known
 from forecaster.risk.priority import PRIORITIES
 from forecaster.risk.score import COMPONENTS
+from forecaster.risk.state import State
 
 _HEALTH = ("healthy", "warning", "critical")
 _METHODS = ("tft", "heuristic")
@@ -88,6 +89,11 @@ def _unless_by_model(values: npt.NDArray[Any], result: Result, at: Layout) -> np
     return np.where(hidden, np.nan, values)[:, None]
 
 
+def _stale(result: Result, at: Layout) -> npt.NDArray[Any]:
+    """(S, 1): 1 for stale servers; else 0, NaN of the essential series."""
+    return np.where(result.stale, 1.0, 0.0 if at.scored is None else np.nan)[:, None]
+
+
 def _proven(result: Result, layout: Layout, figure: str) -> npt.NDArray[Any]:
     """float64 (signals * horizons,): a figure of the record; NaN without one."""
     if result.proof is None:
@@ -141,6 +147,10 @@ FAMILIES = (
            "incidents, as risk.priorities.by says; /status says by which.",
            lambda at: ((priority,) for priority in PRIORITIES),
            lambda of, at: _is(of.risk.priority, PRIORITIES)),
+    Family("forecast_state", _SERVER, "state",
+           f"The server's state: {', '.join(f'{int(state)} {state.word}' for state in State)}. No series where it is "
+           "stale.",
+           lambda at: ONE, lambda of, at: of.state[:, None]),
     Family("forecast_incident_probability", (*_SERVER, "window"), "ratio",
            "Sum of the weights of risk.incident for the thresholds crossed inside the window, 0 to 1. "
            "forecast_severe_probability is the calibrated chance.",
@@ -183,8 +193,10 @@ FAMILIES = (
            lambda of, at: np.array([of.risk.severe_any[window] for window in at.incident])),
     Family("forecast_fleet_health", ("state",), "0 or 1",
            "1 for the fleet's health (healthy, warning or critical), 0 for the others: by the 30 minute mean of "
-           "forecast_incident_probability, and at least warning while a server is P1.",
-           lambda at: ((state,) for state in _HEALTH), lambda of, at: _is([of.risk.health], _HEALTH)),
+           "forecast_incident_probability, at least warning while a server is P1. All 0 where it would "
+           "be healthy and a server is BLIND.",
+           lambda at: ((state,) for state in _HEALTH),
+           lambda of, at: _is([of.risk.health], _HEALTH) * (of.health != "unknown")),
     Family("forecast_fleet_servers", (), "servers", "Servers that are forecast: those not stale.",
            lambda at: ONE, lambda of, at: np.array([of.live.sum()])),
     Family("forecast_fleet_high_risk_servers", (), "servers", "Servers of priority P1.",
@@ -223,8 +235,9 @@ FAMILIES = (
            "Time of the server's latest sample.",
            lambda at: ONE, lambda of, at: of.last_seen[:, None], outlives=True),
     Family("forecast_server_stale", _SERVER, "0 or 1",
-           "1 where the latest sample is older than stale_after: the server is not forecast.",
-           lambda at: ONE, lambda of, at: of.stale[:, None], outlives=True),
+           "1 where the latest sample is older than stale_after: the server is not forecast. Otherwise 0, or with "
+           "publish.gauges: essential no series.",
+           lambda at: ONE, _stale, outlives=True),
     Family("forecast_server_unforecast", ("server", "reason"), "1",
            "1 for a server that is up or known and not forecast, with the reason: "
            f"{'; '.join(f'{word} ({meaning})' for word, meaning in REASONS.items())}.",

@@ -10,6 +10,7 @@ from forecaster.publish.alerts import by_urgency
 from forecaster.publish.api import SHOWN, first
 from forecaster.publish.result import PERCENTILES, Result
 from forecaster.risk.score import RISK_STEPS
+from forecaster.risk.state import State, counts, of_fleet
 from forecaster.risk.thresholds import Roles
 from serving import __version__
 from serving.web import Table
@@ -21,14 +22,14 @@ _P90 = PERCENTILES.index("p90")
 def glance(last: Result | None, current: Result | None, model: Mapping[str, object], source: str,
            problem: str | None, now: float) -> dict[str, object]:
     """Item and value: version, model, age, fleet health and chances; ``problem`` says why the service is not ready."""
-    shown = {"Version": __version__, "Model": model["model"], "Source": source}
+    shown = {"State": _state(current), "Version": __version__, "Model": model["model"], "Source": source}
     if model["problem"]:
         shown["Model problem"] = model["problem"]
     if model.get("chances_problem"):
         shown["No chances of incidents"] = model["chances_problem"]
     shown["Forecast age"] = f"{last.age(now):.0f} s" if last else "no forecast yet"
     if current is not None:
-        shown["Fleet health"] = current.risk.health
+        shown["Fleet health"] = current.health
         for window, words in _WINDOWS.items():
             chance = current.risk.severe_any.get(window, nan)
             shown[f"Chance of an incident on any server within {words}"] = _chance(chance, "unknown")
@@ -43,7 +44,8 @@ def fleet_tables(result: Result | None, roles: Roles) -> tuple[Table, ...]:
         return ()
     titles = (("CPU %", roles.cpu), ("Memory %", roles.memory), ("Latency ms", roles.latency))
     shown = [(title, result.signals.index(name)) for title, name in titles if name in result.signals]
-    columns = ["Server", "Profile", "Priority", "Risk", "Method", *(f"Chance {words}" for words in _WINDOWS.values())]
+    columns = ["Server", "Profile", "State", "Priority", "Risk", "Method",
+               *(f"Chance {words}" for words in _WINDOWS.values())]
     for title, _ in shown:
         columns += [f"{title} now", "p90 in 30 min"]
     columns.append("Message")
@@ -53,12 +55,21 @@ def fleet_tables(result: Result | None, roles: Roles) -> tuple[Table, ...]:
     for s in by_urgency(result):
         method = "none" if result.stale[s] else result.method[s]
         priority = "stale" if result.stale[s] else risk.priority[s] or "-"
-        row = [result.servers[s], result.profiles[s], priority, _text(risk.score[s]), method]
+        row = [result.servers[s], result.profiles[s], State(result.state[s]).word, priority]
+        row += [_text(risk.score[s]), method]
         row += [_chance(risk.severe[window][s] if window in risk.severe else nan, "-") for window in _WINDOWS]
         for _, c in shown:
             row += [_text(result.observed[s, c]), _text(result.forecast[s, c, RISK_STEPS - 1, _P90])]
-        rows.append([*row, risk.message(s) if risk.component[s] or named[s] else "-"])
+        rows.append([*row, result.message(s) if risk.component[s] or named[s] else "-"])
     return Table("Fleet", tuple(columns), rows), _unforecast(result)
+
+
+def _state(current: Result | None) -> str:
+    """The fleet's, and how many servers are in which."""
+    if current is None:
+        return f"{State.BLIND.word}: there is no current forecast"
+    servers = ", ".join(f"{number} {word}" for word, number in counts(current.state).items() if number)
+    return f"{of_fleet(current.state).word}: {servers or 'no server is known'}"
 
 
 def _unforecast(result: Result) -> Table:

@@ -6,12 +6,14 @@ Letters: S servers, C signals, H horizon steps; the last axis of a forecast is p
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
 
 from forecaster.memory.record import Proof
 from forecaster.risk.score import Risk
+from forecaster.risk.state import State
 
 PERCENTILES = ("p10", "p50", "p90")  # the last axis of Result.forecast, lowest first
 
@@ -38,6 +40,7 @@ class Result:
     required: int                # samples from which on the model forecasts a server
     last_seen: npt.NDArray[np.float64]        # float64 (S,), Unix s of the newest sample, NaN when never seen
     stale: npt.NDArray[np.bool_]            # bool (S,), True where the last sample is too old to forecast from
+    state: npt.NDArray[np.int64]            # int (S,), of State; BLIND where it is stale
     proof: Proof | None = None   # figures of past forecasts, per signal and shown horizon
     unforecast: Mapping[str, str] = field(default_factory=dict)  # server, also of none of the rows -> why, by name
     optional: frozenset[str] = frozenset()  # signals that a server may lack
@@ -49,7 +52,8 @@ class Result:
                                   ("forecast", np.float32, (servers, signals, self.forecast.shape[2], 3)),
                                   ("samples", np.integer, (servers,)),
                                   ("last_seen", np.float64, (servers,)),
-                                  ("stale", np.bool_, (servers,))):
+                                  ("stale", np.bool_, (servers,)),
+                                  ("state", np.integer, (servers,))):
             array = getattr(self, name)
             assert array.shape == shape, f"{name}: shape {array.shape}, expected {shape}"
             assert np.issubdtype(array.dtype, kind), f"{name}: {array.dtype}, expected {kind.__name__}"
@@ -76,6 +80,19 @@ class Result:
         some = ~np.all(without, axis=1, keepdims=True)
         missing: npt.NDArray[np.bool_] = without & some & np.array([name not in self.optional for name in self.signals])
         return missing
+
+    @property
+    def health(self) -> str:
+        """The fleet's health; "unknown" in place of "healthy" where a server is BLIND."""
+        blind = self.risk.health == "healthy" and (self.state == State.BLIND).any()
+        return "unknown" if blind else self.risk.health
+
+    def message(self, server: int) -> str:
+        """One sentence for an on-call person about the server at this index; of one that is BLIND, what was said."""
+        said = self.risk.message(server)
+        if self.state[server] != State.BLIND or not self.last_seen[server] > 0:
+            return said
+        return f"Not seen since {datetime.fromtimestamp(self.last_seen[server], UTC):%H:%M:%S %Z}; before that: {said}"
 
     def index(self, server: str) -> int | None:
         """The row of `server` in the arrays, None where it is unknown."""

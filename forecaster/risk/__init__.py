@@ -8,5 +8,6 @@
     recurring   on how many of the last days an incident was on at its expected time of day
     incidents   the incidents of each server: on, chances, expected time, priority, message
     priority    P1, P2 or P3 of a score, or of the chances of incidents
+    state       ACT NOW, LIKELY, CLEARING, WATCH, SAFE or BLIND, followed through the cycles
     known       means, maxima and names without unknown values
 """

@@ -118,6 +118,12 @@ class Chances:
         made = -np.expm1(without.min() + separate * (without.sum() - without.min()))
         return float(max(made, known.max()))  # of a certain one, too
 
+    def of_fleet(self, chances: Mapping[str, Wide]) -> dict[str, float]:
+        """By window, the chance that at least one server has an incident, of a longer one at least that of a shorter;
+        chances (S,) by window."""
+        made = np.fmax.accumulate([self.any(window, chances[window]) for window in WINDOWS])
+        return dict(zip(WINDOWS, made.tolist(), strict=True))
+
     @classmethod
     def load(cls, folder: Path, weights_sha256: str) -> Chances:
         """Those beside a model with these weights; raises ChanceError."""

@@ -41,6 +41,7 @@ from forecaster.readings import NoData, Reading, Source
 from forecaster.risk import incidents, score
 from forecaster.risk.chances import WINDOWS, Chances
 from forecaster.risk.incidents import Incidents
+from forecaster.risk.state import Course
 from forecaster.service.stages import StageError, Stages
 from forecaster.service.ticker import Ticker
 
@@ -66,6 +67,7 @@ class Cycle:
         self._signals, self._zone = tuple(config.signals), ZoneInfo(config.timezone)
         self._conditions = config.risk.conditions(self._signals)
         self._optional = frozenset(name for name, signal in config.signals.items() if signal.optional)
+        self.course = Course(config.risk.priorities, config.refresh)
         self._ticker = Ticker(self.run_once, config.refresh, clock)
         self._stop = self._ticker.stopping
 
@@ -129,15 +131,15 @@ class Cycle:
             proof = self._record(made, present)
             found = self._incidents(made, present, context)
             severe = {window: found.any(window) for window in WINDOWS}
-            any_server = {window: self._chances.any(window, chances) for window, chances in severe.items()
-                          } if self._chances else {}
+            any_server = self._chances.of_fleet(severe) if self._chances else {}
             assessed = score.assess(
                 made.values, self._signals, config.risk, severe, any_server, found, made.by_model)
+            state = self.course.step(now, present.servers, present.last_seen, assessed)
             return Result(
                 issued=now, step=config.step, servers=present.servers, profiles=present.profiles, signals=self._signals,
                 observed=present.observed, trend=trend, forecast=made.values, method=made.method, risk=assessed,
                 samples=present.samples, required=config.warmup.samples, last_seen=present.last_seen,
-                stale=present.stale, proof=proof, unforecast=unforecast(made, present, reading),
+                stale=present.stale, state=state, proof=proof, unforecast=unforecast(made, present, reading),
                 optional=self._optional,
             )
 

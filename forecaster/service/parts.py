@@ -71,6 +71,7 @@ class Parts:
             self.board.publish(old.board.last)
         if ended:
             mine.window = theirs.window
+            self.cycle.course.keep(old.cycle.course)
             if mine.past is not None and theirs.past is not None and mine.past.same(theirs.past):
                 mine.past = theirs.past
             if mine.record is not None and theirs.record is not None and mine.record.same(theirs.record):

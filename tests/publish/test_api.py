@@ -9,6 +9,7 @@ import pytest
 from forecaster.publish.api import api_blueprint
 from forecaster.publish.values import numbers
 from forecaster.risk.conditions import Condition
+from forecaster.risk.state import State
 from forecaster.risk.thresholds import Roles
 from tests.results import ISSUED, SIGNALS, Clock, app_of, board_with, curves, incidents_of, make_result
 
@@ -94,7 +95,7 @@ def test_a_new_result_replaces_the_curves():
 def test_the_environment_is_the_fleets_risk(at_risk):
     assert get(client_of(at_risk), "/predictions/current")["environment"] == {
         "prob_30m": 0.3333, "prob_8h": 0.2833, "chance_30m": 0.5, "chance_8h": 0.5, "high_risk_servers": 1,
-        "total_servers": 3, "fleet_health": "warning"}, "a server is P1"
+        "total_servers": 3, "fleet_health": "warning", "state": "ACT NOW"}, "a server is P1"
 
 
 def test_the_fleets_chance_is_null_where_it_is_unknown():
@@ -167,7 +168,7 @@ def test_alerts_list_servers_at_risk_highest_first_with_what_drives_it(at_risk):
     body = get(client_of(at_risk), "/alerts")
     first, second = body["alerts"]
     assert first == {
-        "server_name": "ppweb001", "profile": "web_api", "priority": "P1", "risk_score": 100,
+        "server_name": "ppweb001", "profile": "web_api", "state": "ACT NOW", "priority": "P1", "risk_score": 100,
         "component": "cpu", "message": "CPU predicted to reach 99.0% in 5 minutes", "method": "tft",
         "cpu_risk": 40, "mem_risk": 35, "latency_risk": 25,
         "cpu_now": 24.125, "cpu_30m": 99, "cpu_delta": 74.875,
@@ -379,3 +380,22 @@ def test_a_fleet_of_stale_servers_is_not_warm():
     warmup = get(client_of(make_result(stale=["ppdb001", "ppdb002", "ppweb001"])), "/status")["warmup"]
     assert warmup["is_warmed_up"] is False
     assert warmup["message"] == "No server sends samples"
+
+
+def test_states_are_said_in_the_same_words_for_fleet_servers_and_alerts():
+    state = [State.ACT_NOW, State.BLIND, State.CLEARING]
+    board = board_with(make_result(state=state, forecast=curves(3, base=90.0)))
+    client = app_of(api_blueprint(board, Roles(), dict, clock := Clock())).test_client()
+    body = get(client, "/alerts")
+    assert {alert["server_name"]: alert["state"] for alert in body["alerts"]} == body["metadata"]["state"] == {
+        "ppdb001": "ACT NOW", "ppdb002": "BLIND", "ppweb001": "CLEARING"}
+    assert get(client, "/predictions/current")["environment"]["state"] == "ACT NOW"
+    said = get(client, "/status")["state"]
+    assert said["fleet"] == "ACT NOW" and said["servers"]["BLIND"] == 1
+    clock.now += 1000
+    assert get(client, "/status")["state"]["servers"] == dict.fromkeys(said["servers"], 0) | {"BLIND": 3}
+
+
+def test_a_fleet_with_a_server_that_is_blind_is_not_called_healthy():
+    environment = get(client_of(make_result(stale=["ppdb001"])), "/predictions/current")["environment"]
+    assert (environment["fleet_health"], environment["state"]) == ("unknown", "WATCH")

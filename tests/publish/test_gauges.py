@@ -15,6 +15,7 @@ from forecaster.publish.collector import ForecastCollector
 from forecaster.publish.gauges import METRICS
 from forecaster.publish.self_metrics import STAGES, SelfMetrics
 from forecaster.risk.conditions import Condition
+from forecaster.risk.state import State
 from serving.exposition import Page, metrics_response
 from tests.results import (
     DESCRIBED,
@@ -465,3 +466,10 @@ def test_of_a_signal_that_left_the_configuration_nothing_stays_on_the_page():
     found = {(sample.name, sample.labels["signal"]): sample.value for family in registry.collect()
              if family.name.startswith("forecaster_signal") for sample in family.samples}
     assert found == {("forecaster_signal_success", "cpu_pct"): 0, ("forecaster_signal_left_out_series", "cpu_pct"): 0}
+
+
+def test_states_are_numbers_and_a_stale_server_has_none():
+    samples = shown(make_result(state=[State.ACT_NOW, State.BLIND, State.BLIND], stale=["ppweb001"]))
+    assert {dict(labels)["server"]: number for (name, labels), number in samples.items() if name == "forecast_state"
+            } == {"ppdb001": 4, "ppdb002": -1}
+    assert {number for (name, _), number in samples.items() if name == "forecast_fleet_health"} == {0}, "not healthy"

@@ -3,6 +3,7 @@
 import numpy as np
 
 from forecaster.publish.page import fleet_tables, glance
+from forecaster.risk.state import State
 from forecaster.risk.thresholds import Roles
 from tests.results import ISSUED, curves, incidents_of, make_result
 
@@ -86,11 +87,21 @@ def test_a_live_server_of_which_no_role_is_forecast_is_not_called_stale():
     forecast = curves(3)
     forecast[0, [0, 1, 3]] = np.nan  # disk and errors alone
     table = fleet_tables(make_result(forecast=forecast, stale=("ppdb002",)), Roles())[0]
-    shown = {row[0]: row[2:5] for row in table.rows}
-    assert shown["ppdb001"] == ["-", "-", "tft"] and shown["ppdb002"] == ["stale", "-", "none"]
+    shown = {row[0]: row[2:6] for row in table.rows}
+    assert shown["ppdb001"] == ["BLIND", "-", "-", "tft"] and shown["ppdb002"] == ["BLIND", "stale", "-", "none"]
 
 
 def test_without_chances_the_headline_says_why():
     model = {"model": "default", "problem": None, "chances_problem": "default has no chances.npz: run calibrate"}
     said = glance(make_result(), make_result(), model, "prometheus", None, ISSUED)
     assert said["No chances of incidents"].endswith("run calibrate")
+
+
+def test_the_page_begins_with_the_fleets_state_and_says_since_when_a_server_is_not_seen():
+    result = make_result(state=[State.ACT_NOW, State.BLIND, State.SAFE], forecast=curves(3, base=90.0))
+    assert next(iter(headline(result).items())) == ("State", "ACT NOW: 1 ACT NOW, 1 SAFE, 1 BLIND")
+    rows = {row["Server"]: row for row in tables(result)["Fleet"]}
+    assert rows["ppdb001"]["State"] == "ACT NOW" and rows["ppdb002"]["State"] == "BLIND"
+    assert rows["ppdb002"]["Message"].startswith("Not seen since 08:53:15 UTC; before that: ")
+    said = glance(result, None, {"model": "default", "problem": None}, "prometheus", None, ISSUED)
+    assert said["State"] == "BLIND: there is no current forecast"

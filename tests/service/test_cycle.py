@@ -13,6 +13,7 @@ from forecaster.publish.collector import ForecastCollector
 from forecaster.publish.result import Board
 from forecaster.publish.self_metrics import SelfMetrics
 from forecaster.readings import NoData, Reading, Readings, SourceError, SourceUnreachable
+from forecaster.risk.state import State, of_fleet
 from forecaster.service.cycle import Cycle
 from tests.grafana_stack import await_true
 from tests.results import Clock, page
@@ -368,6 +369,20 @@ def test_a_silent_server_loses_its_observation_at_once_and_its_forecast_after_ha
     assert result.stale[i] and np.isnan(result.forecast[i]).all() and result.risk.priority[i] is None
     assert result.last_seen[i] == START
     assert result.stale.sum() == 1
+
+
+def test_a_server_is_blind_from_a_minute_of_silence_on_and_its_fleet_is_not_called_healthy(bench):
+    silent = history().servers[0]
+    bench.cycle.run_once()
+    bench.source.silent = {silent}
+    states = []
+    for _ in range(5):
+        bench.clock.now += 15
+        bench.cycle.run_once()
+        states.append(bench.board.last.state[bench.board.last.index(silent)])
+    assert states[-1] == State.BLIND and State.BLIND not in states[:-1]
+    assert bench.board.last.health in ("unknown", "warning", "critical")
+    assert of_fleet(bench.board.last.state) >= State.WATCH
 
 
 def test_a_server_silent_for_a_day_is_forgotten(model):

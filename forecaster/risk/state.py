@@ -1,0 +1,115 @@
+"""The state of a server in one word, followed from cycle to cycle; a fleet's is made of its servers'.
+
+    ACT NOW    it is P1
+    LIKELY     it is P2, or an incident that may give more than P3 is on or has a chance of p2_chance within 8 hours
+    CLEARING   it was P1 or P2 for as long as an alert takes to fire, and not for long enough since
+    WATCH      an incident is on or has a chance of POSSIBLE within 8 hours, or no chance is known
+    SAFE       none of it
+    BLIND      it has no forecast, or sends no samples
+
+After P1, CLEARING goes before LIKELY. Time in which a server is BLIND brings nothing closer to its end: silence is not
+recovery.
+
+Letters: S servers.
+"""
+
+from collections.abc import Mapping
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecaster.risk.score import Risk
+from forecaster.risk.thresholds import Priorities
+
+POSSIBLE = 0.1  # chance within 8 hours from which on an incident is watched
+SILENT_REFRESHES = 4  # without a sample, after which a server is BLIND: one or two lost scrapes are nothing
+
+States = NDArray[np.int64]
+
+
+class State(IntEnum):
+    """The states as numbers: the larger the more urgent, and what is known of a server before BLIND."""
+
+    BLIND = -1
+    SAFE = 0
+    WATCH = 1
+    CLEARING = 2
+    LIKELY = 3
+    ACT_NOW = 4
+
+    @property
+    def word(self) -> str:
+        """As it is shown."""
+        return self.name.replace("_", " ")
+
+
+def by_risk(risk: Risk, limits: Priorities) -> States:
+    """int64 (S,): the states by one forecast alone, without CLEARING; BLIND where it gives no priority."""
+    found, later = risk.incidents, risk.severe.get("8h", np.full(len(risk.priority), np.nan))
+    priority, largest = np.array(risk.priority, object), later
+    if found is not None:
+        later = found.any("8h")
+        largest = np.where(found.on.any(1), 1.0, np.fmax.reduce(found.chance["8h"], axis=1, initial=np.nan))
+    safe = (priority == "P3") & (largest < POSSIBLE)
+    levels = priority == "P1", (priority == "P2") | (later >= limits.p2_chance), safe, priority == "P3"
+    states: States = np.select(levels, (State.ACT_NOW, State.LIKELY, State.SAFE, State.WATCH), State.BLIND)
+    return states
+
+
+class Course:
+    """Follows the states of servers through the cycles, in seconds that each was seen; ``refresh``: s between two."""
+
+    def __init__(self, limits: Priorities, refresh: float):
+        self._limits, self._refresh, self._silence = limits, refresh, SILENT_REFRESHES * refresh
+        self._confirm = np.array([[limits.p1_confirm], [limits.p2_confirm]])
+        self._clear = np.array([[limits.p1_clear], [limits.p2_clear]])
+        self._now: float | None = None
+        self._servers: dict[str, int] = {}  # name -> column
+        self._lasts = np.zeros((2, 0))  # seconds for which it is P1, P2 without a break
+        self._left = np.zeros((2, 0))  # seconds that it must be better for, after P1, P2
+
+    def step(self, now: float, servers: tuple[str, ...], last_seen: NDArray[np.float64], risk: Risk) -> States:
+        """int64 (S,): the states at an instant (Unix s). last_seen: float64 (S,), Unix s of the latest samples."""
+        blind, fresh = ~(now - last_seen <= self._silence), now - last_seen < self._refresh
+        # after a longer pause of the cycles, the rest was not seen
+        elapsed = 0.0 if self._now is None else min(max(now - self._now, 0.0), self._silence)
+        self._now = now
+        self._follow(servers)
+        state = np.where(blind, State.BLIND, by_risk(risk, self._limits))
+        seen, priority = state != State.BLIND, np.array(risk.priority, object)
+        at = seen & np.array([priority == "P1", priority == "P2"])
+        self._lasts = np.where(at & (self._lasts >= 0), self._lasts + elapsed, np.where(at, 0.0, -1.0))
+        left = np.where(self._lasts >= self._confirm, self._clear, self._left)
+        page = seen & (state < State.ACT_NOW) & (left[0] > 0)
+        ticket = seen & ~page & (state < State.LIKELY) & (left[1] > 0)
+        better = fresh & np.array([seen & (state < State.ACT_NOW), seen & ~page & (state < State.LIKELY)])
+        self._left = np.where(better, np.maximum(left - elapsed, 0.0), left)
+        return np.where(page | ticket, State.CLEARING, state).astype(np.int64)
+
+    def keep(self, old: "Course") -> None:
+        """Goes on where another one ended, with its own limits."""
+        self._now, self._servers, self._lasts, self._left = old._now, old._servers, old._lasts, old._left
+
+    def _follow(self, servers: tuple[str, ...]) -> None:
+        """Brings the columns into the order of these servers; new ones begin anew, others are forgotten."""
+        if tuple(self._servers) == servers:
+            return
+        column = np.array([self._servers.get(name, -1) for name in servers], np.int64)
+        self._lasts = np.where(column >= 0, np.append(self._lasts, [[-1.0], [-1.0]], axis=1)[:, column], -1.0)
+        self._left = np.where(column >= 0, np.append(self._left, [[0.0], [0.0]], axis=1)[:, column], 0.0)
+        self._servers = {name: place for place, name in enumerate(servers)}
+
+
+def of_fleet(states: States) -> State:
+    """The state of a fleet of these servers, BLIND ones included: ACT NOW if any is; BLIND if there is none, or more
+    than half are BLIND; else the most urgent, at least WATCH where one is BLIND."""
+    blind, worst = int((states == State.BLIND).sum()), State(int(states.max(initial=State.BLIND)))
+    if worst != State.ACT_NOW and 2 * blind > len(states) or not len(states):
+        return State.BLIND
+    return max(worst, State.WATCH) if blind else worst
+
+
+def counts(states: States) -> Mapping[str, int]:
+    """How many servers are in each state, by word, the most urgent first."""
+    return {state.word: int((states == state).sum()) for state in sorted(State, reverse=True)}

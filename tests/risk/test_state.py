@@ -1,0 +1,140 @@
+"""States: what each means, how a trouble ends, and that silence is never taken for health."""
+
+import numpy as np
+import pytest
+
+from forecaster.risk.state import Course, State, by_risk, counts, of_fleet
+from forecaster.risk.thresholds import Priorities
+from tests.results import curves, incidents_of, make_result
+
+REFRESH = 15.0
+BLIND, SAFE, WATCH, CLEARING, LIKELY, ACT_NOW = State
+UNKNOWN = (np.nan, np.nan)
+
+
+def risk_of(*priorities):
+    """Risk of servers of these priorities by chance, without a known chance of any other incident."""
+    of = {"P1": {"on": True}, "P2": {"chance": (0.1, 0.6)}, "P3": {}, "likely": {"chance": (0.01, 0.2)},
+          "trend": {"chance": UNKNOWN}}
+    given = [of[one] for one in priorities]
+    forecast = curves(len(given))
+    incidents = incidents_of(
+        len(given), on=[(s, 0) for s, one in enumerate(given) if "on" in one],
+        chance={(s, i): one["chance"] for s, one in enumerate(given) if "chance" in one for i in range(3)})
+    names = tuple(f"s{place}" for place in range(len(given)))
+    return make_result(names, ("x",) * len(given), forecast=forecast, incidents=incidents, by="chance").risk
+
+
+def test_each_state_has_its_reason():
+    states = by_risk(risk_of("P1", "P2", "likely", "trend", "P3"), Priorities())
+    assert states.tolist() == [ACT_NOW, LIKELY, WATCH, WATCH, SAFE] and states.dtype == np.int64
+
+
+def test_where_the_score_decides_an_incident_that_is_likely_by_its_chance_is_said_to_be():
+    incidents = incidents_of(2, chance={(0, 0): (0.1, 0.6), (1, 0): (0.1, 0.3)})
+    result = make_result(("a", "b"), ("x", "x"), incidents=incidents, by="score")
+    assert result.risk.priority == ("P3", "P3")
+    assert by_risk(result.risk, Priorities()).tolist() == [LIKELY, WATCH]
+
+
+def test_a_server_without_a_forecast_is_blind_and_one_without_incidents_is_watched():
+    assert by_risk(make_result(stale=["ppdb001"]).risk, Priorities()).tolist() == [BLIND, WATCH, WATCH]
+    assert by_risk(make_result(any_server=0).risk, Priorities())[0] == WATCH, "a chance of 25 % of any"
+
+
+class Story:
+    """One server's cycles, one word each; `-` is one without a sample, from which on the silence counts."""
+
+    def __init__(self, **limits):
+        self.course, self.now, self.seen = Course(Priorities(**limits), REFRESH), 0.0, 0.0
+
+    def tell(self, word: str, cycles: int = 1) -> list[State]:
+        """The states of that many cycles."""
+        states = []
+        for _ in range(cycles):
+            self.now += REFRESH
+            if word != "-":
+                self.seen = self.now
+            risk = risk_of("P3" if word == "-" else word)
+            states.append(State(self.course.step(self.now, ("s0",), np.array([self.seen]), risk)[0]))
+        return states
+
+
+def test_after_p1_a_server_is_clearing_for_five_minutes_and_then_what_it_is():
+    story = Story()
+    assert set(story.tell("P1", 8)) == {ACT_NOW}
+    assert {*story.tell("P2", 5), *story.tell("P3", 15)} == {CLEARING}
+    assert story.tell("P2") == [LIKELY]
+    assert set(story.tell("P3", 20)) == {SAFE}, "15 s of P2 open no ticket"
+
+
+def test_after_p2_a_server_is_clearing_for_half_an_hour_of_less_than_likely():
+    story = Story()
+    story.tell("P2", 20)
+    assert set(story.tell("likely", 60)) == {CLEARING}
+    story.tell("P2")
+    assert set(story.tell("P3", 60)) == {CLEARING}
+    assert story.tell("P3") == [SAFE]
+
+
+def test_one_odd_forecast_leaves_nothing_to_clear():
+    story = Story()
+    assert [*story.tell("P1", 3), *story.tell("P3")] == [ACT_NOW, ACT_NOW, ACT_NOW, SAFE]
+
+
+@pytest.mark.parametrize(("first", "state"), [("P1", ACT_NOW), ("P3", CLEARING)])
+def test_silence_makes_a_server_blind_after_a_minute_and_its_clearing_waits(first, state):
+    story = Story()
+    story.tell("P1", 8)
+    assert story.tell(first)[0] == state
+    assert story.tell("-", 100)[4:] == [BLIND] * 96
+    assert set(story.tell("P3", 19)) == {CLEARING}
+    story.tell("P3")
+    assert story.tell("P3") == [SAFE]
+
+
+def test_a_pause_of_the_cycles_is_no_time_in_which_a_server_was_well():
+    story = Story()
+    story.tell("P1", 8)
+    story.tell("P3")
+    story.now += 3600
+    assert set(story.tell("P3", 10)) == {CLEARING}
+
+
+def test_a_clock_set_back_neither_ends_nor_lengthens_what_is_clearing():
+    story = Story()
+    story.tell("P1", 8)
+    story.now -= 3600
+    assert set(story.tell("P3", 20)) == {CLEARING} and story.tell("P3", 2)[-1] == SAFE
+
+
+def test_servers_that_come_and_go_keep_their_own_course():
+    course, seen = Course(Priorities(), REFRESH), np.zeros(2)
+    for cycle in range(8):
+        course.step(REFRESH * cycle, ("a", "b"), seen + REFRESH * cycle, risk_of("P1", "P3"))
+    now = REFRESH * 8
+    assert course.step(now, ("b", "c", "a"), np.full(3, now), risk_of("P3", "P3", "P3")).tolist() == [
+        SAFE, SAFE, CLEARING]
+    assert course.step(now + REFRESH, ("b",), np.full(1, now), risk_of("P3")).tolist() == [SAFE]
+    assert course.step(now + 30, ("a", "b"), np.full(2, now), risk_of("P3", "P3")).tolist() == [SAFE, SAFE], "forgotten"
+
+
+def test_a_reload_keeps_the_course_with_the_new_limits():
+    story = Story()
+    story.tell("P1", 8)
+    old, story.course = story.course, Course(Priorities(p1_clear=30), REFRESH)
+    story.course.keep(old)
+    assert story.tell("P3") == [CLEARING]
+
+
+@pytest.mark.parametrize(("states", "fleet"), [
+    ([SAFE, SAFE], SAFE), ([SAFE, WATCH, LIKELY], LIKELY), ([SAFE, CLEARING], CLEARING), ([], BLIND),
+    ([BLIND, SAFE, SAFE], WATCH), ([BLIND, BLIND, LIKELY], BLIND), ([BLIND, BLIND, ACT_NOW], ACT_NOW),
+    ([BLIND, LIKELY], LIKELY), ([BLIND, BLIND], BLIND)])
+def test_a_fleet_is_as_its_most_urgent_server_and_never_safe_while_one_is_blind(states, fleet):
+    assert of_fleet(np.array(states, np.int64)) == fleet
+
+
+def test_states_are_counted_by_word_the_most_urgent_first():
+    assert [*counts(np.array([0, 0, -1, 4])).items()] == [
+        ("ACT NOW", 1), ("LIKELY", 0), ("CLEARING", 0), ("WATCH", 0), ("SAFE", 2), ("BLIND", 1)]

@@ -37,6 +37,9 @@ _DECLARED: dict[str, tuple[type[object], tuple[str, ...], str, str]] = {
     "forecaster_model_loaded": (
         Gauge, (), "0 or 1",
         "1 where a model is loaded and used."),
+    "forecaster_chances_loaded": (
+        Gauge, (), "0 or 1",
+        "1 where chances of incidents are loaded. Without them, no server is SAFE, nor P1 or P2 by a chance."),
     "forecaster_model_configured": (
         Gauge, (), "0 or 1",
         "1 where a model is configured, 0 where the heuristic is used by choice."),
@@ -149,8 +152,9 @@ class SelfMetrics:
             for parameter, value in parameters.items():
                 self._gauges["forecaster_calibration_parameter"].labels(window, parameter).set(value)
 
-    def model(self, configured: bool, loaded: bool, info: Mapping[str, object]) -> None:
-        """The model in use; `info` holds at least model and method and becomes the labels."""
+    def model(self, configured: bool, loaded: bool, chances: bool, info: Mapping[str, object]) -> None:
+        """The model in use and whether it has chances; `info` holds model and method and becomes the labels."""
+        self._gauges["forecaster_chances_loaded"].set(chances)
         self._gauges["forecaster_model_configured"].set(configured)
         self._gauges["forecaster_model_loaded"].set(loaded)
         self._model.info({label: str(value) for label, value in info.items()})

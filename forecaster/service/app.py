@@ -86,7 +86,7 @@ class Forecaster:
         """Shows configuration and model in the self-metrics."""
         states = ("configured", "loaded", "problem", "chances_problem")
         shown = {key: str(value) for key, value in parts.model.items() if key not in states}
-        self._metrics.model(parts.config.model is not None, bool(parts.model["loaded"]), shown)
+        self._metrics.model(parts.config.model is not None, bool(parts.model["loaded"]), bool(parts.joint), shown)
         self._metrics.settings(parts.config.refresh, parts.config.forecast_ttl)
         self._metrics.shard(parts.config.shard, parts.config.total_shards)
         self._metrics.fleet(dict(parts.config.risk.health), parts.joint)

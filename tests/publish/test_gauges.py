@@ -340,7 +340,7 @@ def answers(scored=None):
     own.settings(refresh=15, ttl=120)
     own.shard(1, 2)
     own.fleet({"critical": 0.7}, {"30m": {"floor": 0.01}})
-    own.model(configured=True, loaded=True, info={"model": "default", "method": "tft", "parameters": 75_000})
+    own.model(configured=True, loaded=True, chances=True, info={"model": "default", "method": "tft", "parameters": 75})
     own.stage("query", 0.25, success=True)
     own.stage("model", 0.5, success=False)
     own.signals({"cpu_pct": True, "mem_pct": False}, {"cpu_pct": 2})
@@ -409,7 +409,7 @@ def test_promtool_finds_nothing_to_mend_but_the_units_in_the_signals_own_names(e
 def test_self_metrics_tell_what_was_reported(exposed):
     samples = samples_of(exposed()[0].encode())
     assert value(samples, "forecaster_build_info", version="1.2.3") == 1
-    assert value(samples, "forecaster_model_info", model="default", method="tft", parameters="75000") == 1
+    assert value(samples, "forecaster_model_info", model="default", method="tft", parameters="75") == 1
     assert value(samples, "forecaster_stage_success", stage="query") == 1
     assert value(samples, "forecaster_stage_success", stage="model") == 0
     assert value(samples, "forecaster_stage_duration_seconds", stage="model") == 0.5

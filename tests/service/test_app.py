@@ -112,6 +112,7 @@ def test_metrics_hold_forecasts_and_self_metrics(bench):
     bench.run()
     page = bench.client.get("/metrics").get_data(as_text=True)
     assert 'forecast_cpu_pct{server="ppdb001",profile="database",percentile="p90",horizon="30m"}' in page
+    assert "forecaster_chances_loaded 1.0" in page
     assert "forecaster_model_loaded 1.0" in page and "process_resident_memory_bytes" in page
 
 
@@ -131,6 +132,7 @@ def test_a_model_that_cannot_be_loaded_means_heuristics_everywhere_and_is_said_l
     status = bench.client.get("/status").get_json()
     assert not status["model"]["loaded"] and "nowhere" in status["model"]["problem"]
     page = bench.client.get("/metrics").get_data(as_text=True)
+    assert "forecaster_chances_loaded 0.0" in page
     assert "forecaster_model_loaded 0.0" in page and "forecaster_model_configured 1.0" in page
     assert 'method="heuristic"} 1' in page and "Model problem" in bench.client.get("/").get_data(as_text=True)
 

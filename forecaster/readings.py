@@ -46,8 +46,8 @@ class Reading:
     """One instant: servers and profiles (S,), values float32 (S, C).
 
     A signal of `failed` could not be read, and its column is NaN. `left_out` counts, by signal, series and values that
-    were read and are not used. `up` are the servers whose scrape succeeds, with or without values; None where the
-    source does not know them.
+    were read and are not used. `up` are the servers whose scrape succeeds, with or without values, `listed` these and
+    those whose scrape fails; None where the source does not know them.
     """
 
     instant: float
@@ -57,6 +57,7 @@ class Reading:
     failed: Mapping[str, SourceError] = field(default_factory=dict)
     left_out: Mapping[str, int] = field(default_factory=dict)
     up: tuple[str, ...] | None = None
+    listed: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,6 +21,10 @@ from forecaster.readings import Reading
 
 SNAPSHOT_FILE, PAST_FILE, RECORD_FILE = "window.npz", "past.npz", "record.npz"
 
+# s for which a server is missing from the source's list before it counts as removed: a list that is made anew, as after
+# a restart of Prometheus, lacks some for a moment
+REMOVED_AFTER = 300.0
+
 log = logging.getLogger(__name__)
 
 
@@ -47,20 +51,37 @@ class Memory:
                  errors: dict[str, str | None]):
         self.window, self.past, self.record = window, past, record
         self._keeper = Keeper(folder, errors)
+        self._unlisted: dict[str, float] = {}  # s, of servers that the source has listed
 
-    def take(self, reading: Reading, drop_after: float) -> None:
-        """Adds the latest reading and forgets servers that sent nothing for ``drop_after`` seconds."""
+    def take(self, reading: Reading, drop_after: float, stale_after: float) -> None:
+        """Adds the latest reading and forgets servers that sent nothing for ``drop_after`` seconds, or for
+        ``stale_after`` where the source no longer lists them."""
         if reason := self.window.append(reading):
             log.warning(reason)
         if self.past is not None:
             self.past.append(reading)
-        gone = np.flatnonzero(reading.instant - self.window.last_seen > drop_after)
-        if gone.size:
-            names = [self.window.servers[row] for row in gone]
-            log.info("forgetting %s: not seen for %g s", ", ".join(names), drop_after)
+        silent = reading.instant - self.window.last_seen
+        removed = self._removed(reading) & (silent > stale_after)
+        self._forget(removed, "taken out of what the source watches")
+        self._forget((silent > drop_after)[~removed], f"not seen for {drop_after:g} s")
+
+    def _forget(self, which: Flags, reason: str) -> None:
+        """Forgets servers: bool (S,)."""
+        names = [self.window.servers[row] for row in np.flatnonzero(which)]
+        if names:
+            log.info("forgetting %s: %s", ", ".join(names), reason)
             self.window.drop(names)
             if self.past is not None:
                 self.past.drop(names)
+
+    def _removed(self, reading: Reading) -> Flags:
+        """bool (S,): servers that the source listed once and has not for REMOVED_AFTER, while it lists others. One that
+        it never listed may have another name there, and is not called removed."""
+        if listed := set(reading.listed or ()):
+            self._unlisted = {
+                name: 0.0 if name in listed else self._unlisted[name] + self.window.refresh
+                for name in self.window.servers if name in listed or name in self._unlisted}
+        return np.array([self._unlisted.get(name, 0.0) >= REMOVED_AFTER for name in self.window.servers], bool)
 
     def present(self, now: float, required: int, stale_after: float) -> Present:
         """The servers now; warm from ``required`` samples on, stale after ``stale_after`` seconds of silence."""

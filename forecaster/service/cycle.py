@@ -120,7 +120,7 @@ class Cycle:
         if self._stop.is_set():  # told to end during the query: the window may have another owner now
             raise Stopped
         with self._stage("window"):
-            memory.take(reading, config.drop_after)
+            memory.take(reading, config.drop_after, config.stale_after)
         self._fill_gaps(now)
         with self._stage("features"):
             present = memory.present(now, config.warmup.samples, config.stale_after)

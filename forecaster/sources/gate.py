@@ -121,7 +121,8 @@ class Gate:
             self._up.seen(state.servers, np.where(succeeded, gaps, np.nan), apart)
         self._state_before = state
         recent = self._up.recent(state.servers, state.values[None, :, 0])[0]
-        up = tuple(compress(state.servers, recent)) if state.servers or self._up.known else None
+        listed = state.servers if state.servers or self._up.known else None
+        up = tuple(compress(state.servers, recent)) if listed is not None else None
         scraped = _of(reading.servers, state)
         kept = self._up.recent(reading.servers, scraped[None, :, 0])[0]
         notes = Notes()
@@ -138,7 +139,8 @@ class Gate:
             hold(np.array([self._before.instant, reading.instant]), np.stack([before[:, -1], scraped[:, 0]]), both)
             values = both[1]
         self._before = Reading(reading.instant, names, (), np.concatenate([values, scraped], axis=1))
-        return replace(reading, servers=names, profiles=tuple(compress(reading.profiles, kept)), values=values, up=up)
+        return replace(reading, servers=names, profiles=tuple(compress(reading.profiles, kept)), values=values, up=up,
+                       listed=listed)
 
 
 def _nobody(instant: float, signals: int) -> Reading:

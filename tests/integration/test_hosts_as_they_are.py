@@ -389,7 +389,7 @@ def test_servers_that_up_does_not_know_are_read_and_said_and_the_others_only_whi
     source = made(prometheus, up='up{instance=~"V.*|went down"}')
     reading = source.latest(T0 + NOW)
     assert reading.up == ("VLANs",) and {"VLANs", "nothing"} < {*reading.servers}
-    assert "went down" not in reading.servers
+    assert "went down" not in reading.servers and reading.listed == ("VLANs", "went down")
     (warning,) = source.describe()["up"]["warnings"]
     assert "servers without a series of source.up" in warning and "VLANs" not in warning
 

@@ -25,7 +25,7 @@ def reasons(*readings: Reading, stale_after: float = 1800.0, encoder_steps: int 
     window = Window(tuple(SIGNALS), 15.0, 300.0, encoder_steps)
     memory = Memory(window, None, None, None, {})
     for one in readings:
-        memory.take(one, 86400.0)
+        memory.take(one, 86400.0, 1800.0)
     present = memory.present(NOW, 150, stale_after)
     made = nothing(present)
     add_trend(made, present, SIGNALS)

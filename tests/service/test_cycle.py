@@ -32,6 +32,7 @@ class Fleet:
         self.range_error: Exception | None = None
         self.ranges: list[tuple[float, float]] = []
         self.up: tuple[str, ...] | None = None
+        self.listed: tuple[str, ...] | None = None
         self.failed: dict[str, SourceError] = {}
         self.left_out: dict[str, int] = {}
         self.late = 0.0  # Unix s of the clock until which history is missing
@@ -53,7 +54,7 @@ class Fleet:
         pick = tuple(history().servers[i] for i in rows), tuple(history().profiles[i] for i in rows)
         values, self.now = self._at(instant)[rows], instant
         values[:, [history().signals.index(name) for name in self.failed]] = np.nan
-        return Reading(instant, *pick, values, self.failed, self.left_out, self.up)
+        return Reading(instant, *pick, values, self.failed, self.left_out, self.up, self.listed)
 
     def range(self, start: float, end: float, step: float) -> Readings:
         self.ranges.append((start, end))
@@ -390,6 +391,32 @@ def test_a_server_silent_for_a_day_is_forgotten(model):
     bench.run()
     bench.source.silent.add("ppdb001")
     assert bench.run(3700.0).index("ppdb001") is None
+
+
+@pytest.mark.parametrize(("listed", "forgotten"), [
+    ("others", True), ("all", False), ("none", False), ("never", False), ("again", False)])
+def test_a_server_taken_out_of_what_is_watched_is_forgotten_when_it_would_be_stale_and_a_dead_one_is_not(
+        model, listed, forgotten):
+    bench, servers = Bench(model), history().servers
+    others = tuple(server for server in servers if server != "ppdb001")
+    bench.source.listed = others if listed == "never" else servers
+    bench.run()
+    bench.source.silent.add("ppdb001")
+    bench.source.listed = {"all": servers, "none": ()}.get(listed, others)
+    for minute in range(29):
+        assert bench.run(60.0).index("ppdb001") is not None, minute
+    if listed == "again":
+        bench.source.listed = servers
+    stale = bench.run(120.0)
+    assert (stale.index("ppdb001") is None) == forgotten
+    assert ("ppdb001" in stale.unforecast) != forgotten, "a dead one is reported"
+
+
+def test_a_list_that_lacks_servers_for_a_moment_after_a_long_outage_forgets_none(bench):
+    bench.source.listed = history().servers
+    bench.run()
+    bench.source.silent, bench.source.listed = {"ppdb001"}, history().servers[1:]
+    assert bench.run(7200.0).index("ppdb001") is not None
 
 
 def test_a_server_that_is_up_without_values_is_listed_until_it_is_no_longer_up_and_takes_no_memory(bench):

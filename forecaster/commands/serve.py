@@ -1,11 +1,11 @@
 """`fleet-forecaster serve`: makes forecasts and serves them over HTTP."""
 
 import argparse
-import time
 
 from flask import Flask
 
 from forecaster.commands.flags import Commands, add, read_config
+from forecaster.sources.clock import SourceClock
 from serving.web import serve
 
 NAME = "fleet-forecaster"
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     def app() -> Flask:
         from forecaster.service.app import create_app  # in the worker: torch's threads do not survive a fork
 
-        return create_app(lambda: read_config(arguments), time.time)
+        return create_app(lambda: read_config(arguments), SourceClock())
 
     serve(app, config.listen, NAME)
     return 0

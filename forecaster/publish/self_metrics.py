@@ -67,6 +67,9 @@ _DECLARED: dict[str, tuple[type[object], tuple[str, ...], str, str]] = {
     "forecaster_last_success_timestamp_seconds": (
         Gauge, (), "Unix seconds",
         "End of the last cycle that succeeded, 0 before the first."),
+    "forecaster_clock_offset_seconds": (
+        Gauge, (), "seconds",
+        "Clock of Prometheus minus the forecaster's own, which is corrected by it; no series while unknown."),
     "forecaster_shard_ordinal": (
         Gauge, ("shard_ordinal",), "ordinal",
         "Which share of the fleet this forecaster forecasts, counted from 0."),
@@ -118,6 +121,8 @@ class SelfMetrics:
             else:
                 self._model = Info(name.removesuffix("_info"), text, registry=registry)
         self._gauges["forecaster_build_info"].labels(version).set(1)
+        self._clock_known = True
+        self.clock_offset(None)
         for stage in STAGES:  # from 0 on, because increase() does not see the first value of a series
             self._counters["forecaster_cycle_failures_total"].labels(stage)
         ProcessCollector(registry=registry)
@@ -182,6 +187,14 @@ class SelfMetrics:
         self._durations.observe(seconds)
         if success:
             self._gauges["forecaster_last_success_timestamp_seconds"].set(now)
+
+    def clock_offset(self, seconds: float | None) -> None:
+        """The source's clock minus the own one; None, and then no series, where it is not known."""
+        gauge = self._gauges["forecaster_clock_offset_seconds"]
+        gauge.set(seconds or 0.0)
+        if (seconds is not None) != self._clock_known:
+            (self.registry.unregister if self._clock_known else self.registry.register)(gauge)
+            self._clock_known = not self._clock_known
 
     def config_read(self, now: float, success: bool) -> None:
         """The configuration was read, at start or on reload, at `now` (Unix s)."""

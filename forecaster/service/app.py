@@ -1,7 +1,6 @@
 """The running forecaster: its parts, its Flask application, and how a reload replaces both."""
 
 import threading
-import time
 from collections.abc import Callable
 
 from flask import Flask, Response, request
@@ -14,6 +13,7 @@ from forecaster.publish.remote_read import remote_read_blueprint
 from forecaster.publish.self_metrics import SelfMetrics
 from forecaster.service.assembly import assemble
 from forecaster.service.parts import Parts
+from forecaster.sources.clock import source_clock
 from serving import __version__
 from serving.exposition import metrics_response
 from serving.web import Service
@@ -31,10 +31,13 @@ _LINKS = (
 
 
 class Forecaster:
-    """Serves forecasts as ``read_config`` and ``clock`` (Unix seconds) say; ``app`` is the Flask application."""
+    """Serves forecasts as ``read_config`` and ``clock`` (Unix seconds) say; ``app`` is the Flask application.
 
-    def __init__(self, read_config: Callable[[], ForecasterConfig], clock: Callable[[], float] = time.time):
-        self._read_config, self._clock = read_config, clock
+    With a SourceClock all times are those of the source.
+    """
+
+    def __init__(self, read_config: Callable[[], ForecasterConfig], clock: Callable[[], float]):
+        self._read_config, self._clock = read_config, source_clock(clock)
         self._metrics = SelfMetrics(CollectorRegistry(), __version__)
         self._service = Service(
             name=NAME,
@@ -47,10 +50,10 @@ class Forecaster:
             close=self.close,
         )
         self._reloading = threading.Lock()
-        self.parts = assemble(read_config(), self._metrics, clock)
+        self.parts = assemble(read_config(), self._metrics, self._clock)
         self._announce(self.parts)
         self.app = self._make_app(self.parts)
-        self._metrics.config_read(clock(), True)
+        self._metrics.config_read(self._clock(), True)
 
     def start(self) -> None:
         """Begins to read and to forecast, in threads."""
@@ -76,6 +79,9 @@ class Forecaster:
                 raise ValueError(str(error)) from error
             ended = self.parts.close()
             parts.keep(self.parts, ended)
+            source, was = parts.config.source, self.parts.config.source
+            if (source.kind, source.url) != (was.kind, was.url):
+                self._clock.forget()
             self.parts = parts
             self._announce(parts)
             self.app.wsgi_app = self._make_app(parts).wsgi_app  # type: ignore[method-assign]  # Flask's own way
@@ -115,7 +121,8 @@ class Forecaster:
     def _glance(self) -> dict[str, object]:
         parts, now = self.parts, self._clock()
         board, source = parts.board, parts.config.source.kind
-        return glance(board.last, board.current(now), parts.model, source, self._ready(), now)
+        shown = glance(board.last, board.current(now), parts.model, source, self._ready(), now)
+        return shown | ({"Clock": self._clock.words} if self._clock.words else {})
 
     def _ready(self) -> str | None:
         board = self.parts.board
@@ -125,7 +132,7 @@ class Forecaster:
         return f"There is no current forecast. {problems or 'The first cycle is under way.'}"
 
 
-def create_app(read_config: Callable[[], ForecasterConfig], clock: Callable[[], float] = time.time) -> Flask:
+def create_app(read_config: Callable[[], ForecasterConfig], clock: Callable[[], float]) -> Flask:
     """A started forecaster's application."""
     forecaster = Forecaster(read_config, clock)
     forecaster.start()

@@ -11,8 +11,9 @@ the latest Result stays on the board until its time-to-live ends.
     publish   puts the result on the board, which /metrics, the curves and the JSON read
     push      writes curves to VictoriaMetrics, once a step
 
-The instant of a cycle is the last multiple of the refresh, so that two forecasters with one configuration send the same
-queries and publish the same numbers. The cycle runs a moment later, when all samples up to that instant are stored.
+The instant of a cycle is the last multiple of the refresh by the source's clock, so that two forecasters with one
+configuration send the same queries and publish the same numbers. The cycle runs a moment later, when all samples up to
+that instant are stored.
 """
 
 import logging
@@ -37,13 +38,14 @@ from forecaster.publish.collector import ForecastCollector
 from forecaster.publish.push import Push
 from forecaster.publish.result import Board, Result
 from forecaster.publish.self_metrics import SelfMetrics
-from forecaster.readings import NoData, Reading, Source
+from forecaster.readings import NoData, Reading, Source, SourceError
 from forecaster.risk import incidents, score
 from forecaster.risk.chances import WINDOWS, Chances
 from forecaster.risk.incidents import Incidents
 from forecaster.risk.state import Course
 from forecaster.service.stages import StageError, Stages
 from forecaster.service.ticker import Ticker
+from forecaster.sources.clock import PROBLEM, source_clock
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +62,7 @@ class Cycle:
                  past: Past | None = None, record: Record | None = None, push: Push | None = None,
                  chances: Chances | None = None):
         self._config, self._source, self._model, self._chances = config, source, model, chances
-        self._board, self._collector, self._metrics, self._clock = board, collector, metrics, clock
+        self._board, self._collector, self._metrics, self._clock = board, collector, metrics, source_clock(clock)
         self._stage, self._push = Stages(metrics), push
         self.errors = self._stage.errors  # stage -> error of its last run, None where it succeeded
         self.memory = Memory(window, past, record, config.storage, self.errors)
@@ -68,7 +70,7 @@ class Cycle:
         self._conditions = config.risk.conditions(self._signals)
         self._optional = frozenset(name for name, signal in config.signals.items() if signal.optional)
         self.course = Course(config.risk.priorities, config.refresh)
-        self._ticker = Ticker(self.run_once, config.refresh, clock)
+        self._ticker = Ticker(self.run_once, config.refresh, self._clock)
         self._stop = self._ticker.stopping
 
     # -- running ----------------------------------------------------------------------------------------------------
@@ -93,12 +95,11 @@ class Cycle:
         """One cycle; True if it published a Result."""
         started, success = time.perf_counter(), False
         try:
-            now = self._now()
-            result = self._result(now)
+            result = self._result()
             self._publish(result)
             success = True
             self._write_curves(result)
-            self._fill_later(now)
+            self._fill_later(result.issued)
         except Stopped:
             return False
         except StageError as error:
@@ -113,10 +114,10 @@ class Cycle:
 
     # -- stages -----------------------------------------------------------------------------------------------------
 
-    def _result(self, now: float) -> Result:
+    def _result(self) -> Result:
         config, memory = self._config, self.memory
         with self._stage("query"):
-            reading = self._reading(now)
+            now, reading = self._read()
         if self._stop.is_set():  # told to end during the query: the window may have another owner now
             raise Stopped
         with self._stage("window"):
@@ -142,6 +143,24 @@ class Cycle:
                 stale=present.stale, state=state, proof=proof, unforecast=unforecast(made, present, reading),
                 optional=self._optional,
             )
+
+    def _read(self) -> tuple[float, Reading]:
+        """The instant and the latest values; both anew where the answers show that the source's clock is another."""
+        now, clock, problem = self._now(), self._clock, None
+        try:
+            reading = self._reading(now)
+        except SourceError as error:
+            problem = error
+        changed = clock.settle()
+        self._metrics.clock_offset(clock.measured)
+        if clock.measured is not None:
+            large = abs(clock.measured) > PROBLEM
+            self.errors["clock"] = f"{clock.words}: set both by NTP" if large else None
+        if changed and now != (again := self._now()):
+            return again, self._reading(again)
+        if problem is not None:
+            raise problem
+        return now, reading
 
     def _reading(self, now: float) -> Reading:
         """The latest values; once servers are known, an empty reading where the source has no data."""

@@ -15,4 +15,5 @@ units.
     notes            what is left out, and how it is said
     shard            which servers this forecaster forecasts
     transport, crew  HTTP requests with a deadline, several at once
+    clock            the time by the source, where its clock differs
 """

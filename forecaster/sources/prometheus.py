@@ -21,6 +21,7 @@ from forecaster.readings import (
 )
 from forecaster.sources.answers import Piece, merge
 from forecaster.sources.bounds import Bounds
+from forecaster.sources.clock import source_clock
 from forecaster.sources.crew import gather
 from forecaster.sources.naming import Roster
 from forecaster.sources.shard import WHOLE, Shard
@@ -47,7 +48,8 @@ class PrometheusSource:
     A series, a value or a query that cannot be used costs only itself (see signal_query); reading fails where every
     query does. Of several series of one server the largest value counts. More than `max_servers` series of one signal
     are an error. An answer holds about `max_samples` samples: longer ranges are asked for in pieces, as are those that
-    are refused as too large. Servers of other shards than `shard` are left out.
+    are refused as too large. Servers of other shards than `shard` are left out. A SourceClock as `clock` hears
+    the answers to instant queries.
     """
 
     def __init__(self, url: str, signals: Mapping[str, Any] | Sequence[Any], step: float, *,
@@ -62,7 +64,7 @@ class PrometheusSource:
                              f"{parts.scheme}://{parts.hostname}; logins belong in basic_auth")
         self._url, self._labels = url.rstrip("/"), Labels(server_label, profile_label, default_profile)
         self._parameters, self._max_samples = dict(parameters or {}), max_samples
-        self._session, self._timeout, self._clock = session or http_session(), timeout, clock
+        self._session, self._timeout, self._clock = session or http_session(), timeout, source_clock(clock)
         self._queries = [
             SignalQuery(name, shard.fill(signal.query), f"Prometheus at {self._url}", Bounds.of(signal),
                         self._labels, shard, max_servers, clock)
@@ -89,7 +91,8 @@ class PrometheusSource:
                 names = ", ".join(query.name for query in self._queries if not query.error)  # else other shards'
                 nothing = (f"Prometheus at {self._url} has no series at {instant:.3f} for any of {names}: check that "
                            "it scrapes the fleet and the metric names in the queries")
-                raise NoData("; ".join([nothing, *map(str, failed.values())]))
+                words = [self._clock.words] if self._clock.words else []
+                raise NoData("; ".join([nothing, *words, *map(str, failed.values())]))
         left_out = {query.name: query.left_out for query in self._queries}
         return Reading(instant, roster.servers, roster.profiles, roster.values(numbers), failed, left_out)
 
@@ -132,9 +135,12 @@ class PrometheusSource:
         return len(self._queries)
 
     def describe(self) -> dict[str, Any]:
-        """Address, last success and error; of each signal the query as sent, series, error and warnings."""
+        """Address, last success and error, how its clock differs; of each signal the query as sent, series, error and
+        warnings."""
+        offset = self._clock.measured
         return {"kind": "prometheus", "url": self._url, "last_success": self._last_success,
-                "last_error": self._last_error, "signals": {query.name: query.describe() for query in self._queries}}
+                "last_error": self._last_error, "clock_offset_seconds": None if offset is None else round(offset, 1),
+                "clock": self._clock.words, "signals": {query.name: query.describe() for query in self._queries}}
 
     def close(self) -> None:
         """Closes the connections."""
@@ -151,12 +157,18 @@ class PrometheusSource:
              ) -> Iterator[tuple[SignalQuery, Answer | Exception]]:
         """The answer to each query with these parameters, or what kept it away. All are asked at once."""
         patience = f"{timeout * 900:.0f}ms"  # a little less than ours, so that Prometheus can say why
-        url = f"{self._url}/api/v1/{path}"
-        calls = [partial(fetch, self._session, "POST", url, timeout, _MAX_BYTES,
-                         urlencode({**self._parameters, "query": query.query, **form, "timeout": patience}), _FORM)
+        calls = [partial(self._fetch, path, timeout,
+                         urlencode({**self._parameters, "query": query.query, **form, "timeout": patience}))
                  for query, form in asked]
         answers = gather(calls, AT_ONCE, timeout * -(-len(calls) // AT_ONCE))
         return zip((query for query, _ in asked), answers, strict=True)
+
+    def _fetch(self, path: str, timeout: float, form: str) -> Answer:
+        asked = self._clock.own()
+        answer = fetch(self._session, "POST", f"{self._url}/api/v1/{path}", timeout, _MAX_BYTES, form, _FORM)
+        if path == "query":
+            self._clock.heard(answer.headers.get("Date"), asked, answer.waited)
+        return answer
 
     def _failed(self, errors: dict[str, SourceError]) -> dict[str, SourceError]:
         """These errors by signal; the first is raised where every signal has one."""

@@ -28,11 +28,12 @@ class CredentialsError(OSError):
 
 @dataclass(frozen=True)
 class Answer:
-    """Status, headers (case-insensitive) and the whole body, decompressed."""
+    """Status, headers (case-insensitive), the whole body, decompressed, and how long the headers took (s)."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    waited: float = 0.0
 
 
 class _Retry(urllib3.Retry):
@@ -111,12 +112,14 @@ def fetch(session: requests.Session, method: str, url: str, timeout: float, limi
 
     `timeout` seconds bound each attempt's wait for the first byte, and the time until the body is complete.
     """
-    end = time.monotonic() + timeout
+    began = time.monotonic()
     try:
         # verify: else REQUESTS_CA_BUNDLE of the environment replaces the session's ca_file
         with session.request(method, url, data=data, headers=headers, timeout=(min(timeout, CONNECT_TIMEOUT), timeout),
                              verify=session.verify, stream=True) as response:
-            return Answer(response.status_code, response.headers, _body(response.raw, end, timeout, limit))
+            waited = time.monotonic() - began
+            body = _body(response.raw, began + timeout, timeout, limit)
+            return Answer(response.status_code, response.headers, body, waited)
     except (CredentialsError, TimeoutError):
         raise
     except (requests.Timeout, urllib3.exceptions.TimeoutError) as error:

@@ -347,6 +347,7 @@ def answers(scored=None):
     own.cycle(0.75, ISSUED, success=True)
     own.signals({"cpu_pct": True}, {})
     own.config_read(ISSUED, success=True)
+    own.clock_offset(0.2)
     forecast = curves(3)
     forecast[1, 4] = np.nan
     incidents = incidents_of(on=[(1, 0)], begins={(0, 0): 3600}, recurring=(6, 7))

@@ -2,6 +2,7 @@
 
 import time
 from datetime import datetime
+from email.utils import formatdate
 from functools import cache
 from zoneinfo import ZoneInfo
 
@@ -17,7 +18,9 @@ from forecaster.models.artifact import read
 from forecaster.risk.chances import FILE
 from forecaster.service import assembly as composition
 from forecaster.service.app import Forecaster
+from forecaster.sources.clock import SourceClock
 from serving.settings import SettingsError
+from tests.grafana_stack import await_true
 from tests.results import Clock
 from tests.service.test_cycle import START, Fleet
 from tests.tiny_models import history, tiny_chances, write_untrained
@@ -154,6 +157,26 @@ def test_a_reload_takes_the_new_settings_and_keeps_window_record_and_result(benc
     kept = bench.forecaster.parts.cycle.memory
     assert kept.window is before.window and kept.record is before.record
     assert "forecaster_forecast_ttl_seconds 60.0" in bench.client.get("/metrics").get_data(as_text=True)
+
+
+def test_a_reload_keeps_the_sources_clock_unless_the_source_is_another(monkeypatch):
+    monkeypatch.setattr(composition, "make_source", lambda *_: Fleet())
+    own, overrides = Clock(START), {"model": "none"}
+    clock = SourceClock(own)
+    forecaster = Forecaster(lambda: load_config("fleet", overrides), clock)
+    try:
+        clock.heard(formatdate(START + 600), START, 0.0)
+        assert forecaster.parts.cycle.run_once() and clock() == START + 600.5
+        assert "600 s ahead of" in forecaster.app.test_client().get("/").get_data(as_text=True)
+        forecaster.reload()
+        assert clock() == START + 600.5
+        overrides["source.url"] = "http://127.0.0.1:9999"
+        forecaster.reload()
+        assert clock() == START and clock.measured is None
+        client = forecaster.app.test_client()
+        await_true(lambda: "forecaster_clock_offset" not in client.get("/metrics").text, 20, "the next cycle has run")
+    finally:
+        forecaster.close()
 
 
 def test_a_bad_reload_keeps_the_old_settings_and_model_and_says_why(bench, tmp_path):

@@ -132,11 +132,11 @@ class Publish(Settings):
     max_curve_samples: int = Field(1_000_000, ge=HORIZON_STEPS, description="most samples one remote read may ask for")
 
 
-class PushConfig(Settings):
-    """A VictoriaMetrics that curves are written to as well: it stores samples that lie in the future."""
+class Receiver(Settings):
+    """A system that the forecaster sends to; nothing is sent without a url."""
 
-    url: HttpUrl | None = Field(None, description="VictoriaMetrics that curves are written to once a step")
-    timeout: Duration = Field(10.0, description="longest time curves of one step are written")
+    url: HttpUrl | None = None
+    timeout: Duration = 10.0
     bearer_token_file: Path | None = Field(None, description="file with a bearer token")
     basic_auth: BasicAuth | None = Field(None, description="login; not together with a token")
     headers: dict[str, str] = Field(default_factory=dict, description="further request headers, except Authorization")
@@ -144,6 +144,26 @@ class PushConfig(Settings):
 
     _one_login = field_validator("basic_auth")(_one_way_to_log_in)
     _secrets = field_validator("headers")(_secrets_stay_in_files)
+
+
+class PushConfig(Receiver):
+    """A VictoriaMetrics that curves are written to as well: it stores samples that lie in the future."""
+
+    url: HttpUrl | None = Field(None, description="VictoriaMetrics that curves are written to once a step")
+    timeout: Duration = Field(10.0, description="longest time curves of one step are written")
+
+
+class AlertmanagerConfig(Receiver):
+    """An Alertmanager that the forecaster tells itself when Prometheus is down, as nobody else can then."""
+
+    url: HttpUrl | None = Field(None, description="Alertmanager to which FleetcastPrometheusDown is sent while "
+                                "Prometheus does not answer, for source.kind prometheus")
+    timeout: Duration = Field(2.0, description="longest wait for its answer")
+    fleet: NonEmpty | None = Field(None, description="label `fleet` of that alert, as on the forecaster's scrapes; "
+                                   "null: the address it listens on")
+    after: Duration = Field(45.0, description="time that Prometheus must not have answered before the alert begins")
+    end_after: Duration = Field(150.0, description="time that it must have answered before the alert ends, longer than "
+                                "`for` of the alerts of servers")
 
 
 class Live(Settings):
@@ -184,6 +204,7 @@ class ForecasterConfig(Settings):
     live: Live = Live()
     publish: Publish = Publish()
     push: PushConfig = PushConfig()
+    alertmanager: AlertmanagerConfig = AlertmanagerConfig()
 
     @field_validator("total_shards")
     @classmethod

@@ -4,7 +4,8 @@ S servers, C signals, N instants. Instants are Unix seconds. Values are float32 
 source has no value; infinite values count as none.
 
     SourceError            base of all errors of a source; the message names source, signal and remedy
-      SourceUnreachable    no answer: connection refused or closed, timeout, unreadable credentials
+      SourceUnreachable    no answer that can be read: TLS, unreadable credentials
+        SourceDown         no answer at all: connection refused or closed, timeout
       SourceRefused        an error as the answer; .status (HTTP), .error_type and .error are as Prometheus sends them
       SourceNonsense       an unusable answer: not JSON, unexpected shape, no series that names its server
       NoData               a valid answer without any series
@@ -23,6 +24,10 @@ class SourceError(Exception):
 
 class SourceUnreachable(SourceError):
     """No answer, or none in time."""
+
+
+class SourceDown(SourceUnreachable):
+    """Nobody answers: connection refused, reset or closed, no such host, or a timeout."""
 
 
 class SourceRefused(SourceError):

@@ -15,6 +15,7 @@ from stack.layout import Layout
 _LINE = re.compile(r"([A-Za-z0-9_-]+):\s*(\S.*)")
 _READY = {"node-exporter": "/", "grafana": "/api/health"}
 _TARGETS = {"node-exporter": "node.yml", "forecaster-node": "forecaster-node.yml"}
+ALERTMANAGER = "--alertmanager.url"
 BOOTSTRAP = "history.om"  # in the data folder: the history that the forecaster reads if there is no Prometheus
 
 
@@ -121,6 +122,8 @@ def plan(layout: Layout, embedded: bool = False, without: Iterable[str] = ()) ->
             parts["forecaster"] = _scraping(parts["forecaster"], layout)
     elif "node-exporter" not in parts:
         parts.pop("forecaster-node", None)
+    if "alertmanager" not in parts:
+        parts = {name: _silent(part) for name, part in parts.items()}
     return Plan(tuple(parts.values()), tuple(notes), embedded)
 
 
@@ -129,6 +132,14 @@ def _scraping(forecaster: Part, layout: Layout) -> Part:
     source = ("--source", "scrape", "--source.url", layout.url("exporter", "/metrics"))
     bootstrap = ("--source.bootstrap", str(layout.data / BOOTSTRAP))
     return replace(forecaster, command=forecaster.command + source + bootstrap)
+
+
+def _silent(part: Part) -> Part:
+    """The part, which tells no Alertmanager."""
+    if ALERTMANAGER not in part.command:
+        return part
+    at = part.command.index(ALERTMANAGER)
+    return replace(part, command=part.command[:at] + part.command[at + 2:])
 
 
 def write_targets(layout: Layout, names: Iterable[str]) -> None:

@@ -55,6 +55,8 @@ def read_config(arguments: argparse.Namespace) -> ForecasterConfig:
             "source.targets": [arguments.source_url] if scrape and arguments.source_url else None,
             "source.bootstrap": given.get("bootstrap"),
             "storage": given.get("storage"),
+            "alertmanager.url": given.get("alertmanager_url"),
+            "alertmanager.fleet": given.get("alertmanager_fleet"),
             "shard": given.get("shard"),
             "total_shards": given.get("total_shards"),
         },

@@ -22,6 +22,10 @@ def add_command(commands: Commands, common: argparse.ArgumentParser) -> None:
                         "name such as forecaster-3 stands for its number")
     parser.add_argument("--total-shards", type=int, metavar="N", help="number of shards the fleet is divided into")
     parser.add_argument("--storage.path", dest="storage", metavar="DIR", help="folder for snapshots of the window")
+    parser.add_argument("--alertmanager.url", dest="alertmanager_url", metavar="URL",
+                        help="Alertmanager to tell when Prometheus is down")
+    parser.add_argument("--alertmanager.fleet", dest="alertmanager_fleet", metavar="NAME",
+                        help="label fleet of that alert (default: the address to listen on)")
     parser.add_argument("--model", metavar="NAME", help="model: default, servers, an artifact folder, or none for the "
                         "trend heuristic")
 

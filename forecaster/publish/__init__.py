@@ -5,5 +5,6 @@
     self_metrics  the forecaster's own series
     remote_read   curves that lie in the future, over Prometheus' remote-read protocol; remote_pb: its messages
     push          the same curves written to VictoriaMetrics
+    alertmanager  tells Alertmanager that Prometheus is down
     api, page     JSON, and the tables of the web page; alerts: what needs attention; values: as JSON has them
 """

@@ -21,7 +21,7 @@ from prometheus_client import (
 log = logging.getLogger(__name__)
 
 LARGEST_SCRAPE = 16 << 20  # bytes; vmagent's default limit, Prometheus has none
-STAGES = ("query", "window", "features", "model", "risk", "publish", "push")
+STAGES = ("query", "window", "features", "model", "risk", "publish", "push", "alertmanager")
 
 # a cycle takes tens of milliseconds for 20 servers, about a second for 1,000, and must stay below the refresh
 _CYCLE_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15)

@@ -8,13 +8,14 @@ from typing import Any
 
 import requests
 
-from forecaster.config import ForecasterConfig, PushConfig, SourceConfig
+from forecaster.config import ForecasterConfig, Receiver, SourceConfig
 from forecaster.memory.past import Past
 from forecaster.memory.record import Record
 from forecaster.memory.scraped import ScrapeSource
 from forecaster.memory.window import Window
 from forecaster.models.artifact import ModelError, check, folder_of
 from forecaster.models.model import Model
+from forecaster.publish.alertmanager import Alertmanager
 from forecaster.publish.collector import ForecastCollector
 from forecaster.publish.push import Push
 from forecaster.publish.result import Board
@@ -56,7 +57,7 @@ def assemble(config: ForecasterConfig, metrics: SelfMetrics, clock: Callable[[],
     scored = [getattr(config.risk.roles, name) for name in COMPONENTS] if config.publish.gauges == "essential" else None
     collector = ForecastCollector(board, config.horizons, config.windows, described, clock, scored)
     cycle = Cycle(config, source, window, model, board, collector, metrics, clock, past, record, make_push(config),
-                  chances)
+                  chances, make_alertmanager(config, clock))
     info = model.info if model else {"model": "none" if config.model is None else config.model}
     shown = {**info, "method": "tft" if model else "heuristic", "configured": config.model,
              "loaded": model is not None, "problem": problem,
@@ -92,7 +93,16 @@ def make_push(config: ForecasterConfig) -> Push | None:
     return Push(given.url, _session(given, 1), given.timeout) if given.url is not None else None
 
 
-def _session(given: SourceConfig | PushConfig, retries: int) -> requests.Session:
+def make_alertmanager(config: ForecasterConfig, clock: Callable[[], float]) -> Alertmanager | None:
+    """The Alertmanager that is told when Prometheus is down, None without one or without Prometheus."""
+    given = config.alertmanager
+    if given.url is None or config.source.kind != "prometheus":
+        return None
+    return Alertmanager(given.url, _session(given, 0), given.timeout, str(config.source.url), config.listen,
+                        given.fleet, given.after, given.end_after, clock)
+
+
+def _session(given: SourceConfig | Receiver, retries: int) -> requests.Session:
     login = (given.basic_auth.username, given.basic_auth.password_file) if given.basic_auth else None
     return http_session(retries, headers=given.headers, bearer_token_file=given.bearer_token_file, basic_auth=login,
                         ca_file=given.ca_file)

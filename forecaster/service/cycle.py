@@ -11,6 +11,8 @@ the latest Result stays on the board until its time-to-live ends.
     publish   puts the result on the board, which /metrics, the curves and the JSON read
     push      writes curves to VictoriaMetrics, once a step
 
+Whatever came of these, stage alertmanager tells Alertmanager when Prometheus does not answer.
+
 The instant of a cycle is the last multiple of the refresh by the source's clock, so that two forecasters with one
 configuration send the same queries and publish the same numbers. The cycle runs a moment later, when all samples up to
 that instant are stored.
@@ -34,11 +36,12 @@ from forecaster.models.features import MOTION_SHARE
 from forecaster.models.forecast import Forecast
 from forecaster.models.model import Model
 from forecaster.models.unforecast import unforecast
+from forecaster.publish.alertmanager import Alertmanager
 from forecaster.publish.collector import ForecastCollector
 from forecaster.publish.push import Push
 from forecaster.publish.result import Board, Result
 from forecaster.publish.self_metrics import SelfMetrics
-from forecaster.readings import NoData, Reading, Source, SourceError
+from forecaster.readings import NoData, Reading, Source, SourceDown, SourceError
 from forecaster.risk import incidents, score
 from forecaster.risk.chances import WINDOWS, Chances
 from forecaster.risk.incidents import Incidents
@@ -60,10 +63,10 @@ class Cycle:
     def __init__(self, config: ForecasterConfig, source: Source, window: Window, model: Model | None, board: Board,
                  collector: ForecastCollector, metrics: SelfMetrics, clock: Callable[[], float] = time.time,
                  past: Past | None = None, record: Record | None = None, push: Push | None = None,
-                 chances: Chances | None = None):
+                 chances: Chances | None = None, alertmanager: Alertmanager | None = None):
         self._config, self._source, self._model, self._chances = config, source, model, chances
         self._board, self._collector, self._metrics, self._clock = board, collector, metrics, source_clock(clock)
-        self._stage, self._push = Stages(metrics), push
+        self._stage, self._push, self._alertmanager = Stages(metrics), push, alertmanager
         self.errors = self._stage.errors  # stage -> error of its last run, None where it succeeded
         self.memory = Memory(window, past, record, config.storage, self.errors)
         self._signals, self._zone = tuple(config.signals), ZoneInfo(config.timezone)
@@ -93,7 +96,7 @@ class Cycle:
 
     def run_once(self) -> bool:
         """One cycle; True if it published a Result."""
-        started, success = time.perf_counter(), False
+        started, success, down = time.perf_counter(), False, None
         try:
             result = self._result()
             self._publish(result)
@@ -104,6 +107,8 @@ class Cycle:
             return False
         except StageError as error:
             log.error("cycle failed at stage %s", error)
+            down = error.__cause__ if isinstance(error.__cause__, SourceDown) else None
+        self._tell(down)
         self._metrics.cycle(time.perf_counter() - started, self._clock(), success)
         self.memory.save(only_if_due=True)
         return success
@@ -243,6 +248,16 @@ class Cycle:
                 self._push.send(result, self._stop.is_set)
         except StageError as error:
             log.error("curves are not stored: stage %s", error)
+
+    def _tell(self, down: SourceDown | None) -> None:
+        """Tells Alertmanager while Prometheus is down, and once when it is back; a failure is shown."""
+        if self._alertmanager is None or not self._alertmanager.due(down):
+            return
+        try:
+            with self._stage("alertmanager"):
+                self._alertmanager.send()
+        except StageError as error:
+            log.error("nobody is told that Prometheus is down: stage %s", error)
 
     def _fill_later(self, now: float) -> None:
         """Reads one stretch after the forecast is published: what the window lacks, or else a piece of the past."""

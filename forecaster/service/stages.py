@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from forecaster.publish.alertmanager import AlertmanagerError
 from forecaster.publish.push import PushError
 from forecaster.publish.self_metrics import SelfMetrics
 from forecaster.readings import SourceError
@@ -35,7 +36,7 @@ class Stages:
         try:
             yield
         except Exception as error:  # any error: it is counted and shown, and the next cycle tries again
-            if not isinstance(error, SourceError | PushError):
+            if not isinstance(error, SourceError | PushError | AlertmanagerError):
                 log.exception("stage %s failed", name)
             self.errors[name] = str(error) or type(error).__name__
             self._metrics.stage(name, time.perf_counter() - started, False)

@@ -70,6 +70,9 @@ def kubernetes(to: Installation) -> Files:
     for endpoint in monitor["spec"]["endpoints"]:
         for relabeling in endpoint["relabelings"]:
             relabeling["replacement"] = labels[relabeling["targetLabel"]] or relabeling["replacement"]
+    if to.fleet:
+        flag = "--alertmanager.fleet="
+        made["statefulset.yaml"] = made["statefulset.yaml"].replace(f"{flag}production", f"{flag}{to.fleet}")
     return made | {"servicemonitor.yaml": _yaml(monitor), "prometheusrule.yaml": prometheus_rule(to)}
 
 

@@ -15,6 +15,7 @@ from forecaster.readings import (
     NoData,
     Reading,
     Readings,
+    SourceDown,
     SourceError,
     grid,
     named,
@@ -171,9 +172,9 @@ class PrometheusSource:
         return answer
 
     def _failed(self, errors: dict[str, SourceError]) -> dict[str, SourceError]:
-        """These errors by signal; the first is raised where every signal has one."""
+        """These errors by signal; one is raised where every signal has one, SourceDown only if all of them are."""
         if len(errors) == len(self._queries):
-            raise next(iter(errors.values()))
+            raise min(errors.values(), key=lambda error: isinstance(error, SourceDown))
         for query in self._queries:
             if query.name in errors:
                 query.log_once(errors[query.name])

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from forecaster.readings import Labels, SourceError, SourceNonsense, SourceRefused, SourceUnreachable
+from forecaster.readings import Labels, SourceDown, SourceError, SourceNonsense, SourceRefused, SourceUnreachable
 from forecaster.sources.answers import UNREADABLE, Parsed, Piece, parse, place
 from forecaster.sources.bounds import Bounds
 from forecaster.sources.naming import Named
@@ -150,8 +150,9 @@ class SignalQuery:
     def _parsed(self, answer: Answer | Exception, kind: str) -> Parsed:
         """The series of this shard's servers, and of none; keeps the count of all."""
         if isinstance(answer, OSError):
-            raise SourceUnreachable(f"{self.what}: {answer}; check that Prometheus runs, and the source's address and "
-                                    "credentials") from answer
+            error = SourceDown if isinstance(answer, ConnectionError | TimeoutError) else SourceUnreachable
+            raise error(f"{self.what}: {answer}; check that Prometheus runs, and the source's address and "
+                        "credentials") from answer
         if isinstance(answer, ValueError):
             raise SourceNonsense(f"{self.what}: {answer}") from answer
         if isinstance(answer, Exception):

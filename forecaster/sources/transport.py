@@ -1,7 +1,7 @@
 """HTTP requests of the sources and of push: login, TLS, retries, and a limit of time and size for every answer.
 
-Errors are those of the standard library: ConnectionError (no connection, broken off, TLS), TimeoutError,
-CredentialsError (an OSError), ValueError (an answer larger than allowed). Callers translate them into their own.
+Errors are those of the standard library: ConnectionError (no connection, or broken off), TimeoutError, TLSError and
+CredentialsError (both OSError), ValueError (an answer larger than allowed). Callers translate them into their own.
 """
 
 import time
@@ -24,6 +24,10 @@ _OVERLOADED = (429, 502, 503, 504)  # overloaded or starting up
 
 class CredentialsError(OSError):
     """A credentials file that cannot be read."""
+
+
+class TLSError(OSError):
+    """A connection that TLS does not allow, as with an expired certificate or a missing `ca_file`."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +128,12 @@ def fetch(session: requests.Session, method: str, url: str, timeout: float, limi
         raise
     except (requests.Timeout, urllib3.exceptions.TimeoutError) as error:
         raise TimeoutError(f"no answer within {timeout:g}s") from error
-    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+    except requests.exceptions.SSLError as error:
+        raise TLSError(str(_cause(error))) from error
+    except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError) as error:
         raise ConnectionError(str(_cause(error))) from error
+    except OSError as error:  # ca_file
+        raise TLSError(str(error)) from error
 
 
 def _body(raw: urllib3.HTTPResponse, end: float, timeout: float, limit: int) -> bytes:

@@ -125,6 +125,10 @@ def test_manifests_are_valid_and_scrape_under_the_names_that_the_rules_ask_for(t
     (endpoint,) = yaml.safe_load(made["servicemonitor.yaml"])["spec"]["endpoints"]
     given = {one["targetLabel"]: one["replacement"] for one in endpoint["relabelings"]}
     assert given == {"job": "fleet/ahead", "fleet": "production"}
+    (container,) = yaml.safe_load(made["statefulset.yaml"])["spec"]["template"]["spec"]["containers"]
+    assert "--alertmanager.fleet=production" in container["args"]
+    other = export("kubernetes", tmp_path / "other", "--fleet=web")
+    assert "--alertmanager.fleet=web " in other["statefulset.yaml"]
     assert 'up{job="fleet/ahead",fleet="production"}' in made["prometheusrule.yaml"]
     listed = yaml.safe_load(made["kustomization.yaml"])["resources"]
     assert {*listed} == {*made} - {"kustomization.yaml"}

@@ -73,6 +73,9 @@ def test_every_pod_is_a_shard_of_its_own_and_all_of_them_are_the_fleet(pod):
         config = read_config(_parser().parse_args(arguments[1:]))
         shards.append(config.share)
         assert config.listen.endswith(":8000") and config.storage == Path("/data")
+        (endpoint,) = manifest("servicemonitor")["spec"]["endpoints"]
+        assert {"targetLabel": "fleet", "replacement": config.alertmanager.fleet} in endpoint["relabelings"]
+        assert config.alertmanager.url == "http://alertmanager-operated:9093"
     assert shards == [Shard(ordinal, count) for ordinal in range(count)]
 
 

@@ -15,6 +15,7 @@ from forecaster.config import PRESETS, load_config
 from forecaster.memory.scraped import ScrapeSource
 from forecaster.models import features
 from forecaster.models.artifact import read
+from forecaster.readings import NoData, SourceDown, SourceNonsense, SourceRefused, SourceUnreachable
 from forecaster.risk.chances import FILE
 from forecaster.service import assembly as composition
 from forecaster.service.app import Forecaster
@@ -177,6 +178,23 @@ def test_a_reload_keeps_the_sources_clock_unless_the_source_is_another(monkeypat
         await_true(lambda: "forecaster_clock_offset" not in client.get("/metrics").text, 20, "the next cycle has run")
     finally:
         forecaster.close()
+
+
+def test_only_a_prometheus_that_does_not_answer_is_told_to_alertmanager_and_no_cycle_fails_with_it(monkeypatch, server):
+    given = {"alertmanager.url": server.url, "alertmanager.after": 1e-6, "alertmanager.end_after": 1e6}
+    bench = Bench(monkeypatch, model="none", **given)
+    cycle, server.respond = bench.forecaster.parts.cycle, lambda request: request.answer(200, "")
+    for error in (None, NoData(""), SourceRefused("", 503), SourceNonsense(""), SourceUnreachable(""), ValueError()):
+        bench.source.error = error
+        assert cycle.run_once() == (error is None or isinstance(error, NoData))
+    assert server.seen == [] and "alertmanager" not in cycle.errors
+    bench.source.error = SourceDown("refused")
+    assert not cycle.run_once() and len(server.seen) == 1 and cycle.errors["alertmanager"] is None
+    bench.source.error, server.respond = None, lambda request: request.answer(500, "")
+    assert cycle.run_once() and "HTTP 500" in bench.client.get("/status").json["errors"]["alertmanager"]
+    bench.forecaster.close()
+    assert composition.make_alertmanager(load_config("fleet", given | {"source.kind": "scrape"}), bench.clock) is None
+    assert composition.make_alertmanager(load_config("fleet"), bench.clock) is None
 
 
 def test_a_bad_reload_keeps_the_old_settings_and_model_and_says_why(bench, tmp_path):

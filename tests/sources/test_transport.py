@@ -12,7 +12,7 @@ import pytest
 
 from forecaster.readings import SourceRefused, SourceUnreachable
 from forecaster.sources.prometheus import AT_ONCE, PrometheusSource
-from forecaster.sources.transport import fetch, http_session
+from forecaster.sources.transport import TLSError, fetch, http_session
 from tests.local_server import LocalServer, Request, local_server
 from tests.prometheus_answers import GOOD, T0, good
 
@@ -227,9 +227,9 @@ def test_cookies_are_not_sent_back(server):
 def test_the_ca_file_of_the_session_counts_before_that_of_the_environment(server, tmp_path, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "of-the-environment"))
     url = server.url.replace("http:", "https:")
-    with pytest.raises(ConnectionError, match="of-the-session"):
+    with pytest.raises(TLSError, match="of-the-session"):
         fetch(http_session(ca_file=tmp_path / "of-the-session"), "GET", url, 5.0, 1000)
-    with pytest.raises(ConnectionError, match="of-the-environment"):
+    with pytest.raises(TLSError, match="of-the-environment"):
         fetch(http_session(), "GET", url, 5.0, 1000)
 
 

@@ -82,6 +82,17 @@ def test_without_prometheus_the_forecaster_reads_the_exporter_itself_and_that_is
     )
 
 
+def test_forecasters_tell_alertmanager_where_it_runs(machine):
+    layout = machine(*EVERYTHING)
+    for without, told in (((), {"forecaster", "forecaster-node"}), (("alertmanager",), set())):
+        commands = {part.name: part.command for part in plan(layout, without=without).parts}
+        flag, url = "--alertmanager.url", layout.url("alertmanager")
+        assert {name for name, words in commands.items() if words[-2:] == (flag, url)} == told
+        assert {name for name, words in commands.items() if flag in words} == told
+    embedded = plan(layout, embedded=True).parts
+    assert not any("--alertmanager.url" in part.command for part in embedded)
+
+
 def test_prometheus_can_be_left_out_on_purpose(machine):
     assert names(plan(machine(*EVERYTHING), embedded=True)) == {"exporter", "forecaster"}
 

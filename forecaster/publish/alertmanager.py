@@ -1,0 +1,99 @@
+"""Tells Alertmanager that Prometheus is down: no rule of Prometheus can.
+
+    POST /api/v2/alerts   FleetcastPrometheusDown, every cycle from `after` on, until it has answered for `end_after`
+
+Each message is valid for 10 minutes, so that the alert ends by itself where the forecaster ends, too.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import orjson
+import requests
+
+from forecaster.readings import SourceDown
+from forecaster.sources.transport import fetch
+
+NAME = "FleetcastPrometheusDown"
+VALID = 600.0  # s
+_MAX_ANSWER = 1 << 16
+
+
+class AlertmanagerError(Exception):
+    """Alertmanager was not told; the message names its address and the reason."""
+
+
+class Alertmanager:
+    """Sends the alert to ``url`` in at most ``timeout`` seconds, as cycles wait for it. Not thread-safe.
+
+    ``source`` is Prometheus' address, ``listen`` the forecaster's, and the fleet's name unless ``fleet`` gives one.
+    ``clock`` returns Unix seconds, ``elapsed`` seconds of any epoch.
+    """
+
+    def __init__(self, url: str, session: requests.Session, timeout: float, source: str, listen: str,
+                 fleet: str | None, after: float, end_after: float, clock: Callable[[], float],
+                 elapsed: Callable[[], float] = time.monotonic):
+        self._url, self._session, self._timeout = f"{url.rstrip('/')}/api/v2/alerts", session, timeout
+        self._source, self._after, self._end_after = source, after, end_after
+        self._instance = re.sub(r"^(0\.0\.0\.0|\[::\]):", "127.0.0.1:", listen)
+        self._fleet = fleet or self._instance
+        self._clock, self._elapsed = clock, elapsed
+        self._answered = elapsed()  # when Prometheus answered last; it counts from the start where it never did
+        self._back: float | None = None  # since when it has answered every time
+        self._down: tuple[float, SourceDown] | None = None  # (Unix s of the last answer, the latest error) of the alert
+
+    def due(self, down: SourceDown | None) -> bool:
+        """Takes how a cycle's query ended, None for any answer; whether there is something to send."""
+        now = self._elapsed()
+        if down is None:
+            self._answered, self._back = now, now if self._back is None else self._back
+            return self._down is not None
+        self._back = None
+        if self._down is not None:
+            self._down = self._down[0], down
+        elif now - self._answered >= self._after:
+            self._down = self._clock() - (now - self._answered), down
+        return self._down is not None
+
+    def send(self) -> None:
+        """Sends the alert, as ended if Prometheus has answered for long enough. AlertmanagerError if that fails: the
+        next cycle tries again."""
+        assert self._down is not None, "nothing is due"
+        over = self._back is not None and self._elapsed() - self._back >= self._end_after
+        body = orjson.dumps([self._alert(*self._down, over)])
+        try:
+            answer = fetch(self._session, "POST", self._url, self._timeout, _MAX_ANSWER, body,
+                           {"Content-Type": "application/json"})
+        except (OSError, ValueError) as error:
+            raise AlertmanagerError(f"{self._url}: {error}; check alertmanager.url and its credentials") from error
+        if answer.status != 200:
+            opening = answer.body[:200].decode("utf-8", "replace").strip()
+            raise AlertmanagerError(f"{self._url}: HTTP {answer.status}: {opening}; expected Alertmanager's API v2: "
+                                    "check alertmanager.url")
+        if over:
+            self._down = None
+
+    def _alert(self, since: float, error: SourceDown, over: bool) -> dict[str, object]:
+        own = self._fleet if ":" in self._fleet else self._instance
+        return {
+            "labels": {"alertname": NAME, "job": "forecaster", "fleet": self._fleet, "instance": self._instance,
+                       "priority": "P1", "severity": "critical"},
+            "annotations": {
+                "summary": f"Prometheus at {self._source} has not answered since {_iso(since)[11:16]} UTC",
+                "description": f"Fleet {self._fleet} is not watched: no forecast is made and no other alert can fire; "
+                               f"{error}",
+                "dashboard_url": f"http://{own}/",
+                "runbook_url": f"http://{own}/runbook#{NAME.lower()}",
+            },
+            "startsAt": _iso(since),
+            "endsAt": _iso(self._clock() + (0.0 if over else VALID)),
+            "generatorURL": f"http://{own}/status",
+        }
+
+
+def _iso(unix: float) -> str:
+    return datetime.fromtimestamp(unix, UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,131 @@
+"""A real Prometheus that is killed or frozen, and a real Alertmanager that hears of it from the forecaster alone."""
+
+import contextlib
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import requests
+import yaml
+
+from forecaster.config import load_config
+from forecaster.service.app import Forecaster
+from forecaster.sources.clock import SourceClock
+from tests.grafana_stack import await_true
+from tests.tools import tool
+
+pytestmark = pytest.mark.slow
+
+CONFIG = {
+    "source": {"server_label": "instance", "profile_label": None, "timeout": "500ms", "retries": 0},
+    "signals": {"goroutines": {"query": "max by (instance) (avg_over_time(go_goroutines[$step]))", "unit": "count"}},
+    "model": None, "refresh": "500ms", "step": "4s", "warmup": {"samples": 2, "sample_interval": "1s"},
+    "forecast_ttl": "8s", "stale_after": "60s",
+    "alertmanager": {"fleet": "rehearsal", "after": "3s", "end_after": "3s"},
+}
+
+
+class Stack:
+    """Prometheus, Alertmanager and a forecaster on loopback."""
+
+    def __init__(self, folder: Path, processes: contextlib.ExitStack):
+        with contextlib.ExitStack() as held:
+            ports = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
+            self.prometheus_at, self.alertmanager_at = (f"127.0.0.1:{one.getsockname()[1]}" for one in ports)
+        (folder / "prometheus.yml").write_text(yaml.safe_dump({"global": {"scrape_interval": "1s"}, "scrape_configs": [
+            {"job_name": "prometheus", "static_configs": [{"targets": [self.prometheus_at]}]}]}))
+        (folder / "alertmanager.yml").write_text("{route: {receiver: nobody}, receivers: [{name: nobody}]}")
+        (folder / "forecaster.yml").write_text(yaml.safe_dump(CONFIG))
+        self._folder, self._processes = folder, processes
+        self.alertmanager = self._run(
+            "alertmanager", "--config.file=alertmanager.yml", "--storage.path=alerts", "--cluster.listen-address=",
+            f"--web.listen-address={self.alertmanager_at}")
+        self.prometheus = self.start_prometheus()
+        given = {"source.url": f"http://{self.prometheus_at}", "alertmanager.url": f"http://{self.alertmanager_at}"}
+        self.forecaster = Forecaster(lambda: load_config(folder / "forecaster.yml", given), SourceClock())
+        processes.callback(self.forecaster.close)
+        self.forecaster.start()
+
+    def start_prometheus(self) -> subprocess.Popen:
+        self.prometheus = self._run("prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=data",
+                                    f"--web.listen-address={self.prometheus_at}")
+        return self.prometheus
+
+    def _run(self, program: str, *flags: str) -> subprocess.Popen:
+        log = self._processes.enter_context((self._folder / f"{program}.log").open("ab"))
+        process = subprocess.Popen([tool(program), *flags], cwd=self._folder, stdout=log, stderr=log)
+        self._processes.callback(process.wait, 20)
+        self._processes.callback(process.kill)  # a frozen process does not hear terminate()
+        return process
+
+    @property
+    def alerts(self) -> list[dict]:
+        """What is active in Alertmanager."""
+        try:
+            return requests.get(f"http://{self.alertmanager_at}/api/v2/alerts", timeout=5).json()
+        except requests.ConnectionError:
+            return []
+
+    @property
+    def forecasts(self) -> bool:
+        """Whether forecasts are current."""
+        board = self.forecaster.parts.board
+        return board.last is not None and board.last.age(time.time()) < 3
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory) -> Iterator[Stack]:
+    with contextlib.ExitStack() as processes:
+        yield Stack(tmp_path_factory.mktemp("gone"), processes)
+
+
+def kill(stack: Stack) -> Callable[[], object]:
+    stack.prometheus.kill()
+    stack.prometheus.wait(20)
+    return stack.start_prometheus
+
+
+def freeze(stack: Stack) -> Callable[[], object]:
+    frozen = stack.prometheus
+    frozen.send_signal(signal.SIGSTOP)
+    return lambda: frozen.send_signal(signal.SIGCONT)
+
+
+@pytest.mark.parametrize("fault", [kill, freeze])
+def test_alertmanager_hears_that_prometheus_is_gone_and_that_it_is_back(stack, fault):
+    await_true(lambda: stack.forecasts, 60, "it forecasts")
+    assert stack.alerts == []
+    gone, repair = time.time(), fault(stack)
+    await_true(lambda: stack.alerts, 20, "the alert is active")
+    [alert] = stack.alerts
+    assert alert["labels"] | {"instance": ""} == {
+        "alertname": "FleetcastPrometheusDown", "job": "forecaster", "fleet": "rehearsal", "instance": "",
+        "priority": "P1", "severity": "critical"}
+    assert stack.prometheus_at in alert["annotations"]["summary"] and time.time() - gone >= 3 - 1.5
+    status = stack.forecaster.app.test_client().get("/status").json["errors"]
+    assert status["query"] and status["alertmanager"] is None
+    repair()
+    await_true(lambda: stack.forecasts, 30, "it forecasts again")
+    assert stack.alerts, "it has just come back"
+    await_true(lambda: not stack.alerts, 30, "the alert has ended")
+    assert stack.forecasts
+
+
+def test_an_alertmanager_that_is_frozen_as_well_is_told_of_later_and_costs_no_cycle(stack):
+    await_true(lambda: stack.forecasts and not stack.alerts, 60, "all is well")
+    repair = freeze(stack)
+    stack.alertmanager.send_signal(signal.SIGSTOP)
+    errors = stack.forecaster.parts.cycle.errors
+    try:
+        await_true(lambda: errors.get("alertmanager"), 30, "it is tried")
+        assert "no answer within 2s" in errors["alertmanager"]
+        repair()
+        await_true(lambda: stack.forecasts, 30, "forecasts go on without it")
+    finally:
+        stack.alertmanager.send_signal(signal.SIGCONT)
+        repair()
+    await_true(lambda: errors["alertmanager"] is None and not stack.alerts, 30, "it is told that all is well")

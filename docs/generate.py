@@ -1,7 +1,7 @@
-"""Writes the reference pages of docs/ from the code that they describe (`make docs`); `--check` compares them only.
+"""Writes the reference pages of docs/ from the code that they describe, and the runbook as a page (`make docs`).
 
-One function makes one page. Meanings are the descriptions, help texts and docstrings of the code: to change a text on a
-page, change it there.
+`--check` compares them only. One function makes one page. Meanings are the descriptions, help texts and
+docstrings of the code: to change a text on a page, change it there.
 """
 
 import argparse
@@ -11,9 +11,12 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from itertools import pairwise
 
 import yaml
 from flask import Flask
+from markdown_it import MarkdownIt
 from prometheus_client.parser import text_string_to_metric_families
 
 import exporter.__main__
@@ -25,11 +28,13 @@ from forecaster.config import ForecasterConfig, load_config
 from forecaster.publish.gauges import METRICS
 from forecaster.service.app import Forecaster
 from stack.layout import PORTS, ROOT
-from stack.pager import KINDS, SHOWN, Handler
+from stack.pager import Pager
+from stack.pager import create_app as create_pager
 
 NOW = 1_760_000_000.0  # Unix s; any time does
 EXPORTER = create_app(load_fleet(), clock=lambda: NOW)
 FORECASTER = Forecaster(lambda: load_config("fleet", {"model": "none"}), clock=lambda: NOW).app
+PAGER = create_pager(Pager(print, lambda: datetime.fromtimestamp(NOW, UTC), lambda: NOW))
 PARSERS = {"fleet-forecaster": forecaster.__main__._parser(), "fleet-exporter": exporter.__main__._parser()}
 
 UNITS = {"_ratio": "ratio", "_bytes_per_second": "bytes/s", "_timestamp_seconds": "Unix seconds",
@@ -87,8 +92,6 @@ def series() -> str:
 
 def endpoints() -> str:
     """docs/reference/endpoints.md"""
-    pager = [*((f"`POST {path}`", first_paragraph(inspect.getdoc(Handler.do_POST))) for path in KINDS),
-             *((f"`GET {path}`", meaning) for path, meaning in SHOWN.items())]
     return page(
         "Endpoints",
         "the docstrings of the views in serving, exporter, forecaster and stack/pager.py",
@@ -112,9 +115,10 @@ Port {PORTS["exporter"]}.
 
 ## Pager
 
-Port {PORTS["pager"]}. `make up` runs it in place of an on-call service.
+Port {PORTS["pager"]}. `make up` runs it in place of an on-call service. The landing page shows what is open, the
+heartbeats of the fleets and the last notifications.
 
-{table("request | answer", pager)}
+{table("request | answer", routes(PAGER))}
 """,
     )
 
@@ -134,9 +138,9 @@ def command_line() -> str:
 
 def alerts() -> str:
     """docs/reference/alerts.md"""
-    runbook = (ROOT / "prometheus/runbook.md").read_text()
+    text = (ROOT / "prometheus/runbook.md").read_text()
     first = re.compile(r"^## (\w+)\s+\*\*Means\.\*\* (.*?\.)(?=\s+[A-Z]|\n\n)", flags=re.MULTILINE | re.DOTALL)
-    means = {name: " ".join(sentence.split()) for name, sentence in first.findall(runbook)}
+    means = {name: " ".join(sentence.split()) for name, sentence in first.findall(text)}
     rules = [rule for file in sorted((ROOT / "prometheus/rules").glob("*.yml"))
              for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"] if "alert" in rule]
     rows = ((f"[{rule['alert']}](../../prometheus/runbook.md#{rule['alert'].lower()})",
@@ -148,6 +152,22 @@ Each name leads to its entry in the runbook. What the priorities mean and where 
 
 {table("alert | priority | severity | for | when", sorted(rows, key=lambda row: row[1]))}
 """)
+
+
+def runbook() -> str:
+    """forecaster/shipped/runbook.html: the body of the page that the forecaster serves, with a list of its entries."""
+    markdown = MarkdownIt()
+    tokens = markdown.parse((ROOT / "prometheus/runbook.md").read_text())
+    entries = ""
+    for heading, title in pairwise(tokens):
+        if heading.type == "heading_open":
+            anchor = title.content.lower().replace(" ", "-")
+            heading.attrSet("id", anchor)
+            entries += f'<a href="#{anchor}">{title.content}</a>\n' if heading.tag == "h2" else ""
+    text = markdown.renderer.render(tokens, markdown.options, {})
+    first = "</h1>\n"
+    return ("<!-- Written by `make docs` from prometheus/runbook.md: change the text there. -->\n"
+            + text.replace(first, f"{first}<nav>\n{entries}</nav>\n", 1))
 
 
 def development() -> str:
@@ -225,7 +245,8 @@ def flags(parser: argparse.ArgumentParser) -> Iterator[Row]:
 
 PAGES = {"docs/reference/configuration.md": configuration, "docs/reference/series.md": series,
          "docs/reference/endpoints.md": endpoints, "docs/reference/command-line.md": command_line,
-         "docs/reference/alerts.md": alerts, "docs/development.md": development}
+         "docs/reference/alerts.md": alerts, "docs/development.md": development,
+         "forecaster/shipped/runbook.html": runbook}
 
 
 def main(argv: list[str] | None = None) -> int:

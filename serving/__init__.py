@@ -5,6 +5,7 @@ application under gunicorn, Prometheus' text format.
 
     settings     YAML files to frozen, validated settings
     service      a service: its status, readiness, reload and close
+    html         the look of every page for people
     web          landing page, health, readiness, reload and JSON errors
     runner       gunicorn with one worker: listen address, signals, shutdown
     exposition   gauge families from arrays, and the answer to a scrape

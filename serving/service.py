@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from flask import Flask
+from flask import Flask, Response
 
 from serving import ServingError
 
@@ -16,11 +16,12 @@ _RELOAD_ERRORS = (ServingError, ValueError, OSError)
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the landing page; the first cell of each row is its heading."""
+    """A table of the landing page; the first cell of each row is its heading, and its id where `anchors` is set."""
 
     caption: str
     columns: tuple[str, ...]
     rows: Sequence[Sequence[object]]
+    anchors: bool = False
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,10 @@ class Service:
     """What the common pages show and do; every callable must be safe to call from any thread.
 
     links: (path or address, description) pairs. status: a small flat mapping for the landing page. tables: further
-    tables of the landing page. ready: None, or the reason why the service is not ready. reload: reads the settings
-    again; raises ServingError, ValueError or OSError and changes nothing if they are invalid; None if there is nothing
-    to reload. close: ends the service's threads.
+    tables of the landing page. landing: the whole landing page, in place of links, status and tables. ready: None, or
+    the reason why the service is not ready. reload: reads the settings again; raises ServingError, ValueError or
+    OSError and changes nothing if they are invalid; None if there is nothing to reload. close: ends the service's
+    threads.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Service:
     links: tuple[tuple[str, str], ...] = ()
     status: Callable[[], Mapping[str, object]] = dict
     tables: Callable[[], Sequence[Table]] = tuple
+    landing: Callable[[], Response] | None = None
     ready: Callable[[], str | None] = lambda: None
     reload: Callable[[], None] | None = None
     close: Callable[[], None] = lambda: None

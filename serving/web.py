@@ -21,6 +21,7 @@ from markupsafe import Markup
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from serving import ServingError
+from serving.html import document
 from serving.runner import serve
 from serving.service import Service, Table
 
@@ -28,28 +29,8 @@ __all__ = ["RequestError", "Service", "Table", "create_app", "serve"]
 
 _MAX_REQUEST_BYTES = 1 << 20
 _LINK = Markup('<a href="{0}">{0}</a>')
-# The landing page loads nothing from other addresses.
-_PAGE = Environment(autoescape=True, trim_blocks=True, keep_trailing_newline=True).from_string(
-    """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ service.name }}</title>
-<style>
-:root { color-scheme: light dark }
-body { font: 1rem/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
-table { border-collapse: collapse; margin: 1.5rem 0; width: 100% }
-caption { text-align: start; font-weight: 600; padding-bottom: .25rem }
-th, td { text-align: start; padding: .3rem .75rem .3rem 0; vertical-align: top;
-  border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transparent) }
-thead th { font-weight: 600 } tbody th { font-weight: 400; white-space: nowrap }
-td { overflow-wrap: anywhere; font-variant-numeric: tabular-nums }
-</style>
-</head>
-<body>
-<main>
-<h1>{{ service.name }}</h1>
+_LANDING = Environment(autoescape=True, trim_blocks=True).from_string(
+    """<h1>{{ service.name }}</h1>
 <p>{{ service.description }}</p>
 {% for table in tables if table.rows %}
 <table>
@@ -57,15 +38,12 @@ td { overflow-wrap: anywhere; font-variant-numeric: tabular-nums }
 <thead><tr>{% for column in table.columns %}<th scope="col">{{ column }}</th>{% endfor %}</tr></thead>
 <tbody>
 {% for row in table.rows %}
-<tr><th scope="row">{{ row[0] }}</th>{% for cell in row[1:] %}<td>{{ cell }}</td>{% endfor %}</tr>
+<tr{% if table.anchors %} id="{{ row[0] }}"{% endif %}><th scope="row">{{ row[0] }}</th>
+{%- for cell in row[1:] %}<td>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}
 </tbody>
 </table>
-{% endfor %}
-</main>
-</body>
-</html>
-"""
+{% endfor %}"""
 )
 
 
@@ -102,16 +80,15 @@ def _pages(service: Service) -> Blueprint:
     @blueprint.get("/")
     def landing() -> Response:
         """The landing page: status, and links to the other pages."""
+        if service.landing is not None:
+            return service.landing()
         links = [(_LINK.format(path), description) for path, description in service.links]
         tables = [
             Table("Pages", ("Path", "What it is"), links),
             Table("Status", ("Item", "Value"), list(service.status().items())),
             *service.tables(),
         ]
-        response = Response(_PAGE.render(service=service, tables=tables), mimetype="text/html")
-        response.headers["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'"
-        response.headers["Cache-Control"] = "no-store"
-        return response
+        return document(service.name, Markup(_LANDING.render(service=service, tables=tables)))
 
     @blueprint.get("/-/healthy")
     def healthy() -> Response:

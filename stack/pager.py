@@ -1,42 +1,42 @@
-"""A pager for the demo: receives Alertmanager's webhooks, prints one line per alert and keeps the last 100.
+"""A pager for the demo: prints what Alertmanager sends, a line for each alert, and says when nothing is heard any more.
 
-    POST /page, POST /ticket   Alertmanager's webhook body (version 4), as application/json
-    GET /received              {"received": [...]}, oldest first
+    POST /page, /ticket   Alertmanager's webhook (version 4), as application/json
+    POST /heartbeat       the same, of the watchdogs: stack.heartbeat
+    GET  /                what is open, for people
+    GET  /received        {"received": [...]}, oldest first
 
 To replace it, write the address of your on-call service into prometheus/alertmanager.yml.
 """
 
 import argparse
-import json
-import signal
+import logging
 import sys
 import threading
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import NotRequired, TypedDict
+from typing import TypedDict
 
-KINDS = {"/page": "PAGE", "/ticket": "TICKET"}
-SHOWN = {"/received": "The last 100 alerts as JSON, oldest first.", "/-/ready": "200 while the pager answers.",
-         "/-/healthy": "200 while the pager answers."}
-KEPT = 100
-_LARGEST_BODY = 8 << 20  # bytes; a group of hundreds of alerts is much smaller
+from flask import Blueprint, Flask, Response, jsonify, request
+from werkzeug.exceptions import RequestEntityTooLarge
 
+from serving.web import RequestError, Service, serve
+from serving.web import create_app as create_web_app
+from stack.heartbeat import TIMEOUT, Beat, Heartbeats
+from stack.notices import News, left_out, lines
+from stack.open_alerts import UNWATCHED, OpenAlerts
+from stack.page_view import View, grouped, page
+from stack.webhook import Alert, parse
 
-class BadWebhook(ValueError):
-    """A body that is not a webhook of Alertmanager; the message names what was expected."""
+log = logging.getLogger(__name__)
 
-
-class Alert(TypedDict):
-    """An alert of a webhook, with the keys that are read here."""
-
-    status: str
-    labels: dict[str, str]
-    annotations: NotRequired[dict[str, str] | None]
-    startsAt: NotRequired[str]
-    endsAt: NotRequired[str]
+KEPT = 100  # alerts in /received, and lines on the page
+LARGEST_BODY = 64 << 20  # bytes; 10,000 alerts are 9 to 12 MB
+_GROUPS = 1000  # groups whose number of left out alerts is remembered
+# Pages that say themselves that a fleet is not watched: a lost heartbeat is then no second page.
+COVERING = ("FleetcastForecasterDown", "FleetcastForecastsStale", "FleetcastPrometheusDown")
+LOST = "FleetcastHeartbeatLost"
 
 
 class Entry(TypedDict):
@@ -52,154 +52,180 @@ class Entry(TypedDict):
 
 
 class Pager:
-    """The received alerts. Safe to use from several threads."""
+    """What was received and what is open. Safe to use from several threads.
 
-    def __init__(self, emit: Callable[[str], None], clock: Callable[[], datetime]):
-        self._emit = emit
-        self._clock = clock
+    emit: takes each line. clock: the time that lines show. ticks: seconds of a clock that only moves forward.
+    """
+
+    def __init__(self, emit: Callable[[str], None], clock: Callable[[], datetime], ticks: Callable[[], float],
+                 timeout: float = TIMEOUT):
+        self._emit, self._clock, self._ticks = emit, clock, ticks
         self._lock = threading.Lock()
         self._received: deque[Entry] = deque(maxlen=KEPT)
-        self._last: dict[str, str] = {}  # labels -> status of every alert received so far
+        self._lines: deque[str] = deque(maxlen=KEPT)
+        self._open = OpenAlerts()
+        self._heartbeats = Heartbeats(timeout)
+        self._left_out: OrderedDict[str, int] = OrderedDict()  # by group, where it is not 0
 
     def receive(self, kind: str, body: bytes) -> int:
-        """Takes the body of a webhook and returns the number of its alerts; BadWebhook if it is invalid."""
-        entries = [self._entry(kind, alert) for alert in parse(body)]
+        """Takes the body of a webhook and returns the number of its alerts; RequestError if it is invalid."""
+        with self._lock:  # one body at a time, as a large one takes several times its size
+            webhook = parse(body)
+            before = self._left_out.pop(webhook.group, 0)
+            if webhook.left_out:
+                self._left_out[webhook.group] = webhook.left_out
+                if len(self._left_out) > _GROUPS:
+                    self._left_out.popitem(last=False)
+            self._tell(kind, webhook.alerts)
+            if webhook.left_out not in (0, before):
+                self._say(left_out(kind, self._time(), webhook.alerts, webhook.left_out))
+        return len(webhook.alerts)
+
+    def beat(self, body: bytes) -> int:
+        """Takes the watchdogs of a webhook, as `receive` takes alerts."""
         with self._lock:
-            for entry in entries:
-                self._received.append(entry)
-                known = json.dumps(entry["labels"], sort_keys=True)
-                if self._last.get(known) != entry["status"]:  # unchanged alerts of a group are sent again
-                    self._emit(line(entry))
-                self._last[known] = entry["status"]
-        return len(entries)
+            alerts, now = parse(body).alerts, self._ticks()
+            back = [beat for alert in alerts if (beat := self._heartbeats.take(alert, now))]
+            self._tell("PAGE", [self._lost(beat, "resolved") for beat in back])
+        return len(alerts)
+
+    def check(self) -> None:
+        """Pages about fleets whose heartbeat is lost; to be called about once a second."""
+        with self._lock:
+            now = self._ticks()
+            self._open.forget(now)
+            covered = {one.fleet for one in self._open if one.name in COVERING and one.kind == "PAGE"}
+            late = self._heartbeats.overdue(now, covered)
+            self._tell("PAGE", [self._lost(beat, "firing") for beat in late])
+
+    def refuse(self, kind: str) -> None:
+        """Says that a notification was too large to be read, which must not look like silence."""
+        with self._lock:
+            self._say(f"{kind} {self._time()} a notification of more than {LARGEST_BODY >> 20} MiB was refused: "
+                      "see Alertmanager for what fires, and set max_alerts there")
 
     def received(self) -> list[Entry]:
         """The last alerts, oldest first."""
         with self._lock:
             return list(self._received)
 
-    def _entry(self, kind: str, alert: Alert) -> Entry:
-        return {
-            "received": self._clock().isoformat(timespec="seconds"),
-            "kind": kind,
-            "status": alert["status"],
-            "labels": alert["labels"],
-            "annotations": alert.get("annotations") or {},
-            "starts_at": alert.get("startsAt"),
-            "ends_at": alert.get("endsAt"),
-        }
+    def view(self) -> View:
+        """What the page shows."""
+        with self._lock:
+            now = self._ticks()
+            hearts = self._heartbeats
+            beats = [(beat, now - beat.heard, hearts.blind(beat.fleet, now), hearts.reason(beat, now))
+                     for beat in hearts.beats.values()]
+            return View(self._clock(), grouped(self._open), sum(self._left_out.values()), beats, [*self._lines][::-1])
+
+    def _tell(self, kind: str, alerts: Sequence[Alert]) -> None:
+        """Keeps alerts, and prints what is news about them."""
+        now, at, news = self._ticks(), self._clock().isoformat(timespec="seconds"), list[News]()
+        for alert in alerts:
+            self._received.append({
+                "received": at, "kind": kind, "status": alert.status, "labels": alert.labels,
+                "annotations": alert.annotations or {}, "starts_at": alert.starts_at, "ends_at": alert.ends_at})
+            words = self._open.take(kind, alert, now, at, self._end(alert, now))
+            if words is not None:
+                news.append((alert, words))
+        for line in lines(kind, self._time(), news):
+            self._say(line)
+
+    def _end(self, alert: Alert, now: float) -> str:
+        """What to say where this alert ends: without a heartbeat, Alertmanager ends what it no longer hears of."""
+        if not self._heartbeats.blind(alert.labels.get("fleet"), now):
+            return "over"
+        return "over, to be proved by a heartbeat" if alert.name in COVERING else UNWATCHED
+
+    def _lost(self, beat: Beat, status: str) -> Alert:
+        """The alert that a fleet's heartbeat is lost or, resolved, is back."""
+        fleet = beat.fleet or "the fleet"
+        return Alert.model_validate({
+            "status": status,
+            "labels": {"alertname": LOST, "priority": "P1", "severity": "critical",
+                       "job": beat.job, "fleet": beat.fleet},
+            "annotations": {
+                "summary": f"{fleet} is not watched: {self._heartbeats.reason(beat, self._ticks())}. "
+                           "Check Prometheus, Alertmanager and the forecaster",
+                "description": "Alerts of this fleet may not arrive. Check that Prometheus is up, scrapes the "
+                               "forecaster and reaches Alertmanager, and that Alertmanager is up and delivers. If the "
+                               "fleet was removed on purpose, restart the pager.", **beat.links},
+            "startsAt": self._clock().isoformat(timespec="seconds")})
+
+    def _time(self) -> str:
+        return self._clock().strftime("%H:%M:%S")
+
+    def _say(self, line: str) -> None:
+        self._lines.append(line)
+        self._emit(line)
 
 
-def parse(body: bytes) -> list[Alert]:
-    """The alerts of a webhook body; BadWebhook names the invalid field."""
-    try:
-        message = json.loads(body)
-    except ValueError as error:
-        raise BadWebhook(f"body: expected a webhook of Alertmanager as JSON, found something else ({error})") from error
-    alerts = message.get("alerts") if isinstance(message, dict) else None
-    if not isinstance(alerts, list) or not alerts:
-        raise BadWebhook("alerts: expected a list with at least one alert")
-    for index, alert in enumerate(alerts):
-        if not isinstance(alert, dict) or alert.get("status") not in ("firing", "resolved"):
-            raise BadWebhook(f"alerts[{index}].status: expected firing or resolved")
-        for name in ("labels", "annotations"):
-            if not isinstance(alert.get(name, {}), dict) or (name == "labels" and "labels" not in alert):
-                raise BadWebhook(f"alerts[{index}].{name}: expected an object of names and values")
-    return alerts
+def create_app(pager: Pager, close: Callable[[], None] = lambda: None) -> Flask:
+    """The pager's application."""
+    views = Blueprint("pager", __name__)
 
-
-def line(entry: Entry) -> str:
-    """One line: kind, time, status, alert name, server and summary."""
-    labels, annotations = entry["labels"], entry["annotations"]
-    where = labels.get("server") or labels.get("instance") or labels.get("fleet") or "the fleet"
-    words = annotations.get("summary") or annotations.get("description") or ""
-    if entry["status"] == "resolved":  # the summary describes the firing alert
-        words = "over"
-    text = f"{entry['kind']} {entry['received'][11:19]} {entry['status']} {labels.get('alertname', '?')} {where}"
-    return " ".join((f"{text}: {words}" if words else text).split())
-
-
-class Handler(BaseHTTPRequestHandler):
-    """The HTTP interface of the server's `pager`."""
-
-    server: "PagerServer"
-
-    def do_POST(self) -> None:
-        """Alertmanager's webhook (version 4), as application/json."""
-        kind = KINDS.get(self.path)
-        if kind is None:
-            self._answer(404, {"error": f"{self.path}: expected POST {' or '.join(KINDS)}"})
-            return
-        length = self.headers.get("Content-Length", "")
-        if not length.isdigit() or int(length) > _LARGEST_BODY:
-            self.close_connection = True
-            self._answer(400, {"error": f"Content-Length: expected a number up to {_LARGEST_BODY}, found {length!r}"})
-            return
-        body = self.rfile.read(int(length))
-        # Browsers do not let pages of other origins send this type.
-        if self.headers.get_content_type() != "application/json":
-            given = self.headers.get("Content-Type", "none")
-            self._answer(415, {"error": f"Content-Type: expected application/json, found {given}"})
-            return
+    def body(kind: str) -> bytes:
+        """The body of a webhook. Browsers do not let pages of other origins send this content type."""
+        if request.mimetype != "application/json":
+            given = request.mimetype or "none"
+            problem = f"Content-Type: expected application/json, found {given}"
+            raise RequestError(problem, "Content-Type", "application/json", status=415)
         try:
-            self._answer(200, {"alerts": self.server.pager.receive(kind, body)})
-        except BadWebhook as error:
-            self._answer(400, {"error": str(error)})
+            return request.get_data(cache=False)
+        except RequestEntityTooLarge:
+            pager.refuse(kind)
+            raise
 
-    def do_GET(self) -> None:
-        """What stands in SHOWN."""
-        if self.path == "/received":
-            self._answer(200, {"received": self.server.pager.received()})
-        elif self.path in SHOWN:
-            self._answer(200, {"status": "ready"})
-        else:
-            self._answer(404, {"error": f"{self.path}: expected GET {' or '.join(SHOWN)}"})
+    @views.post("/page")
+    def take_page() -> Response:
+        """Alertmanager's webhook (version 4, application/json, up to 64 MiB): alerts that wake somebody."""
+        return jsonify({"alerts": pager.receive("PAGE", body("PAGE"))})
 
-    def _answer(self, status: int, body: Mapping[str, object]) -> None:
-        text = json.dumps(body, indent=2).encode() + b"\n"
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
+    @views.post("/ticket")
+    def take_ticket() -> Response:
+        """Alertmanager's webhook: alerts that can wait."""
+        return jsonify({"alerts": pager.receive("TICKET", body("TICKET"))})
 
-    def log_message(self, *words: object) -> None:
-        """Requests are not logged; the output has one line per alert."""
+    @views.post("/heartbeat")
+    def take_heartbeat() -> Response:
+        """Alertmanager's webhook: the watchdogs of the fleets. A fleet without a new one for 90 s is paged about."""
+        return jsonify({"alerts": pager.beat(body("PAGE"))})
+
+    @views.get("/received")
+    def received() -> Response:
+        """The last 100 alerts as JSON, oldest first."""
+        return jsonify({"received": pager.received()})
+
+    service = Service("pager", "What Alertmanager sent.", landing=lambda: page(pager.view()), close=close)
+    return create_web_app(service, views, max_request_bytes=LARGEST_BODY)
 
 
-class PagerServer(ThreadingHTTPServer):
-    """A server for the pager on (host, port); port 0 means any free port."""
+def watched(pager: Pager) -> Flask:
+    """The application of a pager whose heartbeats are checked every second until it closes."""
+    closed = threading.Event()
 
-    daemon_threads = True
+    def watch() -> None:
+        while not closed.wait(1.0):
+            try:
+                pager.check()
+            except Exception:
+                log.exception("the heartbeats could not be checked")
 
-    def __init__(self, address: tuple[str, int], pager: Pager):
-        super().__init__(address, Handler)
-        self.pager = pager
-
-    @property
-    def port(self) -> int:
-        """The port it listens on."""
-        return self.server_address[1]
+    threading.Thread(target=watch, name="heartbeats", daemon=True).start()
+    return create_app(pager, closed.set)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serves until SIGTERM or Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m stack.pager", description="Print the alerts of Alertmanager.")
-    parser.add_argument("--web.listen-address", dest="listen", default="127.0.0.1:8003", metavar="HOST:PORT")
-    host, _, port = parser.parse_args(arguments).listen.rpartition(":")
-    if not (host and port.isdigit() and int(port) < 65536):
-        parser.error("--web.listen-address: expected HOST:PORT, e.g. 127.0.0.1:8003")
-    pager = Pager(lambda text: print(text, flush=True), lambda: datetime.now(UTC).astimezone())
-    try:
-        server = PagerServer((host, int(port)), pager)
-    except OSError as error:
-        problem = f"cannot listen on {host}:{port}: {error.strerror}"
-        print(f"pager: {problem}; choose another --web.listen-address", file=sys.stderr)
-        return 1
-    # shutdown() waits for serve_forever, which runs in this thread
-    signal.signal(signal.SIGTERM, lambda number, frame: threading.Thread(target=server.shutdown).start())
-    with server, suppress(KeyboardInterrupt):
-        server.serve_forever(poll_interval=0.2)
+    parser.add_argument("--web.listen-address", dest="listen", default="127.0.0.1:8003", metavar="HOST:PORT",
+                        help="address to listen on (default: %(default)s)")
+    parser.add_argument("--heartbeat.timeout", dest="timeout", type=float, default=TIMEOUT, metavar="SECONDS",
+                        help="page about a fleet whose heartbeat is not heard for so long (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    pager = Pager(lambda text: print(text, flush=True), lambda: datetime.now(UTC).astimezone(), time.monotonic,
+                  options.timeout)
+    serve(lambda: watched(pager), options.listen, "pager")
     return 0
 
 

@@ -61,7 +61,7 @@ def fleet_tables(result: Result | None, roles: Roles) -> tuple[Table, ...]:
         for _, c in shown:
             row += [_text(result.observed[s, c]), _text(result.forecast[s, c, RISK_STEPS - 1, _P90])]
         rows.append([*row, result.message(s) if risk.component[s] or named[s] else "-"])
-    return Table("Fleet", tuple(columns), rows), _unforecast(result)
+    return Table("Fleet", tuple(columns), rows, anchors=True), _unforecast(result)
 
 
 def _state(current: Result | None) -> str:

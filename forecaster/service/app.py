@@ -2,8 +2,10 @@
 
 import threading
 from collections.abc import Callable
+from importlib import resources
 
 from flask import Flask, Response, request
+from markupsafe import Markup
 from prometheus_client import CollectorRegistry
 
 from forecaster.config import ForecasterConfig
@@ -16,6 +18,7 @@ from forecaster.service.parts import Parts
 from forecaster.sources.clock import source_clock
 from serving import __version__
 from serving.exposition import metrics_response
+from serving.html import document
 from serving.web import Service
 from serving.web import create_app as create_web_app
 
@@ -24,6 +27,7 @@ _LINKS = (
     ("/metrics", "Forecasts and the forecaster's own metrics, for Prometheus"),
     ("/predictions/current", "All forecasts as JSON; ?server=NAME for one"),
     ("/alerts", "Servers with a risk or an incident, most urgent first, as JSON"),
+    ("/runbook", "What each alert means, what to check first, how to silence it"),
     ("/status", "Warm-up, incidents, model, source, ages and errors, as JSON"),
     ("/-/healthy", "Whether the process answers"),
     ("/-/ready", "Whether there is a current forecast"),
@@ -108,6 +112,12 @@ class Forecaster:
         def metrics() -> Response:
             """Forecasts and the forecaster's own series, for Prometheus."""
             return metrics_response(self._metrics.registry, parts.collector.exposition(), request.headers)
+
+        @app.get("/runbook")
+        def runbook() -> Response:
+            """What each alert means and what to do about it: `/runbook#fleetcastserverp1` and so on."""
+            page = resources.files("forecaster.shipped").joinpath("runbook.html")
+            return document("Runbook", Markup(page.read_text("utf-8")))
 
         return app
 

@@ -10,20 +10,18 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from docs.generate import EXPORTER, FORECASTER, PARSERS
+from docs.generate import EXPORTER, FORECASTER, PAGER, PARSERS
 from exporter.profiles import load_fleet
 from forecaster.config import load_config
 from forecaster.publish.gauges import METRICS
 from stack.layout import PORTS, ROOT
-from stack.pager import KINDS, SHOWN
 from tests.documents import DOCUMENTS, blocks, commands, words
 from tests.tools import tool
 
 TARGETS = re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
 SERVICE_AT = {port: name.removesuffix("-node") for name, port in PORTS.items()}
 TAKEN = {**{service: {(method, rule.rule) for rule in app.url_map.iter_rules() for method in rule.methods}
-            for service, app in (("exporter", EXPORTER), ("forecaster", FORECASTER))},
-         "pager": {*(("GET", path) for path in SHOWN), *(("POST", path) for path in KINDS)},
+            for service, app in (("exporter", EXPORTER), ("forecaster", FORECASTER), ("pager", PAGER))},
          "alertmanager": {("GET", "/api/v2/alerts")}}
 OF_THE_SYSTEM = {"grep", "kubectl", "mkdir", "tail", "docker", "pip", "promtool", "amtool", "pre-commit"}
 OF_A_HOST = {"awk", "cat", "chronyc", "date", "for", "free", "ip", "lsblk", "nstat", "ps", "ss", "timedatectl",

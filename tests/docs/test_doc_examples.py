@@ -13,7 +13,7 @@ from forecaster.__main__ import main
 from forecaster.config import load_config
 from forecaster.publish.gauges import METRICS
 from stack.layout import ROOT
-from stack.pager import parse
+from stack.webhook import parse
 from tests.documents import DOCUMENTS
 from tests.tools import tool
 
@@ -71,14 +71,14 @@ def test_the_page_is_a_webhook_of_alertmanager_for_alerts_of_ours():
         "groupKey",
         "truncatedAlerts",
     } == {*PAGE}
-    alerts = parse((EXAMPLES / "page.json").read_bytes())
+    alerts = parse((EXAMPLES / "page.json").read_bytes()).alerts
     assert alerts
     rules = [rule for file in (ROOT / "prometheus/rules").glob("*.yml")
              for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"]]
     for alert in alerts:
-        [rule] = [rule for rule in rules if rule.get("alert") == alert["labels"]["alertname"]]
-        assert rule["labels"].items() <= alert["labels"].items()
-        assert {*alert["annotations"]} == {*rule["annotations"]}
+        [rule] = [rule for rule in rules if rule.get("alert") == alert.labels["alertname"]]
+        assert rule["labels"].items() <= alert.labels.items()
+        assert {*(alert.annotations or {})} == {*rule["annotations"]}
 
 
 def test_the_report_has_every_figure_of_every_signal():

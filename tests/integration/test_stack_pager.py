@@ -1,176 +1,142 @@
-"""The pager of the demo, fed by a real Alertmanager and by hand."""
+"""The pager of the demo as it is run, fed by a real Alertmanager."""
 
-import json
 import subprocess
-import threading
-import time
+import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import requests
 
-from stack.pager import KEPT, BadWebhook, Pager, PagerServer, parse
+from stack.layout import ROOT, free_ports
+from tests.benchmarks.measure import resident_mib
+from tests.stack_rehearsal import await_true
 from tests.tools import tool
 
-NOW = datetime(2025, 10, 13, 10, 30, 5, tzinfo=UTC)
-ALERT = {
-    "status": "firing",
-    "labels": {"alertname": "FleetcastServerP1", "server": "ppdb001"},
-    "annotations": {"summary": "ppdb001 is about to fail"},
-    "startsAt": "2025-10-13T10:30:00Z",
-}
+ROUTES = """
+route:
+  {{receiver: pager, group_by: [alertname], group_wait: 1s, group_interval: 1s, repeat_interval: 1h, routes: [
+    {{matchers: [alertname="FleetcastWatchdog"], receiver: heartbeat, group_wait: 0s, repeat_interval: 1ms}},
+    {{matchers: [alertname="Truncated"], receiver: truncated}}]}}
+receivers:
+  - {{name: pager, webhook_configs: [{{url: "{pager}/page", send_resolved: true}}]}}
+  - {{name: truncated, webhook_configs: [{{url: "{pager}/page", send_resolved: true, max_alerts: 4}}]}}
+  - {{name: heartbeat, webhook_configs: [{{url: "{pager}/heartbeat", send_resolved: true}}]}}
+"""
+STORM = 10_000
 
 
-class Served:
-    def __init__(self):
-        self.lines: list[str] = []
-        self.server = PagerServer(("127.0.0.1", 0), Pager(self.lines.append, lambda: NOW))
-        self.url = f"http://127.0.0.1:{self.server.port}"
+class Chain:
+    """An Alertmanager and the pager that it sends to."""
 
-    def post(self, path: str, body, content_type: str | None = "application/json") -> requests.Response:
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return requests.post(self.url + path, data=data, headers={"Content-Type": content_type}, timeout=5)
+    def __init__(self, folder: Path):
+        ports = free_ports()
+        self.pager, self.alertmanager = (f"http://127.0.0.1:{ports[name]}" for name in ("pager", "alertmanager"))
+        self._log, config = folder / "pager.log", folder / "alertmanager.yml"
+        config.write_text(ROUTES.format(pager=self.pager))
+        listen = [f"--web.listen-address={url.removeprefix('http://')}" for url in (self.pager, self.alertmanager)]
+        self._processes = [
+            self._start(self._log, sys.executable, "-m", "stack.pager", listen[0], "--heartbeat.timeout=3"),
+            self._start(folder / "alertmanager.log", tool("alertmanager"), f"--config.file={config}", listen[1],
+                        f"--storage.path={folder / 'state'}", "--cluster.listen-address=")]
+        for url in (self.pager, self.alertmanager):
+            await_true(lambda url=url: requests.get(f"{url}/-/ready", timeout=5).ok, 30, f"{url} is ready")
 
-    def received(self) -> list[dict]:
-        return requests.get(self.url + "/received", timeout=5).json()["received"]
+    def _start(self, log: Path, *command: str) -> subprocess.Popen:
+        with log.open("w") as output:
+            return subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
 
+    def close(self) -> None:
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            process.wait(10)
 
-@pytest.fixture
-def pager() -> Iterator[Served]:
-    served = Served()
-    thread = threading.Thread(target=served.server.serve_forever, args=(0.02,))
-    thread.start()
-    yield served
-    served.server.shutdown()
-    thread.join()
-    served.server.server_close()
+    def post(self, *alerts: dict) -> None:
+        """Sends alerts to Alertmanager as Prometheus does."""
+        requests.post(f"{self.alertmanager}/api/v2/alerts", json=alerts, timeout=30).raise_for_status()
 
+    def lines(self, name: str) -> list[str]:
+        """What the pager printed about an alert, without kind and time."""
+        return [line.split(maxsplit=2)[2] for line in self._log.read_text().splitlines() if f" {name} " in line]
 
-@pytest.fixture
-def alertmanager(pager: Served, tmp_path: Path, free_port: int) -> Iterator[str]:
-    """The address of an Alertmanager that sends everything to the pager at once."""
-    config = tmp_path / "alertmanager.yml"
-    config.write_text(f"""
-route: {{receiver: pager, group_wait: 0s, group_interval: 1s}}
-receivers: [{{name: pager, webhook_configs: [{{url: "{pager.url}/page", send_resolved: true}}]}}]
-""")
-    url = f"http://127.0.0.1:{free_port}"
-    with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen(
-            [
-                tool("alertmanager"),
-                f"--config.file={config}",
-                f"--storage.path={tmp_path / 'state'}",
-                f"--web.listen-address=127.0.0.1:{free_port}",
-                "--cluster.listen-address=",
-            ],
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        for _ in range(200):
-            try:
-                if requests.get(url + "/-/ready", timeout=5).ok:
-                    break
-            except requests.ConnectionError:
-                assert process.poll() is None, (tmp_path / "log").read_text()
-                time.sleep(0.05)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(10)
+    def resident(self) -> float:
+        """MiB of the process that serves."""
+        master = self._processes[0].pid
+        [worker] = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+        return resident_mib(worker)
 
 
-def test_an_alert_from_a_real_alertmanager_is_printed_and_remembered(pager: Served, alertmanager: str):
-    alert = {"labels": ALERT["labels"], "annotations": ALERT["annotations"]}
-    requests.post(alertmanager + "/api/v2/alerts", json=[alert], timeout=5).raise_for_status()
-    deadline = time.monotonic() + 20
-    while not pager.lines and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert pager.lines == ["PAGE 10:30:05 firing FleetcastServerP1 ppdb001: ppdb001 is about to fail"]
-    (entry,) = pager.received()
-    assert (entry["kind"], entry["status"], entry["labels"]) == ("PAGE", "firing", ALERT["labels"])
-    assert entry["annotations"] == ALERT["annotations"]
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+    made = Chain(tmp_path_factory.mktemp("chain"))
+    yield made
+    made.close()
 
 
-def test_tickets_and_resolved_alerts_say_so(pager: Served):
-    assert pager.post("/ticket", {"alerts": [ALERT, {**ALERT, "status": "resolved"}]}).json() == {"alerts": 2}
-    assert [line.split()[:3] for line in pager.lines] == [
-        ["TICKET", "10:30:05", "firing"],
-        ["TICKET", "10:30:05", "resolved"],
-    ]
+def alert(name: str, server: str, minutes: float = 10, fleet: str = "web", **annotations: str) -> dict:
+    """An alert as Prometheus sends it, with texts of the usual length; it has ended where minutes are negative."""
+    now = datetime.now(UTC)
+    return {"labels": {"alertname": name, "priority": "P1", "severity": "critical", "fleet": fleet, "job": "forecaster",
+                       "profile": "generic", "server": server},
+            "annotations": {"summary": f"{server} is about to fail", "description": "cpu " * 40,
+                            "runbook_url": f"http://127.0.0.1:8000/runbook#{name.lower()}", **annotations},
+            "startsAt": (now - timedelta(hours=1)).isoformat(),
+            "endsAt": (now + timedelta(minutes=minutes)).isoformat(),
+            "generatorURL": "http://127.0.0.1:9090/graph?g0.expr=" + "x" * 200}
 
 
-def test_a_group_that_is_sent_again_prints_only_what_is_new(pager: Served):
-    other = {**ALERT, "labels": {**ALERT["labels"], "server": "ppdb002"}}
-    pager.post("/page", {"alerts": [ALERT]})
-    pager.post("/page", {"alerts": [ALERT, other]})
-    pager.post("/page", {"alerts": [{**ALERT, "status": "resolved"}, other]})
-    assert [line.split()[2:5:2] for line in pager.lines] == [
-        ["firing", "ppdb001:"],
-        ["firing", "ppdb002:"],
-        ["resolved", "ppdb001:"],
-    ]
-    assert pager.lines[-1].endswith(": over") and len(pager.received()) == 5
+def test_an_alert_from_a_real_alertmanager_is_printed_and_remembered(chain):
+    sent = alert("One", "ppdb001")
+    chain.post(sent)
+    await_true(lambda: chain.lines("One"), 20, "the alert is printed")
+    chain.post(alert("One", "ppdb001", minutes=-1))
+    await_true(lambda: len(chain.lines("One")) > 1, 20, "its end is printed")
+    assert chain.lines("One") == ["firing One ppdb001: ppdb001 is about to fail", "resolved One ppdb001: over"]
+    received = requests.get(f"{chain.pager}/received", timeout=5).json()["received"]
+    firing, resolved = [one for one in received if one["labels"]["alertname"] == "One"]
+    assert (firing["kind"], firing["status"], resolved["status"]) == ("PAGE", "firing", "resolved")
+    assert firing["labels"] == sent["labels"] and firing["annotations"] == sent["annotations"]
 
 
-def test_an_alert_without_server_or_summary_is_still_one_line(pager: Served):
-    pager.post("/page", {"alerts": [{"status": "firing", "labels": {"alertname": "Watchdog"}}]})
-    pager.post("/page", {"alerts": [{**ALERT, "annotations": {"summary": "two\nlines"}}]})
-    assert pager.lines[0] == "PAGE 10:30:05 firing Watchdog the fleet"
-    assert pager.lines[1].endswith("ppdb001: two lines")
+def test_what_alertmanager_leaves_out_of_a_group_is_told(chain):
+    chain.post(*(alert("Truncated", f"web{n:02}") for n in range(15)))
+    told = "firing Truncated ... and 11 more that Alertmanager left out"
+    await_true(lambda: told in chain.lines("Truncated"), 20, "the whole group was sent")
+    assert sum("is about to fail" in line for line in chain.lines("Truncated")) == 4
 
 
-@pytest.mark.parametrize(
-    ("body", "message"),
-    [
-        (b"not json", "body: expected a webhook of Alertmanager as JSON"),
-        (b"[]", "alerts: expected a list with at least one alert"),
-        (b'{"alerts": []}', "alerts: expected a list with at least one alert"),
-        (
-            b'{"alerts": [{"status": "firing", "labels": {}}, {"status": "odd", "labels": {}}]}',
-            "alerts[1].status",
-        ),
-        (b'{"alerts": [{"status": "firing"}]}', "alerts[0].labels: expected an object"),
-        (b'{"alerts": [{"status": "firing", "labels": {}, "annotations": 3}]}', "alerts[0].annotations"),
-        (b"\xff\xfe", "body: expected a webhook of Alertmanager as JSON"),
-    ],
-)
-def test_a_body_that_is_no_webhook_is_refused_with_the_field_and_nothing_is_kept(
-    pager: Served, body, message
-):
-    with pytest.raises(BadWebhook):
-        parse(body)
-    answer = pager.post("/page", body)
-    assert answer.status_code == 400
-    assert answer.json()["error"].startswith(message)
-    assert pager.received() == []
+def test_a_storm_of_ten_thousand_alerts_is_a_few_lines_and_ends_in_a_few(chain):
+    before = chain.resident()
+    for first in range(0, STORM, 1000):
+        chain.post(*(alert("Storm", f"node-{n:05}.example") for n in range(first, first + 1000)))
+
+    def told() -> int:
+        return sum(int(line.split(" more")[0].split()[-1].replace(",", "")) + 5
+                   for line in chain.lines("Storm") if " more: " in line)
+
+    await_true(lambda: told() == STORM, 60, "every alert is printed or counted")
+    assert len(chain.lines("Storm")) <= 6 * 10 and chain.resident() - before < 200
+    page = requests.get(chain.pager, timeout=10).text
+    assert f"{STORM:,} alerts since" in page and f"node-{STORM - 1:05}.example" in page
+    for first in range(0, STORM, 1000):
+        chain.post(*(alert("Storm", f"node-{n:05}.example", minutes=-1) for n in range(first, first + 1000)))
+    await_true(lambda: "Storm, fleet" not in requests.get(chain.pager, timeout=10).text, 60, "all are over")
+    ends = [line for line in chain.lines("Storm") if line.startswith("resolved")]
+    assert len(ends) <= 6 * 10 and all("over" in line for line in ends)
 
 
-@pytest.mark.parametrize("given", ["text/plain", "application/x-www-form-urlencoded", None])
-def test_another_content_type_is_refused_by_name_and_nothing_is_kept(pager: Served, given: str | None):
-    answer = pager.post("/page", {"alerts": [ALERT]}, given)
-    assert answer.status_code == 415
-    assert answer.json()["error"] == f"Content-Type: expected application/json, found {given or 'none'}"
-    assert (pager.received(), pager.lines) == ([], [])
+def test_a_heartbeat_that_ends_is_paged_about_and_so_is_its_return(chain):
+    def beat() -> None:
+        chain.post(alert("FleetcastWatchdog", "", fleet="beating", time=str(datetime.now(UTC))))
 
+    def beating() -> bool:
+        beat()
+        return "ALIVE" in requests.get(chain.pager, timeout=5).text
 
-def test_a_content_type_with_a_character_set_is_taken(pager: Served):
-    assert pager.post("/page", {"alerts": [ALERT]}, "Application/JSON; charset=utf-8").status_code == 200
-
-
-def test_an_unknown_address_names_the_known_ones(pager: Served):
-    assert pager.post("/pages", {}).json()["error"] == "/pages: expected POST /page or /ticket"
-    answer = requests.get(pager.url + "/", timeout=5)
-    assert answer.status_code == 404
-    assert "/received" in answer.json()["error"]
-
-
-def test_only_the_newest_are_kept(pager: Served):
-    for number in range(KEPT // 50 + 1):
-        pager.post("/page", {"alerts": [{**ALERT, "labels": {"alertname": f"a{number}"}}] * 50})
-    received = pager.received()
-    assert len(received) == KEPT
-    assert received[0]["labels"]["alertname"] == "a1"
+    await_true(beating, 20, "a heartbeat has arrived")
+    await_true(lambda: chain.lines("FleetcastHeartbeatLost"), 20, "the same heartbeat, sent again, is not one")
+    assert "the same heartbeat for " in chain.lines("FleetcastHeartbeatLost")[0]
+    await_true(lambda: beat() or len(chain.lines("FleetcastHeartbeatLost")) > 1, 20, "it is back")
+    assert chain.lines("FleetcastHeartbeatLost")[1] == "resolved FleetcastHeartbeatLost beating: over"

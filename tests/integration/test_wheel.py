@@ -109,4 +109,6 @@ def test_it_serves_a_forecast_of_every_server_by_the_model_it_ships(home: Path):
             return made if len(made["predictions"]) == 20 else {}
 
         made = await_true(forecast, 60, "20 servers are forecast")
+        with urllib.request.urlopen(f"http://{HOST}:{serving}/runbook", timeout=5) as response:
+            assert b'<h2 id="fleetcastserverp1">' in response.read()
     assert made["metadata"]["method"] == dict.fromkeys(made["predictions"], "tft")

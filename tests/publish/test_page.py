@@ -79,6 +79,11 @@ def test_a_fleet_with_a_server_of_p1_is_not_called_healthy():
     assert headline(make_result(incidents=incidents_of(), by="chance"))["Fleet health"] == "healthy"
 
 
+def test_the_fleets_table_alone_has_anchors_as_a_name_leads_to_one_row():
+    shown = fleet_tables(make_result(stale=["ppdb002"]), Roles())
+    assert [table.caption for table in shown if table.anchors] == ["Fleet"]
+
+
 def test_without_a_current_forecast_there_is_no_table():
     assert fleet_tables(None, Roles()) == ()
 

@@ -86,6 +86,14 @@ def test_the_landing_page_shows_the_fleet_with_its_risk(bench):
     assert "Chance of an incident on any server within 8 hours" in page and "unknown" not in page
 
 
+def test_an_alerts_links_lead_to_the_servers_row_and_to_the_runbooks_entry(bench):
+    bench.run()
+    assert '<tr id="ppdb001"><th scope="row">ppdb001</th>' in bench.client.get("/").text
+    assert '<a href="/runbook">' in bench.client.get("/").text
+    page = bench.client.get("/runbook")
+    assert page.mimetype == "text/html" and '<h2 id="fleetcastserverp1">FleetcastServerP1</h2>' in page.text
+
+
 def test_the_chances_of_the_models_incidents_are_the_same_on_every_page(bench):
     bench.run()
     incidents = bench.client.get("/status").get_json()["incidents"]

@@ -1,6 +1,8 @@
 import pytest
 from flask import Blueprint, request
+from markupsafe import Markup
 
+from serving.html import document
 from serving.settings import SettingsError
 from serving.web import RequestError, Service, Table, create_app
 
@@ -33,7 +35,7 @@ def client(state):
         description="An <b>example</b>.",
         links=(("/metrics", "Metrics & more"),),
         status=lambda: {"Servers": 20},
-        tables=lambda: [Table("Fleet", ("Server", "State"), [("a<1>", "fine")])],
+        tables=lambda: [Table("Fleet", ("Server", "State"), [("a<1>", "fine"), ('b">', "fine")], anchors=True)],
         ready=lambda: state["reason"],
         reload=reload,
     )
@@ -56,6 +58,20 @@ def test_the_landing_page_shows_description_links_status_and_tables_escaped(clie
     ):
         assert part in page.text
     assert "http" not in page.text  # nothing is fetched from elsewhere
+    assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
+
+
+def test_an_address_leads_to_the_row_of_a_server_where_a_table_has_anchors(client):
+    text = client.get("/").text
+    assert '<tr id="a&lt;1&gt;"><th scope="row">a&lt;1&gt;</th>' in text and '<tr id="b&#34;&gt;">' in text
+    assert text.count("<tr id=") == 2  # pages and status have none
+    assert "tr:target" in text.partition("</style>")[0]
+
+
+def test_a_service_may_have_a_landing_page_of_its_own():
+    service = Service("example", "An example.", landing=lambda: document("Mine", Markup("<h1>Mine</h1>"), refresh=30))
+    page = create_app(service).test_client().get("/")
+    assert "<h1>Mine</h1>" in page.text and '<meta http-equiv="refresh" content="30">' in page.text
     assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
 
 

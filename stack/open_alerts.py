@@ -1,0 +1,73 @@
+"""The alerts that fire now, and what is news about them: Alertmanager sends a group again with every change of it."""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import orjson
+
+from stack.webhook import Alert
+
+MOST = 20_000  # alerts that are kept; of those beyond, each notification is told, and they are not on the page
+_ENDED = 10_000  # ended alerts that are remembered, so that a notification that is sent twice is told once
+_FORGOTTEN = 48 * 3600.0  # seconds; Alertmanager repeats a page every 4 h and a ticket every 24 h
+LOST_SIGHT = "lost sight of"  # in the summary of an alert whose server is not forecast any more
+UNWATCHED = "no longer watched"  # the end of an alert that is no recovery
+
+
+@dataclass(slots=True)
+class Open:
+    """An alert that fires; `heard` is when it was last sent, on the pager's clock that only moves forward."""
+
+    kind: str
+    name: str
+    where: str
+    fleet: str
+    summary: str
+    starts_at: str
+    links: dict[str, str]
+    heard: float
+
+
+class OpenAlerts:
+    """The alerts that fire, by their labels. Not safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._open: dict[bytes, Open] = {}
+        self._ended: OrderedDict[bytes, None] = OrderedDict()
+
+    def __iter__(self) -> Iterator[Open]:
+        return iter(self._open.values())
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def take(self, kind: str, alert: Alert, now: float, received: str, end: str = "over") -> str | None:
+        """Takes an alert and returns what to say of it, None where it is no news.
+
+        `end` is what to say if it has ended. Where its last summary says that its server is lost, it has not recovered
+        but is no longer watched.
+        """
+        key = blake2b(orjson.dumps(alert.labels, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
+        known, summary = self._open.get(key), alert.summary[:300]
+        if alert.status == "firing":
+            self._ended.pop(key, None)
+            if known is None and len(self._open) >= MOST:
+                return summary
+            since = known.starts_at if known else alert.starts_at or received
+            name, where, fleet = (text[:200] for text in (alert.name, alert.where, alert.labels.get("fleet", "")))
+            self._open[key] = Open(kind, name, where, fleet, summary, since, alert.links, now)
+            return summary if known is None or (LOST_SIGHT in known.summary) != (LOST_SIGHT in summary) else None
+        self._open.pop(key, None)
+        if key in self._ended:
+            return None
+        self._ended[key] = None
+        if len(self._ended) > _ENDED:
+            self._ended.popitem(last=False)
+        last = summary or (known.summary if known else "")
+        return UNWATCHED if LOST_SIGHT in last else end
+
+    def forget(self, now: float) -> None:
+        """Drops alerts that were not repeated for so long that their end must have been missed."""
+        self._open = {key: one for key, one in self._open.items() if now - one.heard < _FORGOTTEN}

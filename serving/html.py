@@ -16,14 +16,16 @@ _PAGE = Environment(autoescape=True, trim_blocks=True, keep_trailing_newline=Tru
 <title>{{ title }}</title>
 <style>
 :root { color-scheme: light dark }
-body { font: 1rem/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
+body { font: 1rem/1.5 system-ui, sans-serif; max-width: 80rem; margin: 2rem auto; padding: 0 1rem }
 main { overflow-x: auto }
+p, ul, pre, nav { max-width: 60rem }
+nav { columns: 16rem } nav a { display: block }
 table { border-collapse: collapse; margin: 1.5rem 0; width: 100% }
 caption { text-align: start; font-weight: 600; padding-bottom: .25rem }
 th, td { text-align: start; padding: .3rem .75rem .3rem 0; vertical-align: top;
   border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transparent) }
 thead th { font-weight: 600 } tbody th { font-weight: 400; white-space: nowrap }
-td { overflow-wrap: anywhere; font-variant-numeric: tabular-nums }
+td { overflow-wrap: break-word; font-variant-numeric: tabular-nums }
 pre { overflow-x: auto; padding: .5rem .75rem; background: color-mix(in srgb, currentColor 8%, transparent) }
 code { font-size: .9em; overflow-wrap: anywhere }
 tr:target > *, h2:target, h3:target { background: Mark; color: MarkText }

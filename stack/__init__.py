@@ -11,7 +11,12 @@ In: the Procfile and the programs of this machine. Out: running parts with histo
     leftovers   ends the parts of a supervisord that was killed
     ready       waits until the parts are ready, prints the addresses
     remedies    errors with their remedies
-    pager       a webhook receiver that prints alerts
+    pager       receives the webhooks of Alertmanager, prints and shows alerts
+    webhook     the body of such a webhook
+    open_alerts which alerts fire, and what is news about them
+    notices     the lines that are printed of a notification
+    heartbeat   the watchdogs of the fleets, and which are missing
+    page_view   the pager's page for people
 
 StackError
   AlreadyRunning   this stack is already running

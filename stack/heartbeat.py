@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from serving.web import RequestError
 from stack.webhook import Alert
 
+LOST = "FleetcastHeartbeatLost"  # the alert that the pager makes itself
 TIMEOUT = 90.0  # seconds without a heartbeat after which a fleet counts as lost
 _UNCHANGED = 4 / 3  # times the timeout
 _MOST = 1000  # fleets

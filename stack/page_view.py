@@ -9,11 +9,11 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from serving.html import document
-from stack.heartbeat import Beat
+from stack.heartbeat import LOST, Beat
 from stack.open_alerts import MOST, Open
 
 REFRESH = 30  # seconds after which a browser reads the page anew; what is old must not look like now
-_SUMMARIES = 20  # alerts of a group that are shown with their summary; the others are named
+_SUMMARIES = 10  # alerts of a group that are shown with their summary; the others are named
 COLOURS = {"page": ("#ffffff", "#a8001c"), "ticket": ("#1c1c1c", "#ffb627"), "blind": ("#ffffff", "#565b61"),
            "quiet": ("#ffffff", "#1b5e3a")}  # text and ground; each pair also differs by its words
 _STYLE = """h2 { margin: 2rem 0 .5rem } h3 { margin: 1rem 0 0 }
@@ -39,8 +39,8 @@ _BODY = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_
 {% for one in group.alerts[:shown] %}
 <li>
 {%- if one.links.dashboard_url %}<a href="{{ one.links.dashboard_url }}">{{ one.where }}</a>
-{%- else %}{{ one.where }}{% endif %}
-{%- if group.alerts|length > 1 %}, since {{ since(one.starts_at) }}{% endif %}: {{ one.summary or "no summary" }}</li>
+{%- else %}{{ one.where }}{% endif %}{{ rest(one) }}
+{%- if group.alerts|length > 1 %}. Since {{ since(one.starts_at) }}{% endif %}</li>
 {% endfor %}
 </ul>
 {% if group.alerts|length > shown %}
@@ -109,19 +109,19 @@ class View:
 
 
 def grouped(alerts: Iterable[Open]) -> list[Group]:
-    """Open alerts by kind, name and fleet: pages first, then the largest group first."""
+    """Open alerts by kind, name and fleet: pages first, among them those of lost heartbeats, then the largest group."""
     groups: dict[tuple[str, str, str], Group] = {}
     for one in sorted(alerts, key=lambda one: (one.starts_at, one.where)):
         key = one.kind, one.name, one.fleet
         groups.setdefault(key, Group(*key)).alerts.append(one)
-    return sorted(groups.values(), key=lambda group: (group.kind, -len(group.alerts), group.name, group.fleet))
+    return sorted(groups.values(), key=lambda group: (group.kind, group.name != LOST, -len(group.alerts)))
 
 
 def page(view: View) -> Response:
     """The whole page."""
     state, words = headline(view)
     body = _BODY.render(view=view, state=state, words=words, shown=_SUMMARIES, refresh=REFRESH,
-                        since=lambda text: _since(text, view.now))
+                        since=lambda text: _since(text, view.now), rest=_rest)
     return document(f"Pager: {words}", Markup(body), _STYLE, REFRESH)
 
 
@@ -139,6 +139,12 @@ def headline(view: View) -> tuple[str, str]:
     if blind := [beat.fleet for beat, _, late, _ in view.beats if late]:
         return "blind", f"Nothing is open, and the heartbeat of {', '.join(blind)} is awaited"
     return "quiet", "Nothing is open, and every heartbeat is heard"
+
+
+def _rest(one: Open) -> str:
+    """The summary after the name of what it is about, with which most summaries begin."""
+    rest = one.summary.removeprefix(one.where)
+    return f": {rest}" if rest == one.summary != "" else rest
 
 
 def _since(text: str, now: datetime) -> str:

@@ -23,7 +23,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from serving.web import RequestError, Service, serve
 from serving.web import create_app as create_web_app
-from stack.heartbeat import TIMEOUT, Beat, Heartbeats
+from stack.heartbeat import LOST, TIMEOUT, Beat, Heartbeats
 from stack.notices import News, left_out, lines
 from stack.open_alerts import UNWATCHED, OpenAlerts
 from stack.page_view import View, grouped, page
@@ -36,7 +36,6 @@ LARGEST_BODY = 64 << 20  # bytes; 10,000 alerts are 9 to 12 MB
 _GROUPS = 1000  # groups whose number of left out alerts is remembered
 # Pages that say themselves that a fleet is not watched: a lost heartbeat is then no second page.
 COVERING = ("FleetcastForecasterDown", "FleetcastForecastsStale", "FleetcastPrometheusDown")
-LOST = "FleetcastHeartbeatLost"
 
 
 class Entry(TypedDict):

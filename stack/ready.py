@@ -80,7 +80,8 @@ def first_page(layout: Layout, part: str, pages: Iterable[str], otherwise: str) 
 def table(layout: Layout, plan: Plan) -> list[Row]:
     """The pages of the parts that run."""
     names = plan.names()
-    rows = [Row("Forecasts", layout.url("forecaster", "/"), "the fleet and its risk at a glance")]
+    rows = [Row("Forecasts", layout.url("forecaster", "/"), "the fleet and its risk at a glance"),
+            Row("Runbook", layout.url("forecaster", "/runbook"), "what each alert means, and what to do first")]
     if "prometheus" in names:
         page = first_page(layout, "prometheus", ("/graph", "/classic/graph"), "/api/v1/targets")
         rows.append(Row("Prometheus", page, f"query it, e.g. {_FORECASTS}"))
@@ -90,8 +91,8 @@ def table(layout: Layout, plan: Plan) -> list[Row]:
         page = first_page(layout, "alertmanager", ("/",), "/api/v2/alerts")
         rows.append(Row("Alertmanager", page, "what is active, grouped and inhibited"))
     if "pager" in names:
-        use = "what reached the on-call person; shown here, too"
-        rows.append(Row("Pages", layout.url("pager", "/received"), use))
+        use = "what is open, and what reached the on-call person; shown here, too"
+        rows.append(Row("Pager", layout.url("pager", "/"), use))
     if "forecaster-node" in names:
         use = "the same forecasts for the host you are on"
         rows.append(Row("This machine", layout.url("forecaster-node", "/"), use))

@@ -115,6 +115,16 @@ def test_a_heartbeat_that_ends_and_is_not_explained_is_paged_about(pager):
     assert "its heartbeat ended: no current forecast" in pager.new()[-1]
 
 
+def test_a_heartbeat_that_alertmanager_ends_is_not_one(pager):
+    """Minutes after Prometheus has died, Alertmanager sends the last one as resolved."""
+    beats(pager, 60)
+    pager.passes(LONG)
+    assert len(pager.new()) == 1
+    pager.post("/heartbeat", watchdog(str(pager.ticks), "resolved"))
+    pager.passes(300)
+    assert pager.new() == []
+
+
 def test_the_page_of_another_fleet_explains_nothing(pager):
     beats(pager, 60)
     pager.post("/page", alert(alertname="FleetcastForecasterDown", fleet="db", server=None))

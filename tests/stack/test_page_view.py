@@ -44,6 +44,15 @@ def test_what_is_open_is_grouped_by_alert_and_fleet_with_all_names_and_since_whe
     assert "and 9,991 more: all names" in text and all(f"web{n:05}" in text for n in range(10_000))
 
 
+def test_a_lost_heartbeat_stands_first_then_pages_then_tickets_large_groups_before_small(pager):
+    pager.post("/heartbeat", watchdog("1"))
+    pager.post("/ticket", *servers(9))
+    pager.post("/page", alert(alertname="Small"), *(alert(alertname="Large", server=name) for name in "abc"))
+    pager.passes(91)
+    order = re.findall(r"</span> (\w+), fleet web", pager.page())
+    assert order == ["FleetcastHeartbeatLost", "Large", "Small", "FleetcastServerP1"]
+
+
 def test_alerts_that_are_over_are_no_longer_open(pager):
     pager.post("/page", alert(), alert(server="ppdb002"))
     pager.post("/page", alert("resolved"), alert(server="ppdb002"))

@@ -32,11 +32,13 @@ def test_tickets_and_resolved_alerts_say_so(pager):
 
 def test_a_group_that_is_sent_again_prints_only_what_is_new(pager):
     one, other = alert(), alert(server="ppdb002")
-    for group in ([one], [one, other], [alert("resolved"), other], [alert("resolved"), other], [one]):
+    ended = alert("resolved")
+    for group in ([one], [one, other], [ended, other], [ended, other], [one], [ended]):
         pager.post("/page", *group)
     assert [line.split()[2:5:2] for line in pager.new()] == [
-        ["firing", "ppdb001:"], ["firing", "ppdb002:"], ["resolved", "ppdb001:"], ["firing", "ppdb001:"]]
-    assert len(pager.received()) == 8
+        ["firing", "ppdb001:"], ["firing", "ppdb002:"], ["resolved", "ppdb001:"], ["firing", "ppdb001:"],
+        ["resolved", "ppdb001:"]]
+    assert len(pager.received()) == 9
 
 
 def test_the_end_of_an_alert_whose_server_is_lost_is_no_recovery(pager):
@@ -104,7 +106,7 @@ def test_an_alert_without_server_or_summary_is_still_one_line(pager):
 
 
 def test_a_long_line_is_cut(pager):
-    pager.post("/page", alert(summary="x" * 10_000))
+    pager.post("/page", alert(summary="x" * 10_000, server="y" * 10_000))
     assert len(pager.new()[0]) < 600
 
 

@@ -160,7 +160,7 @@ def stage(tmp_path_factory) -> Iterator[Stage]:
             made[replica, shard] = one = forecaster(api.url, Clock(now), shard, total)
             # replica b starts when the other has had a cycle already
             for back in (0.5, 0) if (replica, shard) == ("a", 0) else (0,):
-                one._clock.now = now - back
+                one._clock.own.now = now - back
                 assert one.parts.cycle.run_once(), one.parts.cycle.errors
         stage = Stage(api, now, made, doors)
         for key in doors:

@@ -52,8 +52,9 @@ def run(arguments: argparse.Namespace) -> int:
     write(arguments.out, texts, arguments.force)
     for name in sorted(texts):
         print(arguments.out / name)
+    linked = "".join(text for name, text in made.items() if not name.endswith(".md"))  # a runbook's commands are edited
     for name, field in fields.items():
-        if name.endswith("_url") and name not in given and any(field.default in text for text in made.values()):
+        if name.endswith("_url") and name not in given and field.default and field.default in linked:
             print(f"fleet-forecaster: {field.default} is the demonstration's; set {FLAGS[name]}", file=sys.stderr)
     return 0
 

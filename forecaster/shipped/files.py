@@ -10,6 +10,8 @@ from forecaster.shipped.installation import Installation, Severity
 
 SHIPPED = Installation.model_validate({})  # the values that stand in the files
 DEMONSTRATION = {"FleetcastTargetDown"}  # watches the simulated fleet's exporter, which nobody else runs
+BOARDS = {"fleetcast-servers": "overview", "fleetcast-fleet": "overview", "fleetcast-forecaster": "operations",
+          "fleetcast-pipeline": "operations"}  # of the alerts of a group that name no server
 PRIORITIES: dict[str, Severity] = {"P1": "critical", "P2": "warning", "P3": "info"}
 Files = dict[str, str]
 
@@ -51,7 +53,7 @@ def dashboards(to: Installation) -> Files:
 def alertmanager(to: Installation) -> Files:
     """Receivers, routes and inhibition. Routes of priorities below the lowest severity are left out."""
     config = yaml.safe_load(_read("alertmanager.yml"))
-    route, urls = config["route"], {"pager": to.pager_url, "ticket": to.ticket_url}
+    route, urls = config["route"], {"pager": to.pager_url, "ticket": to.ticket_url, "heartbeat": to.heartbeat_url}
     below = {f'priority="{priority}"' for priority, severity in PRIORITIES.items() if not _wanted(severity, to)}
     route["routes"] = [one for one in route["routes"] if not below & {*one["matchers"]}]
     config["inhibit_rules"] = [one for one in config["inhibit_rules"] if not below & {*one["target_matchers"]}]
@@ -95,11 +97,25 @@ def _groups(to: Installation) -> dict[str, list[dict[str, Any]]]:
             rule["alert"] not in DEMONSTRATION and _wanted(rule["labels"]["severity"], to))]
         for rule in group["rules"]:
             rule["expr"] = _selected(rule["expr"], to.job, to.fleet)
-            for annotation, url in (("dashboard_url", "grafana_url"), ("runbook_url", "runbook_url")):
-                if "alert" in rule:
-                    path = rule["annotations"][annotation].removeprefix(getattr(SHIPPED, url))
-                    rule["annotations"][annotation] = getattr(to, url) + path
+            if "alert" in rule:
+                board = "quality" if "Coverage" in rule["alert"] else BOARDS[group["name"]]
+                links, runbook = rule["annotations"], to.runbook_url or f"{to.forecaster_url}/runbook"
+                links["dashboard_url"] = _dashboard(links["dashboard_url"], board, to)
+                links["runbook_url"] = f"{runbook}#{rule['alert'].lower()}"
     return made
+
+
+def _dashboard(shipped: str, board: str, to: Installation) -> str:
+    """The dashboard_url of an alert: the server's or that board in Grafana, else the forecaster's page."""
+    server = "$labels.server" in shipped
+    if to.grafana_url is None:
+        page = f"{to.forecaster_url}/{'#{{ $labels.server }}' if server else ''}"
+        return shipped if to.forecaster_url == SHIPPED.forecaster_url else page
+    until = "now%2B8h" if server or board == "overview" else "now"
+    chosen = "{{ with $labels.fleet }}var-fleet={{ urlquery . }}&{{ end }}"
+    if server:
+        board, chosen = "server", chosen + "var-server={{ urlquery $labels.server }}&"
+    return f"{to.grafana_url}/d/fleetcast-{board}?{chosen}from=now-6h&to={until}"
 
 
 def _wanted(severity: str, to: Installation) -> bool:

@@ -32,10 +32,16 @@ class Installation(Settings):
 
     job: Name = Field("forecaster", description="job of the forecaster's scrapes [rules, dashboards, kubernetes]")
     fleet: Name | None = Field(None, description="label `fleet` of these scrapes [rules, dashboards, kubernetes]")
-    grafana_url: Link = Field("http://127.0.0.1:3000", description="Grafana, for alerts' links [rules, kubernetes]")
-    runbook_url: Link = Field(
-        "https://example.com/fleetcast/prometheus/runbook.md",
-        description="page of the runbook, to which each alert links as #its-name [rules, kubernetes]",
+    forecaster_url: Link = Field(
+        "http://127.0.0.1:8000", description="the forecaster, for alerts' links to its page [rules, kubernetes]"
+    )
+    grafana_url: Link | None = Field(
+        None, description="Grafana, to whose dashboards alerts link in place of that page [rules, kubernetes]"
+    )
+    runbook_url: Link | None = Field(
+        None,
+        description="page of the runbook, to which each alert links as #its-name; else the one that the forecaster "
+        "serves [rules, kubernetes]",
     )
     min_severity: Severity = Field(
         "info", description="lowest severity of alerts, info, warning or critical [rules, alertmanager, kubernetes]"
@@ -43,3 +49,7 @@ class Installation(Settings):
     datasource: Name | None = Field(None, description="uid of Prometheus in Grafana, else the default one [dashboards]")
     pager_url: Link = Field("http://127.0.0.1:8003/page", description="webhook that takes P1 [alertmanager]")
     ticket_url: Link = Field("http://127.0.0.1:8003/ticket", description="webhook that takes P2 [alertmanager]")
+    heartbeat_url: Link = Field(
+        "http://127.0.0.1:8003/heartbeat",
+        description="webhook that takes each fleet's heartbeat and reports when it stops [alertmanager]",
+    )

@@ -16,7 +16,8 @@ pytestmark = pytest.mark.slow
 
 OWN = ("--job=fleet/ahead", "--fleet=production", "--grafana-url=https://grafana.example.org/ops/",
        "--runbook-url=https://wiki.example.org/fleetcast", "--datasource=mimir",
-       "--pager-url=https://on-call.example.org/p1", "--ticket-url=https://tickets.example.org/new")
+       "--pager-url=https://on-call.example.org/p1", "--ticket-url=https://tickets.example.org/new",
+       "--heartbeat-url=https://switch.example.org/beat")
 KINDS = ("rules", "dashboards", "alertmanager", "kubernetes")
 SHIPPED = [rule for path in (ROOT / "prometheus" / "rules").glob("*.yml")
            for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"]]
@@ -42,13 +43,27 @@ def checked(program: str, *words: str) -> str:
 def test_rules_are_taken_by_promtool_and_name_the_installation(tmp_path):
     made = export("rules", tmp_path, *OWN)
     checked("promtool", "check", "rules", *(str(tmp_path / name) for name in made if name.endswith(".yml")))
-    text = "".join(made.values())
+    text = "".join(text for name, text in made.items() if name.endswith(".yml"))
     assert 'up{job="fleet/ahead",fleet="production"}' in text and '"forecaster"' not in "".join(
         rule["expr"] for rule in rules_in(made))
-    assert "127.0.0.1:3000" not in text and "example.com" not in text
+    assert "127.0.0.1" not in text
     for alert in (rule for rule in rules_in(made) if "alert" in rule):
         assert alert["annotations"]["dashboard_url"].startswith("https://grafana.example.org/ops/d/fleetcast-")
         assert alert["annotations"]["runbook_url"] == f"https://wiki.example.org/fleetcast#{alert['alert'].lower()}"
+    links = {rule["alert"]: rule["annotations"]["dashboard_url"] for rule in rules_in(made) if "alert" in rule}
+    assert "/d/fleetcast-server?" in links["FleetcastServerP1"] and "var-server={{" in links["FleetcastServerP1"]
+    assert "/d/fleetcast-overview?" in links["FleetcastFleetBlind"]
+    assert "/d/fleetcast-quality?" in links["FleetcastCoverageLow"]
+    assert "/d/fleetcast-operations?" in links["FleetcastForecasterDown"]
+
+
+def test_without_a_grafana_alerts_link_to_the_page_and_the_runbook_of_the_forecaster(tmp_path, capsys):
+    made = rules_in(export("rules", tmp_path, "--forecaster-url=https://ahead.example.org/"))
+    links = {rule["alert"]: rule["annotations"] for rule in made if "alert" in rule}
+    assert links["FleetcastServerP1"]["dashboard_url"] == "https://ahead.example.org/#{{ $labels.server }}"
+    assert links["FleetcastFleetCritical"]["dashboard_url"] == "https://ahead.example.org/"
+    assert links["FleetcastServerP1"]["runbook_url"] == "https://ahead.example.org/runbook#fleetcastserverp1"
+    assert not capsys.readouterr().err
 
 
 def test_without_values_rules_say_what_the_files_that_ship_say(tmp_path, capsys):
@@ -57,7 +72,7 @@ def test_without_values_rules_say_what_the_files_that_ship_say(tmp_path, capsys)
     assert {*shipped} - {*made} == {"FleetcastTargetDown"}  # nobody else has what it watches
     assert all(shipped[name] == rule for name, rule in made.items())
     told = capsys.readouterr().err
-    assert "set --grafana-url" in told and "set --runbook-url" in told and "--pager-url" not in told
+    assert "set --forecaster-url" in told and "--grafana-url" not in told and "--pager-url" not in told
 
 
 @pytest.mark.parametrize(("kind", "folder"), [("alertmanager", "prometheus"), ("kubernetes", "deploy/kubernetes")])
@@ -67,8 +82,8 @@ def test_without_values_other_files_are_those_that_ship(kind, folder, tmp_path):
 
 
 def test_an_address_that_begins_like_the_demonstrations_is_no_reason_to_warn(tmp_path, capsys):
-    export("rules", tmp_path, "--grafana-url=http://127.0.0.1:30001")
-    assert "--grafana-url" not in capsys.readouterr().err
+    export("rules", tmp_path, "--forecaster-url=http://127.0.0.1:8000/ahead")
+    assert "--forecaster-url" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -112,8 +127,11 @@ def test_routes_are_taken_by_amtool_and_lead_where_they_should(lowest, ticket, t
     for priority, receiver in (("P1", "pager"), ("P2", ticket), ("P3", "null")):
         reached = checked("amtool", "config", "routes", "test", f"--config.file={file}", f"priority={priority}")
         assert reached.split() == [receiver]
+    reached = checked("amtool", "config", "routes", "test", f"--config.file={file}", "alertname=FleetcastWatchdog")
+    assert reached.split() == ["heartbeat"]
     urls = {one["name"]: hook["url"] for one in made["receivers"] for hook in one.get("webhook_configs", ())}
     assert urls["pager"] == "https://on-call.example.org/p1"
+    assert urls["heartbeat"] == "https://switch.example.org/beat"
     assert urls.get("ticket") == ("https://tickets.example.org/new" if ticket == "ticket" else None)
 
 

@@ -20,8 +20,9 @@ PROMETHEUS = Path(__file__).resolve().parents[2] / "prometheus"
 CONFIG = PROMETHEUS / "alertmanager.yml"
 RULES = [rule for file in sorted((PROMETHEUS / "rules").glob("*.yml"))
          for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"]]
-ALERTS = {rule["alert"]: rule["labels"] for rule in RULES if "alert" in rule}
-RECEIVER_OF = {"P1": "pager", "P2": "ticket", "P3": "null", None: "null"}
+ALERTS = {rule["alert"]: rule["labels"] for rule in RULES if "alert" in rule} | {
+    "FleetcastPrometheusDown": {"priority": "P1", "severity": "critical", "job": "forecaster"}}  # a forecaster sends it
+RECEIVER_OF = {"P1": "pager", "P2": "ticket", "P3": "null", None: "heartbeat"}
 FLEET, HOST = "simulated", "hosts"
 PATIENCE = 20.0  # seconds until an awaited condition counts as missed
 
@@ -36,7 +37,7 @@ def amtool(*arguments: str) -> subprocess.CompletedProcess:
 def test_amtool_accepts_the_configuration():
     result = amtool("check-config", str(CONFIG))
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "3 receivers" in result.stdout
+    assert "4 receivers" in result.stdout
 
 
 @pytest.mark.parametrize("name", ALERTS)
@@ -62,7 +63,7 @@ def test_an_alert_without_a_rule_of_ours_is_routed_by_priority_alone(labels, rec
 
 def test_each_address_is_set_in_one_place():
     assert re.findall(r"\burl: (\S+)", CONFIG.read_text()) == [
-        "http://127.0.0.1:8003/page", "http://127.0.0.1:8003/ticket"]
+        "http://127.0.0.1:8003/page", "http://127.0.0.1:8003/ticket", "http://127.0.0.1:8003/heartbeat"]
 
 
 def test_pages_are_grouped_by_alert_and_fleet_and_repeated_once_a_shift():
@@ -75,7 +76,7 @@ def test_pages_are_grouped_by_alert_and_fleet_and_repeated_once_a_shift():
 def test_every_inhibition_stays_within_one_fleet_and_names_alerts_that_exist():
     rules = yaml.safe_load(CONFIG.read_text())["inhibit_rules"]
     assert rules
-    assert all("fleet" in rule["equal"] for rule in rules)
+    assert all("fleet" in rule.get("equal", ()) or 'fleet=""' in rule["target_matchers"] for rule in rules)
     matchers = [matcher for rule in rules for matcher in rule["source_matchers"] + rule["target_matchers"]]
     named = {name for matcher in matchers for name in re.findall(r"Fleetcast\w+", matcher)}
     assert named
@@ -151,7 +152,8 @@ class Alertmanager:
     def _shortened(webhook: Webhook) -> str:
         config = yaml.safe_load(CONFIG.read_text())
         for route in [config["route"], *config["route"]["routes"]]:
-            route.update(group_wait="500ms", group_interval="500ms")
+            beats = route["receiver"] == "heartbeat"
+            route.update(group_wait="500ms", group_interval="500ms", **({"repeat_interval": "1s"} if beats else {}))
         for receiver in config["receivers"]:
             for target in receiver.get("webhook_configs", []):
                 target["url"] = target["url"].replace("http://127.0.0.1:8003", webhook.url)
@@ -168,7 +170,7 @@ class Alertmanager:
         """Alerts by name, with the labels of their rule, that start now, or end now where `resolved`."""
         now = datetime.now(UTC)  # an alert that started before the waiting time would be sent without waiting
         starts, ends = (now - timedelta(seconds=1), now) if resolved else (now, now + timedelta(hours=1))
-        body = [{"labels": {**ALERTS[alert["alertname"]], **alert}, "startsAt": starts.isoformat(),
+        body = [{"labels": {**ALERTS.get(alert["alertname"], {}), **alert}, "startsAt": starts.isoformat(),
                  "endsAt": ends.isoformat()}
                 for alert in alerts]
         answer = requests.post(f"{self.url}/api/v2/alerts", json=body, timeout=5)
@@ -242,20 +244,64 @@ def test_a_fleet_wide_event_is_one_page_with_all_servers_and_one_all_clear(alert
     assert len(webhook.about("/page", fleet="fleet-wide")) == 1
 
 
-def test_nobody_hears_of_p3_and_of_the_watchdog(alertmanager, webhook):
-    alertmanager.post({"alertname": "FleetcastWarmUpOverdue", "fleet": "quiet", "server": "ppgen001"},
-                      {"alertname": "FleetcastWatchdog"})
+def test_nobody_hears_of_p3(alertmanager, webhook):
+    alertmanager.post({"alertname": "FleetcastWarmUpOverdue", "fleet": "quiet", "server": "ppgen001"})
     alertmanager.post({"alertname": "FleetcastFleetWarning", "fleet": "quiet"})
-    webhook.wait_for("/ticket", fleet="quiet")  # sent after the others, with the same waiting time
-    assert alertmanager.status(alertname="FleetcastWatchdog")["state"] == "active"
+    webhook.wait_for("/ticket", fleet="quiet")  # sent after the other, with the same waiting time
     heard = {alert["labels"]["alertname"] for _, body in webhook.deliveries for alert in body["alerts"]}
-    assert not heard & {"FleetcastWarmUpOverdue", "FleetcastWatchdog"}
+    assert "FleetcastWarmUpOverdue" not in heard
+
+
+def test_each_fleet_has_its_heartbeat_which_is_sent_again_and_again_and_is_not_said_to_be_over(alertmanager, webhook):
+    beats = [{"alertname": "FleetcastWatchdog", "job": "forecaster", "fleet": fleet} for fleet in ("beats", "stops")]
+    alertmanager.post(*beats)
+    for fleet in ("beats", "stops"):
+        await_condition(lambda fleet=fleet: len(webhook.about("/heartbeat", fleet=fleet)) >= 2, "a second heartbeat")
+    for body in webhook.about("/heartbeat"):
+        assert len({alert["labels"]["fleet"] for alert in body["alerts"]}) == 1
+    alertmanager.post(beats[1], resolved=True)
+    sent = len(webhook.about("/heartbeat", fleet="stops"))
+    more = len(webhook.about("/heartbeat", fleet="beats")) + 2
+    await_condition(lambda: len(webhook.about("/heartbeat", fleet="beats")) >= more, "the other goes on")
+    assert len(webhook.about("/heartbeat", fleet="stops")) <= sent + 1  # one may have been on its way
+    assert not webhook.about("/heartbeat", status="resolved")
+
+
+def test_a_server_that_is_gone_is_said_to_be_although_it_is_p1(alertmanager, webhook):
+    alertmanager.post({"alertname": "FleetcastServerP1", "fleet": "gone", "server": "ppdb001"})
+    webhook.wait_for("/page", fleet="gone")
+    alertmanager.post({"alertname": "FleetcastServerGone", "fleet": "gone", "server": "ppdb001"})
+    webhook.wait_for("/ticket", alertname="FleetcastServerGone", fleet="gone")
+
+
+def test_what_a_dead_prometheus_no_longer_sends_is_not_said_to_be_over(alertmanager, webhook):
+    mine = {"alertname": "FleetcastServerP1", "fleet": "dead", "server": "ppdb001"}
+    nobodys = {"alertname": "FleetcastAlertmanagerUnreachable", "instance": "127.0.0.1:9090", "job": "prometheus"}
+    elses, other = {"alertname": "Unrelated", "priority": "P1"}, {**mine, "fleet": "alive"}
+    alertmanager.post(mine, nobodys, elses, other)
+    for alert, path in ((mine, "/page"), (nobodys, "/ticket"), (elses, "/page"), (other, "/page")):
+        webhook.wait_for(path, **alert)
+    dead = {"alertname": "FleetcastPrometheusDown", "fleet": "dead", "instance": "127.0.0.1:8000"}
+    alertmanager.post(dead)
+    webhook.wait_for("/page", **dead)
+    for alert in (mine, nobodys):
+        await_condition(lambda alert=alert: alertmanager.status(**alert)["inhibitedBy"], f"{alert} is inhibited")
+    assert not any(alertmanager.status(**alert)["inhibitedBy"] for alert in (dead, elses, other))
+    alertmanager.post(mine, nobodys, other, resolved=True)
+    webhook.wait_for("/page", status="resolved", **other)
+    assert not webhook.about("/page", status="resolved", **mine)
+    alertmanager.post(mine)  # the Prometheus that is back
+    alertmanager.post(dead, elses, resolved=True)
+    webhook.wait_for("/page", status="resolved", **dead)
+    assert alertmanager.status(**mine)["state"] == "active"
+    assert not webhook.about("/page", status="resolved", **mine)
+    assert not webhook.about("/ticket", status="resolved", **nobodys)
 
 
 def test_a_forecaster_that_is_down_inhibits_what_it_sets_off_and_no_page_about_a_server(alertmanager):
-    set_off = ["FleetcastForecastsStale", "FleetcastCycleFailures", "FleetcastModelFallback", "FleetcastSignalFailing"]
+    set_off = ["FleetcastClockOff", "FleetcastCycleFailures", "FleetcastModelFallback", "FleetcastSignalFailing"]
     alertmanager.post({"alertname": "FleetcastForecasterDown", "instance": "down"})
-    of_servers = ["FleetcastServerP1", "FleetcastServerGone"]
+    of_servers = ["FleetcastServerP1", "FleetcastServerGone", "FleetcastForecastsStale"]
     alertmanager.post(*({"alertname": name, "instance": "down"} for name in [*set_off, *of_servers]),
                       *({"alertname": name, "instance": "up"} for name in set_off[1:3]))
     for name in set_off:

@@ -143,6 +143,8 @@ def alerts() -> str:
     means = {name: " ".join(sentence.split()) for name, sentence in first.findall(text)}
     rules = [rule for file in sorted((ROOT / "prometheus/rules").glob("*.yml"))
              for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"] if "alert" in rule]
+    rules.append({"alert": "FleetcastPrometheusDown", "for": "45s",  # sent by a forecaster
+                  "labels": {"priority": "P1", "severity": "critical"}})
     rows = ((f"[{rule['alert']}](../../prometheus/runbook.md#{rule['alert'].lower()})",
              rule["labels"].get("priority", "–"), rule["labels"]["severity"], rule.get("for", "0s"),
              means.get(rule["alert"], "")) for rule in rules)

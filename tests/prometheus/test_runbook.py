@@ -64,7 +64,8 @@ def test_the_first_three_steps_are_commands_that_work_as_written(name, prometheu
         line = step.replace("http://127.0.0.1:9090", prometheus)
         program, *rest = shlex.split(line)
         if program in ("promtool", "amtool"):
-            done = subprocess.run([tool(program), *rest], cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
+            done = subprocess.run([tool(program), *rest], cwd=ROOT, capture_output=True, text=True, timeout=20,
+                                  check=False)
             assert done.returncode == 0, f"{step}: {done.stdout}{done.stderr}"
         else:  # what curl asks for, tests/docs holds against the programs
             assert program in ("curl", "date", "timedatectl"), step

@@ -49,10 +49,11 @@ class Heartbeats:
             problem = f"more than {_MOST} fleets send heartbeats"
             raise RequestError(problem, "alerts", "a watchdog for each job and fleet")
         beat = self.beats.setdefault((job, fleet), Beat(job, fleet, now, now, now))
-        beat.ended = alert.status == "resolved"
-        if beat.ended:
+        if alert.status == "resolved":
+            if not beat.ended:  # that this was delivered leaves time for the page that says why
+                beat.ended, beat.awaited = True, now
             return None
-        beat.heard = now
+        beat.ended, beat.heard = False, now
         time = alert.text("time")
         if time and time == beat.time:
             return None

@@ -35,7 +35,7 @@ class OpenAlerts:
 
     def __init__(self) -> None:
         self._open: dict[bytes, Open] = {}
-        self._ended: OrderedDict[bytes, None] = OrderedDict()
+        self._ended: OrderedDict[bytes, str] = OrderedDict()
 
     def __iter__(self) -> Iterator[Open]:
         return iter(self._open.values())
@@ -43,8 +43,8 @@ class OpenAlerts:
     def __len__(self) -> int:
         return len(self._open)
 
-    def take(self, kind: str, alert: Alert, now: float, received: str, end: str = "over") -> str | None:
-        """Takes an alert and returns what to say of it, None where it is no news.
+    def take(self, kind: str, alert: Alert, now: float, received: str, end: str) -> tuple[str, bool]:
+        """Takes an alert and returns what to say of it, and whether it is news.
 
         `end` is what to say if it has ended. Where its last summary says that its server is lost, it has not recovered
         but is no longer watched.
@@ -54,19 +54,19 @@ class OpenAlerts:
         if alert.status == "firing":
             self._ended.pop(key, None)
             if known is None and len(self._open) >= MOST:
-                return summary
+                return summary, True
             since = known.starts_at if known else alert.starts_at or received
             name, where, fleet = (text[:200] for text in (alert.name, alert.where, alert.labels.get("fleet", "")))
             self._open[key] = Open(kind, name, where, fleet, summary, since, alert.links, now)
-            return summary if known is None or (LOST_SIGHT in known.summary) != (LOST_SIGHT in summary) else None
+            return summary, known is None or (LOST_SIGHT in known.summary) != (LOST_SIGHT in summary)
         self._open.pop(key, None)
         if key in self._ended:
-            return None
-        self._ended[key] = None
+            return self._ended[key], False
+        last = summary or (known.summary if known else "")
+        self._ended[key] = UNWATCHED if LOST_SIGHT in last else end
         if len(self._ended) > _ENDED:
             self._ended.popitem(last=False)
-        last = summary or (known.summary if known else "")
-        return UNWATCHED if LOST_SIGHT in last else end
+        return self._ended[key], True
 
     def forget(self, now: float) -> None:
         """Drops alerts that were not repeated for so long that their end must have been missed."""

@@ -35,15 +35,16 @@ KEPT = 100  # alerts in /received, and lines on the page
 LARGEST_BODY = 64 << 20  # bytes; 10,000 alerts are 9 to 12 MB
 _GROUPS = 1000  # groups whose number of left out alerts is remembered
 # Pages that say themselves that a fleet is not watched: a lost heartbeat is then no second page.
-COVERING = ("FleetcastForecasterDown", "FleetcastForecastsStale", "FleetcastPrometheusDown")
+COVERING = ("FleetcastForecasterDown", "FleetcastForecastsStale", "FleetcastShardMissing", "FleetcastPrometheusDown")
 
 
 class Entry(TypedDict):
-    """A received alert, as GET /received shows it."""
+    """A received alert, as GET /received shows it. ended: how, as the pager printed it; None while it fires."""
 
     received: str
     kind: str
     status: str
+    ended: str | None
     labels: dict[str, str]
     annotations: dict[str, str]
     starts_at: str | None
@@ -121,11 +122,13 @@ class Pager:
         """Keeps alerts, and prints what is news about them."""
         now, at, news = self._ticks(), self._clock().isoformat(timespec="seconds"), list[News]()
         for alert in alerts:
+            ended = alert.status == "resolved"
+            words, is_news = self._open.take(kind, alert, now, at, self._end(alert, now) if ended else "")
             self._received.append({
-                "received": at, "kind": kind, "status": alert.status, "labels": alert.labels,
+                "received": at, "kind": kind, "status": alert.status, "ended": words if ended else None,
+                "labels": alert.labels,
                 "annotations": alert.annotations or {}, "starts_at": alert.starts_at, "ends_at": alert.ends_at})
-            words = self._open.take(kind, alert, now, at, self._end(alert, now))
-            if words is not None:
+            if is_news:
                 news.append((alert, words))
         for line in lines(kind, self._time(), news):
             self._say(line)
@@ -139,13 +142,16 @@ class Pager:
     def _lost(self, beat: Beat, status: str) -> Alert:
         """The alert that a fleet's heartbeat is lost or, resolved, is back."""
         fleet = beat.fleet or "the fleet"
+        summary = f"{fleet} is watched again: its heartbeat is back"
+        if status == "firing":
+            reason = self._heartbeats.reason(beat, self._ticks())
+            summary = f"{fleet} is not watched: {reason}. Check Prometheus, Alertmanager and the forecaster"
         return Alert.model_validate({
             "status": status,
             "labels": {"alertname": LOST, "priority": "P1", "severity": "critical",
                        "job": beat.job, "fleet": beat.fleet},
             "annotations": {
-                "summary": f"{fleet} is not watched: {self._heartbeats.reason(beat, self._ticks())}. "
-                           "Check Prometheus, Alertmanager and the forecaster",
+                "summary": summary,
                 "description": "Alerts of this fleet may not arrive. Check that Prometheus is up, scrapes the "
                                "forecaster and reaches Alertmanager, and that Alertmanager is up and delivers. If the "
                                "fleet was removed on purpose, restart the pager.", **beat.links},

@@ -39,6 +39,7 @@ def test_a_heartbeat_that_is_missing_for_90_s_is_one_page_and_its_return_ends_it
     assert [line[14:] for line in pager.new()] == ["resolved FleetcastHeartbeatLost web: over"]
     first, last = pager.received()
     assert (first["status"], last["status"]) == ("firing", "resolved") and first["labels"] == last["labels"]
+    assert last["annotations"]["summary"] == "web is watched again: its heartbeat is back"
     assert first["labels"]["priority"] == "P1" and first["labels"]["job"] == "forecaster"
     assert first["annotations"]["runbook_url"].endswith("/runbook#fleetcastwatchdog")
 
@@ -82,7 +83,8 @@ def test_a_fleet_that_never_sent_a_heartbeat_is_not_missed(pager):
     assert pager.new() == []
 
 
-@pytest.mark.parametrize("name", ["FleetcastForecasterDown", "FleetcastForecastsStale", "FleetcastPrometheusDown"])
+@pytest.mark.parametrize("name", ["FleetcastForecasterDown", "FleetcastForecastsStale", "FleetcastPrometheusDown",
+                                  "FleetcastShardMissing"])
 def test_no_second_page_where_one_says_why_the_heartbeat_has_ended(pager, name):
     beats(pager, 60)
     pager.post("/page", alert(alertname=name, server=None))
@@ -123,6 +125,17 @@ def test_a_heartbeat_that_alertmanager_ends_is_not_one(pager):
     pager.post("/heartbeat", watchdog(str(pager.ticks), "resolved"))
     pager.passes(300)
     assert pager.new() == []
+
+
+def test_a_heartbeat_that_ends_leaves_the_whole_time_for_the_page_that_says_why(pager):
+    beats(pager, 30)
+    pager.passes(50)
+    pager.post("/heartbeat", watchdog("1", "resolved"))
+    pager.passes(int(TIMEOUT) - 10)
+    pager.post("/heartbeat", watchdog("1", "resolved"))
+    assert pager.new() == []
+    pager.passes(11)
+    assert len(pager.new()) == 1
 
 
 def test_the_page_of_another_fleet_explains_nothing(pager):

@@ -19,7 +19,7 @@ def test_an_alert_is_a_line_with_kind_time_status_name_server_and_summary(pager)
     assert pager.post("/page", alert()).json == {"alerts": 1}
     assert pager.new() == ["PAGE 10:30:05 firing FleetcastServerP1 ppdb001: ppdb001 is about to fail"]
     assert pager.received() == [{
-        "received": NOW.isoformat(), "kind": "PAGE", "status": "firing", "labels": alert()["labels"],
+        "received": NOW.isoformat(), "kind": "PAGE", "status": "firing", "ended": None, "labels": alert()["labels"],
         "annotations": alert()["annotations"], "starts_at": alert()["startsAt"], "ends_at": None}]
 
 
@@ -47,6 +47,8 @@ def test_the_end_of_an_alert_whose_server_is_lost_is_no_recovery(pager):
     pager.post("/page", alert("resolved", summary=""))
     assert [line.partition("ppdb001: ")[2] for line in pager.new()] == [
         "ppdb001 is about to fail", "ppdb001 (db): lost sight of at 03:12 UTC, was critical", "no longer watched"]
+    pager.post("/page", alert("resolved"))  # sent again
+    assert [one["ended"] for one in pager.received()] == [None, None, *["no longer watched"] * 2]
 
 
 def test_an_alert_that_was_lost_and_is_forecast_again_ends_as_a_recovery(pager):

@@ -2,7 +2,9 @@
 
     POST /api/v2/alerts   FleetcastPrometheusDown, every cycle from `after` on, until it has answered for `end_after`
 
-Each message is valid for 10 minutes, so that the alert ends by itself where the forecaster ends, too.
+Each message is valid for 10 minutes: the alert outlives a restart of the forecaster. The first time that Prometheus has
+answered for `end_after`, the alert is sent as ended in any case, as an earlier process may have begun it. Alertmanager
+notifies nobody of the end of an alert that it did not have.
 """
 
 from __future__ import annotations
@@ -45,13 +47,14 @@ class Alertmanager:
         self._answered = elapsed()  # when Prometheus answered last; it counts from the start where it never did
         self._back: float | None = None  # since when it has answered every time
         self._down: tuple[float, SourceDown] | None = None  # (Unix s of the last answer, the latest error) of the alert
+        self._ended = False  # whether Alertmanager knows that there is no alert
 
     def due(self, down: SourceDown | None) -> bool:
         """Takes how a cycle's query ended, None for any answer; whether there is something to send."""
         now = self._elapsed()
         if down is None:
             self._answered, self._back = now, now if self._back is None else self._back
-            return self._down is not None
+            return self._down is not None or (not self._ended and self._over)
         self._back = None
         if self._down is not None:
             self._down = self._down[0], down
@@ -62,9 +65,8 @@ class Alertmanager:
     def send(self) -> None:
         """Sends the alert, as ended if Prometheus has answered for long enough. AlertmanagerError if that fails: the
         next cycle tries again."""
-        assert self._down is not None, "nothing is due"
-        over = self._back is not None and self._elapsed() - self._back >= self._end_after
-        body = orjson.dumps([self._alert(*self._down, over)])
+        over = self._over
+        body = orjson.dumps([self._alert(over)])
         try:
             answer = fetch(self._session, "POST", self._url, self._timeout, _MAX_ANSWER, body,
                            {"Content-Type": "application/json"})
@@ -74,23 +76,33 @@ class Alertmanager:
             opening = answer.body[:200].decode("utf-8", "replace").strip()
             raise AlertmanagerError(f"{self._url}: HTTP {answer.status}: {opening}; expected Alertmanager's API v2: "
                                     "check alertmanager.url")
+        self._ended = over
         if over:
             self._down = None
 
-    def _alert(self, since: float, error: SourceDown, over: bool) -> dict[str, object]:
-        own = self._fleet if ":" in self._fleet else self._instance
+    @property
+    def _over(self) -> bool:
+        return self._back is not None and self._elapsed() - self._back >= self._end_after
+
+    def _alert(self, over: bool) -> dict[str, object]:
+        own, now = self._fleet if ":" in self._fleet else self._instance, self._clock()
+        since, error = self._down or (now, None)
+        summary = f"Prometheus at {self._source} has not answered since {_iso(since)[11:16]} UTC"
+        description = f"Fleet {self._fleet} is not watched: no forecast is made and no other alert can fire; {error}"
+        if over:
+            summary = f"Prometheus at {self._source} answers again"
+            description = f"Fleet {self._fleet} is watched again."
         return {
             "labels": {"alertname": NAME, "job": "forecaster", "fleet": self._fleet, "instance": self._instance,
                        "priority": "P1", "severity": "critical"},
             "annotations": {
-                "summary": f"Prometheus at {self._source} has not answered since {_iso(since)[11:16]} UTC",
-                "description": f"Fleet {self._fleet} is not watched: no forecast is made and no other alert can fire; "
-                               f"{error}",
+                "summary": summary,
+                "description": description,
                 "dashboard_url": f"http://{own}/",
                 "runbook_url": f"http://{own}/runbook#{NAME.lower()}",
             },
             "startsAt": _iso(since),
-            "endsAt": _iso(self._clock() + (0.0 if over else VALID)),
+            "endsAt": _iso(now + (0.0 if over else VALID)),
             "generatorURL": f"http://{own}/status",
         }
 

@@ -1,6 +1,7 @@
 """A real Prometheus that is killed or frozen, and a real Alertmanager that hears of it from the forecaster alone."""
 
 import contextlib
+import json
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from forecaster.config import load_config
 from forecaster.service.app import Forecaster
 from forecaster.sources.clock import SourceClock
 from tests.grafana_stack import await_true
+from tests.local_server import local_server
 from tests.tools import tool
 
 pytestmark = pytest.mark.slow
@@ -38,16 +40,23 @@ class Stack:
             self.prometheus_at, self.alertmanager_at = (f"127.0.0.1:{one.getsockname()[1]}" for one in ports)
         (folder / "prometheus.yml").write_text(yaml.safe_dump({"global": {"scrape_interval": "1s"}, "scrape_configs": [
             {"job_name": "prometheus", "static_configs": [{"targets": [self.prometheus_at]}]}]}))
-        (folder / "alertmanager.yml").write_text("{route: {receiver: nobody}, receivers: [{name: nobody}]}")
+        pager = processes.enter_context(local_server(lambda request: request.answer(200, "")))
+        self.delivered = pager.seen
+        (folder / "alertmanager.yml").write_text(yaml.safe_dump({
+            "route": {"receiver": "pager", "group_wait": "0s", "group_interval": "1s"},
+            "receivers": [{"name": "pager", "webhook_configs": [{"url": pager.url}]}]}))
         (folder / "forecaster.yml").write_text(yaml.safe_dump(CONFIG))
         self._folder, self._processes = folder, processes
         self.alertmanager = self._run(
             "alertmanager", "--config.file=alertmanager.yml", "--storage.path=alerts", "--cluster.listen-address=",
             f"--web.listen-address={self.alertmanager_at}")
         self.prometheus = self.start_prometheus()
-        given = {"source.url": f"http://{self.prometheus_at}", "alertmanager.url": f"http://{self.alertmanager_at}"}
-        self.forecaster = Forecaster(lambda: load_config(folder / "forecaster.yml", given), SourceClock())
-        processes.callback(self.forecaster.close)
+        self._given = {"source.url": f"http://{self.prometheus_at}", "alertmanager.url": f"http://{self.alertmanager_at}"}
+        self.start_forecaster()
+
+    def start_forecaster(self) -> None:
+        self.forecaster = Forecaster(lambda: load_config(self._folder / "forecaster.yml", self._given), SourceClock())
+        self._processes.callback(self.forecaster.close)
         self.forecaster.start()
 
     def start_prometheus(self) -> subprocess.Popen:
@@ -69,6 +78,11 @@ class Stack:
             return requests.get(f"http://{self.alertmanager_at}/api/v2/alerts", timeout=5).json()
         except requests.ConnectionError:
             return []
+
+    @property
+    def pages(self) -> list[str]:
+        """What the pager got: firing and resolved."""
+        return [json.loads(request.body)["status"] for request in self.delivered]
 
     @property
     def forecasts(self) -> bool:
@@ -95,10 +109,18 @@ def freeze(stack: Stack) -> Callable[[], object]:
     return lambda: frozen.send_signal(signal.SIGCONT)
 
 
+def test_nobody_hears_of_a_forecaster_that_starts_while_all_is_well(stack):
+    errors = stack.forecaster.parts.cycle.errors
+    await_true(lambda: "alertmanager" in errors, 60, "it has said that there is no alert")
+    time.sleep(2)  # two intervals of Alertmanager's groups
+    assert errors["alertmanager"] is None and stack.alerts == [] and stack.pages == []
+
+
 @pytest.mark.parametrize("fault", [kill, freeze])
 def test_alertmanager_hears_that_prometheus_is_gone_and_that_it_is_back(stack, fault):
     await_true(lambda: stack.forecasts, 60, "it forecasts")
     assert stack.alerts == []
+    before = len(stack.pages)
     gone, repair = time.time(), fault(stack)
     await_true(lambda: stack.alerts, 20, "the alert is active")
     [alert] = stack.alerts
@@ -113,6 +135,21 @@ def test_alertmanager_hears_that_prometheus_is_gone_and_that_it_is_back(stack, f
     assert stack.alerts, "it has just come back"
     await_true(lambda: not stack.alerts, 30, "the alert has ended")
     assert stack.forecasts
+    await_true(lambda: "resolved" in stack.pages[before:], 10, "the end is delivered")
+    assert set(stack.pages[before:-1]) == {"firing"}
+
+
+def test_an_alert_of_a_forecaster_that_was_restarted_ends_too(stack):
+    await_true(lambda: stack.forecasts and not stack.alerts, 60, "all is well")
+    repair = freeze(stack)
+    try:
+        await_true(lambda: stack.alerts, 20, "the alert is active")
+        stack.forecaster.close()
+    finally:
+        repair()
+    assert stack.alerts, "Alertmanager still has it"
+    stack.start_forecaster()
+    await_true(lambda: not stack.alerts, 30, "the alert has ended")
 
 
 def test_an_alertmanager_that_is_frozen_as_well_is_told_of_later_and_costs_no_cycle(stack):

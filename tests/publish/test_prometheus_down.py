@@ -73,7 +73,15 @@ def test_it_ends_once_prometheus_has_answered_for_150_seconds_without_a_gap(serv
     assert all(unix(one["endsAt"]) > bench.clock.now for one in going)
     [ended] = bench.run(None, 5)
     assert unix(ended["endsAt"]) == bench.clock.now - 60 and ended["labels"] == going[0]["labels"]
+    assert ended["annotations"]["summary"] == "Prometheus at http://prometheus:9090 answers again"
     assert bench.run(DOWN, 2) == [] and len(bench.run(DOWN)) == 1, "it can begin again"
+
+
+def test_an_alert_that_an_earlier_process_may_have_begun_is_ended_once(server):
+    bench = Bench(server)
+    assert bench.run(None, 10) == []
+    [ended] = bench.run(None, 20)
+    assert unix(ended["startsAt"]) == unix(ended["endsAt"]) == bench.clock.now - 19 * 15
 
 
 def test_it_names_fleet_and_forecaster_prometheus_error_and_where_to_look(server):

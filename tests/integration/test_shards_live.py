@@ -35,7 +35,8 @@ from tests.tools import tool
 SERVERS = [f"pp{profile}{number:03d}" for profile in ("db", "web", "ml", "etl") for number in range(250)]
 SHARDS = 2
 SIGNALS = load_config("fleet").signals
-SCRAPED = "forecaster_.+|forecast_(fleet_.+|risk_score|priority|method|(incident|severe)_probability)"
+SCRAPED = ("forecaster_.+|forecast_(fleet_.+|state|last_seen_timestamp_seconds|risk_score|priority|method|"
+           "(incident|severe)_probability)")
 # what the rules record of all shards, and the series that says it of one forecaster's servers
 FIGURES = {
     "fleet:forecast_servers:count": "forecast_fleet_servers",

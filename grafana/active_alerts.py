@@ -1,69 +1,39 @@
 """The table of active alerts: one row for each incident that is on or possible, one query for each column."""
 
-from grafana_foundation_sdk.models import dashboard as models
-
 from grafana import board, incidents, panels
-from grafana.panels import CHANCE_STEPS, RISK_STEPS, column, prop
+from grafana.panels import column, prop
+from grafana.states import CHANCE_STEPS, STATE
 
-# The incidents that are configured by default, in words.
-WORDS = {
-    "cpu_saturated": "CPU saturated",
-    "memory_exhausted": "memory exhausted",
-    "latency_high": "latency high",
-    "cpu_pressure": "CPU pressure",
-    "memory_pressure": "memory pressure",
-    "io_pressure": "I/O pressure",
-    "swap_storm": "swap storm",
-    "disk_saturated": "disk saturated",
-    "network_saturated": "network saturated",
-    "fds_exhausted": "file descriptors exhausted",
-    "conntrack_exhausted": "connection tracking exhausted",
-    "clock_out_of_step": "clock out of step",
-}
-
+WORDS = {name: one.words for name, one in incidents.NAMED.items()}
 SERVER_LINK = prop("links", [board.server_link("${__data.fields.Server}")])
-_WORDS = models.ValueMap(options={
-    name: models.ValueMappingResult(text=text, index=index) for index, (name, text) in enumerate(WORDS.items())
-})
+# query of each column; a phone shows the first four
+_COLUMNS = {
+    "A": incidents.ROW_STATE,
+    "B": incidents.ROW_CHANCES["8h"],
+    "C": incidents.ROW_FROM,
+    "D": incidents.ROW_UNTIL,
+    "E": incidents.ROW_CHANCES["30m"],
+    "F": incidents.ROW_WHY,
+    "G": incidents.ROW_SINCE,
+}
 
 
 def table() -> panels.table.Panel:
-    """The table of active alerts. Columns: of the incident, then of the server: risk, and now, 30 m and Δ of each
-    signal."""
-    columns = {
-        "Priority": incidents.ROW_PRIORITY,
-        "30 min": incidents.ROW_CHANCES["30m"],
-        "8 h": incidents.ROW_CHANCES["8h"],
-        "Expected at": incidents.ROW_EXPECTED,
-        "Now": incidents.ROW_ON,
-        "Recurring": incidents.ROW_RECURRING,
-        "Risk": incidents.ROW_RISK,
-    }
-    units = {}
-    for signal, title in (("cpu_pct", "CPU"), ("mem_pct", "Mem"), ("latency_ms", "Lat")):
-        for heading, expression in (
-            ("now", incidents.row_now(signal)),
-            ("30m", incidents.row_30m(signal)),
-            ("Δ", incidents.row_delta(signal)),
-        ):
-            columns[f"{title} {heading}"] = expression
-            units[f"{title} {heading}"] = panels.SIGNALS[signal][1]
-    refs = {heading: chr(ord("A") + place) for place, heading in enumerate(columns)}
-    names = {"Value #A": "Priority", "server": "Server", "profile": "Profile", "incident": "Incident"}
-    names |= {f"Value #{ref}": heading for heading, ref in refs.items()}
+    """State, server, chance, when, and why."""
     made = panels.rows("Active alerts",
-                       "Incidents that are on or have a chance of 10 % within 8 hours, and other P1 and P2. Chances, "
-                       "expected time, share of days it was on at that time; 30m: p90.",
-                       [column(expression, refs[heading]) for heading, expression in columns.items()], names,
-                       sort="Priority")
-    panels.cells(made, "Priority", "none", states=panels.PRIORITY, width=110)
-    made.override_by_name("Incident", [prop("mappings", [_WORDS])])
-    for heading in ("30 min", "8 h"):
-        panels.cells(made, heading, "percentunit", steps=CHANCE_STEPS, width=70, decimals=0)
-    panels.cells(made, "Expected at", "time:HH:mm", width=90)
-    panels.cells(made, "Now", "none", states={1: panels.ON[1]}, width=60)
-    panels.cells(made, "Recurring", "percentunit", decimals=0)
-    panels.cells(made, "Risk", "none", steps=RISK_STEPS, width=70)
-    for heading, unit in units.items():
-        panels.cells(made, heading, unit, decimals=1)
+                       "Incidents that are on or have a chance of 10 % in 8 hours, and servers in trouble or BLIND. "
+                       "From, until: by p50. Why: now → p90 in 30 min. Since: P1 or P2.",
+                       [column(expression, ref) for ref, expression in _COLUMNS.items()],
+                       {"Value #A": ("State", 85), "server": ("Server", 115), "Value #B": ("8 h", 55),
+                        "Value #C": ("From", 62), "Value #D": ("Until", 62), "Value #E": ("30 min", 70),
+                        "why": ("Why", 330), "Value #G": ("Since", 140), "profile": ("Profile", 160)},
+                       nothing="BLIND: no current forecast", sort={"State": True, "8 h": True})
+    panels.cells(made, "State", "none", states={(2.5 if value < 0 else value): of for value, of in STATE.items()})
+    for heading in ("8 h", "30 min"):
+        panels.cells(made, heading, "percentunit", steps=CHANCE_STEPS, decimals=0)
+    panels.cells(made, "From", "time:HH:mm")
+    made.override_by_name("From", [prop("mappings", panels.texts({0: ("now", CHANCE_STEPS[-1][1])}))])
+    panels.cells(made, "Until", "time:HH:mm")
+    panels.cells(made, "Since", "time:D MMM HH:mm")
+    made.override_by_name("Why", [prop("mappings", panels.words_for(WORDS))])
     return made.override_by_name("Server", [SERVER_LINK])

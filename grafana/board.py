@@ -7,7 +7,7 @@ from grafana_foundation_sdk.builders import dashboard
 from grafana_foundation_sdk.cog import builder as cog
 from grafana_foundation_sdk.models import dashboard as models
 
-from grafana import panels, queries
+from grafana import panels, queries, states
 
 TAG = "fleetcast"
 OVERVIEW, SERVER, QUALITY, OPERATIONS = (
@@ -17,6 +17,7 @@ OVERVIEW, SERVER, QUALITY, OPERATIONS = (
     "fleetcast-operations",
 )
 PAST, AHEAD = ("now-6h", "now"), ("now-6h", "now+8h")
+_AHEAD = (OVERVIEW, SERVER)
 WIDTH = 24  # columns of Grafana's grid
 SIGNAL_CHOICES = ",".join(f"{title} : {signal}" for signal, (title, _) in panels.SIGNALS.items())
 
@@ -29,7 +30,8 @@ class Annotation(models.AnnotationQuery):
     """An annotation out of Prometheus: the SDK's class knows none of these fields."""
 
     def __init__(self, name: str, colour: str, expression: str, title: str, text: str, tags: str = ""):
-        super().__init__(name=name, datasource=panels.SOURCE, enable=True, icon_color=colour, expr=expression)
+        super().__init__(name=name, datasource=panels.SOURCE, enable=True, hide=True, icon_color=colour,
+                         expr=expression)
         self._more = {
             "step": "60s",
             "titleFormat": title,
@@ -53,30 +55,32 @@ class _Made(cog.Builder[Any]):
 
 
 def annotations() -> list[Annotation]:
-    """The marks on every time axis."""
-    return [Annotation("Scenario", panels.PURPLE, queries.SCENARIO_CHANGED, "Scenario {{scenario}}",
+    """The marks on every time axis. Their switches are hidden: they are always on."""
+    return [Annotation("Scenario", states.PURPLE, queries.SCENARIO_CHANGED, "Scenario {{scenario}}",
                        "The simulated fleet changed its scenario.", "scenario"),
-            Annotation("Model", panels.BLUE, queries.MODEL_CHANGED, "Model {{model}} {{weights}}",
+            Annotation("Model", states.BLUE, queries.MODEL_CHANGED, "Model {{model}} {{weights}}",
                        "Another model makes the forecasts from now on.", "method"),
-            Annotation("Configuration read", panels.SKY, queries.CONFIG_READ, "Configuration and model read",
+            Annotation("Config reload", states.SKY, queries.CONFIG_RELOADED, "Config reload",
                        "The forecaster started or was reloaded.", "instance"),
-            Annotation("Now", panels.GREY, queries.NOW, "Now", "Actual values to the left, forecasts to the right.")]
+            Annotation("Now", states.GREY, queries.NOW, "Now", "Actual values to the left, forecasts to the right.")]
 
 
 def source_variable() -> models.VariableModel:
     return models.VariableModel(type_val=models.VariableType.DATASOURCE, name="datasource", label="Data source",
                                 query="prometheus", regex="", description="The Prometheus to ask.",
+                                hide=models.VariableHide.HIDE_VARIABLE,  # one toolbar row; ?var-datasource= sets it
                                 refresh=models.VariableRefresh.ON_DASHBOARD_LOAD,
                                 current=models.VariableOption(text="Prometheus", value="fleetcast-prometheus"))
 
 
-def query_variable(name: str, label: str, query: str, description: str, several: bool = False) -> models.VariableModel:
-    """A choice among the values of a label of real series."""
+def query_variable(name: str, label: str, query: str, description: str, several: bool = False,
+                   regex: str = "") -> models.VariableModel:
+    """A choice among the values of a label of real series; with `regex`, what it finds in the series, as they come."""
     made = models.VariableModel(type_val=models.VariableType.QUERY, name=name, label=label, datasource=panels.SOURCE,
                                 description=description, query={"query": query, "refId": f"variable-{name}"},
                                 refresh=models.VariableRefresh.ON_TIME_RANGE_CHANGED,
-                                sort=models.VariableSort.ALPHABETICAL_ASC, multi=several, include_all=several,
-                                regex="")
+                                sort=models.VariableSort.DISABLED if regex else models.VariableSort.ALPHABETICAL_ASC,
+                                multi=several, include_all=several, regex=regex)
     if several:
         made.all_value = ".*"
         made.current = models.VariableOption(selected=True, text=["All"], value=["$__all"])
@@ -92,27 +96,31 @@ def choice(name: str, label: str, options: str, text: str, value: str, descripti
 
 FLEET = ("fleet", "Fleet", queries.FLEETS, "The fleet: all servers that one group of forecasters forecasts.")
 PROFILE = ("profile", "Profile", queries.PROFILES, "Only servers of these profiles.", True)
-ONE_SERVER = ("server", "Server", queries.SERVERS, "The server to look at.")
+ONE_SERVER = ("server", "Server", queries.SERVERS, "The server to look at; the riskiest first.", False, queries.NAMES)
 
 
 def links(uid: str) -> list[models.DashboardLink]:
-    """To the other dashboards, with variables and time range, and to the alerts."""
-    titles = {OVERVIEW: "Fleet", SERVER: "Server", QUALITY: "Forecast quality", OPERATIONS: "Operations"}
+    """To the other dashboards, with variables, and to the alerts.
+
+    The time range goes along where the other dashboard has the same: one about the past needs no hours ahead. The icons
+    are some of the seven that Grafana has for links.
+    """
+    titles = {OVERVIEW: "Fleet", SERVER: "Server", QUALITY: "Quality", OPERATIONS: "Operations"}
     made = [
         models.DashboardLink(
             title=title,
             type_val=models.DashboardLinkType.LINK,
             icon="dashboard",
             url=f"/d/{other}",
-            tooltip=f"{title}, with these variables and this time range",
+            tooltip=f"{title}, with these variables",
             include_vars=True,
-            keep_time=True,
+            keep_time=(uid in _AHEAD) == (other in _AHEAD),
         )
         for other, title in titles.items()
         if other != uid
     ]
-    if uid in (OVERVIEW, SERVER):
-        made.append(models.DashboardLink(title="8 h ahead", type_val=models.DashboardLinkType.LINK, icon="clock-nine",
+    if uid in _AHEAD:
+        made.append(models.DashboardLink(title="8 h ahead", type_val=models.DashboardLinkType.LINK, icon="cloud",
                                          url=f"/d/{uid}?from=now-6h&to=now%2B8h", include_vars=True,
                                          tooltip="The last 6 hours and the next 8"))
     made.append(models.DashboardLink(title="Alerts", type_val=models.DashboardLinkType.LINK, icon="bolt",
@@ -121,11 +129,10 @@ def links(uid: str) -> list[models.DashboardLink]:
     return made
 
 
-def server_link(variable: str) -> dict[str, object]:
+def server_link(variable: str, title: str = "Open this server") -> dict[str, object]:
     """A data link to a server's dashboard; `variable` is what Grafana replaces by the server's name."""
-    return panels.link("Open this server",
-                       f"/d/{SERVER}?${{datasource:queryparam}}&${{fleet:queryparam}}"
-                       f"&var-server={variable}&from=now-6h&to=now%2B8h")
+    return panels.link(title, f"/d/{SERVER}?${{datasource:queryparam}}&${{fleet:queryparam}}"
+                              f"&var-server={variable}&from=now-6h&to=now%2B8h")
 
 
 def build(

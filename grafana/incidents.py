@@ -1,12 +1,42 @@
-"""PromQL about incidents: which are on, how likely each is, and when it is expected.
+"""PromQL about incidents: which are on, how likely each is, and from when until when they are expected.
 
 The variables are those of `queries`. A chance is that of an incident within a window; it is unknown where the trend
 forecasts the signal. There only what is on counts.
 """
 
-from grafana.queries import FLEET, ONE, SERVER_COUNT, SOME, none, priority
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from grafana.queries import FLEET, ONE, SOME, none
 
 LIKELY, POSSIBLE = 0.5, 0.1  # chances within 8 hours
+
+
+class Named(NamedTuple):
+    """An incident that is configured by default: its name in words, its signal, and that with its unit in words."""
+
+    words: str
+    signal: str
+    measured: str
+    unit: str
+
+
+NAMED: Mapping[str, Named] = {
+    "cpu_saturated": Named("CPU saturated", "cpu_pct", "CPU", " %"),
+    "memory_exhausted": Named("memory exhausted", "mem_pct", "memory", " %"),
+    "latency_high": Named("latency high", "latency_ms", "latency", " ms"),
+    "cpu_pressure": Named("CPU pressure", "cpu_pressure_pct", "CPU pressure", " %"),
+    "memory_pressure": Named("memory pressure", "mem_pressure_pct", "memory pressure", " %"),
+    "io_pressure": Named("I/O pressure", "io_pressure_pct", "I/O pressure", " %"),
+    "swap_storm": Named("swap storm", "swap_mb_s", "swap", " MB/s"),
+    "disk_saturated": Named("disk saturated", "disk_busy_pct", "disk busy", " %"),
+    "network_saturated": Named("network saturated", "net_used_pct", "network", " %"),
+    "fds_exhausted": Named("file descriptors exhausted", "fds_used_pct", "file descriptors", " %"),
+    "conntrack_exhausted": Named("connection tracking exhausted", "conntrack_used_pct", "connection tracking", " %"),
+    "clock_out_of_step": Named("clock out of step", "clock_offset_s", "clock", " s"),
+}
+# Above which limit a curve shows which incident. Curves are read on demand, so only those of the three roles are.
+LIMITS = {"cpu_saturated": 95, "memory_exhausted": 95, "latency_high": 200}
 
 
 def chance(labels: str, window: str = "8h") -> str:
@@ -34,32 +64,65 @@ def _known(labels: str) -> str:
     return f"count({chance(labels)})"
 
 
-def verdict(labels: str) -> str:
-    """3 a server is P1, 2 one is P2 or an incident is on or LIKELY, 1 one is POSSIBLE, 0 none, -1 chances unknown."""
-    return (f"{_at_risk(labels)} or count({chance(labels)} >= {POSSIBLE}) * 0 + 1 or {_known(labels)} * 0 "
-            f"or {_forecast(labels)} * 0 - 1")
-
-
 def _at_risk(labels: str) -> str:
-    """3 and 2 of the verdict."""
-    of = f'forecast_priority{{{labels},priority="%s"}} == 1'
-    return f"count({of % 'P1'}) * 0 + 3 or count({of % 'P2'} or {_from(LIKELY, labels)}) * 0 + 2"
+    """A sample where a server is P1 or P2, or an incident is on or LIKELY."""
+    of = f'forecast_priority{{{labels},priority=~"P1|P2"}} == 1'
+    return f"count({of} or {_from(LIKELY, labels)})"
 
 
-def first(labels: str) -> str:
+def first(labels: str, state: str) -> str:
     """Seconds until the first incident is expected, 0 while one is on.
 
-    Else -1 where none is likely within 8 hours, -2 where a server is P1 or P2 nevertheless, -3 without known chances.
+    Else -3 without known chances and while the state is BLIND, -2 where a server is P1 or P2 nevertheless, -1 where
+    none is likely within 8 hours.
     """
     expected = f"min(forecast_incident_expected_timestamp_seconds{{{labels}}})"
-    return (f"count({on(labels)}) * 0 or clamp_min({expected} - time(), 0) or {_known(labels)} * 0 "
-            f"- (1 + (({_at_risk(labels)}) * 0 + 1 or {_known(labels)} * 0)) or {_forecast(labels)} * 0 - 3")
+    return (f"count({on(labels)}) * 0 or clamp_min({expected} - time(), 0) or ({state} == -1) * 0 - 3 "
+            f"or {_known(labels)} * 0 - (1 + (({_at_risk(labels)}) * 0 + 1 or {_known(labels)} * 0)) "
+            f"or {_forecast(labels)} * 0 - 3")
 
+
+# the state, and with it, in the label `why`, what it rests on
+
+_STATE, _SERVER_STATE = f"max(fleet:forecast_state:max{{{FLEET}}})", f"max(server:forecast_state:max{{{ONE}}})"
+_UP = f'up{{job="forecaster",{FLEET}}}'
+_AGE = f"min(job_instance:forecaster_forecast_age_seconds:max{{{FLEET}}})"
+_SERVERS = f"server:forecast_state:max{{{FLEET}}}"
+
+
+def _because(condition: str, why: str) -> str:
+    return f'label_replace({condition}, "why", "{why}", "", "")'
+
+
+def _in_words(vector: str, words: str, *labels: str) -> str:
+    """Words in the label `why`: $1 is what stands in the labels."""
+    names = ", ".join(f'"{label}"' for label in labels)
+    joined = f'label_join({vector}, "why", " of ", {names})'
+    return f'label_replace({joined}, "why", "{words}", "why", "(.+)")'
+
+
+_COUNT = f'count_values("servers", count({_SERVERS}))'
+_SILENT = f'count_values("silent", sum(fleet:forecast_blind_servers:count{{{FLEET}}}) > 0)'
+# the first that is so
+_DATA = " or on () ".join([
+    _because(f"absent({_UP})", "no forecaster is scraped"),
+    _because(f"max({_UP}) == 0", "forecaster down"),
+    _because(f"{_AGE} > max(forecaster_forecast_ttl_seconds{{{FLEET}}})", "forecasts stale"),
+    _because(f"absent({_STATE})", "rules not evaluated"),
+    _because(f"max(fleet:forecast_complete:bool{{{FLEET}}}) == 0", "a shard is missing"),
+    _in_words(f"{_SILENT} * on () group_left (servers) {_COUNT}", "$1 servers silent", "silent", "servers"),
+    _in_words(_COUNT, "all $1 servers report", "servers"),
+    _because("vector(0)", "no servers"),
+])
+# BLIND, not nothing, where there is no state: an answer is missing only where Prometheus gives none
+FLEET_STATE = f"({_STATE} or vector(-1)) + on () group_left (why) (0 * ({_DATA}))"
+SERVER_STATE = f"{_SERVER_STATE} or vector(-1)"
 
 # the fleet
 
-FLEET_VERDICT, FLEET_FIRST = verdict(FLEET), first(FLEET)
-_NONE = none("server", "no server at risk", f"{SERVER_COUNT} * 0")
+FLEET_FIRST = first(FLEET, _STATE)
+# Says that nothing is at risk only where all of the fleet is forecast.
+_NONE = none("server", "no server at risk", f"(max(fleet:forecast_complete:bool{{{FLEET}}}) == 1) * 0")
 
 
 def fleet_chance(window: str) -> str:
@@ -67,35 +130,27 @@ def fleet_chance(window: str) -> str:
     return f'max(fleet:forecast_severe_probability:any{{{FLEET},window="{window}"}})'
 
 
-# 4 for P1, 2 for P2, and the chance of the likeliest incident within 8 hours, 1 while one is on
-_RANK = (
-    f'max by (server) (4 * forecast_priority{{{SOME},priority="P1"}} '
-    f'+ ignoring (priority) 2 * forecast_priority{{{SOME},priority="P2"}})'
-)
-_WORST = f"max by (server) ({on(SOME)} or {chance(SOME)})"
-RISKIEST = f"topk(3, ({_RANK} + {_WORST} or {_RANK}) >= {POSSIBLE}) {_NONE}"
-# 0-1 within 8 hours, 1 while an incident is on, -1 where it is unknown
+# 0-1 within 8 hours, 1 while an incident is on, -2 where the chance is unknown, -1 for a BLIND server
 MAP = (
-    f'sort_desc(max by (server, profile) ({on(SOME)} or forecast_severe_probability{{{SOME},window="8h"}}) '
-    f"or max by (server, profile) (forecast_priority{{{SOME}}}) * 0 - 1)"
-)
-# servers for each incident, else for each component of the risk
-WHY = (
-    f"count by (incident) (max by (server, incident) ({_from(LIKELY, SOME)})) "
-    f"or count by (incident) ({chance(SOME)}) * 0 "
-    f"or on () count by (component) (max by (server, component) (forecast_risk_points{{{SOME}}}) > 0) "
-    f"or on () max by (component) (forecast_risk_points{{{SOME}}}) * 0"
+    f"sort_desc(max by (server, profile) (server:forecast_state:max{{{SOME}}} == -1) "
+    f'or max by (server, profile) ({on(SOME)} or forecast_severe_probability{{{SOME},window="8h"}}) '
+    f"or max by (server, profile) (server:forecast_state:max{{{SOME}}}) * 0 - 2)"
 )
 
-# the table: a row for each incident that is on or POSSIBLE, and for each other server of P1 or P2; a query a column
 
-_OTHERS = (
-    f'max by (server, profile) (forecast_priority{{{SOME},priority=~"P1|P2"}} == 1) '
-    f"unless on (server) ({_from(POSSIBLE, SOME)})"
-)
+def with_state(state: int) -> str:
+    """How many servers are in the state; 0 where others are."""
+    states = f"max by (server) (server:forecast_state:max{{{SOME}}})"
+    return f"count({states} == {state}) or count({states}) * 0"
+
+
+# the table: a row for each incident that is on or POSSIBLE, and for each other server of a state that matters
+
+_STATES = f"max by (server, profile) (server:forecast_state:max{{{SOME}}})"
+_OTHERS = f"({_STATES} >= 2 or {_STATES} == -1) unless on (server) ({_from(POSSIBLE, SOME)})"
 _ROWS = (
     f"(max by (server, profile, incident) ({_from(POSSIBLE, SOME)}) "
-    f'or label_replace({_OTHERS}, "incident", "risk score", "", ""))'
+    f'or label_replace({_OTHERS}, "incident", "state", "", ""))'
 )
 
 
@@ -107,35 +162,62 @@ def _of_incident(expression: str) -> str:
     return f"max by (server, profile, incident) ({expression}) and on (server, profile, incident) {_ROWS}"
 
 
-ROW_PRIORITY = f"sort({_of_server(priority(SOME))}) {_NONE}"
+# BLIND stands between CLEARING and LIKELY, as 2.5: a row that nobody sees must not be the last
+ROW_STATE = f"{_of_server(f'{_STATES} >= 0 or ({_STATES} == -1) + 3.5')} {_NONE}"
 ROW_CHANCES = {window: _of_incident(chance(SOME, window)) for window in ("30m", "8h")}
-ROW_EXPECTED = _of_incident(f"1000 * forecast_incident_expected_timestamp_seconds{{{SOME}}}")  # ms, as Grafana has it
-ROW_ON = _of_incident(on(SOME))
-ROW_RECURRING = _of_incident(f"forecast_incident_recurring_ratio{{{SOME}}}")
-ROW_RISK = _of_server(f"forecast_risk_score{{{SOME}}}")
+# in ms, as Grafana has it; 0 for what is on
+ROW_FROM = _of_incident(f"{on(SOME)} * 0 or 1000 * forecast_incident_expected_timestamp_seconds{{{SOME}}}")
+ROW_SINCE = _of_server(f'1000 * ALERTS_FOR_STATE{{alertname=~"FleetcastServer(P1|P2|Gone)",{SOME}}}')
 
 
-def row_now(signal: str) -> str:
-    """The value the forecast started from."""
-    return _of_server(f"observed_{signal}{{{SOME}}}")
+def _until() -> str:
+    """The last step, at most 8 hours ahead, at which p50 is above the limit of the incident, in ms."""
+    parts = []
+    for incident, limit in LIMITS.items():
+        ahead = f'forecast_{NAMED[incident].signal}{{source="curve",percentile="p50",profile=~"$profile"}} > {limit}'
+        last = f"max by (server, profile) (max_over_time(timestamp({ahead})[8h:5m] offset -8h))"
+        parts.append(f'label_replace({last}, "incident", "{incident}", "", "")')
+    return f"1000 * ({' or '.join(parts)}) and on (server, profile, incident) {_ROWS}"
 
 
-def row_30m(signal: str) -> str:
-    """The p90 forecast in 30 minutes."""
-    return _of_server(f'forecast_{signal}{{{SOME},percentile="p90",horizon="30m"}}')
+ROW_UNTIL = _until()
 
 
-def row_delta(signal: str) -> str:
-    """How much p90 in 30 minutes is above now."""
-    forecast = f'forecast_{signal}{{{SOME},percentile="p90",horizon="30m"}}'
-    return _of_server(f"{forecast} - on (instance, server, profile) observed_{signal}{{{SOME}}}")
+def _rounded(name: str, series: str, label: str) -> str:
+    """The value of each server and signal as text in a label; `signal` is what the pattern of the name captures."""
+    signal = f'label_replace({{__name__=~"{name}",{series}}}, "signal", "$1", "__name__", "{name}")'
+    return f'count_values by (server, profile, signal) ("{label}", round(max by (server, profile, signal) ({signal})))'
 
+
+def _why() -> str:
+    """In the label `why`: "CPU 98 % → 100 %", the value now and the p90 forecast in 30 minutes, else the incident."""
+    signals = "|".join(one.signal for one in NAMED.values() if one.unit != " s")  # of which whole numbers say enough
+    past = _rounded(f"observed_({signals})", SOME, "now")
+    ahead = _rounded(f"forecast_({signals})", f'{SOME},percentile="p90",horizon="30m"', "soon")
+    made = f"{past} * on (server, profile, signal) group_left (soon) {ahead}"
+    made = f'label_join({made}, "why", " ", "signal", "now", "soon")'
+    for incident, one in NAMED.items():
+        if one.unit != " s":
+            made = f'label_replace({made}, "incident", "{incident}", "signal", "{one.signal}")'
+            text = f"{one.measured} $1{one.unit} → $2{one.unit}"
+            made = f'label_replace({made}, "why", "{text}", "why", "{one.signal} (.+) (.+)")'
+    score = f'count_values by (server, profile) ("points", max by (server, profile) (forecast_risk_score{{{SOME}}}))'
+    score = f'label_replace({score}, "why", "risk score $1", "points", "(.+)")'
+    blind = _because(f"{_STATES} == -1", "no current data")
+    others = f'label_replace({blind} or on (server, profile) {score}, "incident", "state", "", "")'
+    named = f'label_replace({_ROWS}, "why", "$1", "incident", "(.+)")'
+    keys = "server, profile, incident"
+    return (f"(max by ({keys}, why) ({made} or {others}) and on ({keys}) {_ROWS}) or on ({keys}) {named}")
+
+
+ROW_WHY = _why()
 
 # one server
 
-SERVER_VERDICT, SERVER_FIRST, SERVER_PRIORITY = verdict(ONE), first(ONE), f"min({priority(ONE)})"
-SERVER_WHY = f"max by (incident) ({on(ONE)} or {chance(ONE)})"
+SERVER_FIRST = first(ONE, _SERVER_STATE)
+SERVER_WHY = f"sort_desc(max by (incident) ({on(ONE)} or {chance(ONE)}))"
 SERVER_ON = f"max by (incident) ({on(ONE)}) or max by (incident) ({chance(ONE)}) * 0"
+SERVER_STATES = f"max(server:forecast_state:max{{{ONE}}})"
 
 
 def server_chance(window: str) -> str:

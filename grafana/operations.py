@@ -2,8 +2,9 @@
 
 from grafana_foundation_sdk.models import dashboard as models
 
-from grafana import board, own_queries, panels, queries, surroundings
-from grafana.panels import ANY_IS_BAD, BLUE, GREEN, ORANGE, VERMILLION, column, now, prop, query
+from grafana import board, overview, own_queries, panels, queries, states, surroundings
+from grafana.panels import column, now, prop, query
+from grafana.states import ANY_IS_BAD, BLUE, CRITICAL, ORANGE, QUIET, VERMILLION
 
 
 def dashboard() -> models.Dashboard:
@@ -12,23 +13,21 @@ def dashboard() -> models.Dashboard:
                        "Does the forecaster keep up, does it fail, and does what it depends on work?",
                        [board.query_variable(*board.FLEET)], board.PAST, "15s",
                        [("", _state()), ("Cycles", _cycles()), ("Queries and curves", _queries()),
-                        ("Scrapes, series and memory", _sizes()), ("Configuration", surroundings.configuration()),
+                        ("Scrapes, series and memory", _sizes()), ("Config", surroundings.configuration()),
                         ("Exporter", surroundings.exporter()), ("Rules and alerts", surroundings.alerts())])
 
 
 def _state() -> list[board.Placed]:
     return board.row(4,
         (4, panels.number("Forecaster", "Whether Prometheus can scrape every forecaster of the fleet.", "none",
-                          now(own_queries.UP), states=panels.UP, nothing="NOT SCRAPED")),
-        (4, panels.number("Forecast age",
-                          "Time since the last successful cycle. After 2 minutes, forecasts are withheld.", "s",
-                          now(queries.FORECAST_AGE), steps=panels.AGE_STEPS).decimals(0)),
+                          now(own_queries.UP), states=states.UP, nothing="NOT SCRAPED")),
+        (4, overview.forecast_age()),
         (4, panels.number("Failed cycles, 24 h", "Failed forecast cycles of the last 24 hours.", "none",
                           now(own_queries.FAILURES_TODAY), steps=ANY_IS_BAD).decimals(0)),
         (4, panels.number("Servers forecast", "Servers with a current forecast.", "none", now(queries.SERVER_COUNT))),
         (4, panels.number("Stale servers", "Servers without a recent sample. They are not forecast.", "none",
                           now(queries.STALE), steps=ANY_IS_BAD)),
-        (4, panels.number("Targets down", "Scrape targets of Prometheus that are down.", "none",
+        (4, panels.number("Targets down", "Scrape targets that are down, without those of other fleets.", "none",
                           now(own_queries.TARGETS_DOWN), steps=ANY_IS_BAD)))
 
 
@@ -44,16 +43,17 @@ def _cycles() -> list[board.Placed]:
                             query(own_queries.FAILURES, "{{stage}}")).decimals(0)
     rate = panels.lines("Cycles per minute", "Forecast cycles per minute. A refresh of 15 seconds gives 4.", "none",
                         query(own_queries.CYCLES, "cycles", "A"), legend=False).decimals(1)
-    success = panels.rows("Stages", "Result of the latest run of each stage.", [column(own_queries.STAGE_SUCCESS, "A")],
-                          {"stage": "Stage", "Value": "Last run"})
-    panels.cells(success, "Last run", "none", states={0: ("FAILED", VERMILLION), 1: ("succeeded", GREEN)})
-    spread = panels.bars("Cycles by duration", "Cycles of the last 5 minutes that took at most this many seconds.",
-                         "none", now(own_queries.CYCLE_BUCKETS, "{{le}} s"), steps=panels.PLAIN).decimals(0)
-    return board.row(8, (12, cycles), (12, stages.decimals(3)), (12, failures), (12, rate), (12, success), (12, spread))
+    latest = panels.rows("Stages", "Result and duration of the latest run of each stage, the longest first.",
+                         [column(own_queries.STAGE_SUCCESS, "A"), column(own_queries.STAGES, "B")],
+                         {"stage": ("Stage", 130), "Value #A": ("Latest run", 120), "Value #B": ("Duration", 120)},
+                         sort={"Duration": True})
+    panels.cells(latest, "Latest run", "none", states={0: ("FAILED", CRITICAL), 1: ("succeeded", QUIET)})
+    panels.cells(latest, "Duration", "s", decimals=3)
+    return board.row(8, (12, cycles), (12, stages.decimals(3)), (8, failures), (8, rate), (8, latest))
 
 
 def _queries() -> list[board.Placed]:
-    curves = panels.lines("Reading curves",
+    curves = panels.lines("Remote read of curves",
                           "Duration of Prometheus' remote reads of curves, and failed reads in 15 minutes.", "s",
                           query(own_queries.CURVE_READ, "{{remote_name}}", "A"),
                           query(own_queries.CURVE_READ_ERRORS, "failed reads", "B"))
@@ -70,9 +70,9 @@ def _queries() -> list[board.Placed]:
 def _sizes() -> list[board.Placed]:
     series = panels.number("Series in Prometheus",
                            "Series in Prometheus' memory. Their number grows with servers, signals and horizons.",
-                           "short", query(own_queries.HEAD_SERIES), course=True)
+                           "short", now(own_queries.HEAD_SERIES), nothing="not scraped")
     ours = panels.number("Series of this forecaster", "Series on the forecaster's /metrics page, about 190 per server.",
-                         "short", query(own_queries.FORECAST_SERIES), course=True)
+                         "short", now(own_queries.FORECAST_SERIES))
     lost = panels.lines("Lost scrapes", "Failed scrapes in the last 5 minutes. Zero is normal.", "none",
                         query(own_queries.SCRAPES_LOST, "{{job}} {{instance}}")).decimals(0)
     return board.row(8,
@@ -82,7 +82,7 @@ def _sizes() -> list[board.Placed]:
                           query(own_queries.SCRAPE_SECONDS, "{{job}} {{instance}}"))),
         (12, panels.lines("Memory", "Resident memory of each process.", "bytes",
                           query(own_queries.MEMORY, "{{job}} {{instance}}"))),
-        (12, panels.lines("Processor", "CPU cores used by each process.", "none",
+        (12, panels.lines("CPU", "CPU cores used by each process.", "none",
                           query(own_queries.CPU, "{{job}} {{instance}}")).decimals(2)),
         (6, series),
         (6, ours),

@@ -51,21 +51,25 @@ def outcome_forecast(percentile: str) -> str:
     return queries.predicted("${signal}", percentile)
 
 
-# what is seen and not forecast
+# servers without a forecast, and servers with some signals missing
 
-_UNFORECAST = f"max by (server, reason) (forecast_server_unforecast{{{queries.FLEET}}})"
-_FORECAST = f"{queries.SERVER_COUNT} * 0"
-UNFORECAST = f"{_UNFORECAST} {queries.none('server', 'no such server', _FORECAST)}"
-UNFORECAST_COUNT = f"count by (reason) ({_UNFORECAST}) {queries.none('reason', 'all are forecast', _FORECAST)}"
-MISSING = (
-    f"sort_desc(max by (server, profile) (forecast_missing_signals{{{queries.SOME}}})) "
-    f"{queries.none('server', 'no signal is missing', _FORECAST)}"
+_MISSING = (
+    'label_replace(count_values by (server) ("count", '
+    f"max by (server) (forecast_missing_signals{{{queries.FLEET}}}) > 0), "
+    '"reason", "$1 signals missing", "count", "(.+)")'
+)
+UNFORECAST = (
+    f"max by (server, reason) (forecast_server_unforecast{{{queries.FLEET}}} or {_MISSING}) "
+    f"{queries.none('server', 'every server is forecast', f'{queries.SERVER_COUNT} * 0')}"
 )
 
 # the forecaster and what it depends on
 
+# Of this fleet's forecasters, and of targets that are of no fleet: Prometheus, Alertmanager, exporters.
+_OURS = 'fleet=~"${fleet:regex}|"'
 UP = f'min(up{{job="forecaster",{queries.FLEET}}})'
 EXPORTER_UP = 'max(up{job=~"fleet-exporter|node"})'
+_ANSWERS = f'(max(up{{job="forecaster",{queries.FLEET}}}) == 1) * 0'  # zero, where a counter without series means that
 CYCLE_MEAN = (
     f"sum(rate(forecaster_cycle_duration_seconds_sum{{{queries.FLEET}}}[5m])) "
     f"/ sum(rate(forecaster_cycle_duration_seconds_count{{{queries.FLEET}}}[5m]))"
@@ -79,11 +83,10 @@ def cycle_quantile(quantile: float) -> str:
     return f"histogram_quantile({quantile}, sum by (le) (rate({buckets}[5m])))"
 
 
-CYCLE_BUCKETS = f"sum by (le) (increase(forecaster_cycle_duration_seconds_bucket{{{queries.FLEET}}}[5m]))"
 STAGES = f"max by (stage) (forecaster_stage_duration_seconds{{{queries.FLEET}}})"
 STAGE_SUCCESS = f"min by (stage) (forecaster_stage_success{{{queries.FLEET}}})"
 FAILURES = f"sum by (stage) (increase(forecaster_cycle_failures_total{{{queries.FLEET}}}[5m]))"
-FAILURES_TODAY = f"sum(increase(forecaster_cycle_failures_total{{{queries.FLEET}}}[24h])) or vector(0)"
+FAILURES_TODAY = f"sum(increase(forecaster_cycle_failures_total{{{queries.FLEET}}}[24h])) or {_ANSWERS}"
 CYCLES = f"avg(rate(forecaster_cycles_total{{{queries.FLEET}}}[5m])) * 60"
 QUERY_STAGE = f'max(forecaster_stage_duration_seconds{{{queries.FLEET},stage="query"}})'
 ENGINE_QUERY = 'max by (slice) (prometheus_engine_query_duration_seconds{quantile="0.9"})'
@@ -94,20 +97,20 @@ CURVE_READ = (
     f"{queries.none('remote_name', 'no curve was read')}"
 )
 CURVE_READ_ERRORS = 'sum(increase(prometheus_remote_storage_read_queries_total{code!~"2.."}[15m])) or vector(0)'
-SCRAPE_SAMPLES = "max by (job, instance) (scrape_samples_post_metric_relabeling)"
-SCRAPE_SECONDS = "max by (job, instance) (scrape_duration_seconds)"
-SCRAPES_LOST = "sum by (job, instance) (count_over_time(up[5m]) - sum_over_time(up[5m]))"
-MEMORY = "max by (job, instance) (process_resident_memory_bytes)"
-CPU = "sum by (job, instance) (rate(process_cpu_seconds_total[5m]))"
+SCRAPE_SAMPLES = f"max by (job, instance) (scrape_samples_post_metric_relabeling{{{_OURS}}})"
+SCRAPE_SECONDS = f"max by (job, instance) (scrape_duration_seconds{{{_OURS}}})"
+SCRAPES_LOST = f"sum by (job, instance) (count_over_time(up{{{_OURS}}}[5m]) - sum_over_time(up{{{_OURS}}}[5m]))"
+MEMORY = f"max by (job, instance) (process_resident_memory_bytes{{{_OURS}}})"
+CPU = f"sum by (job, instance) (rate(process_cpu_seconds_total{{{_OURS}}}[5m]))"
 HEAD_SERIES = "max(prometheus_tsdb_head_series)"
 FORECAST_SERIES = f'max(scrape_samples_post_metric_relabeling{{job="forecaster",{queries.FLEET}}})'
 _PARTS = "(forecaster|fleet_exporter|prometheus|alertmanager)_config_last_reload"
-RELOAD_OK = f'min by (job, instance) ({{__name__=~"{_PARTS}_successful"}})'
-RELOAD_AGE = f'time() - max by (job, instance) ({{__name__=~"{_PARTS}_success_timestamp_seconds"}})'
-TARGETS_DOWN = "count(up == 0) or vector(0)"
-TICKS = "sum(rate(fleet_ticks_total[5m])) or vector(0)"
-EXPORTER_SERVERS = "count(server_cpu_utilization_ratio) or vector(0)"
-EXPORTER_SCRAPE = 'max(scrape_duration_seconds{job="fleet-exporter"}) or vector(0)'
+RELOAD_OK = f'min by (job, instance) ({{__name__=~"{_PARTS}_successful",{_OURS}}})'
+RELOAD_AGE = f'time() - max by (job, instance) ({{__name__=~"{_PARTS}_success_timestamp_seconds",{_OURS}}})'
+TARGETS_DOWN = f"sum(up{{{_OURS}}} == bool 0)"
+TICKS = "sum(rate(fleet_ticks_total[5m]))"
+EXPORTER_SERVERS = "count(server_cpu_utilization_ratio)"
+EXPORTER_SCRAPE = 'max(scrape_duration_seconds{job="fleet-exporter"})'
 SERVER_STATES = (
     f"sum by (state) (server_state) and on () {queries.HAS_SIMULATION} {queries.none('state', 'real servers')}"
 )
@@ -115,8 +118,8 @@ NOTIFICATIONS = "sum(increase(prometheus_notifications_sent_total[5m])) or vecto
 NOTIFICATION_ERRORS = "sum(increase(prometheus_notifications_errors_total[5m])) or vector(0)"
 PAGES = 'sum(increase(alertmanager_notifications_total{integration="webhook"}[5m])) or vector(0)'
 RULE_SECONDS = "sum(prometheus_rule_group_last_duration_seconds)"
-RULE_FAILURES = "sum(increase(prometheus_rule_evaluation_failures_total[15m])) or vector(0)"
+RULE_FAILURES = "sum(increase(prometheus_rule_evaluation_failures_total[15m]))"
 VERSIONS = (
     'max by (job, instance, version) ({__name__=~"(forecaster|fleet_exporter|prometheus|alertmanager|node_exporter)'
-    '_build_info"})'
+    f'_build_info",{_OURS}}})'
 )

@@ -1,8 +1,4 @@
-"""What all panels share: colours, units, thresholds, legends, and one function for each kind of panel.
-
-The colours can be told apart by colour-blind readers and on a dark as on a light background, and nothing is said by
-a colour alone: every coloured state is a word or a number as well.
-"""
+"""What all panels share: units, thresholds, legends, and one function for each kind of panel."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -24,9 +20,7 @@ from grafana_foundation_sdk.models import heatmap as heat
 from grafana_foundation_sdk.models import text as words
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-# Okabe and Ito's palette without its yellow, which nobody sees on white
-BLUE, SKY, GREEN = "#0072B2", "#56B4E9", "#009E73"
-ORANGE, VERMILLION, PURPLE, GREY = "#E69F00", "#D55E00", "#CC79A7", "#8C8C8C"
+from grafana.states import PLAIN, QUIET, VERMILLION, States, Steps, grounded
 
 SOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 
@@ -41,46 +35,13 @@ SIGNALS: Mapping[str, tuple[str, str]] = {
     "error_rate": ("Error rate", "percentunit"),
     "gc_pause_ms": ("GC pause", "ms"),
 }
-# What the forecaster's risk stage compares p90 with (forecaster/presets/fleet.yml): for cpu, memory and latency the
-# bands that give points, for the disk, which gives none, the limits of the incident probability.
+# The bands of the risk points, with which the forecaster compares p90 (forecaster/presets/fleet.yml). A signal that
+# gives no points has no limits.
 RISK_LIMITS: Mapping[str, tuple[float, ...]] = {
     "cpu_pct": (90, 95, 98),
     "mem_pct": (90, 95, 98),
     "latency_ms": (100, 200, 500),
-    "disk_io_mb_s": (95, 98),
 }
-
-# value -> (text, colour)
-States = Mapping[float, tuple[str, str]]
-VERDICT: States = {
-    -1: ("UNKNOWN", GREY),
-    0: ("SAFE", GREEN),
-    1: ("POSSIBLE TROUBLE", ORANGE),
-    2: ("LIKELY TROUBLE", VERMILLION),
-    3: ("ACT NOW", PURPLE),
-}
-FIRST: States = {  # beside the seconds until the first incident is expected
-    -3: ("unknown", GREY),
-    -2: ("no time known", GREY),
-    -1: ("not likely in 8 h", GREEN),
-    0: ("NOW", VERMILLION),
-}
-HEALTH: States = {0: ("Healthy", GREEN), 1: ("Warning", ORANGE), 2: ("Critical", VERMILLION)}
-PRIORITY: States = {1: ("P1 critical", VERMILLION), 2: ("P2 warning", ORANGE), 3: ("P3 info", SKY)}
-ON: States = {0: ("off", GREEN), 1: ("on", VERMILLION)}
-METHOD: States = {0: ("Model", GREEN), 1: ("Heuristic", ORANGE)}
-YES_IS_BAD: States = {0: ("no", GREEN), 1: ("YES", VERMILLION)}
-UP: States = {0: ("DOWN", VERMILLION), 1: ("up", GREEN)}
-
-RISK_STEPS = ((None, SKY), (40, ORANGE), (70, VERMILLION))  # risk.priorities of forecaster/presets/fleet.yml
-AGE_STEPS = ((None, GREEN), (60, ORANGE), (120, VERMILLION))  # seconds; the forecaster's ttl is 120
-CHANCE_STEPS = ((None, GREEN), (0.5, ORANGE), (0.8, VERMILLION))  # p2_chance and p1_chance of risk.priorities
-ANY_IS_BAD = ((None, GREEN), (1, VERMILLION))
-PLAIN = ((None, BLUE),)
-HEALTH_LIMITS = ((0.4, ORANGE), (0.7, VERMILLION))  # risk.health, likewise
-
-Steps = Sequence[tuple[float | None, str]]
-
 
 def query(expression: str, legend: str = "__auto", ref: str = "A") -> prometheus.Dataquery:
     """A range query, for panels with a time axis."""
@@ -116,6 +77,19 @@ def texts(states: States) -> list[models.ValueMapping]:
     return [models.ValueMap(options=options)]
 
 
+def at_least(value: float, text: str, colour: str) -> list[models.ValueMapping]:
+    """A word and its colour in place of numbers from `value` on."""
+    result = models.ValueMappingResult(text=text, color=colour)
+    return [models.RangeMap(options=models.DashboardRangeMapOptions(from_val=value, to=None, result=result))]
+
+
+def words_for(texts: Mapping[str, str]) -> list[models.ValueMapping]:
+    """Value mappings: a text in place of another."""
+    return [models.ValueMap(options={
+        name: models.ValueMappingResult(text=text, index=index) for index, (name, text) in enumerate(texts.items())
+    })]
+
+
 def prop(name: str, value: object) -> models.DynamicConfigValue:
     """A property of an override."""
     return models.DynamicConfigValue(id_val=name, value=value)
@@ -134,8 +108,8 @@ def _described(panel, title: str, description: str, unit: str):
     return panel.title(title).description(description).datasource(SOURCE).unit(unit)
 
 
-def _at_now(panel):
-    """Lets the panel end now: an instant query asks for the end of the range, which may lie 8 h ahead."""
+def until_now(panel):
+    """Lets the panel end now, for an instant query or for the past alone: a dashboard's range may end 8 h ahead."""
     return panel.time_from("6h").hide_time_override(True)
 
 
@@ -168,13 +142,20 @@ def stacked(title: str, description: str, unit: str, *targets: prometheus.Dataqu
 def marked(panel: timeseries.Panel, *steps: tuple[float, str]) -> timeseries.Panel:
     """Draws lines across a chart at these values."""
     style = common.GraphThresholdsStyleConfig().mode(looks.GraphThresholdsStyleMode.LINE)
-    return panel.thresholds(thresholds([(None, "transparent"), *steps])).thresholds_style(style)
+    return panel.thresholds(thresholds([(None, QUIET), *steps])).thresholds_style(style)
 
 
 def coloured(panel, colours: Mapping[str, str]):
     """Fixed colours by the name of the series."""
     for name, colour in colours.items():
         panel.override_by_name(name, [fixed(colour)])
+    return panel
+
+
+def titled(panel, titles: Mapping[str, str]):
+    """Titles in place of the names of series, as legends and cells show them."""
+    for name, title in titles.items():
+        panel.override_by_name(name, [prop("displayName", title)])
     return panel
 
 
@@ -187,19 +168,13 @@ def number(
     states: States | None = None,
     steps: Steps = PLAIN,
     nothing: str = "no forecast",
-    names: bool = False,
-    course: bool = False,
+    shown: looks.BigValueTextMode = looks.BigValueTextMode.VALUE,
 ) -> stat.Panel:
-    """One figure, or with `names` a tile for each series; `nothing` is what is written where there is no value.
-
-    `course` draws how it came to it below, which takes a range query.
-    """
-    panel = _at_now(_described(stat.Panel(), title, description, unit)).thresholds(thresholds(steps))
+    """One figure of now, or a tile for each series; `nothing` is what is written, on grey, where there is no value."""
+    panel = until_now(_described(stat.Panel(), title, description, unit)).thresholds(thresholds(grounded(steps)))
     panel.color_scheme(by_thresholds()).no_value(nothing).with_target(target)
-    panel.graph_mode(looks.BigValueGraphMode.AREA if course else looks.BigValueGraphMode.NONE)
-    panel.justify_mode(looks.BigValueJustifyMode.CENTER)
-    panel.color_mode(looks.BigValueColorMode.BACKGROUND if states or len(steps) > 1 else looks.BigValueColorMode.VALUE)
-    panel.text_mode(looks.BigValueTextMode.VALUE_AND_NAME if names else looks.BigValueTextMode.VALUE)
+    panel.graph_mode(looks.BigValueGraphMode.NONE).color_mode(looks.BigValueColorMode.BACKGROUND_SOLID)
+    panel.justify_mode(looks.BigValueJustifyMode.CENTER).text_mode(shown)
     panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False).fields(""))
     return panel.mappings(texts(states)) if states else panel
 
@@ -215,9 +190,10 @@ def bars(
     nothing: str = "no forecast",
 ) -> bargauge.Panel:
     """A horizontal bar for each series."""
-    panel = _at_now(_described(bargauge.Panel(), title, description, unit)).with_target(target).min(0)
-    panel.thresholds(thresholds(steps)).color_scheme(by_thresholds()).orientation(looks.VizOrientation.HORIZONTAL)
-    panel.display_mode(looks.BarGaugeDisplayMode.BASIC).no_value(nothing)
+    panel = until_now(_described(bargauge.Panel(), title, description, unit)).with_target(target).min(0)
+    panel.thresholds(thresholds(grounded(steps))).color_scheme(by_thresholds())
+    panel.orientation(looks.VizOrientation.HORIZONTAL).display_mode(looks.BarGaugeDisplayMode.BASIC)
+    panel.value_mode(looks.BarGaugeValueMode.TEXT).no_value(nothing)  # text in its own colour, which can be read
     panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False).fields(""))
     return panel if largest is None else panel.max(largest)
 
@@ -226,27 +202,32 @@ def rows(
     title: str,
     description: str,
     targets: Sequence[prometheus.Dataquery],
-    names: Mapping[str, str],
+    names: Mapping[str, tuple[str, int]],
     *,
     unit: str = "none",
-    sort: str | None = None,
+    nothing: str = "no data",
+    empty: str = "–",
+    sort: Mapping[str, bool] | None = None,
 ) -> table.Panel:
-    """A table of instant queries joined by their labels. `names`: field -> heading, in order; others are hidden.
+    """A table of instant queries joined by their labels. Fields without a name are hidden.
 
-    sort: the heading of a column, smallest first.
+    names: field -> (heading, width in px), in order; nothing: what is written in place of rows; empty: in a cell
+    without a value; sort: heading -> whether the largest comes first.
     """
-    panel = _at_now(_with(_described(table.Panel(), title, description, unit), targets)).no_value("none")
+    panel = until_now(_with(_described(table.Panel(), title, description, unit), targets)).no_value(nothing)
+    headings = {name: heading for name, (heading, _) in names.items()}
     order = {name: index for index, name in enumerate(names)}
     for kind, options in {
         "merge": {},
         "filterFieldsByName": {"include": {"names": list(names)}},
-        "organize": {"excludeByName": {}, "indexByName": order, "renameByName": dict(names)},
+        "organize": {"excludeByName": {}, "indexByName": order, "renameByName": headings},
     }.items():
         panel.with_transformation(models.DataTransformerConfig(id_val=kind, options=options))
     panel.thresholds(thresholds(PLAIN)).align(looks.FieldTextAlignment.AUTO).inspect(False)
-    if sort is not None:
-        panel.sort_by([common.TableSortByFieldState().display_name(sort).desc(False)])
-    return panel
+    for heading, width in names.values():
+        panel.override_by_name(heading, [prop("custom.width", width), prop("noValue", empty)])
+    return panel.sort_by([common.TableSortByFieldState().display_name(heading).desc(largest)
+                          for heading, largest in (sort or {}).items()])
 
 
 def cells(
@@ -256,10 +237,9 @@ def cells(
     *,
     steps: Steps | None = None,
     states: States | None = None,
-    width: int | None = None,
     decimals: int | None = None,
 ) -> table.Panel:
-    """Unit, words and colours of one column."""
+    """Unit, words and colours of one column. A cell without a value has the panel's own ground."""
     properties = [prop("unit", unit)]
     if states:
         properties.append(prop("mappings", texts(states)))
@@ -268,8 +248,6 @@ def cells(
         properties.append(prop("thresholds", {"mode": "absolute", "steps": colours}))
     if states or steps:
         properties.append(prop("custom.cellOptions", {"type": "color-background", "mode": "basic"}))
-    if width is not None:
-        properties.append(prop("custom.width", width))
     if decimals is not None:
         properties.append(prop("decimals", decimals))
     return panel.override_by_name(heading, properties)
@@ -290,7 +268,7 @@ def heat_rows(title: str, description: str, unit: str, target: prometheus.Dataqu
 def timeline(title: str, description: str, *targets: prometheus.Dataquery) -> statetimeline.Panel:
     """Words over time. Older versions of Grafana do not have it: the same must be readable beside it."""
     panel = _described(statetimeline.Panel(), title, description, "none")
-    panel.thresholds(thresholds(PLAIN)).color_scheme(by_thresholds()).fill_opacity(80).line_width(0)
+    panel.thresholds(thresholds(PLAIN)).color_scheme(by_thresholds()).fill_opacity(100).line_width(0)
     panel.row_height(0.8).show_value(looks.VisibilityMode.AUTO).merge_values(True)
     return _with(panel, targets)
 

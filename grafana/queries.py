@@ -49,7 +49,21 @@ ONE = f'{FLEET},server="$server"'
 FLEETS = "label_values(forecaster_build_info, fleet)"
 PROFILES = f"label_values(forecast_last_seen_timestamp_seconds{{{FLEET}}}, profile)"
 ALL_SERVERS = f"label_values(forecast_last_seen_timestamp_seconds{{{FLEET}}}, server)"
-SERVERS = f"label_values(forecast_last_seen_timestamp_seconds{{{SOME}}}, server)"
+
+
+def _rank(ago: str) -> str:
+    """State and chance of each server, so long ago."""
+    states = f"max by (server) (server:forecast_state:max{{{SOME}}}{ago})"
+    return f'{states} + max by (server) (forecast_severe_probability{{{SOME},window="8h"}}{ago}) or {states}'
+
+
+# The riskiest first, which is then the one that is chosen. Grafana asks at the end of the range, which is now or 8
+# hours ahead; at other ends the servers are there, in no order.
+SERVERS = (
+    f'query_result(sort_desc({_rank("")} or {_rank(" offset 8h")} '
+    f"or count by (server) (present_over_time(forecast_last_seen_timestamp_seconds{{{SOME}}}[8h10m])) * 0 - 2))"
+)
+NAMES = '/server="([^"]*)"/'
 
 
 def known(labels: str = FLEET) -> str:
@@ -69,7 +83,7 @@ def none(label: str, text: str, zero: str = "vector(0)") -> str:
 
 HAS_SIMULATION = f"(count({known()} and on (server) server_cpu_utilization_ratio) > 0)"
 SCENARIO_CHANGED = f"(fleet_scenario == 1 and fleet_scenario offset 1m == 0) and on () {HAS_SIMULATION}"
-CONFIG_READ = f"time() - forecaster_config_last_reload_success_timestamp_seconds{{{FLEET}}} < 60"
+CONFIG_RELOADED = f"time() - forecaster_config_last_reload_success_timestamp_seconds{{{FLEET}}} < 60"
 MODEL_CHANGED = (
     f"max by (instance, model, method, weights) (forecaster_model_info{{{FLEET}}}) "
     f"unless max by (instance, model, method, weights) (forecaster_model_info{{{FLEET}}} offset 2m) "
@@ -84,14 +98,7 @@ NOW = (
 
 # the fleet
 
-HEALTH = (
-    f'sum(fleet:forecast_health:bool{{{FLEET},state="warning"}}) '
-    f'+ 2 * sum(fleet:forecast_health:bool{{{FLEET},state="critical"}})'
-)
 SERVER_COUNT = f"sum(fleet:forecast_servers:count{{{FLEET}}})"
-HIGH_RISK = f'sum(fleet:forecast_priority:sum{{{FLEET},priority="P1"}})'
-
-
 # 0-1: the mean of the servers' weighted sums, as the specification has it
 FLEET_WEIGHTED = f"max by (window) (fleet:forecast_incident_probability:avg{{{FLEET}}})"
 
@@ -131,11 +138,6 @@ PRIORITY_COURSE = (
 )
 
 
-def priority_count(priority: str) -> str:
-    """How many servers have it."""
-    return f'sum(max by (server) (forecast_priority{{{SOME},priority="{priority}"}}))'
-
-
 def past_limit(signal: str) -> str:
     """How many servers are past the signal's TROUBLE limit: by measurement up to now, from then on by the p90 curve.
 
@@ -149,26 +151,33 @@ def past_limit(signal: str) -> str:
     )
 
 
-SCENARIO = f"(fleet_scenario == 1) and on () {HAS_SIMULATION} {none('scenario', 'real servers')}"
-AFFECTED = f"sum(fleet_affected_servers) and on () {HAS_SIMULATION} or vector(0)"
-# -1 the heuristic by choice, -2 the model did not load, else how many servers the model does not forecast yet
-WARMUP = (
-    f"(max(forecaster_model_configured{{{FLEET}}}) == 0) - 1 "
-    f"or (min(forecaster_model_loaded{{{FLEET}}}) == 0) - 2 "
-    f'or sum(max by (server) (forecast_method{{{FLEET},method="heuristic"}}))'
+# what stands in the label `text`: the scenario and how many servers it affects
+SCENARIO = (
+    f'label_join(count_values by (scenario) ("count", (fleet_scenario == 1) * 0 + on () group_left () '
+    f'sum(fleet_affected_servers)), "text", ": servers affected ", "scenario", "count") and on () {HAS_SIMULATION} '
+    f"{none('text', 'real servers')}"
 )
 STALE = f"sum(min by (server) (forecast_server_stale{{{FLEET}}}))"
-FORECAST_AGE = f"max(job_instance:forecaster_forecast_age_seconds:max{{{FLEET}}})"
-
-_OURS = (
-    f'ALERTS{{alertstate="firing",job="forecaster",{FLEET}}} '
-    'or ALERTS{alertstate="firing",job!="forecaster",severity!="none"}'
+# of the forecaster that is furthest behind; where none answers, since any of them had forecasts
+FORECAST_AGE = (
+    f"max(job_instance:forecaster_forecast_age_seconds:max{{{FLEET}}}) "
+    f"or time() - max(max_over_time(forecaster_last_success_timestamp_seconds{{{FLEET}}}[6h]))"
 )
-FIRING = f"max by (alertname, priority, server, instance) ({_OURS}) {none('alertname', 'no alert is firing')}"
-FIRING_COUNT = f"count({_OURS}) or vector(0)"
-WATCHDOG = 'count(ALERTS{alertname="FleetcastWatchdog",alertstate="firing"}) or vector(0)'
+
+_FIRING = (
+    f'ALERTS{{alertstate="firing",job="forecaster",{FLEET},severity!="none"}} '
+    'or ALERTS{alertstate="firing",fleet="",alertname=~"Fleetcast.+",severity!="none"}'
+)
+_EVALUATED = f"max(fleet:forecast_complete:bool{{{FLEET}}}) * 0"
+# since when, in ms; says that there is none only while rules are evaluated
+FIRING = (
+    "1000 * max by (alertname, priority, server, instance) "
+    f"(ALERTS_FOR_STATE and ignoring (alertstate) ({_FIRING})) {none('alertname', 'no alert is firing', _EVALUATED)}"
+)
+FIRING_COUNT = f"count({_FIRING}) or {_EVALUATED}"
+ALERT_CHAIN = f"max(fleet:alert_chain:broken{{{FLEET}}})"
 ALERTMANAGER_ALERTS = 'sum by (state) (alertmanager_alerts{state=~"active|suppressed"})'
-ALERTMANAGER_SILENCES = 'sum(alertmanager_silences{state="active"}) or vector(0)'
+ALERTMANAGER_SILENCES = 'sum(alertmanager_silences{state="active"})'
 
 # one server
 
@@ -182,7 +191,6 @@ SERVER_WARMUP = (
     f"or max(clamp_max(forecast_warmup_samples{{{ONE}}} / forecast_warmup_required_samples{{{ONE}}}, 1))"
 )
 SERVER_LAST_SEEN = f"time() - max({known(ONE)})"
-SERVER_STALE = f"max(forecast_server_stale{{{ONE}}})"
 
 
 def measured(signal: str) -> str:

@@ -5,13 +5,16 @@ from functools import partial
 
 from grafana_foundation_sdk.models import dashboard as models
 
-from grafana import board, fans, incidents, panels, queries
-from grafana.panels import BLUE, CHANCE_STEPS, GREEN, GREY, ORANGE, PURPLE, RISK_STEPS, VERMILLION, now, query
+from grafana import active_alerts, board, fans, incidents, panels, queries, states
+from grafana.panels import now, query
+from grafana.states import BLUE, CHANCE_STEPS, GREY, ORANGE, PURPLE, RISK_STEPS, VERMILLION
 
+_WINDOWS = {"30m": "30 min", "8h": "8 h"}
 _READING = (
-    "**How to read the fans.** Grey is measured. The dashed line is the most likely course (p50). Of ten outcomes, "
-    "one lies above the band and one below it. **A narrow band is a certain forecast, a wide band an uncertain one.** "
-    "Horizontal lines are the limits that give risk points."
+    "**How to read the fans.** Grey is the actual value, the dashed blue line the median forecast (p50). Of ten "
+    "outcomes, one lies above p90 (purple), one below p10 (dotted). **A narrow band is a certain forecast, a wide band "
+    "an uncertain one.** Horizontal lines are the limits that give risk points. A signal that the server does not "
+    "measure has no data."
 )
 
 
@@ -23,10 +26,10 @@ def dashboard() -> models.Dashboard:
                        board.AHEAD, "15s",
                        [("", _state()),
                         ("Incidents", _incidents()),
-                        ("$server: measured and forecast", [*_each(9, _fan, queries.CORE), _note().span(24).height(3)]),
+                        ("$server: actual and forecast", [*_each(9, _fan, queries.CORE), _note().span(24).height(3)]),
                         ("Risk", _risk()),
-                        ("Forecasts of 30 minutes ago and actual values", _each(8, _check, queries.CORE)),
-                        ("The other signals", _each(8, _fan, queries.OTHER)),
+                        ("Predicted vs. actual", _each(8, _check, queries.CORE)),
+                        ("Other signals", _each(8, _fan, queries.OTHER)),
                         ("Data and method", _basis())])
 
 
@@ -36,56 +39,60 @@ def _each(height: int, panel: Callable[[str], board.Placed], signals: Iterable[s
 
 def _state() -> list[board.Placed]:
     first = panels.number("First incident in", "Time until the first incident is expected; NOW while one is on.", "s",
-                          now(incidents.SERVER_FIRST), steps=((None, GREEN), (0, VERMILLION), (3600, ORANGE)))
-    first.mappings(panels.texts(panels.FIRST)).decimals(0)
+                          now(incidents.SERVER_FIRST), steps=states.FIRST_STEPS)
     chances = [
-        panels.number(f"Any incident within {window}",
-                      f"Calibrated chance that the server has an incident within {window}.",
+        panels.number(f"Incident within {words}", f"Calibrated chance that the server has an incident within {words}.",
                       "percentunit", now(incidents.server_chance(window)), steps=CHANCE_STEPS,
                       nothing="unknown").decimals(0)
-        for window in ("30m", "8h")
+        for window, words in _WINDOWS.items()
     ]
-    return board.row(5,
-        (5, panels.number("$server, next 8 hours",
-                          "ACT NOW: it is P1. LIKELY: it is P2, or an incident is on or has a chance of 50 %. "
-                          "POSSIBLE: of 10 %. SAFE: none of it. UNKNOWN: no chance is known.",
-                          "none", now(incidents.SERVER_VERDICT), states=panels.VERDICT, nothing="NO FORECAST")),
-        (3, panels.number("Priority", "P1 pages, P2 opens a ticket, P3 is only shown.", "none",
-                          now(incidents.SERVER_PRIORITY), states=panels.PRIORITY)),
+    seen = panels.number("Last sample",
+                         "Time since the latest sample of the server. After 30 minutes it is stale and not forecast.",
+                         "s", now(queries.SERVER_LAST_SEEN), steps=states.AGE_STEPS, nothing="none in 6 h")
+    return board.row(4,
+        (6, panels.number("State of $server", states.MEANING, "none", now(incidents.SERVER_STATE), states=states.STATE,
+                          nothing="NO ANSWER FROM PROMETHEUS")),
+        (4, first.mappings(panels.texts(states.FIRST)).decimals(0)),
+        (3, chances[0]),
+        (3, chances[1]),
         (2, panels.number("Risk", "Risk score of 0 to 100, from the p90 forecast of the next 30 minutes.", "none",
                           now(queries.SERVER_RISK), steps=RISK_STEPS)),
-        (5, panels.bars("Why", "Chance of each incident within 8 hours; 100 % while it is on.", "percentunit",
-                        now(incidents.SERVER_WHY, "{{incident}}"), steps=CHANCE_STEPS, largest=1,
-                        nothing="no chance is known").decimals(0)),
-        (3, first),
-        (3, chances[0]),
-        (3, chances[1]))
+        (3, seen.decimals(0)),
+        (3, panels.number("Method", "The model, or during warm-up the less accurate trend heuristic.", "none",
+                          now(queries.SERVER_METHOD), states=states.METHOD)))
 
 
 def _incidents() -> list[board.Placed]:
+    why = panels.bars("Chance of each incident", "Chance of each incident within 8 hours; 100 % while it is on.",
+                      "percentunit", now(incidents.SERVER_WHY, "{{incident}}"), steps=states.CHANCE_BARS, largest=1,
+                      nothing="no chance is known").decimals(0)
     courses = [
-        panels.lines(f"Chance of each incident within {window}",
-                     f"Calibrated chance that the incident is on at any time within {window}. None is known where the "
+        panels.lines(f"Chance of each incident within {words}, last 6 h",
+                     f"Calibrated chance that the incident is on at any time within {words}. None is known where the "
                      "trend forecasts its signal.",
                      "percentunit", query(incidents.server_chances(window), "{{incident}}")).min(0).max(1)
-        for window in ("30m", "8h")
+        for window, words in _WINDOWS.items()
     ]
-    states = panels.timeline("Incidents that are on", "Which incidents were on, and when.",
-                             query(incidents.SERVER_ON, "{{incident}}")).mappings(panels.texts(panels.ON))
     marks = ((0.8, VERMILLION), (0.5, ORANGE))
-    return [*board.row(8, *((12, panels.marked(course, mark).no_value("No chance of this server is known."))
-                            for course, mark in zip(courses, marks, strict=True))),
-            states.no_value("No incident of this server is known.").span(24).height(5)]
+    shown = [why, *(panels.until_now(panels.marked(*one)) for one in zip(courses, marks, strict=True))]
+    on = panels.timeline("Incidents on, last 6 h", "Which incidents were on, and when.",
+                         query(incidents.SERVER_ON, "{{incident}}")).mappings(panels.texts(states.ON))
+    course = panels.timeline("State, last 6 h", "State of the server over time.",
+                             query(incidents.SERVER_STATES, "state")).mappings(panels.texts(states.STATE))
+    for panel in (*shown, on):
+        panels.titled(panel, active_alerts.WORDS)
+    return [*board.row(8, *((8, panel) for panel in shown)),
+            *board.row(5, (12, panels.until_now(on)), (12, panels.until_now(course)))]
 
 
 def _fan(signal: str) -> panels.timeseries.Panel:
-    """Measured up to now, then p10 to p90."""
+    """Actual values up to now, then p10 to p90."""
     title, unit = panels.SIGNALS[signal]
-    drawn = "the lines are risk limits" if signal in panels.RISK_LIMITS else "it does not affect the risk"
-    text = f"{title}: the measured mean of 5 minutes, then the forecast to 8 hours ahead; {drawn}."
-    made = panels.lines(title, text, unit, query(queries.measured(signal), "measured", "A"))
-    panels.coloured(made, {"measured": GREY})
-    return _scaled(fans.band(made, partial(queries.curve, signal), BLUE), signal)
+    drawn = "the lines are risk limits" if signal in panels.RISK_LIMITS else "it gives no risk points"
+    text = f"{title}: the actual mean of 5 minutes, then the forecast to 8 hours ahead; {drawn}."
+    made = panels.lines(title, text, unit, query(queries.measured(signal), "actual", "A"))
+    panels.coloured(made, {"actual": GREY})
+    return _scaled(fans.band(made, partial(queries.curve, signal)), signal)
 
 
 def _check(signal: str) -> panels.timeseries.Panel:
@@ -93,13 +100,12 @@ def _check(signal: str) -> panels.timeseries.Panel:
     title, unit = panels.SIGNALS[signal]
     text = ("Grey is the actual value, the band p50 to p90 of 30 minutes before: half of the actual values should lie "
             "below it, a tenth above. It starts 30 minutes after the forecaster.")
-    made = panels.lines(f"{title}: forecast and actual", text, unit, query(queries.measured(signal), "actual", "A"))
+    made = panels.lines(f"{title}: predicted vs. actual", text, unit, query(queries.measured(signal), "actual", "A"))
     panels.coloured(made, {"actual": GREY})
-    return _scaled(fans.upper_half(made, partial(queries.predicted, signal), ORANGE), signal)
+    return panels.until_now(_scaled(fans.upper_half(made, partial(queries.predicted, signal)), signal))
 
 
 def _scaled(made: panels.timeseries.Panel, signal: str) -> panels.timeseries.Panel:
-    made.no_value("This server has no such signal.")
     if signal in panels.RISK_LIMITS:
         fans.limits(made, signal)
     return made.min(0).max(100) if panels.SIGNALS[signal][1] == "percent" else made
@@ -121,25 +127,12 @@ def _risk() -> list[board.Placed]:
                           "within 8 hours.",
                           "percentunit", query(queries.SERVER_PROBABILITY, "within {{window}}")).min(0).max(1)
     panels.coloured(course, {"within 30m": VERMILLION, "within 8h": BLUE})
-    states = panels.timeline("Priority over time",
-                             "Priority of the server, by its risk score or by the chances of its incidents.",
-                             query(incidents.SERVER_PRIORITY, "priority")).mappings(panels.texts(panels.PRIORITY))
-    return [parts.span(12).height(8), course.span(12).height(8), states.span(24).height(4)]
+    return board.row(8, (12, panels.until_now(parts)), (12, panels.until_now(course)))
 
 
 def _basis() -> list[board.Placed]:
-    seen = panels.number("Last seen",
-                         "Time since the latest sample of the server. After 30 minutes it is stale and not forecast.",
-                         "s", now(queries.SERVER_LAST_SEEN), steps=((None, GREEN), (60, ORANGE), (1800, VERMILLION)))
     warm = panels.number("Warm-up", "Samples of the server as a share of those that the model needs.", "percentunit",
-                         now(queries.SERVER_WARMUP), steps=((None, ORANGE), (1, GREEN)))
-    method = panels.timeline("Method over time", "Whether the model or the trend heuristic made the forecast.",
-                             query(queries.SERVER_METHOD, "method")).mappings(panels.texts(panels.METHOD))
-    return board.row(5,
-        (4, panels.number("Method", "The model, or during warm-up the less accurate trend heuristic.", "none",
-                          now(queries.SERVER_METHOD), states=panels.METHOD)),
-        (4, warm.decimals(0)),
-        (4, seen.decimals(0)),
-        (4, panels.number("Stale", "Whether the latest sample is too old for a forecast.", "none",
-                          now(queries.SERVER_STALE), states=panels.YES_IS_BAD)),
-        (8, method))
+                         now(queries.SERVER_WARMUP), steps=((None, states.WARNING), (1, states.QUIET)))
+    method = panels.timeline("Method, last 6 h", "Whether the model or the trend heuristic made the forecast.",
+                             query(queries.SERVER_METHOD, "method")).mappings(panels.texts(states.METHOD))
+    return board.row(4, (4, warm.decimals(0)), (20, panels.until_now(method)))

@@ -26,7 +26,7 @@ HISTORY_DAYS = 3 / 24
 DASHBOARDS = Path(__file__).resolve().parent.parent / "grafana" / "dashboards"
 HOUR = 3600.0
 STEP = 60.0  # seconds between the points of a range query
-_WORD = re.compile(r"\$\{(\w+)(?::\w+)?\}|\$(\w+)")
+_WORD = re.compile(r"\$\{(\w+)(?::\w+)?\}|\$([A-Za-z_]\w*)")  # $1 is label_replace's
 
 
 def faster_stack(folder: Path) -> Stack:
@@ -122,8 +122,12 @@ class Prometheus:
     def range(self, expression: str, start: float, end: float, step: float = STEP) -> list[dict]:
         return self.get("query_range", query=expression, start=start, end=end, step=step)["result"]
 
-    def label_values(self, query: str) -> list[str]:
-        """What Grafana's label_values(metric{...}, label) gives."""
+    def variable(self, query: str, regex: str, end: float) -> list[str]:
+        """What Grafana offers for label_values(metric{...}, label) or query_result(expression), asked at `end`."""
+        if result := re.fullmatch(r"query_result\((.+)\)", query):
+            lines = ("".join(f'{name}="{of}",' for name, of in one["metric"].items())
+                     for one in self.instant(result[1], end))
+            return [re.search(regex.strip("/"), line)[1] for line in lines]
         series, label = re.fullmatch(r"label_values\((.+), (\w+)\)", query).groups()
         return self.get(f"label/{label}/values", **{"match[]": series})
 

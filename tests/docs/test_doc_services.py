@@ -22,7 +22,7 @@ def test_every_panel_and_word_the_tour_names_is_on_a_dashboard():
         *re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", text),
         *re.findall(r"\b[A-Z]{3,}(?: [A-Z]{3,})+\b|SAFE", text),
     }
-    assert {"Riskiest servers", "ACT NOW", "SAFE"} <= named
+    assert {"Active alerts", "ACT NOW", "SAFE"} <= named
     assert {name for name in named if name.lower() not in boards} == set()
 
 

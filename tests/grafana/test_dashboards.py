@@ -12,10 +12,10 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from forecaster.models.unforecast import REASONS
-from forecaster.risk.thresholds import INCIDENTS, Priorities
+from forecaster.risk.thresholds import Priorities, RiskConfig
 from forecaster.shipped.files import rules
 from forecaster.shipped.installation import Installation
-from grafana import active_alerts, queries, render
+from grafana import incidents, queries, render, states
 from grafana import panels as looks
 from stack.layout import ROOT
 from tests.grafana_stack import DASHBOARDS, load, panels
@@ -25,7 +25,9 @@ PANELS = [pytest.param(name, panel, id=f"{name}: {panel['title']}") for name in 
 TYPES = {"timeseries", "stat", "table", "gauge", "bargauge", "heatmap", "text", "state-timeline", "status-history"}
 OLD = TYPES - {"state-timeline", "status-history"}  # what Grafana 7.5 shows
 TRANSFORMATIONS = {"merge", "organize", "filterFieldsByName"}  # what Grafana 7.5 knows
-PALETTE = {looks.BLUE, looks.SKY, looks.GREEN, looks.ORANGE, looks.VERMILLION, looks.PURPLE, looks.GREY, "transparent"}
+LINES = {states.BLUE, states.SKY, states.GREEN, states.ORANGE, states.VERMILLION, states.PURPLE, states.GREY}
+GROUNDS = {states.QUIET, states.FAINT, states.LIGHT, states.UNKNOWN, states.CRITICAL, states.WARNING, states.NOTICE,
+           states.ENDING, states.GOOD}
 RISK = yaml.safe_load((ROOT / "forecaster" / "presets" / "fleet.yml").read_text())["risk"]
 
 
@@ -119,7 +121,7 @@ def test_what_is_asked_of_one_instant_is_asked_of_now(name: str, panel: dict):
 def test_colours_are_of_the_palette_and_states_have_words(name: str, panel: dict):
     config = panel.get("fieldConfig", {})
     colours = [*every(config, "color"), *every(config, "fixedColor")]
-    assert {colour for colour in colours if isinstance(colour, str)} <= PALETTE
+    assert {colour for colour in colours if isinstance(colour, str)} <= LINES | GROUNDS
     for mapping in every(config, "mappings"):
         for result in [one for options in mapping for one in options["options"].values() if isinstance(one, dict)]:
             assert result.get("text"), "a colour alone"
@@ -202,14 +204,13 @@ def test_limits_and_points_are_those_of_the_forecaster():
         assert RISK["roles"][component] == signal
         assert looks.RISK_LIMITS[signal] == tuple(limit for limit, _ in configured)
         assert queries.TROUBLE[signal] == configured[1][0]
-    incident = RISK["incident"]["30m"]
-    assert looks.RISK_LIMITS[RISK["roles"]["disk"]] == (incident["moderate"]["p90"], incident["severe"]["p90"])
+    assert set(looks.RISK_LIMITS) == set(queries.RISK_SIGNALS.values())
     assert (
-        [step for step, _ in looks.RISK_STEPS[1:]] == [RISK["priorities"]["p2"], RISK["priorities"]["p1"]] == [40, 70]
+        [step for step, _ in states.RISK_STEPS[1:]] == [RISK["priorities"]["p2"], RISK["priorities"]["p1"]] == [40, 70]
     )
-    assert [limit for limit, _ in looks.HEALTH_LIMITS] == [RISK["health"]["warning"], RISK["health"]["critical"]]
+    assert [limit for limit, _ in states.HEALTH_LIMITS] == [RISK["health"]["warning"], RISK["health"]["critical"]]
     default = Priorities()
-    assert [step for step, _ in looks.CHANCE_STEPS[1:]] == [default.p2_chance, default.p1_chance]
+    assert [step for step, _ in states.CHANCE_STEPS[1:]] == [incidents.POSSIBLE, default.p2_chance, default.p1_chance]
 
 
 def test_signals_and_horizons_are_those_of_the_forecaster():
@@ -218,20 +219,24 @@ def test_signals_and_horizons_are_those_of_the_forecaster():
     assert tuple(preset["horizons"]) == queries.HORIZONS
 
 
-def test_incidents_of_the_presets_are_shown_in_words():
+def test_incidents_of_the_presets_are_shown_in_words_with_their_signals_and_limits():
     hosts = yaml.safe_load((ROOT / "forecaster" / "presets" / "node_exporter.yml").read_text())["risk"]
-    assert set(active_alerts.WORDS) >= {*INCIDENTS.values(), *hosts.get("incidents", ())}
+    known = {name: (one.signal, one.above) for name, one in RiskConfig(**RISK).conditions(queries.SIGNALS).items()}
+    known |= {name: (one["signal"], one["above"]) for name, one in hosts["incidents"].items()}
+    assert {name: signal for name, (signal, _) in known.items()} == {
+        name: one.signal for name, one in incidents.NAMED.items()}
+    assert {name: known[name][1] for name in incidents.LIMITS} == incidents.LIMITS
 
 
 @pytest.mark.parametrize("name", ["overview.json", "server.json"])
 def test_weighted_sums_are_on_one_panel_and_headlines_are_calibrated(name: str):
     shown = {panel["title"]: json.dumps(panel["targets"]) for panel in panels(load(name)) if panel["type"] != "text"}
     assert [title for title, of in shown.items() if "incident_probability" in of] == ["Weighted probability"]
-    assert all("forecast_severe_probability" in shown[f"Any incident within {window}"] for window in ("30m", "8h"))
+    assert all("forecast_severe_probability" in shown[f"Incident within {window}"] for window in ("30 min", "8 h"))
 
 
 def test_the_table_of_servers_that_are_not_forecast_explains_every_reason():
-    (table,) = (panel for panel in panels(load("overview.json")) if panel["title"] == "Seen, not forecast")
+    (table,) = (panel for panel in panels(load("overview.json")) if panel["title"] == "Servers without a forecast")
     assert set(re.findall(r"(\w+): ", table["description"])) == set(REASONS)
 
 
@@ -243,21 +248,23 @@ def test_every_variable_that_is_used_is_offered(name: str):
     dashboard = load(name)
     offered = {one["name"] for one in dashboard["templating"]["list"]}
     text = json.dumps([dashboard["panels"], dashboard["annotations"]])
-    used = {one or other for one, other in re.findall(r"\$\{(\w+)[}:.]|\$(\w+)", text)}
-    assert used - {"__range", "__data", "__field"} <= offered
+    used = {one or other for one, other in re.findall(r"\$\{(\w+)[}:.]|\$([A-Za-z_]\w*)", text)}
+    assert used - {"__range", "__data", "__field", "__value"} <= offered
     assert offered >= {"datasource", "fleet"}
     assert ("profile" in offered) == (name in ("overview.json", "server.json"))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_dashboards_are_linked_with_variables_and_time_range(name: str):
-    uids = {load(other)["uid"] for other in NAMES if other != name}
-    linked = {link["url"].removeprefix("/d/"): link for link in load(name)["links"] if link["keepTime"]}
-    assert set(linked) == uids
-    assert all(link["includeVars"] for link in linked.values())
+def test_dashboards_are_linked_with_variables_and_with_the_time_range_where_both_have_the_same(name: str):
+    spans = {load(other)["uid"]: load(other)["time"] for other in NAMES}
+    own = load(name)["uid"]
+    linked = {link["url"].removeprefix("/d/"): link for link in load(name)["links"] if "?" not in link["url"]}
+    assert set(linked) == set(spans) - {own}
+    for uid, link in linked.items():
+        assert link["includeVars"] and link["keepTime"] == (spans[uid] == spans[own])
 
 
-@pytest.mark.parametrize("title", ["Active alerts", "Firing alerts", "Risk map", "Riskiest servers"])
+@pytest.mark.parametrize("title", ["Active alerts", "Firing alerts", "Risk map", "Servers without a forecast"])
 def test_a_server_is_one_click_away(title: str):
     (panel,) = (panel for panel in panels(load("overview.json")) if panel["title"] == title)
     (url,) = every(panel["fieldConfig"], "url")
@@ -267,7 +274,7 @@ def test_a_server_is_one_click_away(title: str):
 @pytest.mark.parametrize("name", NAMES)
 def test_scenarios_models_and_reloads_are_marked(name: str):
     made = {one["name"]: one for one in load(name)["annotations"]["list"]}
-    assert set(made) == {"Scenario", "Model", "Configuration read", "Now"}
+    assert set(made) == {"Scenario", "Model", "Config reload", "Now"}
     assert all(one["enable"] and one["step"] == "60s" and one["titleFormat"] for one in made.values())
 
 

@@ -6,19 +6,20 @@ from pathlib import Path
 import pytest
 import yaml
 
-from grafana import incidents
+from grafana import incidents, queries
 from tests.grafana_stack import interpolate
 from tests.tools import tool
 
 WHO = {"fleet": "hosts", "profile": ".*", "server": "web"}
-# server -> priority, and of each incident (chance in 30 minutes, in 8 hours, on, expected at in s)
+# server -> state, priority, and of each incident (chance in 30 minutes, in 8 hours, on, expected at in s)
 SERVERS = {
-    "web": ("P1", {"memory_exhausted": (0.83, 0.97, False, 3900), "swap_storm": (0.0, 0.02, False, None)}),
-    "batch": ("P3", {"cpu_saturated": (0.9, 0.95, True, None)}),
-    "old": ("P2", {"memory_exhausted": (None, None, True, None)}),  # by the trend
-    "calm": ("P3", {"memory_exhausted": (0.001, 0.02, False, None)}),
-    "points": ("P2", {"memory_exhausted": (0.01, 0.03, False, None)}),  # by its score
-    "young": ("P3", {}),
+    "web": (4, "P1", {"memory_exhausted": (0.83, 0.97, False, 3900), "swap_storm": (0.0, 0.02, False, None)}),
+    "batch": (3, "P3", {"cpu_saturated": (0.9, 0.95, True, None)}),
+    "old": (3, "P2", {"memory_exhausted": (None, None, True, None)}),  # by the trend
+    "calm": (0, "P3", {"memory_exhausted": (0.001, 0.02, False, None)}),
+    "points": (3, "P2", {"memory_exhausted": (0.01, 0.03, False, None)}),  # by its score
+    "young": (1, "P3", {}),
+    "silent": (-1, "P3", {}),
 }
 
 
@@ -26,7 +27,7 @@ def series(servers: dict, fleet: str = "hosts") -> dict[str, float]:
     """The forecaster's series of these servers; a replica says the same."""
     made = {}
     for instance in ("a", "b"):
-        for server, (priority, found) in servers.items():
+        for server, (_, priority, found) in servers.items():
             of = f'job="forecaster",fleet="{fleet}",instance="{instance}",server="{server}",profile="generic"'
             for rank in ("P1", "P2", "P3"):
                 made[f'forecast_priority{{{of},priority="{rank}"}}'] = float(rank == priority)
@@ -40,20 +41,33 @@ def series(servers: dict, fleet: str = "hosts") -> dict[str, float]:
                 made |= {text: value for text, value in more.items() if value is not None}
                 if later is not None and name == next(iter(found)):
                     made[f'forecast_severe_probability{{{of},window="8h"}}'] = later
-    made[f'fleet:forecast_servers:count{{job="forecaster",fleet="{fleet}"}}'] = float(len(servers))
+        made[f'up{{job="forecaster",fleet="{fleet}",instance="{instance}"}}'] = 1
+        made[f'forecaster_forecast_ttl_seconds{{job="forecaster",fleet="{fleet}",instance="{instance}"}}'] = 120
+    of = f'job="forecaster",fleet="{fleet}"'
+    for server, (state, _, _) in servers.items():
+        made[f'server:forecast_state:max{{{of},server="{server}",profile="generic"}}'] = state
+    silent = sum(state == -1 for state, _, _ in servers.values())
+    made |= {f"fleet:forecast_servers:count{{{of}}}": len(servers),
+             f"fleet:forecast_state:max{{{of}}}": max((state for state, _, _ in servers.values()), default=-1),
+             f"fleet:forecast_blind_servers:count{{{of}}}": silent, f"fleet:forecast_complete:bool{{{of}}}": 1,
+             f"job_instance:forecaster_forecast_age_seconds:max{{{of}}}": 12}
     return made
 
 
 @pytest.fixture
 def answers(tmp_path: Path):
-    """Asks promtool: whether each expression gives these samples (labels -> value) 5 minutes after 0."""
-    def ask(given: dict[str, float], expected: dict[str, dict[str, float]]) -> str:
-        group = {"interval": "1m", "input_series": [{"series": of, "values": f"{value:g}x10"}
-                                                    for of, value in given.items()],
-                 "promql_expr_test": [
-                     {"expr": interpolate(expression, WHO), "eval_time": "5m",
-                      "exp_samples": [{"labels": labels, "value": value} for labels, value in samples.items()]}
-                     for expression, samples in expected.items()]}
+    """Asks promtool: whether each expression gives these samples (labels -> value) 5 minutes after 0.
+
+    A string in place of a value is promtool's notation of a course, a sample a minute.
+    """
+    def ask(given: dict[str, float | str], expected: dict[str, dict[str, float]], at: str = "5m") -> str:
+        courses = {of: value if isinstance(value, str) else f"{value:g}x10" for of, value in given.items()}
+        checks = [{"expr": interpolate(expression, WHO), "eval_time": at,
+                   "exp_samples": [{"labels": labels, "value": value} for labels, value in samples.items()]}
+                  for expression, samples in expected.items()]
+        future = {"expr": "vector(1)", "eval_time": "9h", "exp_samples": [{"labels": "{}", "value": 1}]}
+        group = {"interval": "1m", "promql_expr_test": [*checks, future],  # it loads what is before the last
+                 "input_series": [{"series": of, "values": course} for of, course in courses.items()]}
         (tmp_path / "test.yml").write_text(yaml.safe_dump({"tests": [group]}))
         done = subprocess.run([tool("promtool"), "test", "rules", tmp_path / "test.yml"],
                               capture_output=True, text=True, timeout=60, check=False)
@@ -67,59 +81,135 @@ def rows(**of: float) -> dict[str, float]:
             for (server, incident), value in ((name.split("__"), value) for name, value in of.items())}
 
 
-def test_the_table_lists_what_is_on_or_possible_and_every_other_p1_and_p2(answers):
+def test_the_table_lists_what_is_on_or_possible_and_servers_in_trouble_or_blind(answers):
+    others = {"points__state": 3, "silent__state": 2.5}
     assert answers(series(SERVERS), {
-        incidents.ROW_PRIORITY: rows(web__memory_exhausted=1, batch__cpu_saturated=3, old__memory_exhausted=2,
-                                     points__risk0score=2),
+        incidents.ROW_STATE: rows(web__memory_exhausted=4, batch__cpu_saturated=3, old__memory_exhausted=3, **others),
         incidents.ROW_CHANCES["30m"]: rows(web__memory_exhausted=0.83, batch__cpu_saturated=0.9),
         incidents.ROW_CHANCES["8h"]: rows(web__memory_exhausted=0.97, batch__cpu_saturated=0.95),
-        incidents.ROW_EXPECTED: rows(web__memory_exhausted=3_900_000),
-        incidents.ROW_ON: rows(batch__cpu_saturated=1, old__memory_exhausted=1),
-        incidents.ROW_RISK: rows(web__memory_exhausted=0, batch__cpu_saturated=0, old__memory_exhausted=0,
-                                 points__risk0score=45),
+        incidents.ROW_FROM: rows(web__memory_exhausted=3_900_000, batch__cpu_saturated=0, old__memory_exhausted=0),
     }) == ""
 
 
-def test_what_is_said_of_a_fleet_agrees_with_its_priorities(answers):
+def test_the_table_says_why_in_words(answers):
+    given = series(SERVERS)
+    for server, signal, now, soon in (("web", "mem_pct", 92.4, 99.6), ("web", "cpu_pct", 1, 1),
+                                      ("old", "cpu_pct", 1, 1)):
+        of = f'job="forecaster",fleet="hosts",instance="a",server="{server}",profile="generic"'
+        given |= {f"observed_{signal}{{{of}}}": now, f'forecast_{signal}{{{of},percentile="p90",horizon="30m"}}': soon}
+    said = {"web": ("memory_exhausted", "memory 92 % → 100 %"), "batch": ("cpu_saturated", "cpu_saturated"),
+            "old": ("memory_exhausted", "memory_exhausted"), "points": ("state", "risk score 45"),
+            "silent": ("state", "no current data")}
+    expected = {f'{{server="{server}",profile="generic",incident="{incident}",why="{why}"}}': 1.0
+                for server, (incident, why) in said.items()}
+    assert answers(given, {f"({incidents.ROW_WHY}) * 0 + 1": expected}) == ""
+
+
+def test_the_table_says_until_when_p50_stays_above_the_limit(answers):
+    curve = 'forecast_mem_pct{source="curve",server="web",profile="generic",percentile="p50"}'
+    other = 'forecast_mem_pct{source="curve",server="calm",profile="generic",percentile="p50"}'
+    given = series(SERVERS)
+    assert answers(given | {curve: "_x4 97x96 40x400", other: "_x4 97x500"},
+                   {incidents.ROW_UNTIL: rows(web__memory_exhausted=6_000_000)}) == ""
+
+
+def test_what_is_said_of_a_fleet_agrees_with_its_states(answers):
     assert answers(series(SERVERS), {
-        incidents.FLEET_VERDICT: {"{}": 3},
         incidents.FLEET_FIRST: {"{}": 0},
-        incidents.RISKIEST: {'{server="web"}': 4.97, '{server="old"}': 3, '{server="points"}': 2.03},
         incidents.MAP: {f'{{server="{server}",profile="generic"}}': value for server, value in {
-            "web": 0.97, "batch": 1, "old": 1, "calm": 0.02, "points": 0.03, "young": -1}.items()},
-        incidents.WHY: {'{incident="memory_exhausted"}': 2, '{incident="cpu_saturated"}': 1,
-                        '{incident="swap_storm"}': 0},
+            "web": 0.97, "batch": 1, "old": 1, "calm": 0.02, "points": 0.03, "young": -2, "silent": -1}.items()},
+        incidents.with_state(3): {"{}": 3},
+        incidents.with_state(2): {"{}": 0},
+        incidents.with_state(-1): {"{}": 1},
     }) == ""
 
 
-@pytest.mark.parametrize(("servers", "verdict", "first"), [
-    ({"calm": SERVERS["calm"]}, 0, -1),
-    ({"calm": SERVERS["calm"], "web": ("P3", {"swap_storm": (0.05, 0.2, False, None)})}, 1, -1),
-    ({"web": ("P3", {"swap_storm": (0.1, 0.6, False, 7500)})}, 2, 7200),
-    ({"points": SERVERS["points"]}, 2, -2),
-    ({"old": SERVERS["old"]}, 2, 0),
-    ({"young": SERVERS["young"]}, -1, -3),
-    ({"young": ("P1", {})}, 3, -3),
-    ({"young": SERVERS["young"], "calm": SERVERS["calm"]}, 0, -1),
+def test_the_riskiest_server_is_chosen_first_also_where_the_range_ends_8_hours_ahead(answers):
+    ranked = {"web": 4.97, "batch": 3.95, "old": 3, "points": 3.03, "calm": 0.02, "young": 1, "silent": -1}
+    ask = queries.SERVERS.removeprefix("query_result(").removesuffix(")")
+    ask = ask.replace("sort_desc", "")  # promtool compares without an order
+    expected = {f'{{server="{server}"}}': value for server, value in ranked.items()}
+    assert answers(series(SERVERS), {ask: expected}) == ""
+    assert answers(series(SERVERS), {ask: expected}, at="8h5m") == ""
+
+
+@pytest.mark.parametrize(("servers", "first"), [
+    ({"calm": SERVERS["calm"]}, -1),
+    ({"calm": SERVERS["calm"], "web": (1, "P3", {"swap_storm": (0.05, 0.2, False, None)})}, -1),
+    ({"web": (3, "P3", {"swap_storm": (0.1, 0.6, False, 7500)})}, 7200),
+    ({"points": SERVERS["points"]}, -2),
+    ({"old": SERVERS["old"]}, 0),
+    ({"young": SERVERS["young"]}, -3),
+    ({"young": (4, "P1", {})}, -3),
+    ({"young": SERVERS["young"], "calm": SERVERS["calm"]}, -1),
+    ({"calm": (-1, *SERVERS["calm"][1:])}, -3),
 ], ids=["calm", "possible", "likely", "by its score", "on, by the trend", "no chance known", "P1 by its score alone",
-        "one chance known"])
-def test_the_verdict_and_the_first_incident_of_a_fleet(answers, servers, verdict, first):
-    assert answers(series(servers), {incidents.FLEET_VERDICT: {"{}": verdict},
-                                     incidents.FLEET_FIRST: {"{}": first}}) == ""
+        "one chance known", "blind"])
+def test_the_first_incident_of_a_fleet(answers, servers, first):
+    assert answers(series(servers), {incidents.FLEET_FIRST: {"{}": first}}) == ""
 
 
-def test_a_quiet_fleet_says_so_and_one_without_forecasts_says_nothing(answers):
+OF = '{job="forecaster",fleet="hosts"}'
+ALL = 'all 2 servers report'
+
+
+@pytest.mark.parametrize(("change", "state", "why"), [
+    ({}, 1, ALL),
+    ({f"fleet:forecast_blind_servers:count{OF}": 1}, 1, "1 of 2 servers silent"),
+    ({f"fleet:forecast_complete:bool{OF}": 0, f"fleet:forecast_state:max{OF}": -1}, -1, "a shard is missing"),
+    ({f"fleet:forecast_state:max{OF}": None}, -1, "rules not evaluated"),
+    ({f"job_instance:forecaster_forecast_age_seconds:max{OF}": 500}, 1, "forecasts stale"),
+    ({"up": 0, f"fleet:forecast_state:max{OF}": -1}, -1, "forecaster down"),
+    ({"up": None, f"fleet:forecast_state:max{OF}": None}, -1, "no forecaster is scraped"),
+], ids=lambda value: value if isinstance(value, str) else "")
+def test_the_state_of_the_fleet_says_what_it_rests_on(answers, change, state, why):
+    given = series({"calm": SERVERS["calm"], "young": SERVERS["young"]})
+    given |= {name: value for prefix, value in change.items() for name in [*given] if name.startswith(prefix)}
+    given = {name: value for name, value in given.items() if value is not None}
+    assert answers(given, {incidents.FLEET_STATE: {f'{{why="{why}"}}': state}}) == ""
+
+
+def test_a_quiet_fleet_says_so_and_one_without_forecasts_does_not(answers):
     none = {'{server="no server at risk"}': 0.0}
-    assert answers(series({"calm": SERVERS["calm"]}), {incidents.RISKIEST: none, incidents.ROW_PRIORITY: none}) == ""
+    quiet = series({"calm": SERVERS["calm"]})
+    assert answers(quiet, {incidents.ROW_STATE: none}) == ""
     nothing: dict[str, float] = {}
+    assert answers(quiet | {f"fleet:forecast_complete:bool{OF}": 0}, {incidents.ROW_STATE: nothing}) == ""
     assert answers(series(SERVERS, fleet="other"), {
-        incidents.FLEET_VERDICT: nothing, incidents.FLEET_FIRST: nothing, incidents.RISKIEST: nothing,
-        incidents.MAP: nothing, incidents.WHY: nothing, incidents.ROW_PRIORITY: nothing}) == ""
+        incidents.FLEET_STATE: {'{why="no forecaster is scraped"}': -1}, incidents.SERVER_STATE: {"{}": -1},
+        incidents.FLEET_FIRST: nothing, incidents.MAP: nothing, incidents.with_state(4): nothing,
+        incidents.ROW_STATE: nothing, incidents.ROW_WHY: nothing}) == ""
+
+
+def test_no_alert_is_said_to_fire_only_while_rules_are_evaluated(answers):
+    given = {'ALERTS{job="forecaster",fleet="hosts",alertname="FleetcastWatchdog",alertstate="firing",severity="none"}': 1,
+             f"fleet:forecast_complete:bool{OF}": 0}
+    none = {'{alertname="no alert is firing"}': 0.0}
+    assert answers({}, {queries.FIRING: {}, queries.FIRING_COUNT: {}}) == ""
+    assert answers(given, {queries.FIRING: none, queries.FIRING_COUNT: {"{}": 0}}) == ""
+
+
+def test_firing_alerts_have_their_begin_and_are_of_this_fleet(answers):
+    given = {}
+    for alert, fleet, priority in (("FleetcastServerP1", "hosts", "P1"), ("FleetcastServerP1", "other", "P1"),
+                                   ("FleetcastAlertmanagerFailing", "", "P2"), ("Unrelated", "", "P1")):
+        job = 'job="forecaster",' if fleet else ""
+        of = f'alertname="{alert}",{job}fleet="{fleet}",priority="{priority}",severity="x",server="{fleet and "web"}"'
+        given |= {f'ALERTS{{{of},alertstate="firing"}}': 1.0, f"ALERTS_FOR_STATE{{{of}}}": 60.0}
+    assert answers(given, {queries.FIRING: {
+        '{alertname="FleetcastServerP1",priority="P1",server="web"}': 60_000,
+        '{alertname="FleetcastAlertmanagerFailing",priority="P2"}': 60_000}, queries.FIRING_COUNT: {"{}": 2}}) == ""
+
+
+def test_the_age_of_a_forecast_goes_on_when_the_forecaster_is_gone(answers):
+    name = 'forecaster_last_success_timestamp_seconds{fleet="hosts"}'
+    assert answers({name: "60x2 stale _x20"}, {queries.FORECAST_AGE: {"{}": 1140}}, at="20m") == ""
+    assert answers(series(SERVERS), {queries.FORECAST_AGE: {"{}": 12}}) == ""
 
 
 def test_one_server_shows_its_own_incidents(answers):
     assert answers(series(SERVERS), {
-        incidents.SERVER_VERDICT: {"{}": 3}, incidents.SERVER_FIRST: {"{}": 3600}, incidents.SERVER_PRIORITY: {"{}": 1},
+        incidents.SERVER_STATE: {"{}": 4}, incidents.SERVER_FIRST: {"{}": 3600},
         incidents.SERVER_WHY: {'{incident="memory_exhausted"}': 0.97, '{incident="swap_storm"}': 0.02},
         incidents.SERVER_ON: {'{incident="memory_exhausted"}': 0, '{incident="swap_storm"}': 0},
         incidents.server_chance("8h"): {"{}": 0.97},

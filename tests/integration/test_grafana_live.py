@@ -37,13 +37,13 @@ _LATER = "forecasts are held against outcomes, which come a horizon later: 5 min
 _DAY = "the forecaster shows its record from 6 hours and 500 outcomes on"
 # (panel, references or None for all) -> why it has nothing to show in the first minute
 EMPTY = {
-    "CPU: forecast and actual": ("BC", _LATER),
-    "Memory: forecast and actual": ("BC", _LATER),
-    "Disk I/O: forecast and actual": ("BC", _LATER),
-    "Latency: forecast and actual": ("BC", _LATER),
-    "Forecast and actual": ("BC", _LATER),
+    "CPU: predicted vs. actual": ("BC", _LATER),
+    "Memory: predicted vs. actual": ("BC", _LATER),
+    "Disk I/O: predicted vs. actual": ("BC", _LATER),
+    "Latency: predicted vs. actual": ("BC", _LATER),
+    "Predicted vs. actual": ("BC", _LATER),
     "Active alerts": (
-        "BCDEFGHIJKLMNOP",
+        "BCDEFG",
         "only incidents that are on or possible are listed; the one row of a quiet fleet says there is none",
     ),
 }
@@ -53,9 +53,10 @@ EMPTY |= {query.panel: ("ABCDE", _DAY) for query in ALL if "of the last day" in 
 HOST_LACKS = re.compile("_(latency_ms|error_rate|gc_pause_ms|cpu_pct|disk_io_mb_s|net_in_mb_s|net_out_mb_s)")
 # the trend forecasts a new host and knows no chance; nothing is on
 NO_CHANCE = {
-    "overview.json": {"Any incident within 30m", "Any incident within 8h"},
-    "server.json": {"Any incident within 30m", "Any incident within 8h", "Why", "Chance of each incident within 30m",
-                    "Chance of each incident within 8h", "Incidents that are on"},
+    "overview.json": {"Incident within 30 min", "Incident within 8 h", "Chance of an incident"},
+    "server.json": {"Incident within 30 min", "Incident within 8 h", "Chance of each incident",
+                    "Chance of each incident within 30 min, last 6 h", "Chance of each incident within 8 h, last 6 h",
+                    "Incidents on, last 6 h"},
 }
 
 
@@ -161,7 +162,7 @@ def test_measured_ends_now_and_the_forecast_goes_on(prometheus: Prometheus, flee
 
 
 def test_the_risk_of_a_fleet_goes_on_into_the_future(prometheus: Prometheus, fleet: Mapping[str, str]):
-    for title in ("Risk by profile", "Servers by priority over time", "Servers past a limit"):
+    for title in ("Risk by profile", "Servers by priority over time", "Servers above a limit"):
         for query in (one for one in queries("overview.json") if one.panel == title and not one.instant):
             now = time.time()
             result = ask(prometheus, query, fleet, SPANS["overview.json"], now)
@@ -192,8 +193,9 @@ def test_figures_of_two_forecasters_never_mix(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_variables_offer_what_is_there(prometheus: Prometheus, fleet: Mapping[str, str], name: str):
+    end = time.time() + SPANS[name][1]
     offered = {
-        one["name"]: prometheus.label_values(interpolate(one["query"]["query"], fleet))
+        one["name"]: prometheus.variable(interpolate(one["query"]["query"], fleet), one["regex"], end)
         for one in load(name)["templating"]["list"]
         if one["type"] == "query"
     }
@@ -211,14 +213,14 @@ def test_annotations_mark_now_and_nothing_that_did_not_happen(prometheus: Promet
     (band,) = marks["Now"]
     assert all(0 < instant - now <= 370 for instant, _ in band["values"])
     assert marks["Model"] == []
-    assert len(marks["Configuration read"]) <= 1, "the start, once its minute has a point of the grid"
+    assert len(marks["Config reload"]) <= 1, "the start, once its minute has a point of the grid"
 
 
 def test_annotations_mark_a_start_or_a_reload_for_a_minute(prometheus: Prometheus, fleet: Mapping[str, str]):
     expression = next(
         interpolate(one["expr"], fleet)
         for one in load("server.json")["annotations"]["list"]
-        if one["name"] == "Configuration read"
+        if one["name"] == "Config reload"
     )
     now = time.time()
     (marked,) = prometheus.range(expression, now - HOUR, now, 1)

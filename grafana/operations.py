@@ -2,7 +2,7 @@
 
 from grafana_foundation_sdk.models import dashboard as models
 
-from grafana import board, overview, own_queries, panels, queries, states, surroundings
+from grafana import board, own_queries, panels, queries, states, surroundings, tiles
 from grafana.panels import column, now, prop, query
 from grafana.states import ANY_IS_BAD, BLUE, CRITICAL, ORANGE, QUIET, VERMILLION
 
@@ -21,7 +21,7 @@ def _state() -> list[board.Placed]:
     return board.row(4,
         (4, panels.number("Forecaster", "Whether Prometheus can scrape every forecaster of the fleet.", "none",
                           now(own_queries.UP), states=states.UP, nothing="NOT SCRAPED")),
-        (4, overview.forecast_age()),
+        (4, tiles.forecast_age()),
         (4, panels.number("Failed cycles, 24 h", "Failed forecast cycles of the last 24 hours.", "none",
                           now(own_queries.FAILURES_TODAY), steps=ANY_IS_BAD).decimals(0)),
         (4, panels.number("Servers forecast", "Servers with a current forecast.", "none", now(queries.SERVER_COUNT))),

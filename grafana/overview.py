@@ -3,11 +3,9 @@
 from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.common import BigValueTextMode
 
-from grafana import active_alerts, board, incidents, panels, queries, states, unforecast
+from grafana import active_alerts, board, incidents, panels, queries, states, tiles, unforecast
 from grafana.panels import column, now, prop, query
-from grafana.states import BLUE, CHANCE_STEPS, FIRST_STEPS, ORANGE, PURPLE, RISK_STEPS, SKY, VERMILLION
-
-_WINDOWS = {"30m": "30 min", "8h": "8 h"}
+from grafana.states import BLUE, ORANGE, PURPLE, RISK_STEPS, SKY, VERMILLION
 
 
 def dashboard() -> models.Dashboard:
@@ -21,49 +19,31 @@ def dashboard() -> models.Dashboard:
 
 
 def _state() -> list[board.Placed]:
-    first = panels.number("First incident in",
-                          "Time until the first incident of any server is expected; NOW while one is on.",
-                          "s", now(incidents.FLEET_FIRST), steps=FIRST_STEPS)
-    chances = [
-        panels.number(f"Incident within {words}",
-                      f"Calibrated chance that at least one server has an incident within {words}.",
-                      "percentunit", now(incidents.fleet_chance(window)), steps=CHANCE_STEPS,
-                      nothing="unknown").decimals(0)
-        for window, words in _WINDOWS.items()
-    ]
+    chances = tiles.chances(incidents.fleet_chance,
+                            "Calibrated chance that at least one server has an incident within {}. Without a colour, as "
+                            "it is high in a large fleet of healthy servers.", states.PLAIN)
     return board.row(4,
-        (7, panels.number("State of the fleet", states.MEANING, "none", now(incidents.FLEET_STATE, "{{why}}"),
-                          states=states.STATE, nothing="NO ANSWER FROM PROMETHEUS",
-                          shown=BigValueTextMode.VALUE_AND_NAME)),
-        (4, first.mappings(panels.texts(states.FIRST)).decimals(0)),
+        (7, tiles.state("State of the fleet", incidents.FLEET_STATE, tiles.NAME_TOO)),
+        (4, tiles.first(incidents.FLEET_FIRST, "of any server")),
         (3, chances[0]),
         (3, chances[1]),
-        (3, forecast_age()),
+        (3, tiles.forecast_age()),
         (4, panels.number("Alert chain",
                           "Whether this fleet's forecasts are current, rules are evaluated, and alerts reach and leave "
                           "Alertmanager. If not, alerts may be missing.",
-                          "none", now(queries.ALERT_CHAIN), states=states.CHAIN, nothing="unknown")))
-
-
-def forecast_age() -> panels.stat.Panel:
-    """Grey where it says since when forecasts are not current."""
-    age = panels.number("Forecast age",
-                        "Time since the last successful cycle. It is grey while forecasts are not current. Forecasts "
-                        "are withheld after 2 minutes.",
-                        "s", now(queries.FORECAST_AGE), steps=states.AGE_STEPS, nothing="none in 6 h")
-    return age.mappings(panels.at_least(1e9, "never", states.UNKNOWN)).decimals(0)
+                          "none", now(queries.ALERT_CHAIN), states=states.CHAIN, nothing="no delivery in 2 min")))
 
 
 def _servers() -> list[board.Placed]:
-    tiles = panels.number("Risk map",
-                          "A tile for each server, coloured by the chance of an incident within 8 hours, highest "
-                          "first; 100 % while one is on. Hover for the name, click to open.",
-                          "percentunit", now(incidents.MAP, "{{server}}"), steps=states.HEAT_STEPS,
-                          shown=BigValueTextMode.NONE).decimals(0)
-    tiles.mappings(panels.texts({-2: ("chance unknown", states.NOTICE), -1: states.STATE[-1]}))
+    chances = panels.number("Risk map",
+                            "A tile for each server, coloured by the chance of an incident within 8 hours, highest "
+                            "first; 100 % while one is on. Hover for the name, click to open.",
+                            "percentunit", now(incidents.MAP, "{{server}}"), steps=states.HEAT_STEPS,
+                            shown=BigValueTextMode.NONE).decimals(0)
+    chances.mappings(panels.texts({-2: ("chance unknown", states.NOTICE), -1: states.STATE[-1]}))
     label = "${__field.labels.server}"
     opened = board.server_link(label, f"{label}: ${{__value.text}}")
-    tiles.data_links([panels.dashboard.DashboardLink(str(opened["title"])).url(str(opened["url"]))])
+    chances.data_links([panels.dashboard.DashboardLink(str(opened["title"])).url(str(opened["url"]))])
     counts = panels.bars("Servers by state", "Number of servers in each state.", "none",
                          now(incidents.with_state(4), "ACT NOW", "A"), steps=states.BARS).decimals(0)
     by_urgency = (4, 3, 2, 1, 0, -1)
@@ -78,7 +58,7 @@ def _servers() -> list[board.Placed]:
     panels.cells(alerts, "Since", "time:D MMM HH:mm")
     alerts.override_by_name("Since", [prop("mappings", panels.texts({0: ("–", states.QUIET)}))])
     alerts.override_by_name("Server", [active_alerts.SERVER_LINK])
-    return board.row(7, (10, tiles), (4, counts), (10, alerts))
+    return board.row(7, (10, chances), (4, counts), (10, alerts))
 
 
 def _risk() -> list[board.Placed]:
@@ -112,7 +92,7 @@ def _past() -> list[board.Placed]:
                           "Calibrated chance that at least one server has an incident, in the last 6 hours.",
                           "percentunit",
                           *(query(incidents.fleet_chance(window), f"within {words}", ref)
-                            for (window, words), ref in zip(_WINDOWS.items(), "AB", strict=True)))
+                            for (window, words), ref in zip(tiles.WINDOWS.items(), "AB", strict=True)))
     panels.coloured(chance.min(0).max(1), {"within 30 min": VERMILLION, "within 8 h": BLUE})
     weighted = panels.lines("Weighted probability",
                             "Mean of the servers' incident probabilities as sums of weights. Lines: its limits of the "

@@ -5,7 +5,7 @@ from functools import partial
 
 from grafana_foundation_sdk.models import dashboard as models
 
-from grafana import board, fans, overview, own_queries, panels, queries, states
+from grafana import board, fans, own_queries, panels, queries, states, tiles
 from grafana.panels import column, now, query
 from grafana.states import BLUE, CRITICAL, GREEN, GREY, NOTICE, ORANGE, QUIET, WARNING
 
@@ -57,7 +57,7 @@ def _model() -> list[board.Placed]:
         (3, panels.number("Fallback", "Share of the servers that the trend heuristic forecasts instead of the model.",
                           "percentunit", now(own_queries.HEURISTIC_SHARE),
                           steps=((None, QUIET), (0.01, WARNING), (0.5, CRITICAL))).decimals(0)),
-        (4, overview.forecast_age()))
+        (4, tiles.forecast_age()))
 
 
 def _matrix(title: str, description: str, nothing: str, expression: Callable[[str], str],

@@ -190,7 +190,7 @@ SERVER_WARMUP = (
     f'max(forecast_method{{{ONE},method="tft"}} == 1) '
     f"or max(clamp_max(forecast_warmup_samples{{{ONE}}} / forecast_warmup_required_samples{{{ONE}}}, 1))"
 )
-SERVER_LAST_SEEN = f"time() - max({known(ONE)})"
+SERVER_LAST_SEEN = f"time() - (max({known(ONE)}) or max(max_over_time({known(ONE)}[6h])))"
 
 
 def measured(signal: str) -> str:

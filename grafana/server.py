@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from grafana_foundation_sdk.models import dashboard as models
+from grafana_foundation_sdk.models.common import BigValueTextMode
 
-from grafana import active_alerts, board, fans, incidents, panels, queries, states
+from grafana import active_alerts, board, fans, incidents, panels, queries, states, tiles
 from grafana.panels import now, query
 from grafana.states import BLUE, CHANCE_STEPS, GREY, ORANGE, PURPLE, RISK_STEPS, VERMILLION
 
-_WINDOWS = {"30m": "30 min", "8h": "8 h"}
 _READING = (
     "**How to read the fans.** Grey is the actual value, the dashed blue line the median forecast (p50). Of ten "
     "outcomes, one lies above p90 (purple), one below p10 (dotted). **A narrow band is a certain forecast, a wide band "
@@ -38,21 +38,14 @@ def _each(height: int, panel: Callable[[str], board.Placed], signals: Iterable[s
 
 
 def _state() -> list[board.Placed]:
-    first = panels.number("First incident in", "Time until the first incident is expected; NOW while one is on.", "s",
-                          now(incidents.SERVER_FIRST), steps=states.FIRST_STEPS)
-    chances = [
-        panels.number(f"Incident within {words}", f"Calibrated chance that the server has an incident within {words}.",
-                      "percentunit", now(incidents.server_chance(window)), steps=CHANCE_STEPS,
-                      nothing="unknown").decimals(0)
-        for window, words in _WINDOWS.items()
-    ]
+    chances = tiles.chances(incidents.server_chance, "Calibrated chance that the server has an incident within {}.",
+                            CHANCE_STEPS)
     seen = panels.number("Last sample",
                          "Time since the latest sample of the server. After 30 minutes it is stale and not forecast.",
                          "s", now(queries.SERVER_LAST_SEEN), steps=states.AGE_STEPS, nothing="none in 6 h")
     return board.row(4,
-        (6, panels.number("State of $server", states.MEANING, "none", now(incidents.SERVER_STATE), states=states.STATE,
-                          nothing="NO ANSWER FROM PROMETHEUS")),
-        (4, first.mappings(panels.texts(states.FIRST)).decimals(0)),
+        (6, tiles.state("State of $server", incidents.SERVER_STATE, BigValueTextMode.VALUE)),
+        (4, tiles.first(incidents.SERVER_FIRST, "of the server")),
         (3, chances[0]),
         (3, chances[1]),
         (2, panels.number("Risk", "Risk score of 0 to 100, from the p90 forecast of the next 30 minutes.", "none",
@@ -71,7 +64,7 @@ def _incidents() -> list[board.Placed]:
                      f"Calibrated chance that the incident is on at any time within {words}. None is known where the "
                      "trend forecasts its signal.",
                      "percentunit", query(incidents.server_chances(window), "{{incident}}")).min(0).max(1)
-        for window, words in _WINDOWS.items()
+        for window, words in tiles.WINDOWS.items()
     ]
     marks = ((0.8, VERMILLION), (0.5, ORANGE))
     shown = [why, *(panels.until_now(panels.marked(*one)) for one in zip(courses, marks, strict=True))]

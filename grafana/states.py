@@ -43,7 +43,6 @@ CHAIN: States = {  # fleet:alert_chain:broken
     3: ("NO ALERTMANAGER", CRITICAL),
     4: ("NOT DELIVERED", CRITICAL),
 }
-PRIORITY: States = {1: ("P1 critical", CRITICAL), 2: ("P2 warning", WARNING), 3: ("P3 info", QUIET)}
 ON: States = {0: ("off", QUIET), 1: ("on", CRITICAL)}
 METHOD: States = {0: ("Model", QUIET), 1: ("Fallback", WARNING)}
 UP: States = {0: ("DOWN", CRITICAL), 1: ("up", QUIET)}

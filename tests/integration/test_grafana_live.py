@@ -42,6 +42,7 @@ EMPTY = {
     "Disk I/O: predicted vs. actual": ("BC", _LATER),
     "Latency: predicted vs. actual": ("BC", _LATER),
     "Predicted vs. actual": ("BC", _LATER),
+    "Alert chain": ("A", "nothing is delivered without a pager, and so nothing is proved"),
     "Active alerts": (
         "BCDEFG",
         "only incidents that are on or possible are listed; the one row of a quiet fleet says there is none",

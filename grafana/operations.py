@@ -25,8 +25,8 @@ def _state() -> list[board.Placed]:
         (4, panels.number("Failed cycles, 24 h", "Failed forecast cycles of the last 24 hours.", "none",
                           now(own_queries.FAILURES_TODAY), steps=ANY_IS_BAD).decimals(0)),
         (4, panels.number("Servers forecast", "Servers with a current forecast.", "none", now(queries.SERVER_COUNT))),
-        (4, panels.number("Stale servers", "Servers without a recent sample. They are not forecast.", "none",
-                          now(queries.STALE), steps=ANY_IS_BAD)),
+        (4, panels.number("Blind servers", "Servers without a recent sample or without a forecast.", "none",
+                          now(queries.BLIND), steps=ANY_IS_BAD)),
         (4, panels.number("Targets down", "Scrape targets that are down, without those of other fleets.", "none",
                           now(own_queries.TARGETS_DOWN), steps=ANY_IS_BAD)))
 

@@ -20,8 +20,8 @@ def dashboard() -> models.Dashboard:
 
 def _state() -> list[board.Placed]:
     chances = tiles.chances(incidents.fleet_chance,
-                            "Calibrated chance that at least one server has an incident within {}. Without a colour, as "
-                            "it is high in a large fleet of healthy servers.", states.PLAIN)
+                            "Calibrated chance that at least one server has an incident within {}. Without a colour, "
+                            "as it is high in a large fleet of healthy servers.", states.PLAIN)
     return board.row(4,
         (7, tiles.state("State of the fleet", incidents.FLEET_STATE, tiles.NAME_TOO)),
         (4, tiles.first(incidents.FLEET_FIRST, "of any server")),

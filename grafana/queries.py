@@ -157,7 +157,7 @@ SCENARIO = (
     f'sum(fleet_affected_servers)), "text", ": servers affected ", "scenario", "count") and on () {HAS_SIMULATION} '
     f"{none('text', 'real servers')}"
 )
-STALE = f"sum(min by (server) (forecast_server_stale{{{FLEET}}}))"
+BLIND = f"sum(fleet:forecast_blind_servers:count{{{FLEET}}})"
 # of the forecaster that is furthest behind; where none answers, since any of them had forecasts
 FORECAST_AGE = (
     f"max(job_instance:forecaster_forecast_age_seconds:max{{{FLEET}}}) "

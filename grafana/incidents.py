@@ -173,11 +173,12 @@ ROW_SINCE = _of_server(f'1000 * ALERTS_FOR_STATE{{alertname=~"FleetcastServer(P1
 def _until() -> str:
     """The last step, at most 8 hours ahead, at which p50 is above the limit of the incident, in ms.
 
-    One selector for all signals: each that a forecaster does not answer costs a panel 5 seconds.
+    One selector for all signals, as Prometheus waits up to 5 seconds for each that a forecaster does not answer.
     """
     signals = {NAMED[incident].signal: (incident, limit) for incident, limit in LIMITS.items()}
     name = f"forecast_({'|'.join(signals)})"
-    ahead = f'{{__name__=~"{name}",source="curve",percentile="p50",profile=~"$profile"}}'
+    # the smallest limit first leaves few series to relabel
+    ahead = f'{{__name__=~"{name}",source="curve",percentile="p50",profile=~"$profile"}} > {min(LIMITS.values())}'
     ahead = f'label_replace({ahead}, "incident", "$1", "__name__", "{name}")'
     limits = " or ".join(f'label_replace(vector({limit}), "incident", "{signal}", "", "")'
                          for signal, (_, limit) in signals.items())
@@ -224,7 +225,7 @@ ROW_WHY = _why()
 SERVER_FIRST = first(ONE, _SERVER_STATE)
 SERVER_WHY = f"sort_desc(max by (incident) ({on(ONE)} or {chance(ONE)}))"
 SERVER_ON = f"max by (incident) ({on(ONE)}) or max by (incident) ({chance(ONE)}) * 0"
-SERVER_STATES = f"max(server:forecast_state:max{{{ONE}}})"
+SERVER_STATES = f"{_SERVER_STATE} or max({_UP}) * 0 - 1"
 
 
 def server_chance(window: str) -> str:

@@ -270,9 +270,8 @@ def test_every_metric_that_is_named_exists(prometheus: Prometheus, fleet: Mappin
     assert len(named) > 60
     later = {"forecast_live_coverage_ratio", "forecast_live_loss_ratio", "forecast_live_recent_coverage_ratio",
              "forecast_live_recent_loss_ratio", "forecast_live_recent_outcomes"}  # nothing is scored yet
-    absent = {"forecast_server_unforecast", "forecast_missing_signals",  # a whole fleet has neither
-              "forecast_incident_active", "forecast_incident_expected_timestamp_seconds",
-              "forecast_incident_recurring_ratio"}  # a quiet fleet has none of these
+    absent = {"forecast_server_unforecast", "forecast_missing_signals",  # a whole fleet has neither, nor a quiet one:
+              "forecast_incident_active", "forecast_incident_expected_timestamp_seconds"}
     assert named - exposed - recorded <= later | absent
     for expression in expressions:
         for pattern in re.findall(r'__name__=~"([^"]+)"', expression):

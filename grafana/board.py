@@ -78,7 +78,8 @@ def query_variable(name: str, label: str, query: str, description: str, several:
     """A choice among the values of a label of real series; with `regex`, what it finds in the series, as they come."""
     made = models.VariableModel(type_val=models.VariableType.QUERY, name=name, label=label, datasource=panels.SOURCE,
                                 description=description, query={"query": query, "refId": f"variable-{name}"},
-                                refresh=models.VariableRefresh.ON_TIME_RANGE_CHANGED,
+                                refresh=models.VariableRefresh.ON_DASHBOARD_LOAD if regex
+                                else models.VariableRefresh.ON_TIME_RANGE_CHANGED,
                                 sort=models.VariableSort.DISABLED if regex else models.VariableSort.ALPHABETICAL_ASC,
                                 multi=several, include_all=several, regex=regex)
     if several:

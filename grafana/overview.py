@@ -15,7 +15,7 @@ def dashboard() -> models.Dashboard:
                        [board.query_variable(*board.FLEET), board.query_variable(*board.PROFILE)], board.AHEAD, "30s",
                        [("", _state()), ("", [active_alerts.table().span(24).height(8)]), ("", _servers()),
                         ("The last 6 hours and the next 8", _risk()), ("The last 6 hours", _past()),
-                        ("Coverage", [unforecast.table().span(24).height(6)])])
+                        ("Not forecast", [unforecast.table().span(24).height(6)])])
 
 
 def _state() -> list[board.Placed]:

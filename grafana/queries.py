@@ -53,15 +53,15 @@ ALL_SERVERS = f"label_values(forecast_last_seen_timestamp_seconds{{{FLEET}}}, se
 
 def _rank(ago: str) -> str:
     """State and chance of each server, so long ago."""
-    states = f"max by (server) (server:forecast_state:max{{{SOME}}}{ago})"
-    return f'{states} + max by (server) (forecast_severe_probability{{{SOME},window="8h"}}{ago}) or {states}'
+    states = f"max by (server) (server:forecast_state:max{{{FLEET}}}{ago})"
+    return f'{states} + max by (server) (forecast_severe_probability{{{FLEET},window="8h"}}{ago}) or {states}'
 
 
 # The riskiest first, which is then the one that is chosen. Grafana asks at the end of the range, which is now or 8
 # hours ahead; at other ends the servers are there, in no order.
 SERVERS = (
     f'query_result(sort_desc({_rank("")} or {_rank(" offset 8h")} '
-    f"or count by (server) (present_over_time(forecast_last_seen_timestamp_seconds{{{SOME}}}[8h10m])) * 0 - 2))"
+    f"or count by (server) (present_over_time(forecast_last_seen_timestamp_seconds{{{FLEET}}}[8h10m])) * 0 - 2))"
 )
 NAMES = '/server="([^"]*)"/'
 

@@ -21,8 +21,7 @@ _READING = (
 def dashboard() -> models.Dashboard:
     """Opened from the fleet's table and from alerts."""
     return board.build(board.SERVER, "Server", "One server: actual values, forecasts for 8 hours, and its risk.",
-                       [board.query_variable(*board.FLEET), board.query_variable(*board.PROFILE),
-                        board.query_variable(*board.ONE_SERVER)],
+                       [board.query_variable(*board.FLEET), board.query_variable(*board.ONE_SERVER)],
                        board.AHEAD, "15s",
                        [("", _state()),
                         ("Incidents", _incidents()),

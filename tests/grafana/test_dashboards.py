@@ -251,7 +251,7 @@ def test_every_variable_that_is_used_is_offered(name: str):
     used = {one or other for one, other in re.findall(r"\$\{(\w+)[}:.]|\$([A-Za-z_]\w*)", text)}
     assert used - {"__range", "__data", "__field", "__value"} <= offered
     assert offered >= {"datasource", "fleet"}
-    assert ("profile" in offered) == (name in ("overview.json", "server.json"))
+    assert ("profile" in offered) == (name == "overview.json")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -299,7 +299,6 @@ ALERTS = [
     for rule in group["rules"]
     if "alert" in rule
 ]
-ABOUT_A_SERVER = {"FleetcastServerP1", "FleetcastServerP2", "FleetcastServerGone", "FleetcastWarmUpOverdue"}
 
 
 @pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])

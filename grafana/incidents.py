@@ -121,8 +121,11 @@ SERVER_STATE = f"{_SERVER_STATE} or vector(-1)"
 # the fleet
 
 FLEET_FIRST = first(FLEET, _STATE)
-# Says that nothing is at risk only where all of the fleet is forecast.
-_NONE = none("server", "no server at risk", f"(max(fleet:forecast_complete:bool{{{FLEET}}}) == 1) * 0")
+# With no row of its own a table says so, where all of the fleet is forecast: the servers are SAFE, or WATCH for want of
+# chances.
+_COMPLETE = f"and on () (max(fleet:forecast_complete:bool{{{FLEET}}}) == 1)"
+_NONE = " ".join(none("server", text, f"max(server:forecast_state:max{{{SOME}}}) == {state} {_COMPLETE}")
+                 for state, text in enumerate(("no server at risk", "no chance is known")))
 
 
 def fleet_chance(window: str) -> str:

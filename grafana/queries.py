@@ -103,7 +103,7 @@ SERVER_COUNT = f"sum(fleet:forecast_servers:count{{{FLEET}}})"
 FLEET_WEIGHTED = f"max by (window) (fleet:forecast_incident_probability:avg{{{FLEET}}})"
 
 
-_NO_RISK = none("server", "no server at risk", f"{SERVER_COUNT} * 0")
+_NO_RISK = none("server", "no risk points", f"{SERVER_COUNT} * 0")
 _OURS_AHEAD = f"and on (server) last_over_time({known(SOME)}[$__range] @ end())"
 
 

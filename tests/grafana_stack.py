@@ -39,27 +39,9 @@ def faster_stack(folder: Path) -> Stack:
             {"global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}}
         ),
     )
-    _add_records(config / "prometheus" / "rules")
     for preset in ("fleet.yml", "node_exporter.yml"):
         _edit(config / "forecaster" / "presets" / preset, lambda made: made.update(refresh="5s"))
     return Stack(layout, plan(layout, without=("grafana", "pager")), HISTORY_DAYS)
-
-
-_RECORDS = {
-    "fleet:forecast_complete:bool": 'min by (job, fleet) (up{job="forecaster"})',
-    "server:forecast_state:max": '4 * max by (job, fleet, server, profile) (forecast_priority{priority="P1"})',
-    "fleet:forecast_blind_servers:count": "sum by (job, fleet) (server:forecast_state:max == bool -1)",
-    "fleet:forecast_state:max": "max by (job, fleet) (server:forecast_state:max)",
-    "fleet:alert_chain:broken": "fleet:forecast_complete:bool * 0",
-}
-
-
-def _add_records(folder: Path) -> None:
-    """Records that the dashboards ask for and the rules lack, in a file of their own."""
-    present = "".join(file.read_text() for file in folder.glob("*.yml"))
-    rules = [{"record": name, "expr": of} for name, of in _RECORDS.items() if f"record: {name}" not in present]
-    if rules:
-        (folder / "records.yml").write_text(yaml.safe_dump({"groups": [{"name": "records", "rules": rules}]}))
 
 
 def _edit(path: Path, change: Callable[[Any], None]) -> None:

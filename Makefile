@@ -5,13 +5,15 @@ PYTHON ?= python3
 PART ?=
 ONLY ?=
 MODULE ?= risk/score
+SEED ?=
+INCIDENTS ?= 200
 VENV := .venv
 STAMP := $(VENV)/.installed
 MUTANTS := .data/mutants
 SUPERVISORCTL := $(VENV)/bin/supervisorctl -c .data/supervisord.conf
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check lint docs site train accuracy accuracy-tables bench mutants venv tools status stop start clean
+.PHONY: help up test check lint docs site train accuracy accuracy-tables bench mutants season venv tools status stop start clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
@@ -83,6 +85,9 @@ mutants: venv tools ## change one operator of a module at a time, list changes n
 	@cd $(MUTANTS) && PATH="$(abspath $(VENV))/bin:$$PATH" && cosmic-ray init mutants.toml mutants.sqlite \
 	  && cosmic-ray baseline mutants.toml && cosmic-ray exec mutants.toml mutants.sqlite \
 	  && cr-report --show-diff --surviving-only mutants.sqlite && cr-rate mutants.sqlite
+
+season: venv tools ## break the real stack again and again, in fast motion: make season [SEED=7] [INCIDENTS=200] (20 minutes)
+	@$(VENV)/bin/python -m tests.season $(if $(SEED),--seed $(SEED)) --incidents $(INCIDENTS)
 
 status: ## what `make up` runs right now
 	@$(SUPERVISORCTL) status || test $$? -eq 3  # 3: a part is stopped

@@ -1,12 +1,10 @@
 """The whole stack with its real programs and its own configuration files, in fast motion on free ports.
 
 Time runs 20 times faster: a model step is 15 s instead of 5 minutes, and the fleet lives 20 seconds in each. Divided
-by 20 are also `for` and `keep_firing_for` of the rules, `group_wait` and `group_interval` of the routes, and the
-forecaster's `stale_after`; scrapes, evaluations and refreshes come every second.
+by 20 are also all durations of the rules, `group_wait` and `group_interval` of the routes, the forecaster's `stale_after`
+and the times of CLEARING; scrapes, evaluations and refreshes come every second.
 
-Not divided are the windows inside expressions ([5m], [15m], `offset`) and Prometheus' look-back of 5 minutes: here
-they cover 20 times as much of the fleet's life, so a condition on such a window comes true and passes later than its
-`for` suggests. Neither is `repeat_interval`, which is longer than the rehearsal.
+Not divided are Prometheus' look-back of 5 minutes, and `repeat_interval`, which is longer than the rehearsal.
 
 The fleet falls into no trouble by itself: its natural transitions have the rate 0, so every server stays healthy until
 a scenario is set, and whatever is paged before that is a false alarm. Nothing else differs from `make up`.
@@ -17,15 +15,17 @@ import re
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from forecaster.risk.thresholds import Priorities
 from stack.layout import Layout
 from stack.parts import plan
 from stack.up import Stack
+from tests.season.fast import Fast
 
 SPEED = 20
 STEP = 300 // SPEED
@@ -61,6 +61,9 @@ def _forecaster(config: dict) -> None:
         "stale_after": faster(config["stale_after"]),
     }
     config["source"]["scrape_interval"] = "1s"
+    limits = Priorities().model_dump()
+    config.setdefault("risk", {}).setdefault("priorities", {}).update(
+        {name: limits[name] / SPEED for name in ("p1_confirm", "p1_clear", "p2_confirm", "p2_clear")})
 
 
 def _prometheus(config: dict) -> None:
@@ -71,9 +74,7 @@ def _prometheus(config: dict) -> None:
 
 
 def _rules(content: dict) -> None:
-    for group in content["groups"]:
-        for rule in group["rules"]:
-            rule |= {key: faster(rule[key]) for key in ("for", "keep_firing_for") if key in rule}
+    content["groups"] = Fast(SPEED).tree(content["groups"])
 
 
 def _routes(content: dict) -> None:
@@ -131,12 +132,16 @@ class Observer:
             return json.loads(response.read())
 
     def active(self, alert: str) -> set[str]:
-        """Servers for which an alert is active in Alertmanager."""
+        """Servers of the simulated fleet for which an alert is active in Alertmanager."""
         return {
-            one["labels"].get("server", "")
+            one["labels"]["server"]
             for one in self.get("alertmanager", "/api/v2/alerts")
-            if one["labels"]["alertname"] == alert
+            if one["labels"]["alertname"] == alert and self.simulated(one["labels"])
         }
+
+    def simulated(self, labels: Mapping[str, str]) -> bool:
+        """Whether an alert is about a server of the simulated fleet; this machine is in what trouble the tests make."""
+        return "server" in labels and labels.get("fleet") == self.layout.url("forecaster").removeprefix("http://")
 
     def paged(self, status: str) -> set[str]:
         """Servers whose P1 page reached the pager as firing or resolved."""
@@ -144,6 +149,7 @@ class Observer:
             one["labels"]["server"]
             for one in self.get("pager", "/received")["received"]
             if one["status"] == status and one["labels"].get("alertname") == "FleetcastServerP1"
+            and self.simulated(one["labels"])
         }
 
 

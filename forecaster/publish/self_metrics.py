@@ -66,7 +66,7 @@ _DECLARED: dict[str, tuple[type[object], tuple[str, ...], str, str]] = {
         "Series of the signal that could not be used when values were last read; /status says why."),
     "forecaster_last_success_timestamp_seconds": (
         Gauge, (), "Unix seconds",
-        "End of the last cycle that succeeded, 0 before the first."),
+        "End of the last cycle that succeeded, 0 before the first, also after a reload that keeps no forecast."),
     "forecaster_clock_offset_seconds": (
         Gauge, (), "seconds",
         "Clock of Prometheus minus the forecaster's own, which is corrected by it; no series while unknown."),
@@ -187,6 +187,10 @@ class SelfMetrics:
         self._durations.observe(seconds)
         if success:
             self._gauges["forecaster_last_success_timestamp_seconds"].set(now)
+
+    def no_forecast(self) -> None:
+        """A reload left nothing to show: as before the first cycle, or rules would take the servers for removed."""
+        self._gauges["forecaster_last_success_timestamp_seconds"].set(0)
 
     def clock_offset(self, seconds: float | None) -> None:
         """The source's clock minus the own one; None, and then no series, where it is not known."""

@@ -86,6 +86,8 @@ class Forecaster:
             source, was = parts.config.source, self.parts.config.source
             if (source.kind, source.url) != (was.kind, was.url):
                 self._clock.forget()
+            if parts.board.last is None:
+                self._metrics.no_forecast()
             self.parts = parts
             self._announce(parts)
             self.app.wsgi_app = self._make_app(parts).wsgi_app  # type: ignore[method-assign]  # Flask's own way

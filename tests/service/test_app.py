@@ -19,6 +19,7 @@ from forecaster.readings import NoData, SourceDown, SourceNonsense, SourceRefuse
 from forecaster.risk.chances import FILE
 from forecaster.service import assembly as composition
 from forecaster.service.app import Forecaster
+from forecaster.service.cycle import Cycle
 from forecaster.sources.clock import SourceClock
 from serving.settings import SettingsError
 from tests.grafana_stack import await_true
@@ -333,6 +334,18 @@ def test_values_of_another_query_never_mix_with_these(bench, tmp_path):
     assert bench.forecaster.parts.cycle.memory.window is not before
     assert bench.forecaster.parts.cycle.memory.window.origin != before.origin
     assert bench.forecaster.parts.board.last is None
+
+
+def test_a_reload_that_keeps_no_forecast_does_not_leave_the_success_of_the_last_one(bench, monkeypatch):
+    bench.run()
+    success = "forecaster_last_success_timestamp_seconds "
+    bench.forecaster.reload()
+    assert f"{success}0.0" not in bench.client.get("/metrics").text
+    monkeypatch.setattr(Cycle, "start", lambda _: None)
+    bench.overrides = bench.overrides | {"total_shards": 2}
+    bench.forecaster.reload()
+    page = bench.client.get("/metrics").text
+    assert f"{success}0.0" in page and "forecast_state{" not in page, "a fleet that is not complete ends no alert"
 
 
 def test_a_reload_leaves_the_memory_to_a_thread_that_hangs_and_keeps_the_result(bench, monkeypatch):

@@ -24,7 +24,7 @@ table { border-collapse: collapse; margin: 1.5rem 0; width: 100% }
 caption { text-align: start; font-weight: 600; padding-bottom: .25rem }
 th, td { text-align: start; padding: .3rem .75rem .3rem 0; vertical-align: top;
   border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transparent) }
-thead th { font-weight: 600 } tbody th { font-weight: 400; white-space: nowrap }
+thead th { font-weight: 600 } tbody th { font-weight: 400 } tr[id] > th { white-space: nowrap }
 td { overflow-wrap: break-word; font-variant-numeric: tabular-nums }
 pre { overflow-x: auto; padding: .5rem .75rem; background: color-mix(in srgb, currentColor 8%, transparent) }
 code { font-size: .9em; overflow-wrap: anywhere }

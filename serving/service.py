@@ -29,7 +29,8 @@ class Service:
     """What the common pages show and do; every callable must be safe to call from any thread.
 
     links: (path or address, description) pairs. status: a small flat mapping for the landing page. tables: further
-    tables of the landing page. landing: the whole landing page, in place of links, status and tables. ready: None, or
+    tables of the landing page. refresh: seconds after which a browser reads it anew. landing: the whole landing page,
+    in place of links, status and tables. ready: None, or
     the reason why the service is not ready. reload: reads the settings again; raises ServingError, ValueError or
     OSError and changes nothing if they are invalid; None if there is nothing to reload. close: ends the service's
     threads.
@@ -40,6 +41,7 @@ class Service:
     links: tuple[tuple[str, str], ...] = ()
     status: Callable[[], Mapping[str, object]] = dict
     tables: Callable[[], Sequence[Table]] = tuple
+    refresh: int | None = None
     landing: Callable[[], Response] | None = None
     ready: Callable[[], str | None] = lambda: None
     reload: Callable[[], None] | None = None

@@ -84,11 +84,12 @@ def _pages(service: Service) -> Blueprint:
             return service.landing()
         links = [(_LINK.format(path), description) for path, description in service.links]
         tables = [
-            Table("Pages", ("Path", "What it is"), links),
             Table("Status", ("Item", "Value"), list(service.status().items())),
             *service.tables(),
+            Table("Pages", ("Path", "What it is"), links),
         ]
-        return document(service.name, Markup(_LANDING.render(service=service, tables=tables)))
+        body = Markup(_LANDING.render(service=service, tables=tables))
+        return document(service.name, body, refresh=service.refresh)
 
     @blueprint.get("/-/healthy")
     def healthy() -> Response:

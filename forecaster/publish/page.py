@@ -44,8 +44,9 @@ def fleet_tables(result: Result | None, roles: Roles) -> tuple[Table, ...]:
         return ()
     titles = (("CPU %", roles.cpu), ("Memory %", roles.memory), ("Latency ms", roles.latency))
     shown = [(title, result.signals.index(name)) for title, name in titles if name in result.signals]
-    columns = ["Server", "Profile", "State", "Priority", "Risk", "Method",
-               *(f"Chance {words}" for words in _WINDOWS.values())]
+    # a phone shows the first columns
+    columns = ["Server", "State", *(f"Chance {words}" for words in _WINDOWS.values()), "Profile", "Priority", "Risk",
+               "Method"]
     for title, _ in shown:
         columns += [f"{title} now", "p90 in 30 min"]
     columns.append("Message")
@@ -55,9 +56,9 @@ def fleet_tables(result: Result | None, roles: Roles) -> tuple[Table, ...]:
     for s in by_urgency(result):
         method = "none" if result.stale[s] else result.method[s]
         priority = "stale" if result.stale[s] else risk.priority[s] or "-"
-        row = [result.servers[s], result.profiles[s], State(result.state[s]).word, priority]
-        row += [_text(risk.score[s]), method]
+        row = [result.servers[s], State(result.state[s]).word]
         row += [_chance(risk.severe[window][s] if window in risk.severe else nan, "-") for window in _WINDOWS]
+        row += [result.profiles[s], priority, _text(risk.score[s]), method]
         for _, c in shown:
             row += [_text(result.observed[s, c]), _text(result.forecast[s, c, RISK_STEPS - 1, _P90])]
         rows.append([*row, result.message(s) if risk.component[s] or named[s] else "-"])

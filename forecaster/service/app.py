@@ -49,6 +49,7 @@ class Forecaster:
             links=_LINKS,
             status=self._glance,
             tables=lambda: fleet_tables(self.parts.board.current(self._clock()), self.parts.config.risk.roles),
+            refresh=30,  # seconds: what is old must not look like now
             ready=self._ready,
             reload=self.reload,
             close=self.close,

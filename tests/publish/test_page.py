@@ -14,6 +14,11 @@ def tables(result) -> dict[str, list[dict]]:
             for table in fleet_tables(result, Roles())}
 
 
+def test_a_phone_shows_server_state_and_chances_of_the_fleet_first():
+    assert fleet_tables(make_result(), Roles())[0].columns[:4] == ("Server", "State", "Chance 30 minutes",
+                                                                   "Chance 8 hours")
+
+
 def test_servers_that_are_seen_and_not_forecast_are_listed_with_the_reason_in_words():
     rows = tables(make_result(stale=["ppdb002"], unforecast={"win01": "no_values"}))["Seen, not forecast"]
     assert [row["Server"] for row in rows] == ["ppdb002", "win01"]
@@ -91,8 +96,8 @@ def test_without_a_current_forecast_there_is_no_table():
 def test_a_live_server_of_which_no_role_is_forecast_is_not_called_stale():
     forecast = curves(3)
     forecast[0, [0, 1, 3]] = np.nan  # disk and errors alone
-    table = fleet_tables(make_result(forecast=forecast, stale=("ppdb002",)), Roles())[0]
-    shown = {row[0]: row[2:6] for row in table.rows}
+    shown = {row["Server"]: [row[name] for name in ("State", "Priority", "Risk", "Method")]
+             for row in tables(make_result(forecast=forecast, stale=("ppdb002",)))["Fleet"]}
     assert shown["ppdb001"] == ["BLIND", "-", "-", "tft"] and shown["ppdb002"] == ["BLIND", "stale", "-", "none"]
 
 

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from flask import Blueprint, request
 from markupsafe import Markup
@@ -36,6 +38,7 @@ def client(state):
         links=(("/metrics", "Metrics & more"),),
         status=lambda: {"Servers": 20},
         tables=lambda: [Table("Fleet", ("Server", "State"), [("a<1>", "fine"), ('b">', "fine")], anchors=True)],
+        refresh=30,
         ready=lambda: state["reason"],
         reload=reload,
     )
@@ -57,8 +60,16 @@ def test_the_landing_page_shows_description_links_status_and_tables_escaped(clie
         "color-scheme: light dark",
     ):
         assert part in page.text
-    assert "http" not in page.text  # nothing is fetched from elsewhere
+    assert "://" not in page.text  # nothing is fetched from elsewhere
     assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
+
+
+def test_the_landing_page_begins_with_the_status_and_ends_with_the_links(client):
+    assert re.findall("<caption>(.*)</caption>", client.get("/").text) == ["Status", "Fleet", "Pages"]
+
+
+def test_a_landing_page_that_is_left_open_does_not_show_an_old_status(client):
+    assert '<meta http-equiv="refresh" content="30">' in client.get("/").text
 
 
 def test_an_address_leads_to_the_row_of_a_server_where_a_table_has_anchors(client):

@@ -111,7 +111,7 @@ _DATA = " or on () ".join([
     _because(f"absent({_STATE})", "rules not evaluated"),
     _because(f"max(fleet:forecast_complete:bool{{{FLEET}}}) == 0", "a shard is missing"),
     _in_words(f"{_SILENT} * on () group_left (servers) {_COUNT}", "$1 servers silent", "silent", "servers"),
-    _in_words(_COUNT, "all $1 servers report", "servers"),
+    _in_words(_COUNT, "$1 of $1 servers report", "servers"),
     _because("vector(0)", "no servers"),
 ])
 # BLIND, not nothing, where there is no state: an answer is missing only where Prometheus gives none
@@ -121,11 +121,6 @@ SERVER_STATE = f"{_SERVER_STATE} or vector(-1)"
 # the fleet
 
 FLEET_FIRST = first(FLEET, _STATE)
-# With no row of its own a table says so, where all of the fleet is forecast: the servers are SAFE, or WATCH for want of
-# chances.
-_COMPLETE = f"and on () (max(fleet:forecast_complete:bool{{{FLEET}}}) == 1)"
-_NONE = " ".join(none("server", text, f"max(server:forecast_state:max{{{SOME}}}) == {state} {_COMPLETE}")
-                 for state, text in enumerate(("no server at risk", "no chance is known")))
 
 
 def fleet_chance(window: str) -> str:
@@ -164,6 +159,11 @@ def _of_server(expression: str) -> str:
 def _of_incident(expression: str) -> str:
     return f"max by (server, profile, incident) ({expression}) and on (server, profile, incident) {_ROWS}"
 
+
+# In place of rows, and only where all of the fleet is forecast: with the state of the servers, which is WATCH where no
+# chance is known or where those of several incidents add up.
+_WORST = f"max({_STATES}) and on () (max(fleet:forecast_complete:bool{{{FLEET}}}) == 1)"
+_NONE = f'{none("server", "no server at risk", f"({_WORST}) == 0")} {none("server", "no such incident", _WORST)}'
 
 # BLIND stands between CLEARING and LIKELY, as 2.5: a row that nobody sees must not be the last
 ROW_STATE = f"{_of_server(f'{_STATES} >= 0 or ({_STATES} == -1) + 3.5')} {_NONE}"

@@ -16,7 +16,7 @@ _PAGE = Environment(autoescape=True, trim_blocks=True, keep_trailing_newline=Tru
 <title>{{ title }}</title>
 <style>
 :root { color-scheme: light dark }
-body { font: 1rem/1.5 system-ui, sans-serif; max-width: 80rem; margin: 2rem auto; padding: 0 1rem }
+body { font: 1rem/1.5 system-ui, sans-serif; max-width: 100rem; margin: 2rem auto; padding: 0 1rem }
 main { overflow-x: auto }
 p, ul, pre, nav { max-width: 60rem }
 nav { columns: 16rem } nav a { display: block }

@@ -7,7 +7,7 @@ forecasts the signal. There only what is on counts.
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from grafana.queries import FLEET, ONE, SOME, none
+from grafana.queries import FLEET, ONE, SOME, none, urgency
 
 LIKELY, POSSIBLE = 0.5, 0.1  # chances within 8 hours
 
@@ -165,8 +165,7 @@ def _of_incident(expression: str) -> str:
 _WORST = f"max({_STATES}) and on () (max(fleet:forecast_complete:bool{{{FLEET}}}) == 1)"
 _NONE = f'{none("server", "no server at risk", f"({_WORST}) == 0")} {none("server", "no such incident", _WORST)}'
 
-# BLIND stands between CLEARING and LIKELY, as 2.5: a row that nobody sees must not be the last
-ROW_STATE = f"{_of_server(f'{_STATES} >= 0 or ({_STATES} == -1) + 3.5')} {_NONE}"
+ROW_STATE = f"{_of_server(urgency(_STATES))} {_NONE}"
 ROW_CHANCES = {window: _of_incident(chance(SOME, window)) for window in ("30m", "8h")}
 # in ms, as Grafana has it; 0 for what is on
 ROW_FROM = _of_incident(f"{on(SOME)} * 0 or 1000 * forecast_incident_expected_timestamp_seconds{{{SOME}}}")

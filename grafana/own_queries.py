@@ -68,7 +68,7 @@ UNFORECAST = (
 # Of this fleet's forecasters, and of targets that are of no fleet: Prometheus, Alertmanager, exporters.
 _OURS = 'fleet=~"${fleet:regex}|"'
 UP = f'min(up{{job="forecaster",{queries.FLEET}}})'
-EXPORTER_UP = 'max(up{job=~"fleet-exporter|node"})'
+EXPORTER_UP = 'min(up{job=~"fleet-exporter|node"})'
 _ANSWERS = f'(max(up{{job="forecaster",{queries.FLEET}}}) == 1) * 0'  # zero, where a counter without series means that
 CYCLE_MEAN = (
     f"sum(rate(forecaster_cycle_duration_seconds_sum{{{queries.FLEET}}}[5m])) "
@@ -90,13 +90,14 @@ FAILURES_TODAY = f"sum(increase(forecaster_cycle_failures_total{{{queries.FLEET}
 CYCLES = f"avg(rate(forecaster_cycles_total{{{queries.FLEET}}}[5m])) * 60"
 QUERY_STAGE = f'max(forecaster_stage_duration_seconds{{{queries.FLEET},stage="query"}})'
 ENGINE_QUERY = 'max by (slice) (prometheus_engine_query_duration_seconds{quantile="0.9"})'
+_SCRAPED = "sum(prometheus_tsdb_head_series) * 0"  # zero while Prometheus itself is scraped, and else nothing
 CURVE_READ = (
     "sum by (remote_name) (rate(prometheus_remote_storage_read_request_duration_seconds_sum[15m])) / "
     "sum by (remote_name) (rate(prometheus_remote_storage_read_request_duration_seconds_count[15m]) > 0) "
     "or sum by (remote_name) (prometheus_remote_storage_read_queries_total) * 0 "
-    f"{queries.none('remote_name', 'no curve was read')}"
+    f"{queries.none('remote_name', 'no curve was read', _SCRAPED)}"
 )
-CURVE_READ_ERRORS = 'sum(increase(prometheus_remote_storage_read_queries_total{code!~"2.."}[15m])) or vector(0)'
+CURVE_READ_ERRORS = f'sum(increase(prometheus_remote_storage_read_queries_total{{code!~"2.."}}[15m])) or {_SCRAPED}'
 SCRAPE_SAMPLES = f"max by (job, instance) (scrape_samples_post_metric_relabeling{{{_OURS}}})"
 SCRAPE_SECONDS = f"max by (job, instance) (scrape_duration_seconds{{{_OURS}}})"
 SCRAPES_LOST = f"sum by (job, instance) (count_over_time(up{{{_OURS}}}[5m]) - sum_over_time(up{{{_OURS}}}[5m]))"
@@ -112,11 +113,12 @@ TICKS = "sum(rate(fleet_ticks_total[5m]))"
 EXPORTER_SERVERS = "count(server_cpu_utilization_ratio)"
 EXPORTER_SCRAPE = 'max(scrape_duration_seconds{job="fleet-exporter"})'
 SERVER_STATES = (
-    f"sum by (state) (server_state) and on () {queries.HAS_SIMULATION} {queries.none('state', 'real servers')}"
+    f"sum by (state) (server_state) and on () {queries.HAS_SIMULATION} "
+    f"{queries.none('state', 'real servers', f'{queries.SERVER_COUNT} * 0')}"
 )
-NOTIFICATIONS = "sum(increase(prometheus_notifications_sent_total[5m])) or vector(0)"
-NOTIFICATION_ERRORS = "sum(increase(prometheus_notifications_errors_total[5m])) or vector(0)"
-PAGES = 'sum(increase(alertmanager_notifications_total{integration="webhook"}[5m])) or vector(0)'
+NOTIFICATIONS = "sum(increase(prometheus_notifications_sent_total[5m]))"
+NOTIFICATION_ERRORS = "sum(increase(prometheus_notifications_errors_total[5m]))"
+PAGES = 'sum(increase(alertmanager_notifications_total{integration="webhook"}[5m]))'
 RULE_SECONDS = "sum(prometheus_rule_group_last_duration_seconds)"
 RULE_FAILURES = "sum(increase(prometheus_rule_evaluation_failures_total[15m]))"
 VERSIONS = (

@@ -51,9 +51,14 @@ PROFILES = f"label_values(forecast_last_seen_timestamp_seconds{{{FLEET}}}, profi
 ALL_SERVERS = f"label_values(forecast_last_seen_timestamp_seconds{{{FLEET}}}, server)"
 
 
+def urgency(states: str) -> str:
+    """The states, with BLIND as 2.5, between CLEARING and LIKELY: a server that nobody sees must not be the last."""
+    return f"{states} >= 0 or ({states} == -1) + 3.5"
+
+
 def _rank(ago: str) -> str:
     """State and chance of each server, so long ago."""
-    states = f"max by (server) (server:forecast_state:max{{{FLEET}}}{ago})"
+    states = f"({urgency(f'max by (server) (server:forecast_state:max{{{FLEET}}}{ago})')})"
     return f'{states} + max by (server) (forecast_severe_probability{{{FLEET},window="8h"}}{ago}) or {states}'
 
 
@@ -71,7 +76,7 @@ def known(labels: str = FLEET) -> str:
     return f"forecast_last_seen_timestamp_seconds{{{labels}}}"
 
 
-def none(label: str, text: str, zero: str = "vector(0)") -> str:
+def none(label: str, text: str, zero: str) -> str:
     """A row that says `text` in place of an empty answer: zero, and shown as such.
 
     `zero` has no sample where nothing is known, for then nothing may be said.
@@ -155,7 +160,7 @@ def past_limit(signal: str) -> str:
 SCENARIO = (
     f'label_join(count_values by (scenario) ("count", (fleet_scenario == 1) * 0 + on () group_left () '
     f'sum(fleet_affected_servers)), "text", ": servers affected ", "scenario", "count") and on () {HAS_SIMULATION} '
-    f"{none('text', 'real servers')}"
+    f"{none('text', 'real servers', f'{SERVER_COUNT} * 0')}"
 )
 BLIND = f"sum(fleet:forecast_blind_servers:count{{{FLEET}}})"
 # of the forecaster that is furthest behind; where none answers, since any of them had forecasts

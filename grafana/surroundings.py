@@ -37,7 +37,7 @@ def exporter() -> list[board.Placed]:
                               "Current scenario of the simulated fleet and number of affected servers. Real servers "
                               "have no scenario.",
                               "none", now(queries.SCENARIO, "{{text}}"), shown=BigValueTextMode.NAME)),
-            (4, panels.number("Metrics sources", "Whether Prometheus can scrape an exporter or node_exporter.", "none",
+            (4, panels.number("Metrics sources", "Whether Prometheus can scrape every exporter.", "none",
                               now(own_queries.EXPORTER_UP), states=UP, nothing="NOT SCRAPED")),
             (4, panels.number("Simulated servers", "Number of simulated servers.", "none",
                               now(own_queries.EXPORTER_SERVERS), nothing="no simulation")),

@@ -22,7 +22,7 @@ def first(expression: str, whose: str) -> panels.stat.Panel:
     made = panels.number("First incident in",
                          f"Time until the first incident {whose} is expected; NOW while one is on.",
                          "s", now(expression), steps=states.FIRST_STEPS)
-    return made.mappings(panels.texts(states.FIRST)).decimals(0)
+    return made.mappings(panels.texts(states.FIRST)).decimals(1)  # 1.5 hours is not 2
 
 
 def chances(expression: Callable[[str], str], description: str, steps: states.Steps) -> list[panels.stat.Panel]:

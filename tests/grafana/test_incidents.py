@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from grafana import incidents, queries
-from tests.grafana_stack import interpolate
+from grafana import incidents, queries, render
+from tests.grafana_stack import interpolate, load, panels
 from tests.tools import tool
 
-WHO = {"fleet": "hosts", "profile": ".*", "server": "web"}
+WHO = {"fleet": "hosts", "fleet:regex": "hosts", "profile": ".*", "server": "web", "signal": "cpu_pct",
+       "horizon": "30m", "__range": "14h"}
 # server -> state, priority, and of each incident (chance in 30 minutes, in 8 hours, on, expected at in s)
 SERVERS = {
     "web": (4, "P1", {"memory_exhausted": (0.83, 0.97, False, 3900), "swap_storm": (0.0, 0.02, False, None)}),
@@ -125,7 +126,7 @@ def test_what_is_said_of_a_fleet_agrees_with_its_states(answers):
 
 
 def test_the_riskiest_server_is_chosen_first_also_where_the_range_ends_8_hours_ahead(answers):
-    ranked = {"web": 4.97, "batch": 3.95, "old": 3, "points": 3.03, "calm": 0.02, "young": 1, "silent": -1}
+    ranked = {"web": 4.97, "batch": 3.95, "old": 3, "points": 3.03, "calm": 0.02, "young": 1, "silent": 2.5}
     ask = queries.SERVERS.removeprefix("query_result(").removesuffix(")")
     ask = ask.replace("sort_desc", "")  # promtool compares without an order
     expected = {f'{{server="{server}"}}': value for server, value in ranked.items()}
@@ -181,6 +182,14 @@ def test_a_quiet_fleet_says_so_and_one_without_forecasts_does_not(answers):
         incidents.FLEET_STATE: {'{why="no forecaster is scraped"}': -1}, incidents.SERVER_STATE: {"{}": -1},
         incidents.FLEET_FIRST: nothing, incidents.MAP: nothing, incidents.with_state(4): nothing,
         incidents.ROW_STATE: nothing, incidents.ROW_WHY: nothing}) == ""
+
+
+def test_where_nothing_is_known_no_panel_has_a_figure_and_states_are_blind(answers):
+    asked = {target["expr"] for name in render.DASHBOARDS for panel in panels(load(name))
+             for target in panel.get("targets", ())}
+    known = {incidents.FLEET_STATE: {'{why="no forecaster is scraped"}': -1}, incidents.SERVER_STATE: {"{}": -1}}
+    assert known.keys() < asked
+    assert answers({}, dict.fromkeys(asked, {}) | known) == ""
 
 
 def test_no_alert_is_said_to_fire_only_while_rules_are_evaluated(answers):

@@ -8,7 +8,7 @@ repeats is no proof. Prometheus hands an alert to Alertmanager once a minute and
 Times are seconds of a clock that only moves forward (`time.monotonic`).
 """
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from serving.web import RequestError
@@ -17,6 +17,7 @@ from stack.webhook import Alert
 LOST = "FleetcastHeartbeatLost"  # the alert that the pager makes itself
 TIMEOUT = 90.0  # seconds without a heartbeat after which a fleet counts as lost
 _UNCHANGED = 4 / 3  # times the timeout
+_EXPLAINED = 2  # times the timeout; forecasts stay current for 2 minutes (forecast_ttl) after the last cycle
 _MOST = 1000  # fleets
 
 
@@ -62,13 +63,14 @@ class Heartbeats:
         was_lost, beat.lost = beat.lost, False
         return beat if was_lost else None
 
-    def overdue(self, now: float, covered: Collection[str]) -> list[Beat]:
+    def overdue(self, now: float, covered: Mapping[str, float]) -> list[Beat]:
         """The fleets that are lost now and were not before.
 
-        `covered` fleets have a page that says why they are not watched. Their time begins anew when it is over.
+        covered: fleets with a page that says why they are not watched, and when it came. Their time begins anew when it
+        is over. A page after which heartbeats went on for long, as about one of two replicas, is not the reason.
         """
         for beat in self.beats.values():
-            if beat.fleet in covered:
+            if beat.fleet in covered and beat.fresh - covered[beat.fleet] < _EXPLAINED * self.timeout:
                 beat.awaited = now
         late = [beat for beat in self.beats.values() if not beat.lost and self._late(beat, now, beat.awaited)]
         for beat in late:

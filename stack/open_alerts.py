@@ -18,7 +18,7 @@ UNWATCHED = "no longer watched"  # the end of an alert that is no recovery
 
 @dataclass(slots=True)
 class Open:
-    """An alert that fires; `heard` is when it was last sent, on the pager's clock that only moves forward."""
+    """An alert that fires; `came` and `heard` are when it was first and last sent, on a clock that only moves forward."""
 
     kind: str
     name: str
@@ -27,6 +27,7 @@ class Open:
     summary: str
     starts_at: str
     links: dict[str, str]
+    came: float
     heard: float
 
 
@@ -57,7 +58,8 @@ class OpenAlerts:
                 return summary, True
             since = known.starts_at if known else alert.starts_at or received
             name, where, fleet = (text[:200] for text in (alert.name, alert.where, alert.labels.get("fleet", "")))
-            self._open[key] = Open(kind, name, where, fleet, summary, since, alert.links, now)
+            came = known.came if known else now
+            self._open[key] = Open(kind, name, where, fleet, summary, since, alert.links, came, now)
             return summary, known is None or (LOST_SIGHT in known.summary) != (LOST_SIGHT in summary)
         self._open.pop(key, None)
         if key in self._ended:

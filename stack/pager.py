@@ -94,7 +94,8 @@ class Pager:
         with self._lock:
             now = self._ticks()
             self._open.forget(now)
-            covered = {one.fleet for one in self._open if one.name in COVERING and one.kind == "PAGE"}
+            covering = [one for one in self._open if one.name in COVERING and one.kind == "PAGE"]
+            covered = {one.fleet: one.came for one in sorted(covering, key=lambda one: one.came)}
             late = self._heartbeats.overdue(now, covered)
             self._tell("PAGE", [self._lost(beat, "firing") for beat in late])
 

@@ -97,6 +97,14 @@ def test_no_second_page_where_one_says_why_the_heartbeat_has_ended(pager, name):
     assert [line.partition(" web: ")[2] for line in pager.new()] == ["over, to be proved by a heartbeat"]
 
 
+def test_an_old_page_about_a_replica_does_not_explain_why_the_heartbeat_of_the_others_is_lost(pager):
+    beats(pager, 60)
+    pager.post("/page", alert(alertname="FleetcastForecasterDown", server=None, instance="web:8000"))
+    beats(pager, 600)
+    pager.passes(LONG)
+    assert [line.split()[3] for line in pager.new()] == ["FleetcastForecasterDown", "FleetcastHeartbeatLost"]
+
+
 def test_a_page_that_ends_without_a_heartbeat_is_followed_by_one(pager):
     """Alertmanager ends an alert of a Prometheus that has died."""
     beats(pager, 60)

@@ -3,6 +3,7 @@
 import json
 import math
 import subprocess
+import urllib.parse
 from pathlib import Path
 
 import pytest
@@ -75,10 +76,12 @@ def test_the_page_is_a_webhook_of_alertmanager_for_alerts_of_ours():
     assert alerts
     rules = [rule for file in (ROOT / "prometheus/rules").glob("*.yml")
              for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"]]
-    for alert in alerts:
+    for alert, sent in zip(alerts, PAGE["alerts"], strict=True):
         [rule] = [rule for rule in rules if rule.get("alert") == alert.labels["alertname"]]
         assert rule["labels"].items() <= alert.labels.items()
         assert {*(alert.annotations or {})} == {*rule["annotations"]}
+        [expression] = urllib.parse.parse_qs(urllib.parse.urlsplit(sent["generatorURL"]).query)["g0.expr"]
+        assert "".join(expression.split()) == "".join(rule["expr"].split())
 
 
 def test_the_report_has_every_figure_of_every_signal():

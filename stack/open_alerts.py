@@ -18,7 +18,7 @@ UNWATCHED = "no longer watched"  # the end of an alert that is no recovery
 
 @dataclass(slots=True)
 class Open:
-    """An alert that fires; `came` and `heard` are when it was first and last sent, on a clock that only moves forward."""
+    """An alert that fires; `came` and `heard` are when it was first and last sent, on a clock that never goes back."""
 
     kind: str
     name: str

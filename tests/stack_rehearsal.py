@@ -1,8 +1,8 @@
 """The whole stack with its real programs and its own configuration files, in fast motion on free ports.
 
 Time runs 20 times faster: a model step is 15 s instead of 5 minutes, and the fleet lives 20 seconds in each. Divided
-by 20 are also all durations of the rules, `group_wait` and `group_interval` of the routes, the forecaster's `stale_after`
-and the times of CLEARING; scrapes, evaluations and refreshes come every second.
+by 20 are also all durations of the rules, `group_wait` and `group_interval` of the routes, the forecaster's
+`stale_after` and the times of CLEARING; scrapes, evaluations and refreshes come every second.
 
 Not divided are Prometheus' look-back of 5 minutes, and `repeat_interval`, which is longer than the rehearsal.
 

@@ -2,9 +2,10 @@
 
     POST /api/v2/alerts   FleetcastPrometheusDown, every cycle from `after` on, until it has answered for `end_after`
 
-Each message is valid for 10 minutes: the alert outlives a restart of the forecaster. The first time that Prometheus has
-answered for `end_after`, the alert is sent as ended in any case, as an earlier process may have begun it. Alertmanager
-notifies nobody of the end of an alert that it did not have.
+Each message is valid for 10 minutes: the alert outlives a restart of the forecaster. From when Prometheus has answered
+for `end_after`, the alert is sent as ended for 5 minutes, in any case: an earlier process may have begun it, and an
+Alertmanager that restarts forgets what it has not told yet. It notifies nobody of the end of an alert that it did not
+have. The end is when Prometheus answered again, and so safely in the past: one ahead of Alertmanager's clock is a page.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from forecaster.sources.transport import fetch
 
 NAME = "FleetcastPrometheusDown"
 VALID = 600.0  # s
+ENDING = 300.0  # s, for which the end is repeated
 _MAX_ANSWER = 1 << 16
 
 
@@ -47,14 +49,17 @@ class Alertmanager:
         self._answered = elapsed()  # when Prometheus answered last; it counts from the start where it never did
         self._back: float | None = None  # since when it has answered every time
         self._down: tuple[float, SourceDown] | None = None  # (Unix s of the last answer, the latest error) of the alert
-        self._ended = False  # whether Alertmanager knows that there is no alert
+
+    def keep(self, old: Alertmanager) -> None:
+        """Goes on where another one ended."""
+        self._answered, self._back, self._down = old._answered, old._back, old._down
 
     def due(self, down: SourceDown | None) -> bool:
         """Takes how a cycle's query ended, None for any answer; whether there is something to send."""
         now = self._elapsed()
         if down is None:
             self._answered, self._back = now, now if self._back is None else self._back
-            return self._down is not None or (not self._ended and self._over)
+            return self._down is not None or (self._over and now - self._back < self._end_after + ENDING)
         self._back = None
         if self._down is not None:
             self._down = self._down[0], down
@@ -76,7 +81,6 @@ class Alertmanager:
             opening = answer.body[:200].decode("utf-8", "replace").strip()
             raise AlertmanagerError(f"{self._url}: HTTP {answer.status}: {opening}; expected Alertmanager's API v2: "
                                     "check alertmanager.url")
-        self._ended = over
         if over:
             self._down = None
 
@@ -86,7 +90,8 @@ class Alertmanager:
 
     def _alert(self, over: bool) -> dict[str, object]:
         own, now = self._fleet if ":" in self._fleet else self._instance, self._clock()
-        since, error = self._down or (now, None)
+        back = now if self._back is None else now - (self._elapsed() - self._back)
+        since, error = self._down or (back, None)
         summary = f"Prometheus at {self._source} has not answered since {_iso(since)[11:16]} UTC"
         description = f"Fleet {self._fleet} is not watched: no forecast is made and no other alert can fire; {error}"
         if over:
@@ -102,7 +107,7 @@ class Alertmanager:
                 "runbook_url": f"http://{own}/runbook#{NAME.lower()}",
             },
             "startsAt": _iso(since),
-            "endsAt": _iso(now + (0.0 if over else VALID)),
+            "endsAt": _iso(back if over else now + VALID),
             "generatorURL": f"http://{own}/status",
         }
 

@@ -7,8 +7,9 @@
     SAFE       none of it
     BLIND      it has no forecast, or sends no samples
 
-After P1, CLEARING goes before LIKELY. Time in which a server is BLIND brings nothing closer to its end: silence is not
-recovery.
+After P1, CLEARING goes before LIKELY, and takes the place of that after P2: who is CLEARING right after ACT NOW has an
+open page, who is so after LIKELY a ticket. Time in which a server is BLIND brings nothing closer to its end: silence is
+not recovery.
 
 Letters: S servers.
 """
@@ -78,9 +79,12 @@ class Course:
         self._follow(servers)
         state = np.where(blind, State.BLIND, by_risk(risk, self._limits))
         seen, priority = state != State.BLIND, np.array(risk.priority, object)
-        at = seen & np.array([priority == "P1", priority == "P2"])
+        paged = (self._left[0] > 0) & (priority != "P1")
+        at = seen & np.array([priority == "P1", (priority == "P2") & ~paged])
         self._lasts = np.where(at & (self._lasts >= 0), self._lasts + elapsed, np.where(at, 0.0, -1.0))
-        left = np.where(self._lasts >= self._confirm, self._clear, self._left)
+        confirmed = self._lasts >= self._confirm
+        left = np.where(confirmed, self._clear, self._left)
+        left[1, confirmed[0]] = 0.0  # the page takes the ticket's place
         page = seen & (state < State.ACT_NOW) & (left[0] > 0)
         ticket = seen & ~page & (state < State.LIKELY) & (left[1] > 0)
         better = fresh & np.array([seen & (state < State.ACT_NOW), seen & ~page & (state < State.LIKELY)])

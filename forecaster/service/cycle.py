@@ -66,7 +66,7 @@ class Cycle:
                  chances: Chances | None = None, alertmanager: Alertmanager | None = None):
         self._config, self._source, self._model, self._chances = config, source, model, chances
         self._board, self._collector, self._metrics, self._clock = board, collector, metrics, source_clock(clock)
-        self._stage, self._push, self._alertmanager = Stages(metrics), push, alertmanager
+        self._stage, self._push, self.alertmanager = Stages(metrics), push, alertmanager
         self.errors = self._stage.errors  # stage -> error of its last run, None where it succeeded
         self.memory = Memory(window, past, record, config.storage, self.errors)
         self._signals, self._zone = tuple(config.signals), ZoneInfo(config.timezone)
@@ -251,11 +251,11 @@ class Cycle:
 
     def _tell(self, down: SourceDown | None) -> None:
         """Tells Alertmanager while Prometheus is down, and once when it is back; a failure is shown."""
-        if self._alertmanager is None or not self._alertmanager.due(down):
+        if self.alertmanager is None or not self.alertmanager.due(down):
             return
         try:
             with self._stage("alertmanager"):
-                self._alertmanager.send()
+                self.alertmanager.send()
         except StageError as error:
             log.error("nobody is told that Prometheus is down: stage %s", error)
 

@@ -61,9 +61,11 @@ class Parts:
     def keep(self, old: Parts, ended: bool) -> None:
         """Takes over what is still valid of closed parts, where both read the same values at the same times.
 
-        That is the latest result and, if the old cycle's thread has `ended`, the window, the past and the record. A
-        thread that hangs in a query may still touch these, so they stay with it.
+        That is what Alertmanager was told, the latest result and, if the old cycle's thread has `ended`, window, past
+        and record. A thread that hangs in a query may still touch these, so they stay with it.
         """
+        if self.cycle.alertmanager is not None and old.cycle.alertmanager is not None:
+            self.cycle.alertmanager.keep(old.cycle.alertmanager)
         mine, theirs = self.cycle.memory, old.cycle.memory
         if not mine.window.same(theirs.window):
             return

@@ -77,6 +77,16 @@ def test_after_p2_a_server_is_clearing_for_half_an_hour_of_less_than_likely():
     assert story.tell("P3") == [SAFE]
 
 
+def test_a_page_takes_the_place_of_a_ticket_so_that_its_clearing_is_the_pages_alone():
+    story = Story()
+    story.tell("P2", 20)
+    story.tell("P1", 8)
+    assert {*story.tell("P2", 15), *story.tell("P3", 5)} == {CLEARING}
+    assert story.tell("P3") == [SAFE]
+    story.tell("P2", 20)
+    assert [*story.tell("P1"), *story.tell("P3")] == [ACT_NOW, CLEARING], "one odd forecast leaves the ticket's"
+
+
 def test_one_odd_forecast_leaves_nothing_to_clear():
     story = Story()
     assert [*story.tell("P1", 3), *story.tell("P3")] == [ACT_NOW, ACT_NOW, ACT_NOW, SAFE]

@@ -71,8 +71,9 @@ def _sizes() -> list[board.Placed]:
     series = panels.number("Series in Prometheus",
                            "Series in Prometheus' memory. Their number grows with servers, signals and horizons.",
                            "short", now(own_queries.HEAD_SERIES), nothing="not scraped")
-    ours = panels.number("Series of this forecaster", "Series on the /metrics page, about 60 per server by default.",
-                         "short", now(own_queries.FORECAST_SERIES))
+    ours = panels.number("Series of this forecaster",
+                         "Series on the forecaster's /metrics page, about 60 per server by default.", "short",
+                         now(own_queries.FORECAST_SERIES))
     lost = panels.lines("Lost scrapes", "Failed scrapes in the last 5 minutes. Zero is normal.", "none",
                         query(own_queries.SCRAPES_LOST, "{{job}} {{instance}}")).decimals(0)
     return board.row(8,

@@ -18,7 +18,7 @@ UNWATCHED = "no longer watched"  # the end of an alert that is no recovery
 
 @dataclass(slots=True)
 class Open:
-    """An alert that fires; `came` and `heard` are when it was first and last sent, on a clock that never goes back."""
+    """An alert that fires; first and last sent at `came` and `heard`, on the pager's clock that only moves forward."""
 
     kind: str
     name: str

@@ -189,7 +189,7 @@ def test_where_nothing_is_known_no_panel_has_a_figure_and_states_are_blind(answe
              for target in panel.get("targets", ())}
     known = {incidents.FLEET_STATE: {'{why="no forecaster is scraped"}': -1}, incidents.SERVER_STATE: {"{}": -1}}
     assert known.keys() < asked
-    assert answers({}, {one: {} for one in asked} | known) == ""
+    assert answers({}, {expression: {} for expression in asked} | known) == ""
 
 
 def test_no_alert_is_said_to_fire_only_while_rules_are_evaluated(answers):

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 import pytest
 
 from stack.page_view import COLOURS
+from tests.grafana.panel_checks import luminance
 from tests.pagers import Asked, alert, servers, watchdog
 
 
@@ -117,10 +118,3 @@ def test_text_on_colour_has_a_contrast_of_at_least_4_5(name):
     """The contrast ratio of WCAG 2: (lighter + 0.05) / (darker + 0.05) of the relative luminances."""
     text, ground = sorted(map(luminance, COLOURS[name]), reverse=True)
     assert (text + 0.05) / (ground + 0.05) >= 4.5
-
-
-def luminance(colour: str) -> float:
-    """The relative luminance of #rrggbb."""
-    parts = [int(colour[i:i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))

@@ -124,8 +124,8 @@ FLEET_FIRST = first(FLEET, _STATE)
 
 
 def fleet_chance(window: str) -> str:
-    """0-1: the chance that any server of the fleet has an incident."""
-    return f'max(fleet:forecast_severe_probability:any{{{FLEET},window="{window}"}})'
+    """0-1: the chance that any server of the fleet has an incident; nothing of a fleet that is BLIND."""
+    return f'max(fleet:forecast_severe_probability:any{{{FLEET},window="{window}"}}) and on () {_STATE} >= 0'
 
 
 # 0-1 within 8 hours, 1 while an incident is on, -2 where the chance is unknown, -1 for a BLIND server
@@ -231,8 +231,8 @@ SERVER_STATES = f"{_SERVER_STATE} or max({_UP}) * 0 - 1"
 
 
 def server_chance(window: str) -> str:
-    """0-1: the chance of any incident of the server."""
-    return f'max(forecast_severe_probability{{{ONE},window="{window}"}})'
+    """0-1: the chance of any incident of the server; nothing of one that is BLIND, whose forecast is old."""
+    return f'max(forecast_severe_probability{{{ONE},window="{window}"}}) and on () {_SERVER_STATE} >= 0'
 
 
 def server_chances(window: str) -> str:

@@ -186,7 +186,8 @@ ALERTMANAGER_SILENCES = 'sum(alertmanager_silences{state="active"})'
 
 # one server
 
-SERVER_RISK = f"max(forecast_risk_score{{{ONE}}})"
+# as the chances, nothing of a BLIND server
+SERVER_RISK = f"max(forecast_risk_score{{{ONE}}}) and on () max(server:forecast_state:max{{{ONE}}}) >= 0"
 SERVER_POINTS = f"max by (component) (forecast_risk_points{{{ONE}}})"
 SERVER_PROBABILITY = f"max by (window) (forecast_incident_probability{{{ONE}}})"
 SERVER_METHOD = f'max(forecast_method{{{ONE},method="heuristic"}})'

@@ -48,7 +48,7 @@ def _state() -> list[board.Placed]:
         (3, chances[0]),
         (3, chances[1]),
         (2, panels.number("Risk", "Risk score of 0 to 100, from the p90 forecast of the next 30 minutes.", "none",
-                          now(queries.SERVER_RISK), steps=RISK_STEPS)),
+                          now(queries.SERVER_RISK), steps=RISK_STEPS, nothing="unknown")),
         (3, seen.decimals(0)),
         (3, panels.number("Method", "The model, or during warm-up the less accurate trend heuristic.", "none",
                           now(queries.SERVER_METHOD), states=states.METHOD)))

@@ -170,6 +170,15 @@ def test_the_state_of_the_fleet_says_what_it_rests_on(answers, change, state, wh
     assert answers(given, {incidents.FLEET_STATE: {f'{{why="{why}"}}': state}}) == ""
 
 
+@pytest.mark.parametrize(("state", "said"), [(0, True), (-1, False)], ids=["SAFE", "BLIND"])
+def test_what_is_blind_has_no_chance_and_no_risk_however_small_it_was(answers, state, said):
+    given = series({"web": (state, *SERVERS["calm"][1:])}) | {
+        'fleet:forecast_severe_probability:any{job="forecaster",fleet="hosts",window="8h"}': 0.02}
+    assert answers(given, {incidents.fleet_chance("8h"): {"{}": 0.02} if said else {},
+                           incidents.server_chance("8h"): {"{}": 0.02} if said else {},
+                           queries.SERVER_RISK: {"{}": 0} if said else {}}) == ""
+
+
 def test_a_quiet_fleet_says_so_and_one_without_forecasts_does_not(answers):
     none = {'{server="no server at risk"}': 0.0}
     quiet = series({"calm": SERVERS["calm"]})

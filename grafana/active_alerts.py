@@ -24,7 +24,7 @@ def table() -> panels.table.Panel:
                        "Incidents that are on or have a chance of 10 % in 8 hours, and servers in trouble or BLIND. "
                        "From, until: by p50. Why: now → p90 in 30 min. Since: P1 or P2.",
                        [column(expression, ref) for ref, expression in _COLUMNS.items()],
-                       {"Value #A": ("State", 85), "server": ("Server", 115), "Value #B": ("8 h", 55),
+                       {"Value #A": ("State", 85), "server": ("Server", 123), "Value #B": ("8 h", 55),
                         "Value #C": ("From", 62), "Value #D": ("Until", 62), "Value #E": ("30 min", 70),
                         "why": ("Why", 330), "Value #G": ("Since", 140), "profile": ("Profile", 160)},
                        nothing="BLIND: no current forecast", sort={"State": True, "8 h": True})

@@ -163,7 +163,7 @@ def _of_incident(expression: str) -> str:
 # In place of rows, and only where all of the fleet is forecast: with the state of the servers, which is WATCH where no
 # chance is known or where those of several incidents add up.
 _WORST = f"max({_STATES}) and on () (max(fleet:forecast_complete:bool{{{FLEET}}}) == 1)"
-_NONE = f'{none("server", "no server at risk", f"({_WORST}) == 0")} {none("server", "no such incident", _WORST)}'
+_NONE = f'{none("server", "no server at risk", f"({_WORST}) == 0")} {none("server", "nothing to list", _WORST)}'
 
 ROW_STATE = f"{_of_server(urgency(_STATES))} {_NONE}"
 ROW_CHANCES = {window: _of_incident(chance(SOME, window)) for window in ("30m", "8h")}

@@ -184,7 +184,7 @@ def test_a_quiet_fleet_says_so_and_one_without_forecasts_does_not(answers):
     quiet = series({"calm": SERVERS["calm"]})
     assert answers(quiet, {incidents.ROW_STATE: none}) == ""
     young = series({"calm": SERVERS["calm"], "young": SERVERS["young"]})  # WATCH
-    assert answers(young, {incidents.ROW_STATE: {'{server="no such incident"}': 1.0}}) == ""
+    assert answers(young, {incidents.ROW_STATE: {'{server="nothing to list"}': 1.0}}) == ""
     nothing: dict[str, float] = {}
     assert answers(quiet | {f"fleet:forecast_complete:bool{OF}": 0}, {incidents.ROW_STATE: nothing}) == ""
     assert answers(series(SERVERS, fleet="other"), {

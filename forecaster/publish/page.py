@@ -30,8 +30,9 @@ def glance(last: Result | None, current: Result | None, model: Mapping[str, obje
     shown["Forecast age"] = f"{last.age(now):.0f} s" if last else "no forecast yet"
     if current is not None:
         shown["Fleet health"] = current.health
+        blind = of_fleet(current.state) is State.BLIND  # and its forecast is old
         for window, words in _WINDOWS.items():
-            chance = current.risk.severe_any.get(window, nan)
+            chance = nan if blind else current.risk.severe_any.get(window, nan)
             shown[f"Chance of an incident on any server within {words}"] = _chance(chance, "unknown")
     if problem:
         shown["Not ready"] = problem
@@ -56,8 +57,10 @@ def fleet_tables(result: Result | None, roles: Roles) -> tuple[Table, ...]:
     for s in by_urgency(result):
         method = "none" if result.stale[s] else result.method[s]
         priority = "stale" if result.stale[s] else risk.priority[s] or "-"
-        row = [result.servers[s], State(result.state[s]).word]
-        row += [_chance(risk.severe[window][s] if window in risk.severe else nan, "-") for window in _WINDOWS]
+        state = State(result.state[s])
+        known = {} if state is State.BLIND else risk.severe
+        row = [result.servers[s], state.word]
+        row += [_chance(known[window][s] if window in known else nan, "-") for window in _WINDOWS]
         row += [result.profiles[s], priority, _text(risk.score[s]), method]
         for _, c in shown:
             row += [_text(result.observed[s, c]), _text(result.forecast[s, c, RISK_STEPS - 1, _P90])]

@@ -101,6 +101,14 @@ def test_a_live_server_of_which_no_role_is_forecast_is_not_called_stale():
     assert shown["ppdb001"] == ["BLIND", "-", "-", "tft"] and shown["ppdb002"] == ["BLIND", "stale", "-", "none"]
 
 
+def test_what_is_blind_has_no_chance_that_would_read_as_now():
+    result = make_result(state=[State.BLIND, State.BLIND, State.SAFE])
+    assert headline(result)["Chance of an incident on any server within 8 hours"] == "unknown"
+    assert [row["Chance 8 hours"] for row in tables(result)["Fleet"] if row["State"] == "BLIND"] == ["-", "-"]
+    assert headline(make_result(state=[State.BLIND, State.SAFE, State.SAFE]))[
+        "Chance of an incident on any server within 8 hours"] == "50%"
+
+
 def test_without_chances_the_headline_says_why():
     model = {"model": "default", "problem": None, "chances_problem": "default has no chances.npz: run calibrate"}
     said = glance(make_result(), make_result(), model, "prometheus", None, ISSUED)

@@ -13,7 +13,7 @@ ORANGE, VERMILLION, PURPLE, GREY = "#E69F00", "#D55E00", "#CC79A7", "#8C8C8C"
 
 # grounds: the same hues, for text
 CRITICAL, WARNING, NOTICE = "#C43C00", "#F0BE5A", BLUE
-ENDING, GOOD, UNKNOWN = "#9A4F7E", "#007A59", "#6E6E6E"
+ENDING, GOOD, UNKNOWN = "#9A4F7E", "#007A59", "#484848"
 QUIET = "transparent"
 FAINT, LIGHT = "rgba(0, 114, 178, 0.2)", "rgba(0, 114, 178, 0.5)"  # small chances on the risk map, which has no text
 

@@ -20,11 +20,15 @@ MENU, PAGE, SCROLLBAR, GAP, PADDING = 300, 32, 18, 8, 18  # px: docked menu, bot
 _DARK, _LIGHT = "#202226", "#f7f8fa"
 
 
+def linear(colour: str) -> list[float]:
+    """Red, green and blue of #rrggbb as shares of light, 0 to 1."""
+    parts = (int(colour[at:at + 2], 16) / 255 for at in (1, 3, 5))
+    return [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+
+
 def luminance(colour: str) -> float:
     """Relative luminance as WCAG 2 defines it, 0 to 1."""
-    parts = (int(colour[at:at + 2], 16) / 255 for at in (1, 3, 5))
-    linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear(colour), strict=True))
 
 
 def contrast(ground: str) -> float:

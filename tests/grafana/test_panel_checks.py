@@ -1,12 +1,14 @@
 """The committed dashboards have none of the faults that the checks know, and each check finds its own."""
 
 import copy
+import itertools
+import math
 from collections.abc import Callable
 
 import pytest
 
 from grafana import render, states
-from tests.grafana.panel_checks import CONTRAST, contrast, faults, inner_width
+from tests.grafana.panel_checks import CONTRAST, contrast, faults, inner_width, linear
 from tests.grafana_stack import load, panels
 
 
@@ -65,6 +67,28 @@ def test_a_phone_shows_state_server_chance_and_when_of_the_active_alerts():
     widths = [_override(load("overview.json"), "Active alerts", heading)["properties"][0]["value"]
               for heading in order[:4]]
     assert sum(widths) <= inner_width(24, screen=375, beside=0)
+
+
+# What is seen without the cones for red, for green (Machado, Oliveira and Fernandes 2009, severity 1.0), and with all.
+SEEN = {"protanopia": ((0.152, 1.053, -0.205), (0.115, 0.786, 0.099), (-0.004, -0.048, 1.052)),
+        "deuteranopia": ((0.367, 0.861, -0.228), (0.280, 0.673, 0.047), (-0.012, 0.043, 0.969)),
+        "all cones": ((1, 0, 0), (0, 1, 0), (0, 0, 1))}
+XYZ = ((0.434, 0.376, 0.190), (0.213, 0.715, 0.072), (0.018, 0.109, 0.873))  # of sRGB, relative to D65 white
+
+
+def lab(colour: str, eyes: str) -> tuple[float, float, float]:
+    """CIELAB of a colour as these eyes see it."""
+    seen = linear(colour)
+    for matrix in (SEEN[eyes], XYZ):
+        seen = [sum(weight * part for weight, part in zip(row, seen, strict=True)) for row in matrix]
+    x, y, z = (max(part, 0) ** (1 / 3) for part in seen)
+    return 116 * y - 16, 500 * (x - y), 200 * (y - z)
+
+
+@pytest.mark.parametrize("eyes", SEEN)
+def test_the_grounds_of_states_differ_also_for_who_is_colour_blind(eyes: str):
+    grounds = [lab(colour, eyes) for _, colour in states.STATE.values()]
+    assert min(math.dist(*pair) for pair in itertools.combinations(grounds, 2)) > 14  # BLIND is not taken for SAFE
 
 
 def test_every_state_has_a_word_and_a_ground_of_its_own_that_can_be_read():

@@ -3,13 +3,13 @@
     ACT NOW    it is P1
     LIKELY     it is P2, or an incident that may give more than P3 is on or has a chance of p2_chance within 8 hours
     CLEARING   it was P1 or P2 for as long as an alert takes to fire, and not for long enough since
-    WATCH      an incident is on or has a chance of POSSIBLE within 8 hours, or no chance is known
+    WATCH      an incident is on or has a chance of POSSIBLE within 8 hours, or no chance is known, or a signal was lost
     SAFE       none of it
     BLIND      it has no forecast, or sends no samples
 
 After P1, CLEARING goes before LIKELY, and takes the place of that after P2: who is CLEARING right after ACT NOW has an
-open page, who is so after LIKELY a ticket. Time in which a server is BLIND brings nothing closer to its end: silence is
-not recovery.
+open page, who is so after LIKELY a ticket. Time in which a server is BLIND, lacks a signal that it had, or has no chance
+where it had one brings nothing closer to its end: silence is not recovery.
 
 Letters: S servers.
 """
@@ -61,48 +61,56 @@ def by_risk(risk: Risk, limits: Priorities) -> States:
 class Course:
     """Follows the states of servers through the cycles, in seconds that each was seen; ``refresh``: s between two."""
 
+    _NEW = (-1.0, -1.0, 0.0, 0.0, 0.0)
+
     def __init__(self, limits: Priorities, refresh: float):
         self._limits, self._refresh, self._silence = limits, refresh, SILENT_REFRESHES * refresh
         self._confirm = np.array([[limits.p1_confirm], [limits.p2_confirm]])
         self._clear = np.array([[limits.p1_clear], [limits.p2_clear]])
         self._now: float | None = None
         self._servers: dict[str, int] = {}  # name -> column
-        self._lasts = np.zeros((2, 0))  # seconds for which it is P1, P2 without a break
-        self._left = np.zeros((2, 0))  # seconds that it must be better for, after P1, P2
+        # s for which it is P1, P2 without a break, -1 for not; s that it must be better for, after P1, P2; whether a
+        # chance was known when it was last P1 or P2
+        self._kept = np.zeros((5, 0))
 
-    def step(self, now: float, servers: tuple[str, ...], last_seen: NDArray[np.float64], risk: Risk) -> States:
-        """int64 (S,): the states at an instant (Unix s). last_seen: float64 (S,), Unix s of the latest samples."""
+    def step(self, now: float, servers: tuple[str, ...], last_seen: NDArray[np.float64], risk: Risk,
+             lost: NDArray[np.bool_] | bool = False) -> States:
+        """int64 (S,): the states at an instant (Unix s). last_seen: float64 (S,), Unix s of the latest samples; lost:
+        bool (S,), whether a signal that a server had is not forecast."""
         blind, fresh = ~(now - last_seen <= self._silence), now - last_seen < self._refresh
         # after a longer pause of the cycles, the rest was not seen
         elapsed = 0.0 if self._now is None else min(max(now - self._now, 0.0), self._silence)
         self._now = now
         self._follow(servers)
+        lasts, left, sure = self._kept[:2], self._kept[2:4], self._kept[4] > 0
         state = np.where(blind, State.BLIND, by_risk(risk, self._limits))
+        state = np.where(lost & (state == State.SAFE), State.WATCH, state)
         seen, priority = state != State.BLIND, np.array(risk.priority, object)
-        paged = (self._left[0] > 0) & (priority != "P1")
-        at = seen & np.array([priority == "P1", (priority == "P2") & ~paged])
-        self._lasts = np.where(at & (self._lasts >= 0), self._lasts + elapsed, np.where(at, 0.0, -1.0))
-        confirmed = self._lasts >= self._confirm
-        left = np.where(confirmed, self._clear, self._left)
+        known = np.isfinite(risk.severe.get("8h", np.full(len(state), np.nan)))
+        at = seen & np.array([priority == "P1", (priority == "P2") & (left[0] == 0)])
+        lasts = np.where(at & (lasts >= 0), lasts + elapsed, np.where(at, 0.0, -1.0))
+        confirmed = lasts >= self._confirm
+        left = np.where(confirmed, self._clear, left)
         left[1, confirmed[0]] = 0.0  # the page takes the ticket's place
+        sure = np.where(at.any(0), known, sure)
         page = seen & (state < State.ACT_NOW) & (left[0] > 0)
         ticket = seen & ~page & (state < State.LIKELY) & (left[1] > 0)
-        better = fresh & np.array([seen & (state < State.ACT_NOW), seen & ~page & (state < State.LIKELY)])
-        self._left = np.where(better, np.maximum(left - elapsed, 0.0), left)
+        better = np.array([seen & (state < State.ACT_NOW), seen & ~page & (state < State.LIKELY)])
+        better &= fresh & ~(lost | sure & ~known)
+        left = np.where(better, np.maximum(left - elapsed, 0.0), left)
+        self._kept = np.vstack([lasts, left, sure])
         return np.where(page | ticket, State.CLEARING, state).astype(np.int64)
 
     def keep(self, old: "Course") -> None:
         """Goes on where another one ended, with its own limits."""
-        self._now, self._servers, self._lasts, self._left = old._now, old._servers, old._lasts, old._left
+        self._now, self._servers, self._kept = old._now, old._servers, old._kept
 
     def _follow(self, servers: tuple[str, ...]) -> None:
         """Brings the columns into the order of these servers; new ones begin anew, others are forgotten."""
-        if tuple(self._servers) == servers:
-            return
-        column = np.array([self._servers.get(name, -1) for name in servers], np.int64)
-        self._lasts = np.where(column >= 0, np.append(self._lasts, [[-1.0], [-1.0]], axis=1)[:, column], -1.0)
-        self._left = np.where(column >= 0, np.append(self._left, [[0.0], [0.0]], axis=1)[:, column], 0.0)
-        self._servers = {name: place for place, name in enumerate(servers)}
+        if tuple(self._servers) != servers:
+            kept = np.column_stack([self._kept, self._NEW])
+            self._kept = kept[:, [self._servers.get(name, -1) for name in servers]]
+            self._servers = {name: place for place, name in enumerate(servers)}
 
 
 def of_fleet(states: States) -> State:

@@ -29,7 +29,7 @@ from forecaster.config import ForecasterConfig
 from forecaster.memory.memory import Memory, Present
 from forecaster.memory.past import Past
 from forecaster.memory.record import Proof, Record
-from forecaster.memory.ring import Values
+from forecaster.memory.ring import Flags, Values
 from forecaster.memory.window import Window
 from forecaster.models import forecast, heuristic
 from forecaster.models.features import MOTION_SHARE
@@ -140,7 +140,7 @@ class Cycle:
             any_server = self._chances.of_fleet(severe) if self._chances else {}
             assessed = score.assess(
                 made.values, self._signals, config.risk, severe, any_server, found, made.by_model)
-            state = self.course.step(now, present.servers, present.last_seen, assessed)
+            state = self.course.step(now, present.servers, present.last_seen, assessed, self._lost(made, present))
             return Result(
                 issued=now, step=config.step, servers=present.servers, profiles=present.profiles, signals=self._signals,
                 observed=present.observed, trend=trend, forecast=made.values, method=made.method, risk=assessed,
@@ -219,6 +219,13 @@ class Cycle:
         return incidents.find(
             self._conditions, self._chances, made, config.signals, (present.servers, present.profiles), context,
             present.instant, config.step, self._zone, config.risk.priorities)
+
+    def _lost(self, made: Forecast, present: Present) -> Flags:
+        """bool (S,): servers that lack a forecast of a signal that the encoder holds values of, and that is not
+        optional."""
+        needed = np.array([name not in self._optional for name in self._signals])
+        lost: Flags = (np.isnan(made.values[:, :, 0, 1]) & np.isfinite(present.encoder).any(axis=2) & needed).any(axis=1)
+        return lost
 
     def _record(self, made: Forecast, present: Present) -> Proof | None:
         """The record's step, which may widen the model's bands in place; it needs the heuristic once per step."""

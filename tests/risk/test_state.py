@@ -48,15 +48,15 @@ class Story:
     def __init__(self, **limits):
         self.course, self.now, self.seen = Course(Priorities(**limits), REFRESH), 0.0, 0.0
 
-    def tell(self, word: str, cycles: int = 1) -> list[State]:
-        """The states of that many cycles."""
+    def tell(self, word: str, cycles: int = 1, lost: bool = False) -> list[State]:
+        """The states of that many cycles; lost: whether a signal is missing that was there."""
         states = []
         for _ in range(cycles):
             self.now += REFRESH
             if word != "-":
                 self.seen = self.now
             risk = risk_of("P3" if word == "-" else word)
-            states.append(State(self.course.step(self.now, ("s0",), np.array([self.seen]), risk)[0]))
+            states.append(State(self.course.step(self.now, ("s0",), np.array([self.seen]), risk, np.array([lost]))[0]))
         return states
 
 
@@ -101,6 +101,13 @@ def test_silence_makes_a_server_blind_after_a_minute_and_its_clearing_waits(firs
     assert set(story.tell("P3", 19)) == {CLEARING}
     story.tell("P3")
     assert story.tell("P3") == [SAFE]
+
+
+def test_a_clearing_waits_while_no_chance_is_known_of_a_server_that_had_one():
+    story = Story()
+    story.tell("P1", 8)
+    assert set(story.tell("trend", 100)) == {CLEARING}
+    assert set(story.tell("P3", 20)) == {CLEARING} and story.tell("P3") == [SAFE]
 
 
 def test_a_pause_of_the_cycles_is_no_time_in_which_a_server_was_well():
@@ -148,3 +155,11 @@ def test_a_fleet_is_as_its_most_urgent_server_and_never_safe_while_one_is_blind(
 def test_states_are_counted_by_word_the_most_urgent_first():
     assert [*counts(np.array([0, 0, -1, 4])).items()] == [
         ("ACT NOW", 1), ("LIKELY", 0), ("CLEARING", 0), ("WATCH", 0), ("SAFE", 2), ("BLIND", 1)]
+
+
+def test_without_a_signal_that_was_there_no_server_is_safe_and_no_trouble_ends():
+    story = Story()
+    assert story.tell("P3") == [SAFE] and story.tell("P3", lost=True) == [WATCH]
+    story.tell("P1", 5)
+    assert set(story.tell("P3", 100, lost=True)) == {CLEARING}
+    assert story.tell("P3", 21)[-2:] == [CLEARING, SAFE]

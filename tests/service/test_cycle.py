@@ -12,7 +12,7 @@ from forecaster.models.model import Model
 from forecaster.publish.collector import ForecastCollector
 from forecaster.publish.result import Board
 from forecaster.publish.self_metrics import SelfMetrics
-from forecaster.readings import NoData, Reading, Readings, SourceError, SourceUnreachable
+from forecaster.readings import NoData, Reading, Readings, SourceError, SourceRefused, SourceUnreachable
 from forecaster.risk.state import State, of_fleet
 from forecaster.service.cycle import Cycle
 from tests.grafana_stack import await_true
@@ -550,6 +550,16 @@ def test_told_to_end_while_the_source_keeps_it_waiting_it_leaves_the_window_alon
     bench.source.latest = slow
     bench.run(15.0)
     assert bench.cycle.memory.window.newest == newest
+
+
+def test_a_page_does_not_end_because_its_signal_cannot_be_read_any_more():
+    bench = Bench(None, step="1m", **{"risk.priorities.p1_clear": "1m", "risk.priorities.p2_clear": "1m"})
+    cpu, at = history().signals.index("cpu_pct"), bench.source._at
+    bench.source._at = lambda instant: np.where(np.arange(at(instant).shape[1]) == cpu, 99.9, at(instant))
+    assert min(bench.go(240).state) == State.LIKELY
+    bench.source.failed = {"cpu_pct": SourceRefused("too busy", 503)}
+    blind = bench.go(900)
+    assert blind.missing.any(axis=1).all() and set(blind.state) == {State.CLEARING}
 
 
 def test_a_fleet_that_was_retired_is_published_as_empty_instead_of_failing(model):

@@ -5,7 +5,7 @@ source has no value; infinite values count as none.
 
     SourceError            base of all errors of a source; the message names source, signal and remedy
       SourceUnreachable    no answer that can be read: TLS, unreadable credentials
-        SourceDown         no answer at all: connection refused or closed, timeout
+        SourceDown         no answer at all: connection refused or closed, timeout, or 502 to 504 of somebody before it
       SourceRefused        an error as the answer; .status (HTTP), .error_type and .error are as Prometheus sends them
       SourceNonsense       an unusable answer: not JSON, unexpected shape, no series that names its server
       NoData               a valid answer without any series
@@ -27,7 +27,8 @@ class SourceUnreachable(SourceError):
 
 
 class SourceDown(SourceUnreachable):
-    """Nobody answers: connection refused, reset or closed, no such host, or a timeout."""
+    """Nobody answers: connection refused, reset or closed, no such host, a timeout, or HTTP 502, 503 or 504 without an
+    answer of the query API: of a proxy, or while Prometheus starts."""
 
 
 class SourceRefused(SourceError):

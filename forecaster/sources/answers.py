@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 
-from forecaster.readings import Labels, Readings, SourceNonsense, SourceRefused
+from forecaster.readings import Labels, Readings, SourceDown, SourceNonsense, SourceRefused
 from forecaster.sources.notes import LENGTH, Notes
 from forecaster.sources.transport import Answer
 
@@ -18,6 +18,7 @@ GRID_ERROR = 0.002  # s; timestamps have three decimals
 SHOWN_WARNINGS = 10  # of one signal
 HISTOGRAM = ("series that are native histograms are left out (let the query return one number, for example with "
              "histogram_quantile)")
+_NOBODY = (502, 503, 504)  # of a proxy, or of a Prometheus that reads its log at the start: no rule is evaluated
 UNREADABLE = "series whose samples cannot be read are left out"
 PARTIAL = "partial answer: a part of the storage did not respond, and servers may be missing"
 
@@ -46,8 +47,9 @@ class Piece(NamedTuple):
 def parse(answer: Answer, kind: str, what: str, query: str) -> Parsed:
     """The series of an answer of result type `kind`, "vector" or "matrix".
 
-    SourceRefused for an error status, SourceNonsense for what is not an answer of the query API, or of another type,
-    or has series none of which can be read.
+    SourceRefused for an error status, SourceDown where that of a gateway comes without a word of the query API,
+    SourceNonsense for what is not an answer of the query API, or of another type, or has series none of which can be
+    read.
     """
     opening = answer.body[:200].decode("utf-8", "replace").strip()
     try:
@@ -57,6 +59,9 @@ def parse(answer: Answer, kind: str, what: str, query: str) -> Parsed:
     told = told if isinstance(told, dict) else {}
     if answer.status != 200 or told.get("status") == "error":
         error_type, error = str(told.get("errorType", "")), str(told.get("error", "") or opening)
+        if kind == "vector" and answer.status in _NOBODY and "status" not in told:  # of a long range: too much to read
+            raise SourceDown(f"{what}: HTTP {answer.status}: {error}; it is starting, or a proxy does not reach it: "
+                             "check that Prometheus runs")
         if location := answer.headers.get("Location"):
             error = f"redirected to {location}, put the final address into source.url"
         raise SourceRefused(f"{what}: HTTP {answer.status} {error_type}: {error}; the query was {query}",

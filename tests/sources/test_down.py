@@ -51,7 +51,8 @@ def test_silence_is_no_answer(server):
 
 
 @pytest.mark.parametrize(("status", "body"), [
-    (500, ""), (503, "Service Unavailable"), (502, "<html>"), (401, ""), (200, "<html>"), (200, EMPTY),
+    (500, ""), (401, ""), (200, "<html>"), (200, EMPTY),
+    (503, '{"status":"error","errorType":"timeout","error":"query timed out in expression evaluation"}'),
     (422, '{"status":"error","errorType":"execution","error":"query timed out in query execution"}')])
 def test_whatever_it_answers_is_an_answer(server, status, body):
     server.respond = lambda request: request.answer(status, body)
@@ -59,10 +60,16 @@ def test_whatever_it_answers_is_an_answer(server, status, body):
     assert not isinstance(error, SourceDown) and (body != EMPTY or isinstance(error, NoData))
 
 
+@pytest.mark.parametrize(("status", "body"), [(503, "Service Unavailable"), (502, "<html>"), (504, "")])
+def test_a_prometheus_that_starts_and_a_proxy_that_does_not_reach_it_are_no_answer(server, status, body):
+    server.respond = lambda request: request.answer(status, body)
+    assert isinstance(failure(server.url), SourceDown)
+
+
 def test_one_answer_among_many_queries_is_an_answer(server):
     def only_the_last(request: Request) -> None:
         if request.form["query"] == "q2":
-            request.answer(503, "too busy")
+            request.answer(500, "too busy")
         else:
             request.close_connection = True
 

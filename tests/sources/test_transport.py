@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from forecaster.readings import SourceRefused, SourceUnreachable
+from forecaster.readings import SourceDown, SourceUnreachable
 from forecaster.sources.prometheus import AT_ONCE, PrometheusSource
 from forecaster.sources.transport import TLSError, fetch, http_session
 from tests.local_server import LocalServer, Request, local_server
@@ -131,7 +131,7 @@ def test_without_retries_a_broken_connection_is_unreachable(server, source):
 def test_a_busy_server_is_asked_as_often_on_an_open_connection_as_on_a_new_one(server, source, headers, attempts):
     asked = warmed(source(server.url, 1), server)
     server.respond = lambda request: request.answer(503, "busy", **headers)
-    with pytest.raises(SourceRefused, match="HTTP 503 : busy"):
+    with pytest.raises(SourceDown, match="HTTP 503: busy"):
         asked.latest(T0)
     assert len(server.seen) == attempts
     server.respond = good

@@ -6,6 +6,12 @@ Each message is valid for 10 minutes: the alert outlives a restart of the foreca
 for `end_after`, the alert is sent as ended for 5 minutes, in any case: an earlier process may have begun it, and an
 Alertmanager that restarts forgets what it has not told yet. It notifies nobody of the end of an alert that it did not
 have. The end is when Prometheus answered again, and so safely in the past: one ahead of Alertmanager's clock is a page.
+
+Prometheus is not down where Alertmanager hears from it: the alert would hide the pages of a Prometheus that only this
+forecaster does not reach. Before it is sent, Alertmanager is asked when it was last told of the fleet's heartbeat, or of
+that its forecasts are missing, of which one always fires. Prometheus repeats both after 60 to 75 s.
+
+    GET /api/v2/alerts    the alerts of LIFE of the fleet
 """
 
 from __future__ import annotations
@@ -14,6 +20,8 @@ import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlencode
 
 import orjson
 import requests
@@ -24,7 +32,9 @@ from forecaster.sources.transport import fetch
 NAME = "FleetcastPrometheusDown"
 VALID = 600.0  # s
 ENDING = 300.0  # s, for which the end is repeated
-_MAX_ANSWER = 1 << 16
+LIFE = "FleetcastWatchdog|FleetcastForecastsStale|FleetcastForecasterDown|FleetcastShardMissing"
+_REPEATED = 5 / 3  # times `after`, in which a Prometheus that runs has repeated an alert
+_MAX_ANSWER = 1 << 20
 
 
 class AlertmanagerError(Exception):
@@ -55,15 +65,17 @@ class Alertmanager:
         self._answered, self._back, self._down = old._answered, old._back, old._down
 
     def due(self, down: SourceDown | None) -> bool:
-        """Takes how a cycle's query ended, None for any answer; whether there is something to send."""
+        """Takes how a cycle's query ended, None for any answer; whether there is something to send. Asks Alertmanager
+        where Prometheus has not answered for `after`."""
         now = self._elapsed()
-        if down is None:
+        waited = self._down is not None or now - self._answered >= self._after
+        if down is None or (waited and self._alive()):
             self._answered, self._back = now, now if self._back is None else self._back
             return self._down is not None or (self._over and now - self._back < self._end_after + ENDING)
         self._back = None
         if self._down is not None:
             self._down = self._down[0], down
-        elif now - self._answered >= self._after:
+        elif waited:
             self._down = self._clock() - (now - self._answered), down
         return self._down is not None
 
@@ -83,6 +95,18 @@ class Alertmanager:
                                     "check alertmanager.url")
         if over:
             self._down = None
+
+    def _alive(self) -> bool:
+        """Whether Alertmanager heard of the fleet from Prometheus, by Alertmanager's clock; False where it cannot be
+        asked."""
+        form = urlencode([("filter", f'fleet="{self._fleet}"'), ("filter", f'alertname=~"{LIFE}"')])
+        try:
+            answer = fetch(self._session, "GET", f"{self._url}?{form}", self._timeout, _MAX_ANSWER)
+            now = parsedate_to_datetime(answer.headers["Date"]).timestamp()
+            told = [datetime.fromisoformat(alert["updatedAt"]).timestamp() for alert in orjson.loads(answer.body)]
+        except (OSError, ValueError, KeyError, TypeError):  # send() says what is wrong
+            return False
+        return now - max(told, default=0.0) <= _REPEATED * self._after
 
     @property
     def _over(self) -> bool:

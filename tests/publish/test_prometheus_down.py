@@ -2,14 +2,15 @@
 
 import json
 import threading
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from forecaster.publish.alertmanager import Alertmanager, AlertmanagerError
 from forecaster.readings import SourceDown
 from forecaster.sources.transport import http_session
-from tests.local_server import LocalServer, local_server
+from tests.local_server import LocalServer, Request, local_server
 from tests.results import ISSUED, Clock
 
 DOWN = SourceDown("Connection refused")
@@ -30,14 +31,19 @@ class Bench:
         self.told = Alertmanager(server.url, http_session(retries=0), 1.0, "http://prometheus:9090", listen, fleet,
                                  45.0, 150.0, self.clock, self.clock)
 
+    @property
+    def posts(self) -> list[Request]:
+        """What was sent, without what was asked."""
+        return [request for request in self.server.seen if request.command == "POST"]
+
     def run(self, down: SourceDown | None, cycles: int = 1) -> list[dict]:
         """The alerts of these cycles."""
-        before = len(self.server.seen)
+        before = len(self.posts)
         for _ in range(cycles):
             self.clock.now += 15
             if self.told.due(down):
                 self.told.send()
-        bodies = [json.loads(request.body) for request in self.server.seen[before:]]
+        bodies = [json.loads(request.body) for request in self.posts[before:]]
         assert all(len(body) == 1 for body in bodies)
         return [body[0] for body in bodies]
 
@@ -53,7 +59,7 @@ def test_it_begins_after_45_seconds_without_an_answer_and_is_sent_every_cycle(se
     sent = bench.run(DOWN, 5)
     assert [unix(one["startsAt"]) for one in sent] == [last_answer] * 5
     assert [unix(one["endsAt"]) for one in sent] == [last_answer + 45 + n * 15 + 600 for n in range(5)]
-    assert {request.path for request in server.seen} == {"/api/v2/alerts"}
+    assert {request.path for request in bench.posts} == {"/api/v2/alerts"}
 
 
 def test_a_prometheus_that_never_answered_counts_from_the_start(server):
@@ -141,3 +147,22 @@ def test_an_alertmanager_that_hangs_is_given_up_after_its_timeout(server):
             bench.run(DOWN, 3)
     finally:
         released.set()
+
+
+@pytest.mark.parametrize(("age", "sent"), [(60, 0), (90, 1)])
+def test_a_prometheus_of_which_alertmanager_hears_is_not_down(server, age, sent):
+    now = datetime.now(UTC)  # as the server's
+    told = [{"updatedAt": (now - timedelta(seconds=seconds)).isoformat()} for seconds in (300, age)]
+    server.respond = lambda request: request.answer(200, json.dumps(told))
+    bench = Bench(server, "production")
+    assert len(bench.run(DOWN, 3)) == sent
+    asked = parse_qs(urlsplit(server.seen[0].path).query)["filter"]
+    assert asked[0] == 'fleet="production"' and 'alertname=~"FleetcastWatchdog|' in asked[1]
+
+
+def test_it_ends_where_alertmanager_hears_of_prometheus_though_the_forecaster_does_not(server):
+    bench = Bench(server)
+    assert len(bench.run(DOWN, 3)) == 1
+    told = json.dumps([{"updatedAt": datetime.now(UTC).isoformat()}])
+    server.respond = lambda request: request.answer(200, told)
+    assert unix(bench.run(DOWN, 11)[-1]["endsAt"]) == bench.clock.now and bench.run(DOWN, 20) == []

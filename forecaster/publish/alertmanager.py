@@ -8,8 +8,8 @@ Alertmanager that restarts forgets what it has not told yet. It notifies nobody 
 have. The end is when Prometheus answered again, and so safely in the past: one ahead of Alertmanager's clock is a page.
 
 Prometheus is not down where Alertmanager hears from it: the alert would hide the pages of a Prometheus that only this
-forecaster does not reach. Before it is sent, Alertmanager is asked when it was last told of the fleet's heartbeat, or of
-that its forecasts are missing, of which one always fires. Prometheus repeats both after 60 to 75 s.
+forecaster does not reach. Before it is sent, Alertmanager is asked when it was last told of the fleet's heartbeat, or
+that its forecasts are missing. One of these always fires, and Prometheus repeats it after 60 to 75 s.
 
     GET /api/v2/alerts    the alerts of LIFE of the fleet
 """

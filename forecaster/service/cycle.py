@@ -224,7 +224,8 @@ class Cycle:
         """bool (S,): servers that lack a forecast of a signal that the encoder holds values of, and that is not
         optional."""
         needed = np.array([name not in self._optional for name in self._signals])
-        lost: Flags = (np.isnan(made.values[:, :, 0, 1]) & np.isfinite(present.encoder).any(axis=2) & needed).any(axis=1)
+        held, without = np.isfinite(present.encoder).any(axis=2), np.isnan(made.values[:, :, 0, 1])
+        lost: Flags = (held & without & needed).any(axis=1)
         return lost
 
     def _record(self, made: Forecast, present: Present) -> Proof | None:

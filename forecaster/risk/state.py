@@ -8,8 +8,8 @@
     BLIND      it has no forecast, or sends no samples
 
 After P1, CLEARING goes before LIKELY, and takes the place of that after P2: who is CLEARING right after ACT NOW has an
-open page, who is so after LIKELY a ticket. Time in which a server is BLIND, lacks a signal that it had, or has no chance
-where it had one brings nothing closer to its end: silence is not recovery.
+open page, who is so after LIKELY a ticket. Time in which a server is BLIND, lacks a signal that it had, or has no
+chance where it had one brings nothing closer to its end: silence is not recovery.
 
 Letters: S servers.
 """

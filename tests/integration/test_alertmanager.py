@@ -327,7 +327,7 @@ def test_the_cause_inhibits_what_follows_from_it_in_the_same_fleet(alertmanager,
     assert not alertmanager.status(**elsewhere)["inhibitedBy"]
 
 
-@pytest.mark.parametrize("name", sorted(ALERTS.keys() - {"FleetcastWatchdog"}))  # a heartbeat that is silenced is a page
+@pytest.mark.parametrize("name", sorted(ALERTS.keys() - {"FleetcastWatchdog"}))
 def test_the_silence_in_the_runbook_silences_its_alert(alertmanager, name):
     runbook = (PROMETHEUS / "runbook.md").read_text()
     command = re.search(rf"`(amtool [^`]*alertname={name} [^`]*)`", runbook).group(1)

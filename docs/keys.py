@@ -7,7 +7,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from forecaster.config import HttpUrl, ListenAddress, Ordinal, Timezone
+from forecaster.addresses import HttpUrl, ListenAddress
+from forecaster.config import Ordinal, Timezone
 from forecaster.risk.thresholds import Band, Level, Levels
 from forecaster.signals import StepsByLabel
 from serving.settings import Duration

@@ -8,7 +8,8 @@ from typing import Any
 
 import requests
 
-from forecaster.config import ForecasterConfig, Receiver, SourceConfig
+from forecaster.addresses import Receiver, SourceConfig
+from forecaster.config import ForecasterConfig
 from forecaster.memory.past import Past
 from forecaster.memory.record import Record
 from forecaster.memory.scraped import ScrapeSource

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from forecaster.config import HttpUrl
+from forecaster.addresses import HttpUrl
 from serving.settings import Settings
 
 Severity = Literal["info", "warning", "critical"]

@@ -240,6 +240,7 @@ def test_describe_shows_queries_as_sent_and_the_last_success(prometheus, source)
     asked.latest(T0)
     assert asked.describe() == {
         "kind": "prometheus", "url": prometheus, "last_success": 4711.0, "last_error": None,
+        "clock": None, "clock_offset_seconds": None,
         "signals": {"cpu_pct": {"query": "100 * avg_over_time(cpu[300s])", "series": 2, "error": None, "warnings": [],
                                 "history": [], "basis": {}}}}
 

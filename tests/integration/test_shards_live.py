@@ -285,6 +285,7 @@ def test_a_shard_without_any_replica_is_missing_and_one_without_its_second_is_no
     answer(("a", 0), ("a", 1))
     assert stage.values(alert) == {} and stage.values(count) == {(): len(SERVERS)}
     answer(("a", 0), ("b", 0))
+    await_true(lambda: stage.values(alert), 90, "the shard has been away for longer than a restart takes")
     (labels,) = stage.values(alert)
     assert dict(labels)["priority"] == "P1"
     assert stage.values(count) == {(): len(servers_of(stage.text("a", 0)))}

@@ -11,7 +11,7 @@ from tests.season.plan import Incident, Plan
 from tests.season.stack import Stack
 
 TICK = 0.1          # s of the wall between two looks at the pager
-LATE = 1.0          # s of the wall that the machine itself may be late
+LATE = 2.0          # s of the wall that the machine itself may be late, beside the other tests on two cores
 GIVE_UP = 1500.0    # fast s after which an incident ends although nobody has said it
 QUIET = 1500.0      # fast s after the last fault in which all pages have to end
 WIDTH = 180         # characters of a line of the chronicle

@@ -86,7 +86,8 @@ class Course:
         state = np.where(blind, State.BLIND, by_risk(risk, self._limits))
         state = np.where(lost & (state == State.SAFE), State.WATCH, state)
         seen, priority = state != State.BLIND, np.array(risk.priority, object)
-        known = np.isfinite(risk.severe.get("8h", np.full(len(state), np.nan)))
+        chances = risk.incidents.chance["8h"] if risk.incidents is not None else np.full((len(state), 1), np.nan)
+        known = np.isfinite(chances).any(1)  # of an incident that is on by the trend, none is
         at = seen & np.array([priority == "P1", (priority == "P2") & (left[0] == 0)])
         lasts = np.where(at & (lasts >= 0), lasts + elapsed, np.where(at, 0.0, -1.0))
         confirmed = lasts >= self._confirm

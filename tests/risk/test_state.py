@@ -15,7 +15,7 @@ UNKNOWN = (np.nan, np.nan)
 def risk_of(*priorities):
     """Risk of servers of these priorities by chance, without a known chance of any other incident."""
     of = {"P1": {"on": True}, "P2": {"chance": (0.1, 0.6)}, "P3": {}, "likely": {"chance": (0.01, 0.2)},
-          "trend": {"chance": UNKNOWN}}
+          "trend": {"chance": UNKNOWN}, "P1 by the trend": {"on": True, "chance": UNKNOWN}}
     given = [of[one] for one in priorities]
     forecast = curves(len(given))
     incidents = incidents_of(
@@ -101,6 +101,12 @@ def test_silence_makes_a_server_blind_after_a_minute_and_its_clearing_waits(firs
     assert set(story.tell("P3", 19)) == {CLEARING}
     story.tell("P3")
     assert story.tell("P3") == [SAFE]
+
+
+def test_a_clearing_of_a_server_on_the_trend_ends_although_no_chance_is_ever_known():
+    story = Story()
+    story.tell("P1 by the trend", 8)
+    assert set(story.tell("trend", 20)) == {CLEARING} and story.tell("trend") == [WATCH]
 
 
 def test_a_clearing_waits_while_no_chance_is_known_of_a_server_that_had_one():

@@ -116,11 +116,12 @@ class Forecaster:
             """Forecasts and the forecaster's own series, for Prometheus."""
             return metrics_response(self._metrics.registry, parts.collector.exposition(), request.headers)
 
+        runbook_text = Markup(resources.files("forecaster.shipped").joinpath("runbook.html").read_text("utf-8"))
+
         @app.get("/runbook")
         def runbook() -> Response:
             """What each alert means and what to do about it: `/runbook#fleetcastserverp1` and so on."""
-            page = resources.files("forecaster.shipped").joinpath("runbook.html")
-            return document("Runbook", Markup(page.read_text("utf-8")))
+            return document("Runbook", runbook_text)
 
         return app
 

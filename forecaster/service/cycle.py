@@ -72,6 +72,7 @@ class Cycle:
         self._signals, self._zone = tuple(config.signals), ZoneInfo(config.timezone)
         self._conditions = config.risk.conditions(self._signals)
         self._optional = frozenset(name for name, signal in config.signals.items() if signal.optional)
+        self._needed = np.array([name not in self._optional for name in self._signals])
         self.course = Course(config.risk.priorities, config.refresh)
         self._ticker = Ticker(self.run_once, config.refresh, self._clock)
         self._stop = self._ticker.stopping
@@ -223,9 +224,8 @@ class Cycle:
     def _lost(self, made: Forecast, present: Present) -> Flags:
         """bool (S,): servers that lack a forecast of a signal that the encoder holds values of, and that is not
         optional."""
-        needed = np.array([name not in self._optional for name in self._signals])
         held, without = np.isfinite(present.encoder).any(axis=2), np.isnan(made.values[:, :, 0, 1])
-        lost: Flags = (held & without & needed).any(axis=1)
+        lost: Flags = (held & without & self._needed).any(axis=1)
         return lost
 
     def _record(self, made: Forecast, present: Present) -> Proof | None:
@@ -258,7 +258,7 @@ class Cycle:
             log.error("curves are not stored: stage %s", error)
 
     def _tell(self, down: SourceDown | None) -> None:
-        """Tells Alertmanager while Prometheus is down, and once when it is back; a failure is shown."""
+        """Tells Alertmanager while Prometheus is down, and for a while when it is back; a failure is shown."""
         if self.alertmanager is None or not self.alertmanager.due(down):
             return
         try:

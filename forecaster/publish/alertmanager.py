@@ -2,10 +2,11 @@
 
     POST /api/v2/alerts   FleetcastPrometheusDown, every cycle from `after` on, until it has answered for `end_after`
 
-Each message is valid for 10 minutes: the alert outlives a restart of the forecaster. From when Prometheus has answered
-for `end_after`, the alert is sent as ended for 5 minutes, in any case: an earlier process may have begun it, and an
-Alertmanager that restarts forgets what it has not told yet. It notifies nobody of the end of an alert that it did not
-have. The end is when Prometheus answered again, and so safely in the past: one ahead of Alertmanager's clock is a page.
+Each message is valid for `end_after`, and for three cycles: the alert outlives a restart of the forecaster, and does
+not hide for longer that the forecaster is dead as well. From when Prometheus has answered for `end_after`, the alert
+is sent as ended for 5 minutes, in any case: an earlier process may have begun it, and an Alertmanager that restarts
+forgets what it has not told yet. It notifies nobody of the end of an alert that it did not have. The end is when
+Prometheus answered again, and so safely in the past: one ahead of Alertmanager's clock is a page.
 
 Prometheus is not down where Alertmanager hears from it: the alert would hide the pages of a Prometheus that only this
 forecaster does not reach. Before it is sent, Alertmanager is asked when it was last told of the fleet's heartbeat, or
@@ -30,7 +31,6 @@ from forecaster.readings import SourceDown
 from forecaster.sources.transport import fetch
 
 NAME = "FleetcastPrometheusDown"
-VALID = 600.0  # s
 ENDING = 300.0  # s, for which the end is repeated
 LIFE = "FleetcastWatchdog|FleetcastForecastsStale|FleetcastForecasterDown|FleetcastShardMissing"
 _REPEATED = 5 / 3  # times `after`, in which a Prometheus that runs has repeated an alert
@@ -49,13 +49,13 @@ class Alertmanager:
     """
 
     def __init__(self, url: str, session: requests.Session, timeout: float, source: str, listen: str,
-                 fleet: str | None, after: float, end_after: float, clock: Callable[[], float],
+                 fleet: str | None, after: float, end_after: float, refresh: float, clock: Callable[[], float],
                  elapsed: Callable[[], float] = time.monotonic):
         self._url, self._session, self._timeout = f"{url.rstrip('/')}/api/v2/alerts", session, timeout
         self._source, self._after, self._end_after = source, after, end_after
         self._instance = re.sub(r"^(0\.0\.0\.0|\[::\]):", "127.0.0.1:", listen)
         self._fleet = fleet or self._instance
-        self._clock, self._elapsed = clock, elapsed
+        self._refresh, self._clock, self._elapsed = refresh, clock, elapsed
         self._answered = elapsed()  # when Prometheus answered last; it counts from the start where it never did
         self._back: float | None = None  # since when it has answered every time
         self._down: tuple[float, SourceDown] | None = None  # (Unix s of the last answer, the latest error) of the alert
@@ -131,7 +131,7 @@ class Alertmanager:
                 "runbook_url": f"http://{own}/runbook#{NAME.lower()}",
             },
             "startsAt": _iso(since),
-            "endsAt": _iso(back if over else now + VALID),
+            "endsAt": _iso(back if over else now + max(self._end_after, 3 * self._refresh)),
             "generatorURL": f"http://{own}/status",
         }
 

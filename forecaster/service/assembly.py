@@ -100,7 +100,7 @@ def make_alertmanager(config: ForecasterConfig, clock: Callable[[], float]) -> A
     if given.url is None or config.source.kind != "prometheus":
         return None
     return Alertmanager(given.url, _session(given, 0), given.timeout, str(config.source.url), config.listen,
-                        given.fleet, given.after, given.end_after, clock)
+                        given.fleet, given.after, given.end_after, config.refresh, clock)
 
 
 def _session(given: SourceConfig | Receiver, retries: int) -> requests.Session:

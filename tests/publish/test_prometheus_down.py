@@ -29,7 +29,7 @@ class Bench:
                  clock: Clock | None = None):
         self.server, self.clock = server, clock or Clock(ISSUED)
         self.told = Alertmanager(server.url, http_session(retries=0), 1.0, "http://prometheus:9090", listen, fleet,
-                                 45.0, 150.0, self.clock, self.clock)
+                                 45.0, 150.0, 15.0, self.clock, self.clock)
 
     @property
     def posts(self) -> list[Request]:
@@ -58,7 +58,7 @@ def test_it_begins_after_45_seconds_without_an_answer_and_is_sent_every_cycle(se
     last_answer = bench.clock.now - 30
     sent = bench.run(DOWN, 5)
     assert [unix(one["startsAt"]) for one in sent] == [last_answer] * 5
-    assert [unix(one["endsAt"]) for one in sent] == [last_answer + 45 + n * 15 + 600 for n in range(5)]
+    assert [unix(one["endsAt"]) for one in sent] == [last_answer + 45 + n * 15 + 150 for n in range(5)]
     assert {request.path for request in bench.posts} == {"/api/v2/alerts"}
 
 

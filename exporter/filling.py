@@ -5,12 +5,12 @@ of a burst), both in shares of its first size, plus temporary files that come an
 shape, a weekday shape and noise. At whole hours something may happen to it: a rotation, a jump, a resize, a clean-up. A
 mount that is full stays full for 2 to 24 hours; then somebody cleans it or grows it.
 
-Shapes: N mounts, (..., N) states: (N,) for the course itself, (paths, N) for possible futures. Time is in hours.
+Shapes: N mounts; R = copies * N rows of a state, one copy for the course itself and one a path for possible futures; H
+hours. Time is in hours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
 
@@ -30,13 +30,16 @@ NORMALS, UNIFORMS = 2, 4  # random numbers for each mount and hour
 Normals = NDArray[np.float32]
 
 
+IDLE, BURST, LEFTOVER, STUCK = range(4)  # what a mount is doing
+SHORTEST, LONGEST = np.array([0, 1, 1, 2]), np.array([0, 8, 48, 24])  # hours that it does so, evenly distributed
+
+
 @dataclass(frozen=True)
 class Traits:
-    """What does not change about mounts; arrays (N,), shares of the first size, rates per hour."""
+    """What does not change about mounts; arrays (N,) or (R,), shares of the first size, rates per hour."""
 
     pattern: NDArray[np.int8]  # index into PATTERNS
     gib: Floats  # first size, whole GiB
-    week: Floats  # (168, N): growth relative to its mean, by hour of the week from Monday 00:00 UTC
     growth: Floats  # of the base
     tooth: Floats  # growth of the tooth
     period: NDArray[np.int64]  # hours between two rotations; 0: none by the clock
@@ -50,16 +53,16 @@ class Traits:
     temporary: Floats  # standard deviation of the temporary files
     temporary_keep: Floats
     jitter: Floats  # standard deviation of what changes within 5 minutes
-    level: Floats  # base at the start, before the draw of the state
+    level: Floats  # highest base of a device that is new
 
     @cached_property
     def of(self) -> dict[str, Flags]:
-        """bool (N,) for each pattern: the mounts that have it."""
+        """bool for each pattern: the mounts that have it."""
         return {name: self.pattern == number for number, name in enumerate(PATTERNS)}
 
     @cached_property
     def fills(self) -> Flags:
-        """bool (N,): the mounts that can become full."""
+        """The mounts that can become full."""
         return ~np.isin(self.pattern, [PATTERNS.index(name) for name in (*NEVER_FULL, "full")])
 
     @cached_property
@@ -67,35 +70,49 @@ class Traits:
         """The highest used share of a mount that is not stuck."""
         return np.where(self.fills, 0.999, np.where(self.of["full"], 1.0, CEILING))
 
+    @cached_property
+    def reacts_at(self) -> Floats:
+        """The used share at which something happens in any case."""
+        return np.where(self.fills, 1.0, np.where(self.of["full"], np.inf, CEILING))
+
+    @cached_property
+    def keep(self) -> Floats:
+        """Autocorrelation of both noises, (2, .)."""
+        return np.stack([self.mood_keep, self.temporary_keep])
+
+    def repeated(self, copies: int) -> Traits:
+        """R rows from N."""
+        return Traits(*(np.tile(getattr(self, f.name), copies) for f in fields(self)))
+
 
 @dataclass
 class State:
-    """Everything that the future depends on besides Traits and the hour. Arrays (..., N)."""
+    """Everything that the future depends on besides Traits and the hour. Arrays (R,)."""
 
     base: Floats
     tooth: Floats
     scale: Floats  # size, in first sizes
     pace: Floats  # factor on the growth
     goal: Floats  # the pace it approaches
-    mood: Floats  # standard normal
-    temporary: Floats  # standard normal
     rush: Floats  # growth of the tooth in a burst
-    left: Floats  # hours that the burst lasts
-    stuck: Floats  # hours that it stays full
+    doing: NDArray[np.int64]  # IDLE, BURST, LEFTOVER (files of a burst, until somebody deletes them) or STUCK (full)
+    since: NDArray[np.int64]  # hour
+    until: NDArray[np.int64]  # hour
+    noise: Floats  # (2, R): standard normal, of the rate and of the temporary files
 
     def repeated(self, copies: int) -> State:
-        """(copies, N) from (N,)."""
-        return State(*(np.tile(getattr(self, f.name), (copies, 1)) for f in fields(self)))
+        """R rows from N."""
+        return State(*(np.concatenate([getattr(self, f.name)] * copies, axis=-1) for f in fields(self)))
 
-    def put(self, where: Flags, other: State) -> None:
-        """Takes over the state of another for some mounts."""
+    def put(self, rows: Flags, other: State) -> None:
+        """Takes over the state of another for some rows."""
         for f in fields(self):
-            np.copyto(getattr(self, f.name), getattr(other, f.name), where=where)
+            np.copyto(getattr(self, f.name), getattr(other, f.name), where=rows)
 
 
 @dataclass(frozen=True)
-class Hour:
-    """One hour: used space at its begin and just before its end, and the size; (..., N), in first sizes.
+class Hours:
+    """Used space at the begin of hours and just before their ends, and the size; (H, R), in first sizes.
 
     Between the two it is a straight line, cut off at the size. Events happen at whole hours.
     """
@@ -148,13 +165,13 @@ def draw_traits(pattern: NDArray[np.int8], gib: Floats, rng: np.random.Generator
     noise = np.where(of("full"), 0.0, decades(1e-5, 1e-3))
     mood = decades(0.05, 1.5)
     return Traits(
-        pattern, gib, _weeks(of("weekday"), rng), growth / 24, tooth, period, rng.integers(0, WEEK, n), act_at,
+        pattern, gib, growth / 24, tooth, period, rng.integers(0, WEEK, n), act_at,
         act_chance, 1 / (24 * days), 1 / between(1, 48), mood, np.exp(-1 / between(1, 12)), temporary,
         np.exp(-1 / between(1, 24)), noise, level,
     )  # fmt: skip
 
 
-def _weeks(quiet_weekend: Flags, rng: np.random.Generator) -> Floats:
+def draw_weeks(quiet_weekend: Flags, rng: np.random.Generator) -> Floats:
     """Growth (168, N) by hour of the week, mean 1: flat, in business hours or at night; weekends differ."""
     n = quiet_weekend.size
     hour = np.arange(WEEK)[:, None]
@@ -167,16 +184,22 @@ def _weeks(quiet_weekend: Flags, rng: np.random.Generator) -> Floats:
     return week
 
 
-def fresh(traits: Traits, shape: tuple[int, ...], rng: np.random.Generator) -> State:
-    """A device that was just put in place, for every mount; shape (..., N)."""
-    base = np.where(traits.of["full"], traits.level, traits.level * rng.uniform(0.6, 1.0, shape))
-    usual = np.where(traits.period > 0, traits.tooth * traits.period, 0.05 * (traits.tooth > 0))
-    pace = np.where(traits.of["changing"], _paces(rng.standard_normal(shape)), 1.0)
-    zeros = np.zeros(shape)
-    return State(
-        base, usual * rng.random(shape), np.ones(shape), pace, pace.copy(), rng.standard_normal(shape),
-        rng.standard_normal(shape), zeros, zeros.copy(), zeros.copy(),
-    )  # fmt: skip
+def new_devices(t: Traits, rng: np.random.Generator) -> State:
+    """Devices that were just put in place, for every row."""
+    n = t.level.size
+    base = np.where(t.of["full"], t.level, t.level * rng.uniform(0.6, 1.0, n))
+    usual = np.where(t.period > 0, t.tooth * t.period, 0.05 * (t.tooth > 0))
+    pace = np.where(t.of["changing"], _paces(rng.standard_normal(n)), 1.0)
+    doing, since, until = np.zeros((3, n), np.int64)
+    noise = rng.standard_normal((2, n))
+    return State(base, usual * rng.random(n), np.ones(n), pace, pace.copy(), np.zeros(n), doing, since, until, noise)
+
+
+def forget_ends(z: State, now: int, rng: np.random.Generator) -> None:
+    """Draws anew, for a possible future, how long what has begun will last; it has lasted until now."""
+    earliest = np.maximum(z.since + SHORTEST[z.doing], now + 1)
+    until = rng.integers(earliest, np.maximum(z.since + LONGEST[z.doing], earliest) + 1)
+    np.copyto(z.until, until, where=z.doing != IDLE)
 
 
 def _paces(normal: Floats | Normals) -> Floats:
@@ -184,82 +207,115 @@ def _paces(normal: Floats | Normals) -> Floats:
     return paces
 
 
-def steps(t: Traits, z: State, first: int, normal: Normals, uniform: Normals) -> Iterator[Hour]:
-    """Moves the state on, hour by hour, from hour ``first``; normal (2, H, ..., N) and uniform (4, H, ..., N).
+def advance(t: Traits, z: State, week: Floats, first: int, normal: Normals, uniform: Normals, record: bool) -> Hours:
+    """Moves the state on from hour ``first``; week (168, N), normal (2, H, R), uniform (4, H, R).
 
-    When an hour is yielded, what happens at its end has happened to the state.
+    Returns the hours; their arrays are empty unless they are to be recorded.
     """
-    event = uniform[0] < t.chance.astype(np.float32)
-    acts = uniform[1] < t.act_chance.astype(np.float32)
-    eventful = event.reshape(len(event), -1).any(1).tolist()
-    cycle, usual = np.maximum(t.period, 1), np.exp(-(t.mood**2) / 2)
-    growth = t.growth * usual, t.tooth * usual
-    fresh_mood, fresh_temporary = np.sqrt(1 - t.mood_keep**2), np.sqrt(1 - t.temporary_keep**2)
-    bursts = bool(t.of["burst"].any())
-    for row in range(len(event)):
-        hour = first + row
-        size, choice = uniform[2, row], uniform[3, row]
-        stuck = z.stuck > 0
-        begin, scale = used(t, z), z.scale.copy()
-        z.mood = t.mood_keep * z.mood + fresh_mood * normal[0, row]
-        z.temporary = t.temporary_keep * z.temporary + fresh_temporary * normal[1, row]
+    count, rows = uniform.shape[1:]
+    hours = first + np.arange(count)
+    noise = np.empty((count + 1, 2, rows))
+    noise[0] = z.noise
+    shocks = np.sqrt(1 - t.keep**2) * normal.swapaxes(0, 1)
+    for row in range(count):
+        noise[row + 1] = t.keep * noise[row] + shocks[row]
+    z.noise = noise[-1]
+    temporary = t.temporary * noise[:, 1]
+    rate = np.exp(t.mood * noise[1:, 0] - t.mood**2 / 2)
+    rate *= np.tile(week[(hours - MONDAY) % WEEK], rows // week.shape[1])
+    growth, teeth = t.growth * rate, t.tooth * rate
+    due = (t.period > 0) & ((hours[:, None] + 1 - t.phase) % np.maximum(t.period, 1) == 0)
+    event = uniform[0] < t.chance
+    has_due, has_event = due.any(1).tolist(), event.any(1).tolist()
+    limit = np.minimum(t.reacts_at, np.where(uniform[1] < t.act_chance, t.act_at, np.inf))
+    begin, end, scale, stuck = np.empty((4, count if record else 0, rows))
+    next_end = z.until[z.doing != IDLE].min(initial=hours[-1] + 2)
+    for row, hour in enumerate(hours.tolist()):
+        if record:
+            begin[row], scale[row], stuck[row] = z.base + z.tooth + temporary[row], z.scale, z.doing == STUCK
         z.pace += t.ramp * (z.goal - z.pace)
-        rate = np.where(stuck, 0.0, t.week[(hour - MONDAY) % WEEK] * np.exp(t.mood * z.mood))
-        z.base += growth[0] * z.pace * rate
-        z.tooth += growth[1] * rate + z.rush
-        end = np.where(stuck, scale, z.base + z.tooth + t.temporary * z.temporary)
-        share = end / scale
-        full = (share >= 1) & t.fills & ~stuck
-        now = Hour(begin, np.where(t.fills, end, np.minimum(end, t.top * scale)), scale)
-        act = (share >= t.act_at) & acts[row] | (share >= CEILING) & ~t.fills
-        rotate = (t.period > 0) & ((hour + 1 - t.phase) % cycle == 0) | act & (t.tooth > 0)
-        idle = ~(full | stuck)
-        np.copyto(z.tooth, 0.05 * size * z.tooth, where=rotate & idle)
-        if not idle.all():
-            z.stuck -= stuck
-            _relieve(t, z, stuck & (z.stuck <= 0), size, choice)
-            np.copyto(z.stuck, np.floor(2 + 23 * size), where=full)
-        if act.any():
-            _grow(t, z, act & idle & t.of["resized"], size)
-            _clean(z, act & idle & t.of["cleaned"], 0.25 + 0.6 * size)
-        if bursts:
-            z.left -= 1
-            over = t.of["burst"] & ((z.left <= 0) | act)
-            z.rush[over] = 0
-            np.copyto(z.tooth, 0.0, where=over & (z.left <= -1) & (choice < 0.04))
-        if eventful[row]:
-            _happen(t, z, event[row] & idle, scale - end, size, choice)
-        yield now
+        z.base += growth[row] * z.pace
+        z.tooth += teeth[row] + z.rush
+        level = z.base + z.tooth + temporary[row + 1]
+        share = level / z.scale
+        hot = share >= limit[row]
+        if record:
+            end[row] = level
+        size, choice = uniform[2:, row]
+        if hot.any():
+            _react(t, z, hour + 1, np.flatnonzero(hot & (z.doing != STUCK)), share, size, choice)
+        if next_end <= hour + 1:
+            _end(t, z, hour + 1, np.flatnonzero((z.doing != IDLE) & (z.until <= hour + 1)), size, choice)
+        if has_due[row]:
+            _rotate(z, np.flatnonzero(due[row] & (z.doing != STUCK)), size)
+        if has_event[row]:
+            _happen(t, z, hour + 1, np.flatnonzero(event[row] & (z.doing != STUCK)), share, size, choice)
+        if hot.any() or has_event[row] or next_end <= hour + 1:
+            next_end = z.until[z.doing != IDLE].min(initial=hours[-1] + 2)
+    top = t.top * scale
+    begin = np.where(stuck > 0, scale, np.clip(begin, 0, top))
+    return Hours(begin, np.where(stuck > 0, scale, np.where(t.fills, end, np.minimum(end, top))), scale)
 
 
-def _happen(t: Traits, z: State, where: Flags, room: Floats, size: Normals, choice: Normals) -> None:
-    """The random event of the pattern: a change of pace, a jump or a burst into the room that is left, a resize."""
-    np.copyto(z.goal, _paces(3.4 * (size - 0.5)), where=where & t.of["changing"])
-    z.base += (where & t.of["jump"]) * np.minimum(0.02 + 0.28 * size, 0.6 * room)
-    bursts = where & t.of["burst"]
-    np.copyto(z.left, np.floor(1 + 8 * choice), where=bursts)
-    np.copyto(z.rush, 0.85 * size * room / np.maximum(z.left, 1), where=bursts)
-    _grow(t, z, where & t.of["resized"] & (room < 0.5 * z.scale), size)
+Rows = NDArray[np.intp]
 
 
-def used(t: Traits, z: State) -> Floats:
-    """Used space (..., N) in first sizes, as it is now."""
-    seen: Floats = np.minimum(z.base + z.tooth + t.temporary * z.temporary, t.top * z.scale)
-    return np.where(z.stuck > 0, z.scale, np.maximum(seen, 0.0))
+def _react(t: Traits, z: State, now: int, i: Rows, share: Floats, size: Normals, choice: Normals) -> None:
+    """Rows i have reached a used share at which somebody or something acts, or they are full."""
+    full = t.fills[i] & (share[i] >= 1)
+    _do(z, i[full], STUCK, now, 2 + 23 * size)
+    i = i[~full]
+    _rotate(z, i, size)
+    _clean(z, i[t.of["cleaned"][i]], 0.25 + 0.6 * size)
+    _grow(t, z, i[t.of["resized"][i]], size)
+    _stop(z, now, i[z.doing[i] == BURST], choice)
 
 
-def _relieve(t: Traits, z: State, where: Flags, size: Normals, choice: Normals) -> None:
-    """Somebody cleans mounts that were full, or grows one in four."""
-    if where.any():
-        _grow(t, z, where & (choice < 0.25), size)
-        _clean(z, where & (choice >= 0.25), 0.25 + 0.55 * size)
-        z.stuck[where] = 0
+def _end(t: Traits, z: State, now: int, i: Rows, size: Normals, choice: Normals) -> None:
+    """What rows i were doing ends."""
+    doing = z.doing[i]
+    _stop(z, now, i[doing == BURST], choice)
+    over = i[doing != BURST]
+    z.doing[over] = IDLE
+    z.tooth[over] = 0
+    freed = i[doing == STUCK]
+    z.base[freed] = np.minimum(z.base[freed], z.scale[freed])  # it did not grow while it was full
+    grown = choice[freed] < 0.25
+    _grow(t, z, freed[grown], size)
+    _clean(z, freed[~grown], 0.25 + 0.6 * size)
 
 
-def _clean(z: State, where: Flags, keep: Normals) -> None:
-    np.copyto(z.base, np.minimum(z.base, z.scale) * keep, where=where)
-    np.copyto(z.tooth, 0.0, where=where)
+def _happen(t: Traits, z: State, now: int, i: Rows, share: Floats, size: Normals, choice: Normals) -> None:
+    """The random event of the pattern. A jump or a burst leaves room: nobody restores a backup that does not fit."""
+    room = z.scale * (1 - share)
+    jumps, paces, bursts = (i[t.of[name][i]] for name in ("jump", "changing", "burst"))
+    z.base[jumps] += np.minimum(0.02 + 0.28 * size, 0.6 * room)[jumps]
+    z.goal[paces] = _paces(3.4 * (size[paces] - 0.5))
+    bursts = bursts[z.doing[bursts] != BURST]
+    z.rush[bursts] = (0.9 * size * room / 8)[bursts]
+    _do(z, bursts, BURST, now, 1 + 8 * choice)
+    _grow(t, z, i[t.of["resized"][i] & (share[i] > 0.5)], size)
 
 
-def _grow(t: Traits, z: State, where: Flags, size: Normals) -> None:
-    np.copyto(z.scale, np.rint(z.scale * (1.25 + 1.75 * size**2) * t.gib) / t.gib, where=where)
+def _rotate(z: State, i: Rows, size: Normals) -> None:
+    z.tooth[i] *= np.where(z.doing[i] == IDLE, 0.05 * size[i], 1)  # not the files of a burst
+
+
+def _clean(z: State, i: Rows, keep: Floats | Normals) -> None:
+    z.base[i] *= keep[i]
+    z.tooth[i] = 0
+
+
+def _grow(t: Traits, z: State, i: Rows, size: Normals) -> None:
+    z.scale[i] = np.rint(z.scale[i] * (1.25 + 1.75 * size[i] ** 2) * t.gib[i]) / t.gib[i]
+
+
+def _stop(z: State, now: int, i: Rows, choice: Normals) -> None:
+    """Ends bursts; their files stay for a while."""
+    z.rush[i] = 0
+    _do(z, i, LEFTOVER, now, 1 + 48 * choice)
+
+
+def _do(z: State, i: Rows, what: int, now: int, hours: Floats | Normals) -> None:
+    """Rows i begin something that lasts for whole hours, rounded down."""
+    z.doing[i], z.since[i], z.until[i] = what, now, now + np.floor(hours[i]).astype(np.int64)

@@ -1,28 +1,31 @@
 """The mounts of a simulated fleet through time: how full each is at an instant, in the past, and in possible futures.
 
-A mount is a Markov process with steps of an hour (``filling``) whose random numbers depend on (seed, stream, day) and
-not on the order of calls. About every nine months its device is replaced, and its state is then drawn anew: in each span
-of 39 weeks at a random hour. The simulation starts at the last replacement, so past and present are one course. Within
-an hour values lie on a straight line, with small changes every 5 minutes.
+A mount is a Markov process with steps of an hour (``filling``) whose random numbers depend on (seed, day) and not on
+the order of calls. About every six months its device is replaced, and its state is then drawn anew: in each span of 26
+weeks at a random hour. The simulation starts at the last replacement, so past and present are one course. Within an
+hour values lie on a straight line, with small changes every 5 minutes.
 
-Shapes: N mounts, T columns. Instants are simulated Unix seconds.
+Shapes: N mounts, R = paths * N rows of possible futures (the course itself is one path), T instants, in simulated Unix
+seconds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter.filling import NORMALS, PATTERNS, UNIFORMS, Hour, Normals, State, draw_traits, fresh, steps
+from exporter import filling
+from exporter.filling import NORMALS, PATTERNS, UNIFORMS, Hours, Normals, State, advance
 from exporter.physics import Floats
 
 __all__ = ["MOUNTS", "PATTERNS", "Mounts"]
 
 GIB = 2.0**30
-DAY, SPAN = 24, 39 * 168  # hours
+DAY, SPAN = 24, 26 * 168  # hours
 TICK, TICKS = 300, 288  # seconds, and how many a day has
 # mountpoint -> (usual size in GiB, patterns it may have)
 MOUNTS: dict[str, tuple[float, tuple[str, ...]]] = {
@@ -64,31 +67,29 @@ class Mounts:
         typical = np.array([size for *_, size in rows])
         gib = np.rint(np.clip(typical * np.exp(0.5 * rng.standard_normal(len(rows))), 8, 2048))
         index = np.array([PATTERNS.index(name) for name in self.patterns], np.int8)
-        self._traits = draw_traits(index, gib, rng)
+        self._traits = filling.draw_traits(index, gib, rng)
+        self._week = filling.draw_weeks(self._traits.of["weekday"], rng)
         self._present: tuple[int, State] | None = None  # hour, and the state at its begin
-        self._hour: tuple[int, Hour] | None = None  # the hour of the last at()
+        self._hour: tuple[int, Hours] | None = None  # the hour of the last at()
         self._drawn: tuple[int, Normals, Normals] | None = None  # day
         self._noise: tuple[int, Normals] | None = None  # day
-        self._renewed: dict[int, NDArray[np.int64]] = {}
+        self._replaced: dict[int, NDArray[np.int64]] = {}
 
     def course(self, start: float, hours: int, minutes: int = 60) -> tuple[Floats, Floats]:
         """Used space and size in bytes, each (N, T): every ``minutes`` from start on, T = hours * 60 / minutes."""
-        when: Floats = start + np.arange(hours * 60 // minutes) * 60.0 * minutes
-        first = int(when[0] // 3600)
-        table = list(self._hours(first, int(when[-1] // 3600) + 1, deepcopy(self._seek(first))))
-        begin, end, scale = (np.stack([getattr(h, name) for h in table]) for name in ("begin", "end", "scale"))
+        when = start + 60.0 * minutes * np.arange(hours * 60 // minutes, dtype=np.float64)
+        first, last = int(when[0] // 3600), int(when[-1] // 3600)
         of = (when // 3600).astype(int) - first
-        used, size = self._between(Hour(begin[of], end[of], scale[of]), when, self._jitter(when))
+        used, size = self._between(self._record(first, last + 1), of, when, self._jitter(when))
         return used.T, size.T
 
     def at(self, instant: float) -> tuple[Floats, Floats]:
         """Used space and size in bytes at an instant, each (N,)."""
         hour = int(instant // 3600)
         if self._hour is None or self._hour[0] != hour:
-            self._hour = hour, next(self._hours(hour, hour + 1, deepcopy(self._seek(hour))))
+            self._hour = hour, self._record(hour, hour + 1)
         when = np.array([instant])
-        h = self._hour[1]
-        used, size = self._between(Hour(h.begin[None], h.end[None], h.scale[None]), when, self._jitter(when))
+        used, size = self._between(self._hour[1], np.array([0]), when, self._jitter(when))
         return used[0], size[0]
 
     def futures(self, instant: float, hours: int, paths: int, stream: int) -> NDArray[np.float32]:
@@ -98,86 +99,82 @@ class Mounts:
         than those of the course.
         """
         rng = np.random.default_rng([self.seed, 6, stream, int(instant)])
-        first = int(instant // 3600)
-        shape = (paths, len(self.entities))
-        state = deepcopy(self._seek(first)).repeated(paths)
-        started = instant > first * 3600  # then the growth of the present hour is known, what follows it is not
-        shares = np.empty((*shape, hours), np.float32)
-        span = first // SPAN
-        renewals = {each: rng.integers(0, SPAN, shape) + each * SPAN for each in (span, span + 1)}
-        past = self._renewals(span) <= first
-        coming = rng.integers(first + 1, max((span + 1) * SPAN, first + 2), shape)
-        renewals[span] = np.where(past, self._renewals(span), coming)
+        hour, n = int(instant // 3600), len(self.entities)
+        begun = instant > hour * 3600  # then the growth within the present hour is known, what follows it is not
+        traits, state = self._traits.repeated(paths), deepcopy(self._seek(hour)).repeated(paths)
+        filling.forget_ends(state, hour, rng)
+        replacements, device = self._other_replacements(hour, paths, rng), filling.new_devices(traits, rng)
+        shares = np.empty((paths, n, hours), np.float32)
         for row in range(hours + 1):
-            hour = first + row
-            normal = rng.standard_normal((NORMALS, 1, *shape), np.float32)
-            if row == 0 and started:
-                normal[:] = self._draws(hour)[0][:, :1, None]
-            uniform = rng.random((UNIFORMS, 1, *shape), np.float32)
-            now = next(steps(self._traits, state, hour, normal, uniform))
-            renewed = np.logical_or.reduce([at == hour + 1 for at in renewals.values()])
-            if renewed.any():
-                state.put(renewed, fresh(self._traits, shape, rng))
+            normal = rng.standard_normal((NORMALS, 1, paths * n), np.float32)
+            if row == 0 and begun:
+                normal = np.tile(self._draws(hour)[0][:, :1], paths)
+            uniform = rng.random((UNIFORMS, 1, paths * n), np.float32)
+            now = advance(traits, state, self._week, hour + row, normal, uniform, row > 0)
+            state.put((replacements == hour + row + 1).any(0), device)
             if row:
-                noise = rng.standard_normal(shape)
-                used, size = self._between(now, np.array([instant + row * 3600]), noise)
-                shares[:, :, row - 1] = used / size
+                noise, when = rng.standard_normal((1, paths * n)), np.array([instant + row * 3600])
+                used, size = self._between(now, np.array([0]), when, noise)
+                shares[:, :, row - 1] = (used / size).reshape(paths, n)
         return shares
 
-    def _between(self, hour: Hour, when: Floats, noise: Floats) -> tuple[Floats, Floats]:
-        """Used space and size in bytes within hours, (..., N), at instants (T,) of the first axis or at one."""
-        part = (when % 3600 / 3600)[:, None]
-        used = hour.begin + part * (hour.end - hour.begin)
-        quiet = hour.begin >= hour.scale
-        used = np.where(quiet, used, used + self._traits.jitter * np.clip(noise, -3, 3))
-        top = np.where(hour.end >= hour.scale, 1.0, 0.999) * hour.scale
-        unit = self._traits.gib * GIB
-        return np.clip(used, 0.0, top) * unit, hour.scale * unit
+    def _between(self, hours: Hours, of: NDArray[np.int_], when: Floats, noise: Floats) -> tuple[Floats, Floats]:
+        """Used space and size in bytes (T, R) at instants (T,) that lie in the hours ``of``; noise (T, R)."""
+        copies = hours.begin.shape[1] // len(self.entities)
+        begin, end, scale = hours.begin[of], hours.end[of], hours.scale[of]
+        jitter, unit = np.tile(self._traits.jitter, copies), np.tile(self._traits.gib * GIB, copies)
+        used = begin + (when % 3600 / 3600)[:, None] * (end - begin)
+        used += np.where(begin >= scale, 0.0, jitter) * np.clip(noise, -3, 3)
+        return np.clip(used, 0.0, np.where(end >= scale, 1.0, 0.999) * scale) * unit, scale * unit
 
     def _seek(self, hour: int) -> State:
         """The state at an hour; moves the present there."""
-        if self._present is None or self._present[0] > hour:
-            span = hour // SPAN
-            started = np.where(self._renewals(span) <= hour, self._renewals(span), self._renewals(span - 1))
-            first = int(started.min(initial=hour))
+        span = hour // SPAN
+        if self._present is None or not span - 1 <= self._present[0] // SPAN <= span or self._present[0] > hour:
+            replaced = self._replacements(span)
+            first = int(np.where(replaced <= hour, replaced, self._replacements(span - 1)).min(initial=hour))
             state = self._devices(first // SPAN)
-            for each in range(first // SPAN, span + 1):  # mounts renewed in the first hour, too
-                state.put(self._renewals(each) == first, self._devices(each))
             self._present = first, state
         first, state = self._present
-        for _ in self._hours(first, hour, state):
+        for _ in self._walk(first, hour, state, record=False):
             pass
         self._present = hour, state
         return state
 
-    def _hours(self, first: int, last: int, state: State) -> Iterator[Hour]:
-        """The hours of the course in [first, last), moving a state along."""
-        hour = first
+    def _record(self, first: int, last: int) -> Hours:
+        """The hours [first, last) of the course; the present moves to ``first``."""
+        parts = list(self._walk(first, last, deepcopy(self._seek(first)), record=True))
+        return Hours(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Hours)))
+
+    def _walk(self, hour: int, last: int, state: State, record: bool) -> Iterator[Hours]:
+        """Moves a state of the course through [hour, last), in pieces that end at midnight or with a replacement."""
         while hour < last:
-            count = min(last - hour, DAY - hour % DAY)
-            normal, uniform = self._draws(hour)
-            for now in steps(self._traits, state, hour, normal[:, :count], uniform[:, :count]):
-                hour += 1
-                yield now
-                self._replace(state, hour)
+            span = hour // SPAN  # spans begin at midnight
+            coming = np.concatenate([self._replacements(span), self._replacements(span + 1)])
+            end = min(last, hour - hour % DAY + DAY, int(coming[coming > hour].min(initial=last)))
+            normal, uniform = (draws[:, : end - hour] for draws in self._draws(hour))
+            yield advance(self._traits, state, self._week, hour, normal, uniform, record)
+            hour = end
+            if (replaced := self._replacements(hour // SPAN) == hour).any():
+                state.put(replaced, self._devices(hour // SPAN))
 
-    def _replace(self, state: State, hour: int) -> None:
-        """Puts new devices in place of those that are replaced at this hour."""
-        span = hour // SPAN
-        renewed = self._renewals(span) == hour
-        if renewed.any():
-            state.put(renewed, self._devices(span))
+    def _other_replacements(self, hour: int, paths: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Hours (2, R) of replacements in possible futures after an hour, in its span and in the next."""
+        span, shape = hour // SPAN, (paths, len(self.entities))
+        again = rng.integers(hour + 1, max((span + 1) * SPAN, hour + 2), shape)
+        here = np.where(self._replacements(span) > hour, again, hour)
+        return np.stack([here, rng.integers((span + 1) * SPAN, (span + 2) * SPAN, shape)]).reshape(2, -1)
 
-    def _renewals(self, span: int) -> NDArray[np.int64]:
+    def _replacements(self, span: int) -> NDArray[np.int64]:
         """The hour (N,) within a span of 39 weeks at which each device is replaced."""
-        if span not in self._renewed:
+        if span not in self._replaced:
             rng = np.random.default_rng([self.seed, 7, span])
-            self._renewed[span] = span * SPAN + rng.integers(0, SPAN, len(self.entities))
-        return self._renewed[span]
+            self._replaced[span] = span * SPAN + rng.integers(0, SPAN, len(self.entities))
+        return self._replaced[span]
 
     def _devices(self, span: int) -> State:
         """The devices put in place within a span."""
-        return fresh(self._traits, (len(self.entities),), np.random.default_rng([self.seed, 8, span]))
+        return filling.new_devices(self._traits, np.random.default_rng([self.seed, 8, span]))
 
     def _draws(self, hour: int) -> tuple[Normals, Normals]:
         """Normals (2, H, N) and uniforms (4, H, N) from an hour to the end of its day."""

@@ -1,4 +1,4 @@
-"""How the used space of mounts changes within an hour: the parameters of ten patterns, the state and the step.
+"""How the used space of mounts changes from hour to hour: the state of a mount, and the step.
 
 A mount's space is a base that lasts and a tooth that is deleted from time to time (logs until they are rotated, files
 of a burst), both in shares of its first size, plus temporary files that come and go. It grows at a rate with a day
@@ -12,77 +12,19 @@ hours. Time is in hours.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from exporter.physics import Flags, Floats
+from exporter.traits import WEEK, Traits, paces
 
-PATTERNS = (
-    "steady", "changing", "weekday", "sawtooth", "rising_sawtooth", "burst", "jump", "resized", "cleaned", "full",
-)
-NEVER_FULL = ("sawtooth", "burst", "resized")  # these stay below CEILING
-WEEK = 168
 MONDAY = 96  # hour 0 of the Unix era was on a Thursday
-CEILING = 0.97
-NORMALS, UNIFORMS = 2, 4  # random numbers for each mount and hour
 Normals = NDArray[np.float32]
-
-
+Rows = NDArray[np.intp]  # indices of rows
+NORMALS, UNIFORMS = 2, 4  # random numbers for each mount and hour
 IDLE, BURST, LEFTOVER, STUCK = range(4)  # what a mount is doing
 SHORTEST, LONGEST = np.array([0, 1, 1, 2]), np.array([0, 8, 48, 24])  # hours that it does so, evenly distributed
-
-
-@dataclass(frozen=True)
-class Traits:
-    """What does not change about mounts; arrays (N,) or (R,), shares of the first size, rates per hour."""
-
-    pattern: NDArray[np.int8]  # index into PATTERNS
-    gib: Floats  # first size, whole GiB
-    growth: Floats  # of the base
-    tooth: Floats  # growth of the tooth
-    period: NDArray[np.int64]  # hours between two rotations; 0: none by the clock
-    phase: NDArray[np.int64]
-    act_at: Floats  # used share from which somebody, or a program, acts
-    act_chance: Floats  # chance per hour that it does
-    chance: Floats  # of the pattern's random event: change of pace, burst, jump, resize
-    ramp: Floats  # share of the way to a new pace
-    mood: Floats  # noise of the rate: standard deviation of its logarithm
-    mood_keep: Floats  # autocorrelation of it after an hour
-    temporary: Floats  # standard deviation of the temporary files
-    temporary_keep: Floats
-    jitter: Floats  # standard deviation of what changes within 5 minutes
-    level: Floats  # highest base of a device that is new
-
-    @cached_property
-    def of(self) -> dict[str, Flags]:
-        """bool for each pattern: the mounts that have it."""
-        return {name: self.pattern == number for number, name in enumerate(PATTERNS)}
-
-    @cached_property
-    def fills(self) -> Flags:
-        """The mounts that can become full."""
-        return ~np.isin(self.pattern, [PATTERNS.index(name) for name in (*NEVER_FULL, "full")])
-
-    @cached_property
-    def top(self) -> Floats:
-        """The highest used share of a mount that is not stuck."""
-        return np.where(self.fills, 0.999, np.where(self.of["full"], 1.0, CEILING))
-
-    @cached_property
-    def reacts_at(self) -> Floats:
-        """The used share at which something happens in any case."""
-        return np.where(self.fills, 1.0, np.where(self.of["full"], np.inf, CEILING))
-
-    @cached_property
-    def keep(self) -> Floats:
-        """Autocorrelation of both noises, (2, .)."""
-        return np.stack([self.mood_keep, self.temporary_keep])
-
-    def repeated(self, copies: int) -> Traits:
-        """R rows from N."""
-        return Traits(*(np.tile(getattr(self, f.name), copies) for f in fields(self)))
 
 
 @dataclass
@@ -122,74 +64,12 @@ class Hours:
     scale: Floats
 
 
-def draw_traits(pattern: NDArray[np.int8], gib: Floats, rng: np.random.Generator) -> Traits:
-    """Parameters of mounts with these patterns and sizes, from ranges as wide as those of real fleets."""
-    n = pattern.size
-
-    def between(low: float | Floats, high: float | Floats) -> Floats:
-        return low + (high - low) * rng.random(n)
-
-    def decades(low: float, high: float) -> Floats:
-        return 10 ** between(np.log10(low), np.log10(high))
-
-    def of(*names: str) -> Flags:
-        return np.isin(pattern, [PATTERNS.index(name) for name in names])
-
-    daily = np.clip(0.0025 * np.exp(1.4 * rng.standard_normal(n)), 1e-5, 0.2)  # a few fill within days, most in months
-    growth = np.select(
-        [of("sawtooth", "full"), of("burst"), of("cleaned", "rising_sawtooth"), of("resized")],
-        [0.0, daily / 30, np.minimum(2 * daily, 0.1), np.minimum(1.5 * daily, 0.03)],
-        daily,
-    )
-    saw = of("sawtooth", "rising_sawtooth")
-    period = np.where(saw, rng.choice([24, 24, WEEK, WEEK, 0], n), 0)
-    by_level = saw & (period == 0)
-    height = between(0.02, 0.35)
-    tooth = np.where(saw, np.where(by_level, decades(0.01, 0.15) / 24, height / np.maximum(period, 1)), 0.0)
-    act_at = np.select(
-        [by_level, of("resized"), of("cleaned")], [between(0.7, 0.92), between(0.75, 0.9), between(0.55, 0.85)], np.inf
-    )
-    act_chance = np.select([by_level, of("resized"), of("cleaned")], [1.0, 1 / between(3, 18), 1 / between(24, 120)], 0)
-    days = np.select(
-        [of("changing"), of("burst"), of("jump"), of("resized")],
-        [between(10, 30), between(2, 14), between(7, 30), between(30, 90)],
-        np.inf,
-    )
-    level = np.select(
-        [by_level, saw, of("burst"), of("full")],
-        [between(0.1, act_at - 0.15), between(0.1, 0.85 - 1.3 * height), between(0.1, 0.7),
-         np.where(rng.random(n) < 0.5, 1.0, between(0.99, 0.999))],
-        between(0.1, 0.8),
-    )  # fmt: skip
-    temporary = np.where(of("full"), np.where(level < 1, 3e-4, 0.0), decades(1e-4, 1e-2))
-    noise = np.where(of("full"), 0.0, decades(1e-5, 1e-3))
-    mood = decades(0.05, 1.5)
-    return Traits(
-        pattern, gib, growth / 24, tooth, period, rng.integers(0, WEEK, n), act_at,
-        act_chance, 1 / (24 * days), 1 / between(1, 48), mood, np.exp(-1 / between(1, 12)), temporary,
-        np.exp(-1 / between(1, 24)), noise, level,
-    )  # fmt: skip
-
-
-def draw_weeks(quiet_weekend: Flags, rng: np.random.Generator) -> Floats:
-    """Growth (168, N) by hour of the week, mean 1: flat, in business hours or at night; weekends differ."""
-    n = quiet_weekend.size
-    hour = np.arange(WEEK)[:, None]
-    peak = np.where(rng.random(n) < 0.7, 13.0, 2.0)
-    strength = rng.random(n) * np.where(quiet_weekend, 0.95, 0.8)
-    day = 1 + strength * np.cos(2 * np.pi * (hour % 24 - peak) / 24)
-    weekend = np.where(quiet_weekend, 0.25 * rng.random(n), rng.uniform(0.7, 1.1, n))
-    week: Floats = day * np.where(hour >= 5 * 24, weekend, 1.0)
-    week /= week.mean(0)
-    return week
-
-
 def new_devices(t: Traits, rng: np.random.Generator) -> State:
     """Devices that were just put in place, for every row."""
     n = t.level.size
     base = np.where(t.of["full"], t.level, t.level * rng.uniform(0.6, 1.0, n))
     usual = np.where(t.period > 0, t.tooth * t.period, 0.05 * (t.tooth > 0))
-    pace = np.where(t.of["changing"], _paces(rng.standard_normal(n)), 1.0)
+    pace = np.where(t.of["changing"], paces(rng.standard_normal(n)), 1.0)
     doing, since, until = np.zeros((3, n), np.int64)
     noise = rng.standard_normal((2, n))
     return State(base, usual * rng.random(n), np.ones(n), pace, pace.copy(), np.zeros(n), doing, since, until, noise)
@@ -200,11 +80,6 @@ def forget_ends(z: State, now: int, rng: np.random.Generator) -> None:
     earliest = np.maximum(z.since + SHORTEST[z.doing], now + 1)
     until = rng.integers(earliest, np.maximum(z.since + LONGEST[z.doing], earliest) + 1)
     np.copyto(z.until, until, where=z.doing != IDLE)
-
-
-def _paces(normal: Floats | Normals) -> Floats:
-    paces: Floats = np.exp(0.9 * normal.astype(float) - 0.4)
-    return paces
 
 
 def advance(t: Traits, z: State, week: Floats, first: int, normal: Normals, uniform: Normals, record: bool) -> Hours:
@@ -222,7 +97,7 @@ def advance(t: Traits, z: State, week: Floats, first: int, normal: Normals, unif
     z.noise = noise[-1]
     temporary = t.temporary * noise[:, 1]
     rate = np.exp(t.mood * noise[1:, 0] - t.mood**2 / 2)
-    rate *= np.tile(week[(hours - MONDAY) % WEEK], rows // week.shape[1])
+    rate *= np.tile(week[(hours - MONDAY) % WEEK], rows // max(week.shape[1], 1))
     growth, teeth = t.growth * rate, t.tooth * rate
     due = (t.period > 0) & ((hours[:, None] + 1 - t.phase) % np.maximum(t.period, 1) == 0)
     event = uniform[0] < t.chance
@@ -257,9 +132,6 @@ def advance(t: Traits, z: State, week: Floats, first: int, normal: Normals, unif
     return Hours(begin, np.where(stuck > 0, scale, np.where(t.fills, end, np.minimum(end, top))), scale)
 
 
-Rows = NDArray[np.intp]
-
-
 def _react(t: Traits, z: State, now: int, i: Rows, share: Floats, size: Normals, choice: Normals) -> None:
     """Rows i have reached a used share at which somebody or something acts, or they are full."""
     full = t.fills[i] & (share[i] >= 1)
@@ -288,9 +160,9 @@ def _end(t: Traits, z: State, now: int, i: Rows, size: Normals, choice: Normals)
 def _happen(t: Traits, z: State, now: int, i: Rows, share: Floats, size: Normals, choice: Normals) -> None:
     """The random event of the pattern. A jump or a burst leaves room: nobody restores a backup that does not fit."""
     room = z.scale * (1 - share)
-    jumps, paces, bursts = (i[t.of[name][i]] for name in ("jump", "changing", "burst"))
+    jumps, changes, bursts = (i[t.of[name][i]] for name in ("jump", "changing", "burst"))
     z.base[jumps] += np.minimum(0.02 + 0.28 * size, 0.6 * room)[jumps]
-    z.goal[paces] = _paces(3.4 * (size[paces] - 0.5))
+    z.goal[changes] = paces(3.4 * (size[changes] - 0.5))
     bursts = bursts[z.doing[bursts] != BURST]
     z.rush[bursts] = (0.9 * size * room / 8)[bursts]
     _do(z, bursts, BURST, now, 1 + 8 * choice)

@@ -18,15 +18,16 @@ from dataclasses import fields
 import numpy as np
 from numpy.typing import NDArray
 
-from exporter import filling
-from exporter.filling import NORMALS, PATTERNS, UNIFORMS, Hours, Normals, State, advance
+from exporter.filling import NORMALS, UNIFORMS, Hours, Normals, State, advance, forget_ends, new_devices
 from exporter.physics import Floats
+from exporter.traits import PATTERNS, draw_traits, draw_weeks
 
 __all__ = ["MOUNTS", "PATTERNS", "Mounts"]
 
 GIB = 2.0**30
 DAY, SPAN = 24, 26 * 168  # hours
 TICK, TICKS = 300, 288  # seconds, and how many a day has
+ERA = 2**32  # seeds are not negative; the course of 1970 begins before
 # mountpoint -> (usual size in GiB, patterns it may have)
 MOUNTS: dict[str, tuple[float, tuple[str, ...]]] = {
     "/": (40, ("steady", "changing", "sawtooth", "jump", "cleaned", "full")),
@@ -67,8 +68,8 @@ class Mounts:
         typical = np.array([size for *_, size in rows])
         gib = np.rint(np.clip(typical * np.exp(0.5 * rng.standard_normal(len(rows))), 8, 2048))
         index = np.array([PATTERNS.index(name) for name in self.patterns], np.int8)
-        self._traits = filling.draw_traits(index, gib, rng)
-        self._week = filling.draw_weeks(self._traits.of["weekday"], rng)
+        self._traits = draw_traits(index, gib, rng)
+        self._week = draw_weeks(self._traits.of["weekday"], rng)
         self._present: tuple[int, State] | None = None  # hour, and the state at its begin
         self._hour: tuple[int, Hours] | None = None  # the hour of the last at()
         self._drawn: tuple[int, Normals, Normals] | None = None  # day
@@ -102,8 +103,8 @@ class Mounts:
         hour, n = int(instant // 3600), len(self.entities)
         begun = instant > hour * 3600  # then the growth within the present hour is known, what follows it is not
         traits, state = self._traits.repeated(paths), deepcopy(self._seek(hour)).repeated(paths)
-        filling.forget_ends(state, hour, rng)
-        replacements, device = self._other_replacements(hour, paths, rng), filling.new_devices(traits, rng)
+        forget_ends(state, hour, rng)
+        replacements, device = self._other_replacements(hour, paths, rng), new_devices(traits, rng)
         shares = np.empty((paths, n, hours), np.float32)
         for row in range(hours + 1):
             normal = rng.standard_normal((NORMALS, 1, paths * n), np.float32)
@@ -120,12 +121,12 @@ class Mounts:
 
     def _between(self, hours: Hours, of: NDArray[np.int_], when: Floats, noise: Floats) -> tuple[Floats, Floats]:
         """Used space and size in bytes (T, R) at instants (T,) that lie in the hours ``of``; noise (T, R)."""
-        copies = hours.begin.shape[1] // len(self.entities)
+        copies = hours.begin.shape[1] // max(len(self.entities), 1)
         begin, end, scale = hours.begin[of], hours.end[of], hours.scale[of]
-        jitter, unit = np.tile(self._traits.jitter, copies), np.tile(self._traits.gib * GIB, copies)
+        jitter, size = np.tile(self._traits.jitter, copies), np.rint(scale * np.tile(self._traits.gib, copies)) * GIB
         used = begin + (when % 3600 / 3600)[:, None] * (end - begin)
         used += np.where(begin >= scale, 0.0, jitter) * np.clip(noise, -3, 3)
-        return np.clip(used, 0.0, np.where(end >= scale, 1.0, 0.999) * scale) * unit, scale * unit
+        return np.clip(used / scale, 0.0, np.where(end >= scale, 1.0, 0.999)) * size, size
 
     def _seek(self, hour: int) -> State:
         """The state at an hour; moves the present there."""
@@ -168,19 +169,19 @@ class Mounts:
     def _replacements(self, span: int) -> NDArray[np.int64]:
         """The hour (N,) within a span of 39 weeks at which each device is replaced."""
         if span not in self._replaced:
-            rng = np.random.default_rng([self.seed, 7, span])
+            rng = np.random.default_rng([self.seed, 7, span % ERA])
             self._replaced[span] = span * SPAN + rng.integers(0, SPAN, len(self.entities))
         return self._replaced[span]
 
     def _devices(self, span: int) -> State:
         """The devices put in place within a span."""
-        return filling.new_devices(self._traits, np.random.default_rng([self.seed, 8, span]))
+        return new_devices(self._traits, np.random.default_rng([self.seed, 8, span % ERA]))
 
     def _draws(self, hour: int) -> tuple[Normals, Normals]:
         """Normals (2, H, N) and uniforms (4, H, N) from an hour to the end of its day."""
         day = hour // DAY
         if self._drawn is None or self._drawn[0] != day:
-            rng = np.random.default_rng([self.seed, 9, day])
+            rng = np.random.default_rng([self.seed, 9, day % ERA])
             shape = DAY, len(self.entities)
             normal = rng.standard_normal((NORMALS, *shape), np.float32)
             self._drawn = day, normal, rng.random((UNIFORMS, *shape), np.float32)
@@ -193,7 +194,7 @@ class Mounts:
         out = np.empty((when.size, len(self.entities)))
         for each in np.unique(day):
             if self._noise is None or self._noise[0] != each:
-                rng = np.random.default_rng([self.seed, 10, int(each)])
+                rng = np.random.default_rng([self.seed, 10, int(each) % ERA])
                 self._noise = int(each), rng.standard_normal((TICKS, len(self.entities)), np.float32)
             out[day == each] = self._noise[1][tick[day == each] % TICKS]
         return out

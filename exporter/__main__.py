@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     about = "label for every series, e.g. job=fleet-exporter; may be repeated"
     history.add_argument("--label", action="append", default=[], metavar="NAME=VALUE", help=about)
     history.add_argument("--states", action="store_true", help="also write the state set (nearly doubles the output)")
+    history.add_argument("--mounts-only", action="store_true", help="write the mounts only")
     about = "file to write, or - for standard output (default)"
     history.add_argument("--output", default="-", metavar="FILE", help=about)
     history.set_defaults(run=_history)
@@ -114,7 +115,7 @@ def _history(arguments: argparse.Namespace) -> int:
     fleet.events = ScenarioLog(arguments.storage).load(config)
 
     def write(out: BinaryIO) -> int:
-        return write_history(fleet, start, end, resolution, out, labels, arguments.states)
+        return write_history(fleet, start, end, resolution, out, labels, arguments.states, arguments.mounts_only)
 
     if arguments.output == "-":
         write(sys.stdout.buffer)

@@ -40,6 +40,9 @@ FAMILIES = (
     Family("gc_pause_ms", "server_gc_pause_seconds", "Length of a garbage collection pause.", 1e-3),
 )
 STATE_FAMILY = ("server_state", "1 for the state of the server, 0 for the others.")
+SIZE_FAMILY = ("server_filesystem_size_bytes", "Size of the file system.")
+AVAILABLE_FAMILY = ("server_filesystem_avail_bytes", "Space of the file system that is not in use.")
+MOUNT_LABELS = ("server", "profile", "mountpoint")
 FACTORS = np.array([family.factor for family in FAMILIES])
 if tuple(family.signal for family in FAMILIES) != METRICS:
     raise AssertionError("FAMILIES and the fleet's METRICS must name the same signals in the same order")
@@ -63,6 +66,7 @@ class FleetCollector:
         self._live = live
         # (servers and profiles, prefixes) in one attribute, because scrapes may run at the same time
         self._cached: tuple[tuple[tuple[str, ...], tuple[str, ...]], list[list[str]]] = ((), ()), []
+        self._mounts: tuple[tuple[tuple[str, str, str], ...], list[str], list[str]] = (), [], []
 
     def render(self) -> bytes:
         """All families of the fleet as text; a value that is NaN has no series."""
@@ -75,6 +79,7 @@ class FleetCollector:
         ]
         in_state = view.snapshot.state[:, None] == np.arange(len(STATES))
         parts.append(render_family(*STATE_FAMILY, prefixes[-1], in_state.astype(np.float32)))
+        parts += self._render_mounts()
         names = list(view.scenarios)
         prefix = series_prefixes("fleet_scenario", ("scenario",), [(name,) for name in names])
         in_force = np.array([name == view.scenario for name in names])
@@ -83,6 +88,17 @@ class FleetCollector:
         name, about = "fleet_affected_servers", "Servers that the scenario in force affects."
         parts.append(render_family(name, about, [f"{name} "], view.affected.sum(keepdims=True)))
         return "".join(parts).encode()
+
+    def _render_mounts(self) -> list[str]:
+        """The families of the mounts; they change with the clock between this and the view, by at most a tick."""
+        entities, used, size = self._live.mounts()
+        cached, sizes, available = self._mounts
+        if cached is not entities:
+            sizes, available = (
+                series_prefixes(name, MOUNT_LABELS, entities) for name in (SIZE_FAMILY[0], AVAILABLE_FAMILY[0])
+            )
+            self._mounts = entities, sizes, available
+        return [render_family(*SIZE_FAMILY, sizes, size), render_family(*AVAILABLE_FAMILY, available, size - used)]
 
     def _prefixes_for(self, view: View) -> list[list[str]]:
         """Prefixes for each of FAMILIES and then the state set; kept while the servers are the same."""

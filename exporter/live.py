@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from itertools import compress
 
 from exporter.fleet import Fleet, Snapshot
-from exporter.physics import Flags
+from exporter.mounts import Mounts
+from exporter.physics import Flags, Floats
 from exporter.profiles import FleetConfig, Scenario
 from exporter.scenario_log import ScenarioLog
 
@@ -41,11 +42,11 @@ class LiveFleet:
         self._clock, self._log = clock, log or ScenarioLog(None)
         self._lock = threading.Lock()
         self._config = config
-        self._fleet = Fleet(config)
+        self._fleet, self._mounts = Fleet(config), Mounts.of(config)
         self._fleet.events = self._log.load(config)
         self._started = clock()
         self._ticks = 0
-        self.view()  # the first view is expensive: compute it before the first scrape
+        self.view(), self.mounts()  # the first are expensive: compute them before the first scrape
 
     def view(self) -> View:
         """The fleet now."""
@@ -65,6 +66,14 @@ class LiveFleet:
                 ticks=self._ticks,
             )
 
+    def mounts(self) -> tuple[tuple[tuple[str, str, str], ...], Floats, Floats]:
+        """(server, profile, mountpoint) of N mounts, and used space and size in bytes (N,) now.
+
+        The names are the same object until the fleet is replaced.
+        """
+        with self._lock:
+            return self._mounts.entities, *self._mounts.at(self._config.simulated(self._clock()))
+
     def set_scenario(self, name: str) -> None:
         """Puts a scenario in force now; raises UnknownScenario and changes nothing."""
         with self._lock:
@@ -80,8 +89,9 @@ class LiveFleet:
         with self._lock:
             if config == self._config:
                 return
-            fleet = Fleet(config)
+            fleet, mounts = Fleet(config), Mounts.of(config)
+            mounts.at(config.simulated(self._clock()))
             events = [event for event in self._fleet.events if event[1] in config.scenarios]
             if config.scenario == self._config.scenario and config.time_scale == self._config.time_scale:
                 fleet.events = events
-            self._config, self._fleet = config, fleet
+            self._config, self._fleet, self._mounts = config, fleet, mounts

@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 
 from exporter.filling import NORMALS, UNIFORMS, Hours, Normals, State, advance, forget_ends, new_devices
 from exporter.physics import Floats
+from exporter.profiles import FleetConfig
 from exporter.traits import PATTERNS, draw_traits, draw_weeks
 
 __all__ = ["MOUNTS", "PATTERNS", "Mounts"]
 
-GIB = 2.0**30
+GIB, BLOCK = 2.0**30, 4096  # bytes
 DAY, SPAN = 24, 26 * 168  # hours
 TICK, TICKS = 300, 288  # seconds, and how many a day has
 ERA = 2**32  # seeds are not negative; the course of 1970 begins before
@@ -41,7 +42,7 @@ class Mounts:
 
     servers, profiles: one each per server. seed: with the instant, decides every value. patterns: those to choose from
     (default: what suits the mountpoint). sizes: usual size in GiB by profile and mountpoint, which also says which
-    mounts a profile has (default: MOUNTS).
+    mounts a profile has (default: those of MOUNTS).
     """
 
     def __init__(
@@ -76,9 +77,17 @@ class Mounts:
         self._noise: tuple[int, Normals] | None = None  # day
         self._replaced: dict[int, NDArray[np.int64]] = {}
 
+    @classmethod
+    def of(cls, config: FleetConfig) -> Mounts:
+        """The mounts of a configured fleet."""
+        return cls(*config.names(), config.seed, sizes={name: p.mounts for name, p in config.profiles.items()})
+
     def course(self, start: float, hours: int, minutes: int = 60) -> tuple[Floats, Floats]:
         """Used space and size in bytes, each (N, T): every ``minutes`` from start on, T = hours * 60 / minutes."""
-        when = start + 60.0 * minutes * np.arange(hours * 60 // minutes, dtype=np.float64)
+        return self.through(start + 60.0 * minutes * np.arange(hours * 60 // minutes, dtype=np.float64))
+
+    def through(self, when: Floats) -> tuple[Floats, Floats]:
+        """Used space and size in bytes at rising instants (T,), each (N, T)."""
         first, last = int(when[0] // 3600), int(when[-1] // 3600)
         of = (when // 3600).astype(int) - first
         used, size = self._between(self._record(first, last + 1), of, when, self._jitter(when))
@@ -126,7 +135,8 @@ class Mounts:
         jitter, size = np.tile(self._traits.jitter, copies), np.rint(scale * np.tile(self._traits.gib, copies)) * GIB
         used = begin + (when % 3600 / 3600)[:, None] * (end - begin)
         used += np.where(begin >= scale, 0.0, jitter) * np.clip(noise, -3, 3)
-        return np.clip(used / scale, 0.0, np.where(end >= scale, 1.0, 0.999)) * size, size
+        share = np.clip(used / scale, 0.0, np.where(end >= scale, 1.0, 0.999))
+        return np.rint(share * size / BLOCK) * BLOCK, size
 
     def _seek(self, hour: int) -> State:
         """The state at an hour; moves the present there."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,10 +39,11 @@ class Baseline(Settings):
 
 
 class Profile(Settings):
-    """A role of servers: the prefix of their names and the eight baselines."""
+    """A role of servers: the prefix of their names, the eight baselines and the mounts."""
 
     prefix: str = Field(pattern=r"^[a-z][a-z0-9-]*$", description="begin of the servers' names")
     baseline: dict[str, Baseline] = Field(description="mean and standard deviation of each metric")
+    mounts: dict[str, Annotated[float, Field(gt=0)]] = Field({}, description="usual size of each mount, in GiB")
 
     @field_validator("baseline")
     @classmethod
@@ -137,6 +138,10 @@ class FleetConfig(Settings):
         if self.diurnal[0][1] != self.diurnal[-1][1]:
             raise ValueError("diurnal: expected the same multiplier at hours 0 and 24, which are both midnight")
         return self
+
+    def simulated(self, instant: float) -> float:
+        """Simulated time of an instant, both in Unix seconds, to the tick."""
+        return instant * self.time_scale // self.tick_seconds * self.tick_seconds
 
     def names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Server names and, in the same order, their profiles; sorted by name."""

@@ -1,7 +1,8 @@
 """Loads the fleet's past into Prometheus.
 
 The exporter's fleet is a function of the instant, so the samples that Prometheus missed can be computed: eight days
-before the first start, and later the time since the last stop. Prometheus must not run meanwhile.
+before the first start (of mounts four weeks), and later the time since the last stop. Prometheus must not run
+meanwhile.
 
     python -m stack.history --storage .data/prometheus      (for the containers; `make up` calls `backfill`)
 
@@ -24,11 +25,12 @@ from stack import HistoryFailed
 from stack.layout import HOST, PORTS
 from stack.remedies import report
 
-DAYS = 8
+DAYS, MOUNT_DAYS = 8, 28  # what fills up is forecast from four weeks
 DAY = 86400.0
 BOOTSTRAP_HOURS = 3
 SMALLEST_GAP = 60.0  # seconds; the look-back of Prometheus (5 minutes) covers shorter ones
 FINE, COARSE = 15, 60  # seconds between samples, for gaps up to BOOTSTRAP_HOURS and for longer ones
+MOUNT_RESOLUTION = 600  # seconds between samples of mounts before the last DAYS
 STATE = "backfilled.json"  # in the storage folder: {"until": Unix seconds}
 _BLOCK_SPAN = "72h"  # promtool reads its input once per block; this takes 10 s for eight days instead of minutes
 _LATE = "from-out-of-order"
@@ -69,9 +71,16 @@ class History:
     def backfill(self, days: float = DAYS) -> bool:
         """Loads what is missing up to now, at most the last `days`; returns whether anything was missing.
 
-        Loading takes time, so the time that passed meanwhile is loaded as well.
+        Loading takes time, so the time that passed meanwhile is loaded as well. At the first start, the past of mounts
+        is MOUNT_DAYS long, unless `days` is less than DAYS.
         """
         first = gap = find_gap(self.storage, self.clock(), days)
+        if gap is not None and days >= DAYS and newest_sample(self.storage) is None:
+            begin = (gap.end - MOUNT_DAYS * DAY) // MOUNT_RESOLUTION * MOUNT_RESOLUTION
+            if begin < gap.start:
+                older = Gap(begin, gap.start, MOUNT_RESOLUTION)
+                self.report(f"loading {older} of older history of mounts at {older.resolution} s")
+                self._add(older, mounts_only=True)
         while gap is not None:
             since = "" if newest_sample(self.storage) is None else " (since the last sample)"
             self.report(f"loading {gap} of history at {gap.resolution} s{since}")
@@ -79,21 +88,30 @@ class History:
             gap = find_gap(self.storage, self.clock(), days)
         return first is not None
 
-    def write(self, gap: Gap, output: Path) -> None:
+    def write(self, gap: Gap, output: Path, mounts_only: bool = False) -> None:
         """Writes the exporter's series over the gap as OpenMetrics, with the labels that a scrape adds."""
         scenarios = self.storage.parent / "exporter"  # the scenarios that were set meanwhile
         run((
             *(*self.exporter, "history", "--config.file", str(self.config), "--storage.path", str(scenarios)),
             *("--start", f"{gap.start:.0f}", "--end", f"{gap.end:.0f}", "--resolution", str(gap.resolution)),
             *("--label", "job=fleet-exporter", "--label", f"instance={self.address}", "--output", str(output)),
+            *(["--mounts-only"] if mounts_only else []),
         ))
 
     def load(self, gap: Gap) -> None:
-        """Makes blocks beside the storage and moves them into it; the gap is closed once all are there."""
+        """Loads a gap; it is closed once all its blocks are there."""
+        self._add(gap)
+        state = self.storage / STATE
+        unfinished = state.with_suffix(".new")
+        unfinished.write_text(json.dumps({"until": gap.end}))
+        unfinished.replace(state)
+
+    def _add(self, gap: Gap, mounts_only: bool = False) -> None:
+        """Makes blocks beside the storage and moves them into it."""
         self.storage.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="backfill-", dir=self.storage.parent) as folder:
             text, blocks = Path(folder, "history.om"), Path(folder, "blocks")
-            self.write(gap, text)
+            self.write(gap, text, mounts_only)
             command = (self.promtool, "tsdb", "create-blocks-from", "openmetrics", "--quiet")
             run((*command, f"--max-block-duration={_BLOCK_SPAN}", str(text), str(blocks)))
             made = [block for block in blocks.iterdir() if (block / "meta.json").is_file()]
@@ -105,10 +123,6 @@ class History:
             for block in made:
                 mark_late(block)
                 block.rename(self.storage / block.name)
-        state = self.storage / STATE
-        unfinished = state.with_suffix(".new")
-        unfinished.write_text(json.dumps({"until": gap.end}))
-        unfinished.replace(state)
 
 
 def find_gap(storage: Path, now: float, days: float = DAYS) -> Gap | None:

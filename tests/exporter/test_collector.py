@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from exporter.collector import FAMILIES, FleetCollector, SelfCollector, base_units, build_registry
 from exporter.fleet import Fleet, Snapshot
 from exporter.live import LiveFleet
+from exporter.mounts import Mounts
 from exporter.profiles import METRICS, STATES, load_fleet
 from serving.exposition import metrics_response
 from tests.tools import tool
@@ -62,7 +63,7 @@ def test_the_output_passes_promtool_and_is_not_empty(live):
         [tool("promtool"), "check", "metrics"], input=text, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert len(series(text)) == 20 * (8 + 6) + 3 + 1 + 4
+    assert len(series(text)) == 20 * (8 + 6 + 3 * 2) + 3 + 1 + 4
 
 
 def test_the_output_is_openmetrics_when_that_is_asked_for(live):
@@ -94,6 +95,24 @@ def test_every_server_has_its_eight_values_in_base_units(live, snapshot):
 def test_base_units_are_float32_of_the_same_shape():
     values = base_units(np.ones((3, 20, 8)))
     assert (values.shape, values.dtype) == ((3, 20, 8), np.float32)
+
+
+def test_every_mount_has_its_size_and_what_is_available(own_live, clock):
+    mounts = Mounts.of(load_fleet())
+    clock.now += 2.5  # within a tick
+    used, size = mounts.at(NOW)
+    got = series(scrape(own_live))
+    assert len(mounts.entities) == 20 * 3
+    for row, entity in enumerate(mounts.entities):
+        labels = frozenset(zip(("server", "profile", "mountpoint"), entity, strict=True))
+        assert got["server_filesystem_size_bytes", labels] == size[row]
+        assert got["server_filesystem_avail_bytes", labels] == size[row] - used[row]
+
+
+def test_mounts_fill_in_simulated_time(clock):
+    fast = LiveFleet(load_fleet(overrides={"time_scale": 60}), clock)
+    clock.now += 3600
+    assert np.array_equal(fast.mounts()[1], Mounts.of(load_fleet()).at(clock.now * 60)[0])
 
 
 def test_the_state_is_a_set_with_exactly_one_member_a_server(live, snapshot):
@@ -159,7 +178,7 @@ def test_another_set_of_servers_replaces_the_series(own_live):
     own_live.replace(load_fleet(overrides={"servers": {"database": 2}}))
     text = collector.render()
     assert b'server="ppgen001"' not in text
-    assert b'server="ppdb002"' in text
+    assert b'server="ppdb002"' in text and b'mountpoint="/data"' in text
 
 
 def test_build_info_carries_the_version(live):

@@ -17,6 +17,7 @@ from exporter.profiles import load_fleet
 from tests.tools import tool
 
 START = 1_760_000_400.0
+MOUNT_FAMILIES = ("server_filesystem_size_bytes", "server_filesystem_avail_bytes")
 LABELS = {"job": "fleet-exporter", "instance": "127.0.0.1:8001"}
 SMALL = {"servers": {"database": 2, "generic": 1}}
 
@@ -40,8 +41,8 @@ def test_history_is_valid_openmetrics_with_each_family_in_one_piece(fleet):
     families = list(
         text_string_to_metric_families(text)
     )  # refuses interleaved families and unordered timestamps
-    assert [family.name for family in families] == [family.name for family in FAMILIES]
-    assert samples == sum(len(family.samples) for family in families) == 5 * 3 * 8
+    assert [family.name for family in families] == [*(family.name for family in FAMILIES), *MOUNT_FAMILIES]
+    assert samples == sum(len(family.samples) for family in families) == 5 * 3 * 8 + 3 * 3 * 2
     assert {float(s.timestamp) for s in families[0].samples} == {START + 60 * k for k in range(5)}
     assert families[0].samples[0].labels == LABELS | {"server": "ppdb001", "profile": "database"}
     assert text.endswith("\n# EOF\n")
@@ -69,21 +70,21 @@ def test_history_loads_into_blocks_and_reads_back_every_sample(fleet, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     blocks = [json.loads(meta.read_text()) for meta in Path(tmp_path, "data").glob("*/meta.json")]
-    assert sum(block["stats"]["numSamples"] for block in blocks) == samples == 180 * 3 * 8
-    assert max(block["stats"]["numSeries"] for block in blocks) == 3 * 8
+    assert sum(block["stats"]["numSamples"] for block in blocks) == samples == 180 * 3 * 8 + 36 * 3 * 3 * 2
+    assert max(block["stats"]["numSeries"] for block in blocks) == 3 * 8 + 3 * 3 * 2
     assert min(block["minTime"] for block in blocks) == START * 1000
 
 
 def test_history_is_what_a_scrape_at_that_time_showed(fleet):
-    _, text = written(fleet, 3)
-    live = FleetCollector(LiveFleet(load_fleet(overrides=SMALL), lambda: START + 120)).render().decode()
+    _, text = written(fleet, 6)
+    live = FleetCollector(LiveFleet(load_fleet(overrides=SMALL), lambda: START + 300)).render().decode()
     scraped = [
         line for line in live.splitlines() if line.startswith("server_") and "server_state" not in line
     ]
-    suffix = f" {START + 120:.0f}"
+    suffix = f" {START + 300:.0f}"
     past = [line.removesuffix(suffix) for line in text.splitlines() if line.endswith(suffix)]
     assert past == scraped
-    assert len(past) == 3 * 8
+    assert len(past) == 3 * 8 + 3 * 3 * 2
 
 
 def test_the_live_fleet_is_not_moved_by_writing_history(fleet):
@@ -97,8 +98,23 @@ def test_states_are_written_on_request_only(fleet):
     samples, text = written(fleet, 2, states=True)
     families = list(text_string_to_metric_families(text))
     assert [len(f.samples) for f in families if f.name == "server_state"] == [2 * 3 * 6]
-    assert samples == 2 * 3 * (8 + 6)
-    assert sum(s.value for s in families[-1].samples) == 2 * 3
+    assert samples == 2 * 3 * (8 + 6) + 3 * 3 * 2
+    assert sum(s.value for f in families if f.name == "server_state" for s in f.samples) == 2 * 3
+
+
+def test_mounts_have_a_sample_every_5_minutes_or_at_the_resolution(fleet):
+    for resolution, expected in ((15, [0, 300, 600]), (600, [0, 600]), (400, [0, 400, 800])):
+        out = io.BytesIO()
+        write_history(fleet, START, START + 900, resolution, out, mounts_only=True)
+        families = list(text_string_to_metric_families(out.getvalue().decode()))
+        assert tuple(family.name for family in families) == MOUNT_FAMILIES
+        assert sorted({float(s.timestamp) - START for s in families[0].samples}) == expected
+
+
+def test_a_stretch_without_a_whole_5_minutes_has_no_mounts(fleet):
+    out = io.BytesIO()
+    assert write_history(fleet, START + 10, START + 20, 1, out, mounts_only=True) == 0
+    assert out.getvalue() == b"# EOF\n"
 
 
 def test_a_walk_too_large_for_memory_gives_the_same_text(fleet, monkeypatch):

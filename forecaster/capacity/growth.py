@@ -1,0 +1,94 @@
+"""The statistics of a course that people read: growth now and before, when it changed, the largest step of a day.
+
+Letters: N entities, T hours of history.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from forecaster.capacity.past import HOUR, Bools, Floats, Past, Wide
+
+DAY = 24  # hours
+STRIDE = 3  # hours between times at which a change of growth is looked for
+LEAST = 12  # hours on both sides of a change
+RARE = 3  # steps of one sign in the history, from which on they are part of the course (log rotation)
+STEP, STEPS_OF_NOISE = 0.02, 10.0  # smallest step: used share, and times the typical hour
+BETTER = 4.0  # by how much two lines must fit better than one, in variances per line
+SMALL = 1e-5
+
+
+@dataclass(frozen=True, eq=False)
+class Growth:
+    """Shares a day, and Unix seconds; (N,) each."""
+
+    now: Wide
+    before: Wide  # until ``changed``; NaN where it has not changed
+    changed: Wide
+    step: Wide  # largest rise of the last 24 h within an hour
+    stepped: Wide  # when; NaN without any
+
+
+def carried(values: Floats) -> tuple[Floats, Bools]:
+    """(the same without gaps: the latest known before, the first known at the beginning; whether each is known). Rows
+    without any are 0."""
+    known = np.isfinite(values)
+    at = np.where(known, np.arange(values.shape[1]), 0)
+    at = np.maximum.accumulate(at, 1)
+    at = np.where(at == 0, known.argmax(1)[:, None], at)
+    filled: Floats = np.nan_to_num(np.take_along_axis(values, at, 1), nan=0.0, posinf=0.0, neginf=0.0)
+    return filled, known
+
+
+def rare_steps(moves: Floats, noise: Floats) -> Bools:
+    """Which hourly moves (N, T) are steps that are no part of the course: a restore, a clean-up by hand."""
+    large = np.abs(moves) > np.maximum(STEP, STEPS_OF_NOISE * noise[:, None])
+    rises, falls = large & (moves > 0), large & (moves < 0)
+    rare: Bools = (rises & (rises.sum(1) < RARE)[:, None]) | (falls & (falls.sum(1) < RARE)[:, None])
+    return rare
+
+
+def growth(past: Past) -> Growth:
+    """Of each entity; one with less than a day of history has its mean rate."""
+    filled, known = carried(past.hourly)
+    rows, hours = filled.shape
+    first = np.where(known.any(1), known.argmax(1), hours - 1)
+    moves = np.diff(filled, axis=1)
+    noise = np.median(np.abs(moves[:, -7 * DAY:]), 1)
+    steps = rare_steps(moves, noise)
+    y = np.concatenate([np.zeros((rows, 1)), np.cumsum(np.where(steps, 0, moves), 1, dtype=np.float64)], 1)
+    x = np.arange(hours, dtype=np.float64)
+    inside = x >= first[:, None]
+    sums = [np.cumsum(np.where(inside, part, 0), 1) for part in (np.ones_like(x), x, y, x * x, x * y, y * y)]
+    whole_slope, whole_rest, length = _line(*(s[:, -1:] for s in sums))
+    at = np.arange(LEAST, hours - LEAST, STRIDE)
+    left = [s[:, at - 1] for s in sums]
+    slope, rest, count = _line(*left)
+    slope_after, rest_after, _ = _line(*(s[:, -1:] - part for s, part in zip(sums, left, strict=True)))
+    both = np.where(count >= LEAST, rest + rest_after, np.inf)
+    best = both.argmin(1)[:, None]
+    took = np.take_along_axis
+    variance = took(both, best, 1) / np.maximum(length - 4, 1) + SMALL**2
+    # neighbouring hours are alike: a day counts as few independent readings
+    gain = (whole_rest - took(both, best, 1)) / variance / DAY
+    now, before = took(slope_after, best, 1), took(slope, best, 1)
+    changed = (gain > BETTER) & (np.abs(now - before) > np.maximum(SMALL, 0.25 * np.abs(before)))
+    last_hour = np.floor(past.instant / HOUR) * HOUR
+    when = last_hour - (hours - 1 - at[best]) * HOUR
+    day = np.where(known[:, -DAY:] & known[:, -DAY - 1:-1], moves[:, -DAY:], 0)
+    largest, where = np.maximum(day.max(1), 0).astype(np.float64), day.argmax(1)
+    rate = np.where(changed, now, whole_slope)[:, 0] * DAY
+    nothing = np.nan
+    return Growth(
+        now=rate, before=np.where(changed, before * DAY, nothing)[:, 0], changed=np.where(changed, when, nothing)[:, 0],
+        step=largest, stepped=np.where(largest > 0, last_hour - (DAY - 1 - where) * HOUR, nothing))
+
+
+def _line(n: Wide, x: Wide, y: Wide, xx: Wide, xy: Wide, yy: Wide) -> tuple[Wide, Wide, Wide]:
+    """(slope, sum of squared residuals, n) of the least-squares lines of these sums."""
+    m = np.maximum(n, 1)
+    sxx, sxy, syy = xx - x * x / m, xy - x * y / m, yy - y * y / m
+    slope = np.where(n > 1, sxy / np.maximum(sxx, 1e-9), 0)
+    return slope, np.maximum(syy - slope * sxy, 0), n

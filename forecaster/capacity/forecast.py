@@ -2,25 +2,33 @@
 
 A percentile's curve is that of an entity that nobody cleans after it is full: from there on it stays full
 (``until_full`` makes the same of an outcome). Clean-ups before that, by a rotation or by hand, are part of the course.
+So a percentile's curve reaches the limit within a window exactly if the chance of full within it is at least the rest:
+p50 from 0.5 on, p90 from 0.1, p10 from 0.9. Chances decide, and curves are bent to agree with them.
 
-Letters: N entities, H hours of the horizon.
+An entity that was full for a quarter of the last week is meant to be full: its chances stay below MEANT, unless it is
+full now.
+
+Letters: N entities, H hours of the horizon, Q percentiles, W windows.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from forecaster.capacity.growth import DAY, carried, growth
+from forecaster.capacity.courses import HORIZON, KNOTS, WEEK, Courses, courses
+from forecaster.capacity.network import PERCENTILES, WINDOW_HOURS, Weights, WeightsError
 from forecaster.capacity.past import HOUR, Floats, Past, Wide
 
-HORIZON = 336  # hours
-PERCENTILES = (0.1, 0.5, 0.9)
+__all__ = ["HORIZON", "PERCENTILES", "WINDOWS", "WINDOW_HOURS", "Filling", "Weights", "WeightsError", "forecast",
+           "until_full"]
+
 WINDOWS = ("4h", "24h", "7d", "14d")
-WINDOW_HOURS = (4, 24, 168, 336)
-WEIGHTS = Path(__file__).parent.parent / "artifacts" / "capacity.npz"
+ROWS = 256  # entities at a time
+BEYOND = 4.0  # spreads above the highest course that nothing reaches
+NEAR = 1e-3  # used share below the limit where a curve ends that does not reach it
+MEANT, OFTEN = 0.4, 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,16 +45,6 @@ class Filling:
     step_at: Wide  # (N,) Unix seconds; NaN without any
 
 
-@dataclass(frozen=True, eq=False)
-class Weights:
-    """What training learned."""
-
-    @classmethod
-    def load(cls, path: Path = WEIGHTS) -> Weights:
-        """Those of a file, the shipped ones by default."""
-        return cls()
-
-
 def until_full(used: Floats, limit: Floats) -> Floats:
     """Courses (..., N, H) that stay at the limit (N,) once they have reached it, as the curves of a forecast do."""
     full = np.logical_or.accumulate(used >= limit[:, None], -1)
@@ -55,32 +53,68 @@ def until_full(used: Floats, limit: Floats) -> Floats:
 
 def forecast(past: Past, weights: Weights) -> Filling:
     """The forecast of these entities; NaN throughout for one of which nothing is known."""
-    grown = growth(past)
-    filled, known = carried(past.hourly)
-    recent, fresh = carried(past.recent)
-    now = np.where(fresh.any(1), recent[:, -1], filled[:, -1]).astype(np.float64)
-    hours = np.arange(1, HORIZON + 1)
-    middle = now[:, None] + grown.now[:, None] / DAY * hours
-    moves = np.diff(filled, axis=1)
-    noise = 1e-4 + moves.std(1)[:, None] * np.sqrt(hours) + 0.3 * np.abs(grown.now[:, None]) / DAY * hours
-    cap = np.maximum(np.maximum(1, past.limit), filled.max(1)).astype(np.float64)[:, None, None]
-    raw = middle[..., None] + noise[..., None] * np.array([-1.28, 0, 1.28])
-    used = np.clip(raw, 0, cap).astype(np.float32)
-    used[~(known.any(1) | fresh.any(1))] = np.nan
-    best = np.max((middle - past.limit[:, None]) / noise, axis=1, keepdims=True)
-    margins = np.maximum.accumulate((middle - past.limit[:, None]) / noise, 1)[:, [h - 1 for h in WINDOW_HOURS]]
-    chance = np.where(best > -6, 1 / (1 + np.exp(-1.7 * np.clip(margins, -20, 20))), 0).astype(np.float32)
-    return Filling(used, full_at(past, now, used), chance, grown.now, grown.before, grown.changed, grown.step,
-                   grown.stepped)
+    parts = [_of_some(past.rows(slice(row, row + ROWS)), weights) for row in range(0, max(len(past.limit), 1), ROWS)]
+    return Filling(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-def full_at(past: Past, now: Wide, used: Floats) -> Wide:
-    """float64 (N, 3): Unix seconds at which each curve (N, H, 3) reaches the limit, between two hours by their line."""
-    curve = np.concatenate([np.repeat(now[:, None, None], 3, 2), used], 1)
+def _of_some(past: Past, weights: Weights) -> tuple[Floats | Wide, ...]:
+    found = courses(past)
+    relative = weights.percentiles(found)
+    chance = _chances(past, found, relative, weights)
+    room = past.limit - found.now
+    cap = np.maximum(np.maximum(1, past.limit), found.highest)[:, None, None]
+    used = np.clip(_agreeing(relative, room, chance) + found.now[:, None, None], 0, cap).astype(np.float32)
+    used = np.moveaxis(until_full(np.moveaxis(used, 2, 0), past.limit), 0, 2)
+    when = _full_at(past, found.now, used)
+    grown, unknown = found.growth, found.known == 0
+    figures = [grown.now, grown.before, grown.changed, grown.step, grown.stepped]
+    made: tuple[Floats | Wide, ...] = used, when, chance, *figures
+    for one in made:
+        one[unknown] = np.nan
+    return made
+
+
+def _chances(past: Past, found: Courses, relative: Floats, weights: Weights) -> Floats:
+    """float32 (N, W)."""
+    room = past.limit - found.now
+    chance = 1 / (1 + np.exp(-np.clip(weights.log_odds(found, room, relative), -30, 30)))
+    highest = found.paths.max(1)[:, KNOTS - 1] + BEYOND * found.spread
+    reached = np.maximum.accumulate(highest, 1)[:, [int(np.searchsorted(KNOTS, h)) for h in WINDOW_HOURS]]
+    chance = np.where(reached < room[:, None], 0, chance)
+    week = past.hourly[:, -WEEK:]
+    meant = (week >= past.limit[:, None] - NEAR).sum(1) >= OFTEN * np.maximum(np.isfinite(week).sum(1), 1)
+    chance = np.where(meant[:, None], np.minimum(chance, MEANT), chance)
+    return np.where((room <= 0)[:, None], 1, chance).astype(np.float32)
+
+
+def _agreeing(relative: Floats, room: Floats, chance: Floats) -> Floats:
+    """Curves (N, H, Q) that reach ``room`` within a window exactly where the chance is at least 1 - percentile."""
+    out = relative.copy()
+    room = room[:, None]
+    before = 0
+    for window, hours in enumerate(WINDOW_HOURS):
+        for q, level in enumerate(PERCENTILES):
+            curve = out[:, :hours, q]
+            reaches = chance[:, window] >= np.float32(1 - level)
+            # a ramp to the limit at the window's end, from where the window before has ended
+            wanting = reaches & ~(curve >= room).any(1)
+            missing = np.where(wanting, room[:, 0] - curve[:, -1] + 1e-6, 0)
+            ramp = np.clip((np.arange(1, HORIZON + 1) - before) / (hours - before), 0, 1).astype(np.float32)
+            out[:, :, q] += missing[:, None] * ramp
+            under = np.where(reaches | (room[:, 0] <= 0), np.inf, room[:, 0] - NEAR)
+            out[:, :hours, q] = np.minimum(out[:, :hours, q], under[:, None])
+        before = hours
+    out.sort(-1)
+    return out
+
+
+def _full_at(past: Past, now: Floats, used: Floats) -> Wide:
+    """float64 (N, Q): Unix seconds at which each curve (N, H, Q) reaches the limit, between two hours by their line."""
+    curve = np.concatenate([np.repeat(now[:, None, None], len(PERCENTILES), 2), used], 1)
     reached = curve >= past.limit[:, None, None] - 1e-6
     hour = reached.argmax(1)
     after = np.take_along_axis(curve, hour[:, None], 1)[:, 0]
     before = np.take_along_axis(curve, np.maximum(hour - 1, 0)[:, None], 1)[:, 0]
     part = np.clip((past.limit[:, None] - before) / np.maximum(after - before, 1e-9), 0, 1)
-    passed = np.where(hour > 0, hour - 1 + part, 0)
+    passed = np.where(hour > 0, hour - 1 + part, 0).astype(np.float64)
     return np.where(reached.any(1), past.instant + passed * HOUR, np.nan)

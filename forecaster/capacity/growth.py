@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecaster.capacity.past import HOUR, Bools, Floats, Past, Wide
+from forecaster.capacity.past import HOUR, HOURS, Bools, Floats, Past, Wide
 
 DAY = 24  # hours
 STRIDE = 3  # hours between times at which a change of growth is looked for
@@ -29,6 +29,7 @@ class Growth:
     changed: Wide
     step: Wide  # largest rise of the last 24 h within an hour
     stepped: Wide  # when; NaN without any
+    level: Wide  # of the line at the last hour, relative to the value there
 
 
 def carried(values: Floats) -> tuple[Floats, Bools]:
@@ -62,17 +63,17 @@ def growth(past: Past) -> Growth:
     x = np.arange(hours, dtype=np.float64)
     inside = x >= first[:, None]
     sums = [np.cumsum(np.where(inside, part, 0), 1) for part in (np.ones_like(x), x, y, x * x, x * y, y * y)]
-    whole_slope, whole_rest, length = _line(*(s[:, -1:] for s in sums))
+    whole_slope, whole_rest, whole_end, length = _line(*(s[:, -1:] for s in sums))
     at = np.arange(LEAST, hours - LEAST, STRIDE)
     left = [s[:, at - 1] for s in sums]
-    slope, rest, count = _line(*left)
-    slope_after, rest_after, _ = _line(*(s[:, -1:] - part for s, part in zip(sums, left, strict=True)))
-    both = np.where(count >= LEAST, rest + rest_after, np.inf)
+    slope, rest, _, count = _line(*left)
+    slope_after, rest_after, end_after, _ = _line(*(s[:, -1:] - part for s, part in zip(sums, left, strict=True)))
+    both = np.where(count >= LEAST, rest + rest_after, 1e9)
     best = both.argmin(1)[:, None]
     took = np.take_along_axis
     variance = took(both, best, 1) / np.maximum(length - 4, 1) + SMALL**2
     # neighbouring hours are alike: a day counts as few independent readings
-    gain = (whole_rest - took(both, best, 1)) / variance / DAY
+    gain = (whole_rest - took(both, best, 1)) / np.maximum(variance, 1e-12) / DAY
     now, before = took(slope_after, best, 1), took(slope, best, 1)
     changed = (gain > BETTER) & (np.abs(now - before) > np.maximum(SMALL, 0.25 * np.abs(before)))
     last_hour = np.floor(past.instant / HOUR) * HOUR
@@ -83,12 +84,13 @@ def growth(past: Past) -> Growth:
     nothing = np.nan
     return Growth(
         now=rate, before=np.where(changed, before * DAY, nothing)[:, 0], changed=np.where(changed, when, nothing)[:, 0],
-        step=largest, stepped=np.where(largest > 0, last_hour - (DAY - 1 - where) * HOUR, nothing))
+        step=largest, stepped=np.where(largest > 0, last_hour - (DAY - 1 - where) * HOUR, nothing),
+        level=np.where(changed, took(end_after, best, 1), whole_end)[:, 0] - y[:, -1])
 
 
-def _line(n: Wide, x: Wide, y: Wide, xx: Wide, xy: Wide, yy: Wide) -> tuple[Wide, Wide, Wide]:
-    """(slope, sum of squared residuals, n) of the least-squares lines of these sums."""
+def _line(n: Wide, x: Wide, y: Wide, xx: Wide, xy: Wide, yy: Wide) -> tuple[Wide, Wide, Wide, Wide]:
+    """(slope, sum of squared residuals, value at the last hour, n) of the least-squares lines of these sums."""
     m = np.maximum(n, 1)
     sxx, sxy, syy = xx - x * x / m, xy - x * y / m, yy - y * y / m
     slope = np.where(n > 1, sxy / np.maximum(sxx, 1e-9), 0)
-    return slope, np.maximum(syy - slope * sxy, 0), n
+    return slope, np.maximum(syy - slope * sxy, 0), y / m + slope * (HOURS - 1 - x / m), n

@@ -16,6 +16,7 @@ RECENT = 72  # steps of 5 minutes
 
 Floats = NDArray[np.float32]
 Wide = NDArray[np.float64]
+Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 

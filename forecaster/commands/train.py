@@ -1,5 +1,5 @@
 """`fleet-forecaster train`: trains a model on simulated, recorded or Prometheus history and writes its artifact
-folder."""
+folder, or the weights of the forecast of what fills up."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ def add_command(commands: Commands, common: argparse.ArgumentParser) -> None:
         commands, common, "train", run, help="train a model and write its artifact folder",
         description="Trains a Temporal Fusion Transformer on the signals of --config.file. The history is simulated by "
         "default, the last --days of a Prometheus with --source prometheus, or recorded with --data.")
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="artifact folder to write")
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR",
+                        help="artifact folder to write; with --capacity a file")
+    parser.add_argument("--capacity", action="store_true", help="train the forecast of what fills up instead, on the "
+                        "mounts of --fleets simulated fleets, with --epochs times --batches batches")
     parser.add_argument("--name", help="the model's name in labels (default: the folder's)")
     parser.add_argument("--days", type=float, default=12.0,
                         help="days of history, of each simulated fleet or of the Prometheus (default: %(default)g)")
@@ -75,6 +78,9 @@ def run(arguments: argparse.Namespace) -> int:
     except ImportError as error:
         raise SettingsError(f"train: {error.name} is not installed; install the training extra: "
                             "pip install 'fleetcast[train]'") from error
+    if arguments.capacity:
+        _train_capacity(arguments)
+        return 0
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     try:
         (_train_on_hosts if arguments.data else _train_on_fleet)(arguments, config)
@@ -126,6 +132,20 @@ def _train_on_fleet(arguments: argparse.Namespace, config: ForecasterConfig) -> 
               f"{row['coverage80_8h']:10.3f}")
     print(f"{report['parameters']} parameters, {report['epochs']} epochs in {report['seconds']} s, validation loss "
           f"{report['val_loss']}; written to {arguments.output}")
+
+
+def _train_capacity(arguments: argparse.Namespace) -> None:
+    """Trains the forecast of what fills up and writes its weights."""
+    from forecaster.training import capacity
+
+    steps = arguments.epochs * arguments.batches
+    rows, held_out = capacity.history(arguments.fleets, progress("simulating mounts"))
+    report = {"trained": datetime.now(UTC).date().isoformat(), "fleets": arguments.fleets, "steps": steps,
+              "rows": len(rows.room)}
+    weights = capacity.learn(rows, held_out, steps, arguments.seed, report)
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    arguments.output.write_bytes(weights.to_bytes())
+    print(f"{len(rows.room)} rows, {steps} batches; written to {arguments.output}")
 
 
 def _start(arguments: argparse.Namespace, config: ForecasterConfig) -> tuple[Model | None, Encoding | None]:

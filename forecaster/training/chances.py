@@ -70,7 +70,7 @@ def fit(examples: Examples, seed: int, report: Mapping[str, Any] | None = None) 
         with torch.no_grad():
             unseen[fold == number] = network(torch.as_tensor(x[fold == number])).numpy()
     torch.set_num_threads(threads)
-    slope, constant = (np.array(part) for part in zip(*(_platt(unseen[:, c], y[:, c]) for c in (0, 1)), strict=True))
+    slope, constant = (np.array(part) for part in zip(*(platt(unseen[:, c], y[:, c]) for c in (0, 1)), strict=True))
     calm = examples.calm & examples.asked
     rate = (examples.outcome[calm].sum(0) + 0.5) / (calm.sum() + 100.0)  # a rate is never 0
     linears = [[layer for layer in network if isinstance(layer, torch.nn.Linear)] for network in networks]
@@ -105,7 +105,7 @@ def _train(x: Floats, y: Bools, seed: int) -> torch.nn.Sequential:
     return network.eval()
 
 
-def _platt(log_odds: Wide, outcome: Bools) -> tuple[float, float]:
+def platt(log_odds: Wide, outcome: Bools) -> tuple[float, float]:
     """(slope, constant) of a logistic regression, by Newton's method from the identity."""
     x, found = np.stack([log_odds, np.ones(len(log_odds))], 1), np.array([1.0, 0.0])
     for _ in range(50):

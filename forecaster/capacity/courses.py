@@ -1,0 +1,218 @@
+"""Courses that a used share may take over 14 days, and traits of its history: what the network weighs and reads.
+
+Each course is a whole path of hours, relative to the share now: it stays, goes on at one of several rates, repeats its
+last day or week, climbs to the level of its clean-ups and falls, returns to a level where it was, or moves as it did
+from the same hour of the days before. A forecast is a weighted mean of them, so it stays among them.
+
+Letters: N entities, T hours of history, H hours of the horizon, K knots, C courses, F traits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from forecaster.capacity.growth import DAY, Growth, carried, growth, rare_steps
+from forecaster.capacity.past import HOUR, HOURS, Bools, Floats, Ints, Past
+
+HORIZON = 336  # hours
+KNOTS = np.array([1, 2, 4, 8, 12, 18, 24, 48, 72, 120, 168, 240, 336])
+WEEK = 7 * DAY
+RATES = (6, 24, 72, 168, 671)  # hours, over which growth goes on
+FITS = (24, 72, 168)  # hours through which a line is fitted
+FLOOR = 2e-4  # least spread of a used share
+FALL, FALLS_OF_NOISE = 0.004, 6.0  # smallest fall of a clean-up: used share, and times the typical hour
+COURSES = 30
+SHOWN = (3, 6, 8, 10, 12)  # knots at which traits show the courses
+TRAITS = len(SHOWN) * (COURSES - 1) + 2 * len(KNOTS) + 26
+
+_hours = np.arange(1, HORIZON + 1, dtype=np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Courses:
+    """What N entities may do, and what their history is like."""
+
+    now: Floats  # (N,) used share
+    paths: Floats  # (N, C, H) relative to now
+    spread: Floats  # (N, K) typical move within so many hours
+    traits: Floats  # (N, F)
+    highest: Floats  # (N,) used share that was ever seen
+    known: Floats  # (N,) hours of history; 0 without any
+    growth: Growth
+
+
+def courses(past: Past) -> Courses:
+    """Those of these entities."""
+    filled, known = carried(past.hourly)
+    recent, fresh = carried(past.recent)
+    some, lately = known.any(axis=1), fresh.any(axis=1)
+    now = np.where(lately, recent[:, -1], filled[:, -1])
+    part = past.instant % HOUR / HOUR
+    before = filled[:, :-1] * (1 - part) + filled[:, 1:] * part if part > 0 else filled[:, :-1]
+    z = np.concatenate([before, now[:, None]], 1)
+    z = np.where(np.logical_and(~some, lately)[:, None], recent[:, :1], z)  # younger than an hour
+    rows, t = len(z), HOURS - 1
+    length = np.where(some, t - np.where(some, known.argmax(1), 0), 0).astype(np.float32)
+    minutes = np.where(lately, 71 - fresh.argmax(1), 0).astype(np.float32) * 5
+    moves = np.diff(z, axis=1)
+    grown = growth(past)
+    noise = np.median(np.abs(moves[:, -WEEK:]), 1)
+    steps = rare_steps(moves, noise)
+    smooth = z[:, -1:] - np.concatenate(
+        [np.cumsum(np.where(steps, 0, moves)[:, ::-1], 1)[:, ::-1], np.zeros((rows, 1), np.float32)], 1)
+    first = (t - length).astype(int)
+
+    def rate(y: Floats, hours: int) -> Floats:
+        """(N,) share an hour over the last hours, or over what there is."""
+        start = np.maximum(t - hours, first)
+        made: Floats = (y[:, -1] - y[np.arange(rows), start]) / np.maximum(t - start, 1)
+        return made
+
+    young = (recent[:, -1] - recent[np.arange(rows), np.maximum(fresh.argmax(1), 71 - 12)]) / np.maximum(
+        np.minimum(minutes, 60), 5) * 60
+    young = np.where(lately, young, 0).astype(np.float32)
+    rates = [np.where(length >= 1, rate(smooth, hours), young) for hours in RATES]
+    segment = np.where(length >= 12, grown.now / DAY, rates[1]).astype(np.float32)
+    quick = (rates[2] - rates[3]) / 60  # change of the rate an hour, between the middles of two windows
+    least, most = np.minimum(3 * rates[2], 0), np.maximum(3 * rates[2], 0)
+    bounded = np.clip(rates[2][:, None] + quick[:, None] * (_hours + 36), least[:, None], most[:, None])
+    lines = [r[:, None] * _hours for r in (young, *rates, segment)]
+    slopes, ends = zip(*(_fitted(smooth, hours) for hours in FITS), strict=True)
+    fits = [np.where(length >= hours, slope, segment)[:, None] * _hours + np.where(length >= hours, end, 0)[:, None]
+            for hours, slope, end in zip(FITS, slopes, ends, strict=True)]
+    level = np.where(length >= 12, filled[:, -1] + grown.level + segment * part - now, 0).astype(np.float32)
+    fits.append(level[:, None] + segment[:, None] * _hours)
+
+    day = _repeated(_mean_moves(smooth, first, DAY, 7, rates[1]))
+    yesterday = _repeated(_mean_moves(z, first, DAY, 1, rates[1]))
+    week = _repeated(_mean_moves(smooth, first, WEEK, 3, rates[2]))
+    last_week = _repeated(_mean_moves(z, first, WEEK, 1, rates[2]))
+
+    falls = moves < -np.maximum(FALL, FALLS_OF_NOISE * noise)[:, None]
+    count, late = falls.sum(1), falls[:, -WEEK:].sum(1)
+    weight = falls * np.exp2(-np.arange(t)[::-1] / WEEK).astype(np.float32)
+    total = np.maximum(weight.sum(1), 1e-9)
+    ceiling = np.where(count > 0, (weight * z[:, :-1]).sum(1) / total, now)
+    floor = np.where(count > 0, (weight * z[:, 1:]).sum(1) / total, now)
+    since = np.where(count > 0, falls[:, ::-1].argmax(1), t).astype(np.float32)
+    after = z[np.arange(rows), np.maximum(t - since.astype(int), 0)]
+    climb = np.where(falls | steps, 0, moves)[:, -WEEK:].sum(1) / np.clip(length, 1, WEEK)
+    back = np.where(since >= 3, (now - after) / np.maximum(since, 1), climb)
+    height = np.maximum(ceiling - floor, FLOOR)
+    phase = (now - floor) / height
+    period = np.clip(height / np.maximum(climb, 1e-7), 2, 1e4)
+    turn = (phase[:, None] + _hours / period[:, None]) % 1
+    tooth = np.where((count > 1)[:, None], (floor + 0)[:, None] + height[:, None] * turn - now[:, None], day)
+    # the next fall comes as long after the last one as that came after those before
+    seen = np.minimum(count, 1 + (falls[:, -2 * WEEK:]).sum(1))
+    oldest = np.where(falls, np.cumsum(falls[:, ::-1], 1)[:, ::-1] <= seen[:, None], False)
+    gap = np.where(count > 1, (t - since - oldest.argmax(1)) / np.maximum(oldest.sum(1) - 1, 1), 1e4)
+    gap = np.clip(np.rint(gap), 2, 1e4).astype(np.float32)[:, None]
+    run = since[:, None] + _hours
+    late_floor = after[:, None] + rates[4][:, None] * (run - since[:, None])
+    clock = np.where(run < gap, np.maximum(climb, back)[:, None] * _hours,
+                     late_floor + np.maximum(climb, 0)[:, None] * (run % gap) - now[:, None])
+    clock = np.where((count > 1)[:, None], clock, day)
+    due = gap[:, 0] - since
+
+    sorted_week = np.sort(z[:, -WEEK:], 1)
+    sorted_all = np.sort(z[:, ::-4], 1)
+    levels = [sorted_week[:, [int(q * (WEEK - 1))]] - now[:, None] for q in (0.1, 0.5, 0.9)]
+    levels += [sorted_all[:, [int(q * 167)]] - now[:, None] for q in (0.05, 0.5, 0.95)]
+    low, middle, high, counted = _own_moves(z, first)
+    slack = np.abs(segment)[:, None] * KNOTS
+    wide = np.where(counted, (high - low) / 2.56, 0)
+    wide = np.maximum.accumulate(np.maximum(wide, FLOOR + noise[:, None] * np.sqrt(KNOTS)), 1)
+    spread = np.where(counted, wide, np.maximum(wide, 0.3 * slack + FLOOR * np.sqrt(KNOTS))).astype(np.float32)
+    low, middle, high = (np.where(counted, one, slack * 0 + segment[:, None] * KNOTS) for one in (low, middle, high))
+
+    paths = np.empty((rows, COURSES, HORIZON), np.float32)
+    many = [0 * lines[0], *lines, *fits, np.cumsum(bounded, 1), day, yesterday, week, last_week, tooth,
+            tooth + rates[4][:, None] * _hours, np.maximum(climb, back)[:, None] * _hours, clock,
+            *levels, *(_between(one) for one in (low, middle, high))]
+    for number, one in enumerate(many):
+        paths[:, number] = one
+    np.clip(paths, -now[:, None, None], 3, out=paths)
+
+    at = [KNOTS[k] - 1 for k in SHOWN]
+    scaled = np.arcsinh(paths[:, 1:, at] / spread[:, None, list(SHOWN)]).reshape(rows, -1)
+    room = past.limit - now
+    of_limit = z >= past.limit[:, None] - 1e-3
+    stepped = np.where(steps.any(1), steps[:, ::-1].argmax(1), t).astype(np.float32)
+    step = moves[np.arange(rows), np.maximum(t - 1 - stepped.astype(int), 0)] * steps.any(1)
+    since_change = np.where(np.isfinite(grown.changed), (past.instant - np.nan_to_num(grown.changed)) / HOUR, t)
+    traits = np.stack([
+        now, room, np.log1p(length), np.log1p(minutes), known[:, -WEEK:].mean(1), np.log(noise + 1e-5),
+        np.log1p(since), np.log1p(since_change), np.log1p(stepped), np.arcsinh(100 * step), np.log1p(count),
+        np.log1p(late), np.log(height), np.clip(phase, -1, 2), np.log(period), ceiling, floor,
+        np.arcsinh((ceiling - now) / spread[:, 6]), of_limit.mean(1), of_limit[:, -WEEK:].mean(1), z.max(1),
+        sorted_week[:, -1] - now, np.log1p((steps & (moves > 0)).sum(1)), np.arcsinh(100 * (now - z[:, -25])),
+        np.log(gap[:, 0]), np.arcsinh(due)], 1)
+    traits = np.concatenate([traits, scaled, np.log(spread), np.arcsinh(room[:, None] / spread)], 1)
+    return Courses(now.astype(np.float32), paths, spread, traits.astype(np.float32), z.max(1),
+                   np.where(some | lately, np.maximum(length, minutes / 60), 0), grown)
+
+
+def _fitted(y: Floats, hours: int) -> tuple[Floats, Floats]:
+    """((N,) slope, (N,) where the line ends relative to the value there) of the last hours."""
+    x: Floats = np.arange(hours, dtype=np.float32) - np.float32((hours - 1) / 2)
+    last = y[:, -hours:] - y[:, -1:]
+    slope: Floats = last @ (x / (x @ x))
+    end: Floats = last.mean(1) + slope * x[-1]
+    return slope, end
+
+
+def _mean_moves(z: Floats, first: Ints, cycle: int, cycles: int, otherwise: Floats) -> Floats:
+    """(N, cycle): the mean move from the same hour of each of the last cycles on, or a line before there is one."""
+    t, rows = z.shape[1] - 1, len(z)
+    total, number = np.zeros((rows, cycle), np.float32), np.zeros((rows, 1), np.float32)
+    for back in range(1, cycles + 1):
+        start = t - back * cycle
+        reached = (first <= start)[:, None]
+        total += np.where(reached, z[:, start + 1:start + cycle + 1] - z[:, start:start + 1], 0)
+        number += reached
+    made: Floats = np.where(number > 0, total / np.maximum(number, 1), otherwise[:, None] * _hours[:cycle])
+    return made
+
+
+def _repeated(cycle: Floats) -> Floats:
+    """(N, H): this move again and again."""
+    length = cycle.shape[1]
+    times = np.arange(HORIZON) // length
+    made: Floats = np.tile(cycle, (1, HORIZON // length)) + cycle[:, -1:] * times.astype(np.float32)
+    return made
+
+
+def _own_moves(z: Floats, first: Ints) -> tuple[Floats, Floats, Floats, Bools]:
+    """(p10, p50, p90 (N, K) of the moves within each of KNOTS from the same hour of the days before, known)."""
+    t, rows = z.shape[1] - 1, len(z)
+    made, counted = np.zeros((3, rows, len(KNOTS)), np.float32), np.zeros((rows, len(KNOTS)), bool)
+    for k, hours in enumerate(KNOTS):
+        starts = t - DAY * np.arange(-(-hours // DAY), 28)
+        starts = starts[starts >= 0]
+        inside = first[:, None] <= starts
+        moves = np.where(inside, z[:, starts + hours] - z[:, starts], 1e9)
+        moves.sort(1)
+        number = inside.sum(1)
+        for q, level in enumerate((0.1, 0.5, 0.9)):
+            at = np.round(level * np.maximum(number - 1, 0)).astype(int)
+            made[q, :, k] = moves[np.arange(rows), at]
+        counted[:, k] = number >= 4
+    return made[0], made[1], made[2], counted
+
+
+def _between(at_knots: Floats) -> Floats:
+    """(N, H) by lines between 0 now and values at KNOTS (N, K)."""
+    made: Floats = np.einsum("nk,kh->nh", at_knots, BETWEEN)
+    return made
+
+
+def _lines() -> Floats:
+    """(K, H): weights with which values at KNOTS make those of each hour; before the first knot, a line from 0."""
+    return np.stack([np.interp(np.arange(1, HORIZON + 1), [0, *KNOTS], [0, *row]) for row in np.eye(len(KNOTS))]
+                    ).astype(np.float32)
+
+
+BETWEEN = _lines()

@@ -1,0 +1,135 @@
+"""The network that weighs courses: percentiles at knots from a weighted mean of them, and the chances of full.
+
+Two small networks (SiLU) read the traits. The first gives each percentile a weight of every course at every knot, and a
+shift in spreads. The second reads where these percentiles lie, too, and gives the log odds of full within each window,
+rising along the windows. Trained by training/capacity.py.
+
+Letters: N entities, H hours, K knots, C courses, F traits, Q percentiles, W windows.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecaster.capacity.courses import COURSES, HORIZON, KNOTS, TRAITS, Courses
+from forecaster.capacity.past import Floats, Wide
+
+FORMAT = 1
+PERCENTILES = (0.1, 0.5, 0.9)
+WINDOW_HOURS = (4, 24, 168, 336)
+CLIP = 4.0  # largest trait in standard deviations
+WINDOW_KNOTS = [int(np.searchsorted(KNOTS, hours)) for hours in WINDOW_HOURS]
+FAR = 2.0  # largest shift in spreads
+WEIGHTS = Path(__file__).parent.parent / "artifacts" / "capacity.npz"
+Layers = tuple[tuple[Floats, Floats], ...]
+
+
+class WeightsError(ValueError):
+    """The weights cannot be used; the message names the file, the cause and the command that makes them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """What the file holds; ValueError where parts do not fit."""
+
+    center: Floats  # (F,)
+    scale: Floats  # (F,)
+    gate: Layers  # weights (in, out) and constants (out,); the last has K * Q * (C + 1) outputs
+    full: Layers  # the last has W outputs
+    slope: Wide  # (W,) of the calibration of log odds
+    constant: Wide  # (W,)
+    report: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        points = len(KNOTS) * len(PERCENTILES)
+        for layers, first, last in ((self.gate, TRAITS, points * (COURSES + 1)),
+                                    (self.full, TRAITS + len(WINDOW_HOURS) * len(PERCENTILES), len(WINDOW_HOURS))):
+            sizes = [first, *(weights.shape[1] for weights, _ in layers)]
+            if sizes[-1] != last or any(w.shape[0] != n or b.shape != w.shape[1:]
+                                        for n, (w, b) in zip(sizes, layers, strict=False)):
+                raise ValueError(f"parts do not fit: layers of {sizes}, expected {first} inputs and {last} outputs")
+        parts: list[NDArray[Any]] = [self.center, self.scale, self.slope, self.constant]
+        parts += [part for layer in (*self.gate, *self.full) for part in layer]
+        if self.center.shape != (TRAITS,) or not all(np.isfinite(part).all() for part in parts):
+            raise ValueError("a number is not finite, or traits do not fit")
+
+    def percentiles(self, found: Courses) -> Floats:
+        """(N, H, Q) relative to now, not cut off at any limit, rising along Q."""
+        rows, points = len(found.now), (len(KNOTS), len(PERCENTILES))
+        made = _through(self.gate, self._inputs(found)).reshape(rows, *points, COURSES + 1)
+        shift = FAR * np.tanh(made[..., -1]) * found.spread[:, :, None]
+        weight = np.exp(made[..., :-1] - made[..., :-1].max(-1, keepdims=True))
+        weight /= weight.sum(-1, keepdims=True)
+        out = np.empty((rows, HORIZON, points[1]), np.float32)
+        for begin, end in zip((0, *range(len(KNOTS) - 1)), range(len(KNOTS)), strict=True):
+            first, last = KNOTS[begin] if end else 0, KNOTS[end]
+            part = (np.arange(first + 1, last + 1, dtype=np.float32)[:, None] - KNOTS[begin]) / max(last - first, 1)
+            paths = found.paths[:, :, first:last]
+            one, other = (np.swapaxes(weight[:, knot] @ paths, 1, 2) + shift[:, knot, None] for knot in (begin, end))
+            out[:, first:last] = one * (1 - part) + other * part
+        out.sort(-1)
+        return out
+
+    def log_odds(self, found: Courses, room: Floats, used: Floats) -> Wide:
+        """float64 (N, W), calibrated, of percentiles as above that reach ``room`` (N,), the limit relative to now."""
+        margins = (used[:, KNOTS - 1] - room[:, None, None]) / found.spread[:, :, None]
+        seen = np.arcsinh(np.maximum.accumulate(margins, 1)[:, WINDOW_KNOTS]).reshape(len(used), -1)
+        made = _through(self.full, np.concatenate([self._inputs(found), seen], 1)).astype(np.float64)
+        made[:, 1:] = np.logaddexp(0, made[:, 1:])
+        odds: Wide = np.maximum.accumulate(np.cumsum(made, 1) * self.slope + self.constant, 1)
+        return odds
+
+    def _inputs(self, found: Courses) -> Floats:
+        made: Floats = np.clip((found.traits - self.center) / self.scale, -CLIP, CLIP)
+        return made
+
+    @classmethod
+    def load(cls, path: Path = WEIGHTS) -> Weights:
+        """Those of a file, the shipped ones by default; raises WeightsError."""
+        remedy = f"run fleet-forecaster train --capacity --output {path}"
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as held:  # load alone leaks a damaged one
+                data = {name: held[name] for name in held.files}
+            facts = json.loads(str(data.pop("facts")))
+            if facts["format"] != FORMAT:
+                raise WeightsError(f"{path}: format {facts['format']!r}, expected {FORMAT}; {remedy}")
+            gate, full = (tuple((data.pop(f"{name}_weights_{i}").astype(np.float32), data.pop(f"{name}_constants_{i}"))
+                                for i in range(facts[name])) for name in ("gate", "full"))
+            return cls(gate=gate, full=full, report=facts["report"], **data)
+        except WeightsError:
+            raise
+        except OSError as error:
+            raise WeightsError(f"{path}: cannot be read ({error.strerror or error}); {remedy}") from error
+        except (ValueError, LookupError, TypeError, AttributeError, EOFError, RuntimeError, zipfile.BadZipFile,
+                zlib.error) as error:
+            raise WeightsError(f"{path}: damaged ({error}); {remedy}") from error
+
+    def to_bytes(self) -> bytes:
+        """The content of the file that ``load`` reads; matrices in float16."""
+        facts = {"format": FORMAT, "gate": len(self.gate), "full": len(self.full), "report": self.report}
+        arrays: dict[str, Any] = {name: getattr(self, name) for name in ("center", "scale", "slope", "constant")}
+        for name, layers in (("gate", self.gate), ("full", self.full)):
+            for i, (weights, constants) in enumerate(layers):
+                arrays |= {f"{name}_weights_{i}": weights.astype(np.float16), f"{name}_constants_{i}": constants}
+        out = io.BytesIO()
+        np.savez_compressed(out, facts=np.array(json.dumps(facts, allow_nan=False)), **arrays)
+        return out.getvalue()
+
+
+def _through(layers: Layers, x: Floats) -> Floats:
+    *hidden, (weights, constants) = layers
+    for w, b in hidden:
+        x = x @ w + b
+        x = x / (1 + np.exp(-np.clip(x, -60, 60)))  # SiLU
+    made: Floats = x @ weights + constants
+    return made

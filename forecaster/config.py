@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from forecaster.addresses import AlertmanagerConfig, ListenAddress, NonEmpty, PushConfig, SourceConfig
+from forecaster.capacity.settings import CapacityConfig
 from forecaster.risk.thresholds import RiskConfig
 from forecaster.signals import HORIZON_STEPS, STEP_MINUTES, Signal, StepsByLabel
 from forecaster.sources.shard import Shard, ordinal
@@ -89,6 +90,7 @@ class ForecasterConfig(Settings):
     windows: StepsByLabel = Field(_WINDOWS, description="windows whose largest value is shown as a gauge")
     signals: dict[str, Signal] = Field(min_length=1, description="name: query, unit, bounds")
     risk: RiskConfig = Field(default_factory=RiskConfig, description="thresholds of points, priorities, incidents")
+    capacity: CapacityConfig = CapacityConfig()
     live: Live = Live()
     publish: Publish = Publish()
     push: PushConfig = PushConfig()

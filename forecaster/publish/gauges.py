@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forecaster.models.unforecast import REASONS
+from forecaster.publish.capacity_gauges import METRICS as CAPACITY
 from forecaster.publish.layout import Layout
 from forecaster.publish.result import PERCENTILES, Result
 from forecaster.publish.self_metrics import SELF_METRICS
@@ -246,7 +247,7 @@ FAMILIES = (
 
 # (name, labels, unit, help) of everything on /metrics
 METRICS = (*((of.name, of.labels, of.unit, of.help.format(title="the signal", unit="its own unit"))
-             for of in FAMILIES), *SELF_METRICS)
+             for of in FAMILIES), *CAPACITY, *SELF_METRICS)
 
 
 def families(outlives: bool) -> list[Family]:

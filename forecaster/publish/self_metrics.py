@@ -5,7 +5,7 @@ Each metric is declared once in the table below and registered in the given regi
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import (
     CollectorRegistry,
@@ -70,6 +70,18 @@ _DECLARED: dict[str, tuple[type[object], tuple[str, ...], str, str]] = {
     "forecaster_clock_offset_seconds": (
         Gauge, (), "seconds",
         "Clock of Prometheus minus the forecaster's own, which is corrected by it; no series while unknown."),
+    "forecaster_capacity_last_success_timestamp_seconds": (
+        Gauge, (), "Unix seconds",
+        "End of the last forecast of what fills up, 0 before the first; no series where nothing is watched."),
+    "forecaster_capacity_pass_duration_seconds": (
+        Gauge, (), "seconds",
+        "How long it took, its queries included."),
+    "forecaster_capacity_entities": (
+        Gauge, (), "entities",
+        "Entities that it has, of all resources."),
+    "forecaster_capacity_failed": (
+        Gauge, ("resource",), "0 or 1",
+        "1 where a query of the resource failed when it was last read; /status says why."),
     "forecaster_shard_ordinal": (
         Gauge, ("shard_ordinal",), "ordinal",
         "Which share of the fleet this forecaster forecasts, counted from 0."),
@@ -120,8 +132,9 @@ class SelfMetrics:
                 self._durations = Histogram(name, text, labels, buckets=_CYCLE_BUCKETS, registry=registry)
             else:
                 self._model = Info(name.removesuffix("_info"), text, registry=registry)
+        self._hidden: set[str] = set()  # gauges that are not registered
+        self.capacity_watched()
         self._gauges["forecaster_build_info"].labels(version).set(1)
-        self._clock_known = True
         self.clock_offset(None)
         for stage in STAGES:  # from 0 on, because increase() does not see the first value of a series
             self._counters["forecaster_cycle_failures_total"].labels(stage)
@@ -194,11 +207,34 @@ class SelfMetrics:
 
     def clock_offset(self, seconds: float | None) -> None:
         """The source's clock minus the own one; None, and then no series, where it is not known."""
-        gauge = self._gauges["forecaster_clock_offset_seconds"]
-        gauge.set(seconds or 0.0)
-        if (seconds is not None) != self._clock_known:
-            (self.registry.unregister if self._clock_known else self.registry.register)(gauge)
-            self._clock_known = not self._clock_known
+        self._gauges["forecaster_clock_offset_seconds"].set(seconds or 0.0)
+        self._show("forecaster_clock_offset_seconds", seconds is not None)
+
+    def capacity_watched(self, watched: Iterable[str] | None = None) -> None:
+        """The names of the resources that are watched, None for nothing; none is read yet."""
+        for name in ("last_success_timestamp_seconds", "pass_duration_seconds", "entities"):
+            self._gauges[f"forecaster_capacity_{name}"].set(0)
+            self._show(f"forecaster_capacity_{name}", watched is not None)
+        self._gauges["forecaster_capacity_failed"].clear()
+        for resource in watched or ():
+            self._gauges["forecaster_capacity_failed"].labels(resource).set(0)
+
+    def capacity_read(self, failed: Mapping[str, bool]) -> None:
+        """The resources were read; whether each failed."""
+        for resource, bad in failed.items():
+            self._gauges["forecaster_capacity_failed"].labels(resource).set(bad)
+
+    def capacity(self, now: float, seconds: float, entities: int) -> None:
+        """What fills up was forecast at `now` (Unix s)."""
+        self._gauges["forecaster_capacity_last_success_timestamp_seconds"].set(now)
+        self._gauges["forecaster_capacity_pass_duration_seconds"].set(seconds)
+        self._gauges["forecaster_capacity_entities"].set(entities)
+
+    def _show(self, name: str, shown: bool) -> None:
+        """Whether a gauge without labels has its series."""
+        if shown == (name in self._hidden):
+            (self.registry.register if shown else self.registry.unregister)(self._gauges[name])
+            self._hidden ^= {name}
 
     def config_read(self, now: float, success: bool) -> None:
         """The configuration was read, at start or on reload, at `now` (Unix s)."""

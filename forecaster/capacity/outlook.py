@@ -1,0 +1,124 @@
+"""The immutable outcome of a pass over everything that fills up, and the board on which publishers find the latest.
+
+Letters: N entities, sorted by server, resource and name.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from forecaster.capacity.forecast import HORIZON, WINDOWS, Filling
+from forecaster.capacity.past import HOUR, Bools, Floats, Wide
+
+PERCENTILES = ("p10", "p50", "p90")
+PRIORITIES = ("P1", "P2", "P3")
+MEDIAN = PERCENTILES.index("p50")
+
+
+@dataclass(frozen=True)
+class Entity:
+    """One thing that fills up."""
+
+    server: str
+    resource: str
+    name: str
+    profile: str
+
+
+@dataclass(frozen=True)
+class About:
+    """A resource as people read it."""
+
+    title: str
+    unit: str
+
+
+@dataclass(frozen=True, eq=False)
+class Outlook:
+    """What a pass found; it never changes. Shares are of the size of today."""
+
+    instant: float  # Unix seconds of the pass
+    entities: tuple[Entity, ...]  # N
+    resources: Mapping[str, About]
+    used: Floats  # (N,) used share when it was last seen
+    limit: Floats  # (N,) used share that counts as full
+    size: Wide  # (N,) the limit in the resource's unit; NaN where it is not known
+    last_seen: Wide  # (N,) Unix seconds
+    issued: Wide  # (N,) instant that the forecast starts from: that of the pass, or an earlier one where it is lost
+    lost: Bools  # (N,) whether the server is silent; the forecast is then the last one
+    filling: Filling
+    priority: npt.NDArray[np.int8]  # (N,) 1 P1, 2 P2, 3 P3, 0 none
+    full: Bools  # (N,) at its limit now, and not for the whole week
+
+    def __post_init__(self) -> None:
+        rows = len(self.entities)
+        for name in ("used", "limit", "size", "last_seen", "issued", "lost", "priority", "full"):
+            found = getattr(self, name).shape
+            assert found == (rows,), f"{name}: shape {found}, expected ({rows},)"
+        assert self.filling.used.shape == (rows, HORIZON, len(PERCENTILES)), self.filling.used.shape
+
+    @cached_property
+    def places(self) -> Mapping[tuple[str, str, str], int]:
+        """(server, resource, name) -> row."""
+        return {(one.server, one.resource, one.name): row for row, one in enumerate(self.entities)}
+
+    @cached_property
+    def order(self) -> list[int]:
+        """Rows: what is full now, then by the date at which p50 is full, then by chance, the nearest window first."""
+        date = np.where(np.isnan(self.filling.full_at[:, MEDIAN]), np.inf, self.filling.full_at[:, MEDIAN])
+        chances = [-np.nan_to_num(self.filling.chance[:, w]) for w in range(len(WINDOWS))]
+        keys = (*reversed(chances), date, ~self.full)
+        found: list[int] = np.lexsort(keys).tolist()
+        return found
+
+    @cached_property
+    def urgent(self) -> frozenset[str]:
+        """Servers with an entity of P1 or P2."""
+        return frozenset(self.entities[row].server for row in np.flatnonzero(np.isin(self.priority, (1, 2))))
+
+    @cached_property
+    def worst(self) -> Mapping[str, int]:
+        """Server -> the row of the entity that matters most: by priority, full now, date and chance."""
+        found: dict[str, int] = {}
+        rank = np.where(self.full, 0, np.where(self.priority == 0, len(PRIORITIES) + 1, self.priority)).tolist()
+        for row in self.order:
+            server = self.entities[row].server
+            if server not in found or rank[row] < rank[found[server]]:
+                found[server] = row
+        return found
+
+    def instants(self, row: int) -> Wide:
+        """float64 (HORIZON,): the times of its curves, Unix seconds."""
+        found: Wide = self.issued[row] + HOUR * np.arange(1, HORIZON + 1)
+        return found
+
+
+class CapacityBoard:
+    """Holds the latest Outlook; one older than `ttl` seconds is no longer current."""
+
+    def __init__(self, ttl: float):
+        self.ttl = ttl
+        self._lock = threading.Lock()
+        self._last: Outlook | None = None
+
+    def publish(self, outlook: Outlook) -> None:
+        """Makes it the latest."""
+        with self._lock:
+            self._last = outlook
+
+    @property
+    def last(self) -> Outlook | None:
+        """The latest of any age; None before the first."""
+        with self._lock:
+            return self._last
+
+    def current(self, now: float) -> Outlook | None:
+        """The latest; None before the first, and where it is too old."""
+        outlook = self.last
+        return outlook if outlook is not None and now - outlook.instant <= self.ttl else None

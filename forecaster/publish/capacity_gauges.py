@@ -1,0 +1,158 @@
+"""The gauges of what fills up: every forecast_capacity_* and observed_capacity_* family, rendered once a pass.
+
+With `publish.gauges: essential`, every entity has the families marked `always` (of the percentiles p50 and p90), and
+the others only where it may fill up: a chance of MATTERS within 14 days, or p90 at CLOSE of the limit by then.
+
+Letters: N entities.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from forecaster.capacity.forecast import WINDOWS
+from forecaster.capacity.outlook import PERCENTILES, PRIORITIES, CapacityBoard, Outlook
+from serving.exposition import Prepared, render_family, series_prefixes
+
+HORIZONS = {"1d": 24, "3d": 72, "7d": 168, "14d": 336}  # hours
+LABELS = ("server", "profile", "resource", "entity")
+MATTERS = 0.01  # chance of full within 14 days
+CLOSE = 0.8  # share of the limit
+Values = npt.NDArray[Any]
+_ONE: tuple[tuple[str, ...], ...] = ((),)
+
+
+@dataclass(frozen=True)
+class Family:
+    """One family: `more` are the values of the labels after LABELS, `values` the numbers (N, rows of `more`)."""
+
+    name: str
+    labels: tuple[str, ...]
+    unit: str
+    help: str
+    more: tuple[tuple[str, ...], ...]
+    values: Callable[[Outlook], Values]
+    always: bool = False  # also of an entity that will not fill up
+    outlives: bool = False  # also shown when the outlook is too old
+
+
+def _column(values: Callable[[Outlook], Values]) -> Callable[[Outlook], Values]:
+    return lambda of: values(of)[:, None]
+
+
+def _at_horizons(of: Outlook) -> Values:
+    hours = [hours - 1 for hours in HORIZONS.values()]
+    return of.filling.used[:, hours].transpose(0, 2, 1).reshape(len(of.entities), -1)
+
+
+def _priorities(of: Outlook) -> Values:
+    return np.where(of.priority[:, None] == np.arange(1, len(PRIORITIES) + 1), 1.0, np.nan)
+
+
+FAMILIES = (
+    Family("observed_capacity_used_ratio", (), "ratio", "Used share of the limit, when it was last seen.", _ONE,
+           _column(lambda of: of.used), always=True),
+    Family("forecast_capacity_used_ratio", ("percentile", "horizon"), "ratio",
+           "Forecast of the used share of the limit at the horizon (1d, 3d, 7d, 14d). From where it is full on, it "
+           "stays full. The hourly curve is read with source='curve'.",
+           tuple(product(PERCENTILES, HORIZONS)), _at_horizons, always=True),
+    Family("forecast_capacity_full_chance", ("window",), "ratio",
+           "Chance that it is full at any time within the window (4h, 24h, 7d, 14d), 0 to 1.",
+           tuple((window,) for window in WINDOWS), lambda of: of.filling.chance, always=True),
+    Family("forecast_capacity_full_timestamp_seconds", ("percentile",), "Unix seconds",
+           "Time at which the percentile's curve reaches the limit; no series where that is not within 14 days.",
+           tuple((percentile,) for percentile in PERCENTILES), lambda of: of.filling.full_at),
+    Family("forecast_capacity_priority", ("priority",), "1",
+           "1 for its priority (P1, P2 or P3), by capacity.priorities; no series without one, as while it is full.",
+           tuple((priority,) for priority in PRIORITIES), _priorities, always=True),
+    Family("observed_capacity_full", (), "1",
+           "1 where it is at its limit now and was below it within the last week; no series otherwise.", _ONE,
+           _column(lambda of: np.where(of.full, 1.0, np.nan)), always=True),
+    Family("observed_capacity_size", ("unit",), "by the label unit", "The limit, where capacity has a query for it.",
+           _ONE, _column(lambda of: of.size)),
+    Family("observed_capacity_growth_ratio_per_day", (), "ratio per day", "Growth of the used share a day, now.", _ONE,
+           _column(lambda of: of.filling.growth)),
+    Family("observed_capacity_previous_growth_ratio_per_day", (), "ratio per day",
+           "Growth of the used share a day before it changed; no series where it has not changed.", _ONE,
+           _column(lambda of: of.filling.growth_before)),
+    Family("observed_capacity_growth_changed_timestamp_seconds", (), "Unix seconds",
+           "Time at which the growth changed; no series where it has not.", _ONE,
+           _column(lambda of: of.filling.changed_at)),
+    Family("observed_capacity_largest_step_ratio", (), "ratio",
+           "Largest rise of the used share within an hour, of the last 24 hours.", _ONE,
+           _column(lambda of: of.filling.step)),
+    Family("observed_capacity_largest_step_timestamp_seconds", (), "Unix seconds",
+           "End of the hour of that rise; no series without a rise.", _ONE, _column(lambda of: of.filling.step_at)),
+    Family("observed_capacity_last_seen_timestamp_seconds", (), "Unix seconds", "Time of its latest value.", _ONE,
+           _column(lambda of: of.last_seen), always=True, outlives=True),
+)
+
+METRICS = tuple((of.name, (*LABELS, *of.labels), of.unit, of.help) for of in FAMILIES)
+
+
+class CapacityCollector:
+    """The text of the families for a board's latest Outlook; `every`: all of them for every entity."""
+
+    def __init__(self, board: CapacityBoard, clock: Callable[[], float] = time.time, every: bool = False):
+        self._board, self._clock, self._every = board, clock, every
+        self._lock = threading.Lock()
+        self._made: tuple[Outlook, Prepared, Prepared] | None = None
+
+    def prepare(self, outlook: Outlook) -> int:
+        """Renders and compresses it before it is published; the bytes without compression."""
+        parts = self._text(outlook)
+        for part in parts:
+            part.pack()
+        return sum(len(part.text) for part in parts)
+
+    def exposition(self) -> tuple[Prepared, ...]:
+        """The gauges to show now."""
+        outlook = self._board.last
+        if outlook is None:
+            return ()
+        outliving, others = self._text(outlook)
+        return (others, outliving) if self._board.current(self._clock()) is outlook else (outliving,)
+
+    def _text(self, outlook: Outlook) -> tuple[Prepared, Prepared]:
+        """(families that outlive the outlook, all others)."""
+        made = self._made
+        if made is None or made[0] is not outlook:
+            with self._lock:
+                texts = ["".join(self._families(outlook, outlives)) for outlives in (True, False)]
+                self._made = made = (outlook, *(Prepared(text.encode()) for text in texts))  # type: ignore[assignment]
+        assert made is not None
+        return made[1], made[2]
+
+    def _families(self, of: Outlook, outlives: bool) -> Iterator[str]:
+        rows = [(one.server, one.profile, one.resource, one.name) for one in of.entities]
+        rest = np.full(len(rows), True) if self._every else matters(of)
+        for family in FAMILIES:
+            if family.outlives != outlives:
+                continue
+            values = np.asarray(family.values(of))
+            if not family.always:
+                values = np.where(rest[:, None], values, values.dtype.type(np.nan))
+            elif family.more[0][0:1] == PERCENTILES[:1]:
+                hidden = ~rest[:, None] & np.array([one[0] == PERCENTILES[0] for one in family.more])
+                values = np.where(hidden, values.dtype.type(np.nan), values)
+            shown = ~np.isnan(values)
+            more = [(of.resources[one.resource].unit,) for one in of.entities] if family.labels == ("unit",) else None
+            labels = [(*rows[n], *(more[n] if more else family.more[k])) for n, k in np.argwhere(shown).tolist()]
+            if labels:
+                yield render_family(family.name, family.help, series_prefixes(family.name, (*LABELS, *family.labels),
+                                                                              labels), values[shown])
+
+
+def matters(of: Outlook) -> npt.NDArray[np.bool_]:
+    """bool (N,): entities that may fill up within 14 days."""
+    found: npt.NDArray[np.bool_] = (np.nan_to_num(of.filling.chance[:, -1]) >= MATTERS) | (
+        np.nan_to_num(of.filling.used[:, -1, -1]) >= CLOSE * of.limit) | of.full
+    return found

@@ -23,10 +23,13 @@ class Kept(Protocol):
 
 
 class Keeper:
-    """Writes parts to files of one folder (None: nowhere); what fails is in ``errors`` under "snapshot"."""
+    """Writes parts to files of one folder (None: nowhere); what fails is in ``errors`` under "snapshot".
 
-    def __init__(self, folder: Path | None, errors: dict[str, str | None]):
-        self._folder, self._errors, self._due = folder, errors, 0.0
+    They are due ``every`` seconds.
+    """
+
+    def __init__(self, folder: Path | None, errors: dict[str, str | None], every: float = SECONDS):
+        self._folder, self._errors, self._every, self._due = folder, errors, every, 0.0
 
     def restore(self, parts: Mapping[str, Kept], now: float) -> None:
         """Restores the parts, by file name, whose snapshot exists and fits."""
@@ -50,11 +53,11 @@ class Keeper:
             log.error("window not saved: %s", self._errors["snapshot"])
 
     def due(self) -> bool:
-        """Whether it is time to save again: SECONDS after the first question, and after each yes."""
+        """Whether it is time to save again: that long after the first question, and after each yes."""
         now = time.monotonic()
         if self._due == 0.0:
-            self._due = now + SECONDS
+            self._due = now + self._every
         elif now >= self._due:
-            self._due = now + SECONDS
+            self._due = now + self._every
             return True
         return False

@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from forecaster.capacity.outlook import Outlook
+from forecaster.publish.capacity_json import worst
 from forecaster.publish.result import PERCENTILES, Result
 from forecaster.publish.values import iso, number, numbers, whole
 from forecaster.risk.chances import WINDOWS
@@ -30,11 +32,13 @@ def by_urgency(result: Result) -> list[int]:
     return [row for row, _ in sorted(enumerate(keys), key=lambda one: one[1])]
 
 
-def alerts(result: Result, roles: Roles) -> list[dict[str, Any]]:
-    """One entry for each live server of P1 or P2, with a score above 0, or with an incident to name, most urgent first.
+def alerts(result: Result, roles: Roles, outlook: Outlook | None = None) -> list[dict[str, Any]]:
+    """One entry for each live server of P1 or P2, with a score above 0, with an incident to name, or with something
+    that fills up as P1 or P2, most urgent first.
 
     <component>_now, _30m and _delta: the observed value, the p90 forecast 30 minutes ahead, their difference.
-    incidents: those that are known of the server, most urgent first.
+    incidents: those that are known of the server, most urgent first. capacity: what of it fills up first, as in
+    GET /capacity, null without any.
     """
     risk = result.risk
     urgent = np.array([one in PRIORITIES[:2] for one in risk.priority], bool)
@@ -42,6 +46,8 @@ def alerts(result: Result, roles: Roles) -> list[dict[str, Any]]:
         urgent |= np.nan_to_num(risk.score) > 0
     if risk.incidents is not None:
         urgent |= risk.incidents.leading >= 0
+    if outlook is not None:
+        urgent |= np.array([server in outlook.urgent for server in result.servers], bool)
     listed = urgent & result.live
     rows = np.array([s for s in by_urgency(result) if listed[s]], np.int64)
     columns = {name: result.signals.index(signal) for name in COMPONENTS
@@ -51,6 +57,7 @@ def alerts(result: Result, roles: Roles) -> list[dict[str, Any]]:
     moments = {moment: numbers(values) for moment, values in
                (("now", observed), ("30m", ahead), ("delta", ahead - observed))}
     score, points, incidents = numbers(risk.score[rows]), numbers(risk.points[rows]), _incidents(result, rows)
+    filling = worst(outlook, [result.servers[s] for s in rows.tolist()])
     found = []
     for place, s in enumerate(rows.tolist()):
         alert = {"server_name": result.servers[s], "profile": result.profiles[s],
@@ -59,7 +66,7 @@ def alerts(result: Result, roles: Roles) -> list[dict[str, Any]]:
         alert |= {f"{_SHORT[name]}_risk": whole(points[place][k]) for k, name in enumerate(COMPONENTS)}
         alert |= {f"{_SHORT[name]}_{moment}": whole(values[place][k])
                   for k, name in enumerate(columns) for moment, values in moments.items()}
-        found.append({**alert, "incidents": incidents[place]})
+        found.append({**alert, "incidents": incidents[place], "capacity": filling.get(result.servers[s])})
     return found
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from flask import Blueprint, Response, request
 
+from forecaster.capacity.outlook import CapacityBoard
 from forecaster.models.unforecast import REASONS
 from forecaster.publish.alerts import alerts, environment
 from forecaster.publish.result import PERCENTILES, Board, Result
@@ -30,11 +31,11 @@ SHOWN = 50  # names in a list of /status and of the landing page
 
 
 def api_blueprint(board: Board, roles: Roles, more: Callable[[], Mapping[str, Any]],
-                  clock: Callable[[], float] = time.time) -> Blueprint:
+                  clock: Callable[[], float] = time.time, capacity: CapacityBoard | None = None) -> Blueprint:
     """The three endpoints over the board's latest Result.
 
     `more` returns further keys of /status: model and source (dicts), errors (stage -> message or None), and others.
-    `roles` names the signals of cpu, mem and latency in an alert.
+    `roles` names the signals of cpu, mem and latency in an alert; `capacity` has what fills up, for the alerts.
     """
     blueprint = Blueprint("api", __name__)
     rendered = _Predictions()
@@ -46,7 +47,8 @@ def api_blueprint(board: Board, roles: Roles, more: Callable[[], Mapping[str, An
         result = current(board, now)
         servers = _asked_for(result, request.args.getlist("server"), now)
         asked = set(servers)
-        alerts_shown = [alert for alert in alerts(result, roles) if alert["server_name"] in asked]
+        found = alerts(result, roles, capacity.current(now) if capacity else None)
+        alerts_shown = [alert for alert in found if alert["server_name"] in asked]
         parts = {"predictions": rendered.of(result, servers), "alerts": _json(alerts_shown),
                  "environment": _json(environment(result)),
                  "metadata": _json({**metadata(result, board.ttl, now), "model": more().get("model")})}
@@ -54,17 +56,19 @@ def api_blueprint(board: Board, roles: Roles, more: Callable[[], Mapping[str, An
 
     @blueprint.get("/alerts")
     def list_alerts() -> Response:
-        """Servers of P1 or P2, with a score above 0 or with an incident that is on or possible, most urgent first, each
-        with message, driving component and incidents, as JSON."""
+        """Servers of P1 or P2, with a score above 0, with an incident that is on or possible, or with something that
+        fills up as P1 or P2, most urgent first, each with message, driving component, incidents and what of it fills up
+        first, as JSON."""
         now = clock()
         result = current(board, now)
-        body = {"alerts": alerts(result, roles), "metadata": metadata(result, board.ttl, now)}
+        found = alerts(result, roles, capacity.current(now) if capacity else None)
+        body = {"alerts": found, "metadata": metadata(result, board.ttl, now)}
         return _answer(_json(body) + "\n")
 
     @blueprint.get("/status")
     def status() -> Response:
-        """Warm-up per server, incidents, servers without forecasts and missing signals, model, source, ages and errors,
-        as JSON."""
+        """Warm-up per server, incidents, servers without forecasts and missing signals, model, source, what fills up,
+        ages and errors, as JSON."""
         return _answer(_json({**state(board, clock()), **more()}) + "\n")
 
     return blueprint

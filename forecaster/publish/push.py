@@ -19,7 +19,7 @@ import numpy as np
 import orjson
 import requests
 
-from forecaster.publish.remote_read import SOURCE
+from forecaster.publish.matching import SOURCE
 from forecaster.publish.result import PERCENTILES, Result
 from forecaster.sources.transport import fetch
 

@@ -3,6 +3,8 @@
     forecast_<signal>{percentile="p10|p50|p90", profile=..., server=..., source="curve"}
     sample k of 96 at issued + k steps
 
+The curves of what fills up are in capacity_curves.
+
 At each instant, Prometheus shows the latest sample of the last 5 minutes: between two samples the curve keeps the
 value of the earlier one. A range query from now to now + 8 h with a step of 5 minutes returns 96 points, one for each
 sample: none at now, where the first sample is still ahead, then sample k at now + k steps. Where the query does not
@@ -21,23 +23,23 @@ from collections.abc import Callable, Iterable
 import cramjam
 import numpy as np
 import numpy.typing as npt
-import re2
 from flask import Blueprint, Response, request
 from google.protobuf.message import DecodeError
 
+from forecaster.capacity.outlook import CapacityBoard, Outlook
+from forecaster.publish import capacity_curves
 from forecaster.publish import remote_pb as pb
+from forecaster.publish.matching import SOURCE, accepted, asks_for_curves
 from forecaster.publish.result import PERCENTILES, Board, Result
 from serving.web import RequestError
 
-SOURCE = "curve"
 BODY_LIMIT = 1 << 20  # bytes, compressed and not: a request is some matchers, a thousand times smaller
 SAMPLE_LIMIT = 1_000_000  # one signal of 3,400 servers: about 20 MB and one second of work
-_OPERATORS = {pb.EQ: "=", pb.NEQ: "!=", pb.RE: "=~", pb.NRE: "!~"}
 
 
 def remote_read_blueprint(board: Board, clock: Callable[[], float] = time.time,
-                          sample_limit: int = SAMPLE_LIMIT) -> Blueprint:
-    """POST /api/v1/read over the current Result; an expired one answers with no series."""
+                          sample_limit: int = SAMPLE_LIMIT, capacity: CapacityBoard | None = None) -> Blueprint:
+    """POST /api/v1/read over the current Result and Outlook; an expired one answers with no series."""
     blueprint = Blueprint("remote_read", __name__)
 
     @blueprint.post("/api/v1/read")
@@ -46,7 +48,8 @@ def remote_read_blueprint(board: Board, clock: Callable[[], float] = time.time,
         request.max_content_length = BODY_LIMIT
         encoding = request.headers.get("Content-Encoding")
         query = decode(request.get_data(cache=False), encoding, request.mimetype or None)
-        response = answer(board.current(clock()), query, sample_limit)
+        now = clock()
+        response = answer(board.current(now), query, sample_limit, capacity.current(now) if capacity else None)
         body = bytes(cramjam.snappy.compress_raw(response.SerializeToString()))
         return Response(body, mimetype="application/x-protobuf", headers={"Content-Encoding": "snappy"})
 
@@ -81,33 +84,32 @@ def decode(body: bytes, encoding: str | None, content_type: str | None) -> pb.Me
     return message
 
 
-def answer(result: Result | None, request: pb.Message, sample_limit: int = SAMPLE_LIMIT) -> pb.Message:
+def answer(result: Result | None, request: pb.Message, sample_limit: int = SAMPLE_LIMIT,
+           outlook: Outlook | None = None) -> pb.Message:
     """A ReadResponse with one QueryResult for each query of the ReadRequest, in its order. Raises RequestError."""
     response, budget = pb.ReadResponse(), sample_limit
     for query in request.queries:
         found = response.results.add()
-        if result is None or not _asks_for_curves(query.matchers):
+        if not asks_for_curves(query.matchers):
             continue
-        instants = _instants(result)
+        instants = _instants(result) if result is not None else np.empty(0, np.int64)
         steps = np.flatnonzero((instants >= query.start_timestamp_ms) & (instants <= query.end_timestamp_ms))
-        if not steps.size:
-            continue
-        series = select(result, query.matchers)
-        budget -= len(series) * steps.size
+        series = select(result, query.matchers) if result is not None and steps.size else []
+        filling = capacity_curves.select(outlook, query.matchers) if outlook is not None else []
+        budget -= len(series) * steps.size + len(filling) * capacity_curves.samples(query)
         if budget < 0:
             raise RequestError(f"the queries select more than {sample_limit} samples", "matchers",
                                "fewer: add matchers on server, profile or percentile, or shorten the range")
-        _fill(found, result, series, steps, instants[steps])
+        if outlook is not None:
+            capacity_curves.fill(found, outlook, filling, query)
+        if result is not None:
+            _fill(found, result, series, steps, instants[steps])
     return response
 
 
 def _instants(result: Result) -> npt.NDArray[np.int64]:
     """int64 (H,), ms: the instants of the samples. The start is rounded once, so that they are evenly spaced."""
     return round(result.issued * 1000) + np.rint((result.times() - result.issued) * 1000).astype(np.int64)
-
-
-def _asks_for_curves(matchers: Iterable[pb.Message]) -> bool:
-    return any(m.type == pb.EQ and m.name == "source" and m.value == SOURCE for m in matchers)
 
 
 def select(result: Result, matchers: Iterable[pb.Message]) -> list[tuple[int, int, int]]:
@@ -122,46 +124,14 @@ def select(result: Result, matchers: Iterable[pb.Message]) -> list[tuple[int, in
         "profile": result.profiles,
         "source": (SOURCE,),
     }
-    keep = {label: np.ones(len(of), dtype=bool) for label, of in values.items()}
-    for matcher in matchers:
-        accepts = _test(matcher)
-        if matcher.name in keep:
-            keep[matcher.name] &= [accepts(value) for value in values[matcher.name]]
-        elif not accepts(""):  # a label a series does not have counts as empty
-            return []
-    if not keep["source"].all():
+    keep = accepted(matchers, values)
+    if keep is None or not keep["source"].all():
         return []
     kept = np.flatnonzero(keep["server"] & keep["profile"] & result.live).tolist()
     servers = sorted(kept, key=lambda s: (result.profiles[s], result.servers[s]))
     signals = sorted(np.flatnonzero(keep["__name__"]).tolist(), key=lambda c: result.signals[c])
     percentiles: list[int] = np.flatnonzero(keep["percentile"]).tolist()
     return [(c, q, s) for c in signals for q in percentiles for s in servers]
-
-
-def _test(matcher: pb.Message) -> Callable[[str], bool]:
-    """The matcher as a function of a label's value; expressions are RE2's and match the whole value."""
-    if matcher.type == pb.EQ:
-        return lambda value: value == matcher.value
-    if matcher.type == pb.NEQ:
-        return lambda value: value != matcher.value
-    if matcher.type not in (pb.RE, pb.NRE):
-        raise RequestError(f"the matcher on {matcher.name!r} has type {matcher.type}", "matchers",
-                           "type " + ", ".join(f"{number} ({sign})" for number, sign in _OPERATORS.items()))
-    # RE2, not Python's `re`: the syntax of Prometheus, and linear in time for every expression
-    try:
-        expression = re2.compile(matcher.value, _quiet_options())
-    except re2.error as error:
-        reason = str(error.args[0], "utf-8", "replace") if isinstance(error.args[0], bytes) else str(error)
-        shown = f"{matcher.name}{_OPERATORS[matcher.type]}{matcher.value!r}"
-        raise RequestError(f"{shown} is not a valid expression ({reason})", "matchers", "RE2 syntax") from error
-    wanted = matcher.type == pb.RE
-    return lambda value: (expression.fullmatch(value) is not None) == wanted
-
-
-def _quiet_options() -> re2.Options:
-    options = re2.Options()
-    options.log_errors = False  # the answer tells of a wrong expression; stderr does not need to
-    return options
 
 
 def _fill(found: pb.Message, result: Result, series: list[tuple[int, int, int]], steps: npt.NDArray[np.int64],

@@ -120,6 +120,7 @@ class SelfMetrics:
     def __init__(self, registry: CollectorRegistry, version: str):
         self.registry = registry
         self._signals: set[str] = set()  # of the latest values
+        self._sizes: dict[str, int] = {}
         self._large = False  # whether some scrapers refuse the page
         self._gauges: dict[str, Gauge] = {}
         self._counters: dict[str, Counter] = {}
@@ -147,8 +148,11 @@ class SelfMetrics:
         self._gauges["forecaster_refresh_interval_seconds"].set(refresh)
         self._gauges["forecaster_forecast_ttl_seconds"].set(ttl)
 
-    def exposition(self, size: int) -> None:
-        """Bytes of the latest forecasts on /metrics; logs a warning when some scrapers would refuse them."""
+    def exposition(self, size: int, part: str = "signals") -> None:
+        """Bytes of this part (`signals`, `capacity`) of /metrics; logs a warning when some scrapers would refuse all of
+        them."""
+        self._sizes[part] = size
+        size = sum(self._sizes.values())
         self._gauges["forecaster_exposition_bytes"].set(size)
         if size > LARGEST_SCRAPE and not self._large:
             log.warning("/metrics is %.1f MiB, more than the %d MiB that some scrapers accept: set publish.gauges: "
@@ -216,6 +220,7 @@ class SelfMetrics:
             self._gauges[f"forecaster_capacity_{name}"].set(0)
             self._show(f"forecaster_capacity_{name}", watched is not None)
         self._gauges["forecaster_capacity_failed"].clear()
+        self._sizes.pop("capacity", None)
         for resource in watched or ():
             self._gauges["forecaster_capacity_failed"].labels(resource).set(0)
 

@@ -3,7 +3,8 @@
     ACT NOW    it is P1
     LIKELY     it is P2, or an incident that may give more than P3 is on or has a chance of p2_chance within 8 hours
     CLEARING   it was P1 or P2 for as long as an alert takes to fire, and not for long enough since
-    WATCH      an incident is on or has a chance of POSSIBLE within 8 hours, or no chance is known, or a signal was lost
+    WATCH      an incident is on or has a chance of POSSIBLE within 8 hours, or no chance is known, a signal was lost,
+               or something of it fills up as P1 or P2 (capacity)
     SAFE       none of it
     BLIND      it has no forecast, or sends no samples
 
@@ -14,7 +15,7 @@ chance where it had one brings nothing closer to its end: silence is not recover
 Letters: S servers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from enum import IntEnum
 
 import numpy as np
@@ -112,6 +113,13 @@ class Course:
             kept = np.column_stack([self._kept, self._NEW])
             self._kept = kept[:, [self._servers.get(name, -1) for name in servers]]
             self._servers = {name: place for place, name in enumerate(servers)}
+
+
+def watched(states: States, servers: Sequence[str], names: Collection[str]) -> States:
+    """The states (S,) of servers, at least WATCH for those of these names; BLIND ones stay so."""
+    safe = (states == State.SAFE) & np.array([server in names for server in servers], bool)
+    found: States = np.where(safe, State.WATCH, states)
+    return found
 
 
 def of_fleet(states: States) -> State:

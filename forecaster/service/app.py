@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from forecaster.config import ForecasterConfig
 from forecaster.publish.api import api_blueprint
+from forecaster.publish.capacity_json import capacity_blueprint
 from forecaster.publish.page import fleet_tables, glance
 from forecaster.publish.remote_read import remote_read_blueprint
 from forecaster.publish.self_metrics import SelfMetrics
@@ -27,6 +28,7 @@ _LINKS = (
     ("/metrics", "Forecasts and the forecaster's own metrics, for Prometheus"),
     ("/predictions/current", "All forecasts as JSON; ?server=NAME for one"),
     ("/alerts", "Servers with a risk or an incident, most urgent first, as JSON"),
+    ("/capacity", "What fills up, when and how likely, as JSON"),
     ("/runbook", "What each alert means, what to check first, how to silence it"),
     ("/status", "Warm-up, incidents, model, source, ages and errors, as JSON"),
     ("/-/healthy", "Whether the process answers"),
@@ -102,19 +104,23 @@ class Forecaster:
         self._metrics.model(parts.config.model is not None, bool(parts.model["loaded"]), bool(parts.joint), shown)
         self._metrics.settings(parts.config.refresh, parts.config.forecast_ttl)
         self._metrics.shard(parts.config.shard, parts.config.total_shards)
+        self._metrics.capacity_watched(None if parts.capacity is None else parts.config.capacity.resources)
         self._metrics.fleet(dict(parts.config.risk.health), parts.joint)
 
     def _make_app(self, parts: Parts) -> Flask:
+        filling = parts.capacity.board if parts.capacity is not None else None
         app = create_web_app(
             self._service,
-            api_blueprint(parts.board, parts.config.risk.roles, self._more, self._clock),
-            remote_read_blueprint(parts.board, self._clock, parts.config.publish.max_curve_samples),
+            api_blueprint(parts.board, parts.config.risk.roles, self._more, self._clock, filling),
+            capacity_blueprint(filling, self._capacity, self._clock),
+            remote_read_blueprint(parts.board, self._clock, parts.config.publish.max_curve_samples, filling),
         )
 
         @app.get("/metrics")
         def metrics() -> Response:
             """Forecasts and the forecaster's own series, for Prometheus."""
-            return metrics_response(self._metrics.registry, parts.collector.exposition(), request.headers)
+            more = parts.capacity.collector.exposition() if parts.capacity is not None else ()
+            return metrics_response(self._metrics.registry, (*parts.collector.exposition(), *more), request.headers)
 
         runbook_text = Markup(resources.files("forecaster.shipped").joinpath("runbook.html").read_text("utf-8"))
 
@@ -130,7 +136,12 @@ class Forecaster:
     def _more(self) -> dict[str, object]:
         parts = self.parts
         shard = {"ordinal": parts.config.shard, "total": parts.config.total_shards}
-        return {"model": parts.model, "shard": shard, "source": parts.source.describe(), "errors": parts.cycle.errors}
+        return {"model": parts.model, "shard": shard, "source": parts.source.describe(), "errors": parts.cycle.errors,
+                "capacity": self._capacity()}
+
+    def _capacity(self) -> dict[str, object]:
+        watch = self.parts.capacity
+        return watch.state() if watch is not None else {"enabled": False}
 
     def _glance(self) -> dict[str, object]:
         parts, now = self.parts, self._clock()

@@ -25,6 +25,7 @@ from forecaster.readings import Source
 from forecaster.risk.chances import FILE, ChanceError, Chances
 from forecaster.risk.score import COMPONENTS
 from forecaster.risk.thresholds import RiskConfig
+from forecaster.service.capacity import make_watch
 from forecaster.service.cycle import Cycle
 from forecaster.service.parts import Parts
 from forecaster.sources.gate import NAME, Gate
@@ -57,14 +58,15 @@ def assemble(config: ForecasterConfig, metrics: SelfMetrics, clock: Callable[[],
     described = {name: (signal.title or name, signal.unit) for name, signal in config.signals.items()}
     scored = [getattr(config.risk.roles, name) for name in COMPONENTS] if config.publish.gauges == "essential" else None
     collector = ForecastCollector(board, config.horizons, config.windows, described, clock, scored)
+    capacity = make_watch(config, metrics, clock, lambda: _session(config.source, config.source.retries))
     cycle = Cycle(config, source, window, model, board, collector, metrics, clock, past, record, make_push(config),
-                  chances, make_alertmanager(config, clock))
+                  chances, make_alertmanager(config, clock), capacity.board if capacity is not None else None)
     info = model.info if model else {"model": "none" if config.model is None else config.model}
     shown = {**info, "method": "tft" if model else "heuristic", "configured": config.model,
              "loaded": model is not None, "problem": problem,
              "chances_problem": without}
     joint = {name: of for name, of in (chances.joint if chances else {}).items() if name in config.risk.incident}
-    return Parts(config, source, cycle, board, collector, shown, joint)
+    return Parts(config, source, cycle, board, collector, shown, capacity, joint)
 
 
 def make_source(config: ForecasterConfig, clock: Callable[[], float]) -> Source:

@@ -25,6 +25,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from forecaster.capacity.outlook import CapacityBoard
 from forecaster.config import ForecasterConfig
 from forecaster.memory.memory import Memory, Present
 from forecaster.memory.past import Past
@@ -45,7 +46,7 @@ from forecaster.readings import NoData, Reading, Source, SourceDown, SourceError
 from forecaster.risk import incidents, score
 from forecaster.risk.chances import WINDOWS, Chances
 from forecaster.risk.incidents import Incidents
-from forecaster.risk.state import Course
+from forecaster.risk.state import Course, watched
 from forecaster.service.stages import StageError, Stages
 from forecaster.service.ticker import Ticker
 from forecaster.sources.clock import PROBLEM, source_clock
@@ -63,9 +64,11 @@ class Cycle:
     def __init__(self, config: ForecasterConfig, source: Source, window: Window, model: Model | None, board: Board,
                  collector: ForecastCollector, metrics: SelfMetrics, clock: Callable[[], float] = time.time,
                  past: Past | None = None, record: Record | None = None, push: Push | None = None,
-                 chances: Chances | None = None, alertmanager: Alertmanager | None = None):
+                 chances: Chances | None = None, alertmanager: Alertmanager | None = None,
+                 capacity: CapacityBoard | None = None):
         self._config, self._source, self._model, self._chances = config, source, model, chances
         self._board, self._collector, self._metrics, self._clock = board, collector, metrics, source_clock(clock)
+        self._capacity = capacity
         self._stage, self._push, self.alertmanager = Stages(metrics), push, alertmanager
         self.errors = self._stage.errors  # stage -> error of its last run, None where it succeeded
         self.memory = Memory(window, past, record, config.storage, self.errors)
@@ -142,6 +145,9 @@ class Cycle:
             assessed = score.assess(
                 made.values, self._signals, config.risk, severe, any_server, found, made.by_model)
             state = self.course.step(now, present.servers, present.last_seen, assessed, self._lost(made, present))
+            filling = self._capacity.current(now) if self._capacity is not None else None
+            if filling is not None:
+                state = watched(state, present.servers, filling.urgent)
             return Result(
                 issued=now, step=config.step, servers=present.servers, profiles=present.profiles, signals=self._signals,
                 observed=present.observed, trend=trend, forecast=made.values, method=made.method, risk=assessed,

@@ -11,6 +11,7 @@ from forecaster.memory.scraped import ScrapeSource
 from forecaster.publish.collector import ForecastCollector
 from forecaster.publish.result import Board
 from forecaster.readings import Source, SourceError
+from forecaster.service.capacity import CapacityWatch
 from forecaster.service.cycle import Cycle
 
 SCRAPE_FILE = "scrape.npz"
@@ -28,6 +29,7 @@ class Parts:
     board: Board
     collector: ForecastCollector
     model: Mapping[str, object]  # the model in /status; "problem" says why it is not used
+    capacity: CapacityWatch | None  # what fills up, where it is watched
     joint: dict[str, dict[str, float]]  # window -> parameters of the chance of any server, where calibrated
 
     def start(self) -> None:
@@ -42,12 +44,16 @@ class Parts:
                 except SourceError as error:
                     log.error("no bootstrap, forecasts start without history: %s", error)
             source.start()
+        if self.capacity is not None:
+            self.capacity.start()
         self.cycle.start()
 
     def close(self) -> bool:
         """Ends the threads and writes snapshots for the next start; whether the cycle's thread has ended."""
         source, storage = self.source, self.config.storage
         ended = self.cycle.close()
+        if self.capacity is not None:
+            self.capacity.close()
         if isinstance(source, ScrapeSource):
             source.close()
             if storage is not None:
@@ -66,6 +72,8 @@ class Parts:
         """
         if self.cycle.alertmanager is not None and old.cycle.alertmanager is not None:
             self.cycle.alertmanager.keep(old.cycle.alertmanager)
+        if self.capacity is not None and old.capacity is not None:
+            self.capacity.keep(old.capacity)
         mine, theirs = self.cycle.memory, old.cycle.memory
         if not mine.window.same(theirs.window):
             return

@@ -12,14 +12,15 @@ log = logging.getLogger(__name__)
 class Ticker:
     """Calls ``tick`` a moment after every multiple of ``refresh`` seconds on ``clock``, until ``stopping`` is set."""
 
-    def __init__(self, tick: Callable[[], object], refresh: float, clock: Callable[[], float]):
+    def __init__(self, tick: Callable[[], object], refresh: float, clock: Callable[[], float], name: str = "cycle"):
+        self._name = name
         self._tick, self._refresh, self._clock = tick, refresh, clock
         self.stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Starts the thread."""
-        self._thread = threading.Thread(target=self._run, name="cycle", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
         self._thread.start()
 
     def join(self, timeout: float) -> bool:
@@ -34,5 +35,5 @@ class Ticker:
             try:
                 self._tick()
             except Exception:  # the thread must not end while the process looks healthy
-                log.exception("cycle failed outside its stages")
+                log.exception("%s failed outside its stages", self._name)
             self.stopping.wait(refresh - self._clock() % refresh)

@@ -29,6 +29,33 @@ _TOO_SLOW = re.compile(r"timed out|time-?out|deadline", re.IGNORECASE)
 _NOT_FOR_SIZE = (401, 403, 404, 429)
 
 
+def answered(answer: Answer | Exception, what: str) -> Answer:
+    """The answer; what kept it away is raised as a SourceError that begins with `what`."""
+    if isinstance(answer, OSError):
+        error = SourceDown if isinstance(answer, ConnectionError | TimeoutError) else SourceUnreachable
+        raise error(f"{what}: {answer}; check that Prometheus runs, and the source's address and "
+                    "credentials") from answer
+    if isinstance(answer, ValueError):
+        raise SourceNonsense(f"{what}: {answer}") from answer
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def too_slow(error: SourceError) -> bool:
+    """Whether a range query took too long."""
+    if isinstance(error, SourceRefused) and error.status not in _NOT_FOR_SIZE:
+        return _TOO_SLOW.search(error.error) is not None
+    return isinstance(error.__cause__, TimeoutError)
+
+
+def too_large(error: SourceError) -> bool:
+    """Whether a range query held more than is answered at once."""
+    if isinstance(error, SourceRefused) and error.status not in _NOT_FOR_SIZE:
+        return _TOO_MUCH.search(error.error) is not None
+    return isinstance(error.__cause__, ValueError)
+
+
 class SignalQuery:
     """The query of signal `name`, as sent, and the state of its last answers; `where` names the source.
 
@@ -118,10 +145,7 @@ class SignalQuery:
         A range that is too large is halved, down to one point. One that took too long is cut as well, for the next
         time, and not asked for again at once.
         """
-        slow, large = isinstance(error.__cause__, TimeoutError), isinstance(error.__cause__, ValueError)
-        if isinstance(error, SourceRefused) and error.status not in _NOT_FOR_SIZE:
-            slow = _TOO_SLOW.search(error.error) is not None
-            large = _TOO_MUCH.search(error.error) is not None
+        slow, large = too_slow(error), too_large(error)
         if points <= 1 or not (slow or large):
             return False
         self.points = max(1, points // (_FEWER_AFTER_TIMEOUT if slow else 2))
@@ -149,15 +173,7 @@ class SignalQuery:
 
     def _parsed(self, answer: Answer | Exception, kind: str) -> Parsed:
         """The series of this shard's servers, and of none; keeps the count of all."""
-        if isinstance(answer, OSError):
-            error = SourceDown if isinstance(answer, ConnectionError | TimeoutError) else SourceUnreachable
-            raise error(f"{self.what}: {answer}; check that Prometheus runs, and the source's address and "
-                        "credentials") from answer
-        if isinstance(answer, ValueError):
-            raise SourceNonsense(f"{self.what}: {answer}") from answer
-        if isinstance(answer, Exception):
-            raise answer
-        parsed = parse(answer, kind, self.what, self.query)
+        parsed = parse(answered(answer, self.what), kind, self.what, self.query)
         labels, values = parsed.labels, parsed.values
         self.series = len(labels)
         if self._shard.total > 1:

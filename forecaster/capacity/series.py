@@ -1,0 +1,177 @@
+"""The series of a resource's answers as entities: named by labels, cleaned, doubled ones joined.
+
+Left out are series without a server, those that `ignore` names, values that are no number or no share, and sizes not
+above 0. Of several series of one entity at one instant the largest value counts. Entities of one server that lie on the
+same thing with the same size (bind mounts) are one, under the shortest name. Where a name lies on two things, the one
+that was seen last counts, and of two that are there, the one that came last.
+
+Letters: n entities of one answer, T instants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import re2
+
+from forecaster.capacity.past import Bools, Floats, Wide
+from forecaster.capacity.settings import Resource
+from forecaster.readings import Labels
+from forecaster.sources.answers import UNREADABLE, Parsed, place
+from forecaster.sources.notes import Notes
+from forecaster.sources.shard import Shard
+
+LOWEST, HIGHEST = -0.02, 2.0  # beyond them a value is no used share: a percentage, or a wrong query
+SAME_SIZE = 1e-3  # relative
+PRESENT = 3  # newest columns of which one must have a value: a lost scrape is nothing
+NO_SHARE = f"values beyond {LOWEST:g}..{HIGHEST:g} are left out (expected a used share of 0 to 1)"
+
+
+class Named(NamedTuple):
+    """An entity of a server, and what it lies on ("": not known)."""
+
+    server: str
+    name: str
+    backing: str
+
+
+@dataclass(frozen=True, eq=False)
+class Stretch:
+    """What was read of a resource's entities. A name may lie on several things only in history."""
+
+    instants: Wide  # (T,)
+    entities: list[Named]  # n
+    profiles: list[str]  # n, "" where not known
+    used: Floats  # (n, T)
+    size: Floats  # (n, T), NaN where not known
+
+    @property
+    def present(self) -> Bools:
+        """bool (n,): those with a value within the newest PRESENT columns."""
+        found: Bools = np.any(np.isfinite(self.used[:, -PRESENT:]), axis=1)
+        return found
+
+    def rows(self, chosen: list[int]) -> Stretch:
+        """That of some entities."""
+        return Stretch(self.instants, [self.entities[n] for n in chosen], [self.profiles[n] for n in chosen],
+                       self.used[chosen], self.size[chosen])
+
+
+class Naming:
+    """Names the series of one resource."""
+
+    def __init__(self, name: str, resource: Resource, labels: Labels, shard: Shard):
+        self._name, self._resource, self._labels, self._shard = name, resource, labels, shard
+        self._ignored = [(label, re2.compile(pattern)) for label, pattern in resource.ignore.items()]
+        self.left_out = 0  # series that `ignore` names, of the last answer
+
+    def read(self, used: Parsed, size: Parsed | None, instants: Wide, step: float) -> tuple[Stretch, Notes]:
+        """All series of the answers to a range query over these instants, and notes on what is left out."""
+        notes = used.notes
+        entities, profiles, shares = self._table(used, instants, step, notes)
+        outside: Bools = (shares < LOWEST) | (shares > HIGHEST)
+        if outside.any():
+            notes.add(NO_SHARE, (f"{shares[n][outside[n]][0]:g} of {entities[n]}" for n in
+                                 np.flatnonzero(outside.any(1)).tolist()), int(outside.any(1).sum()))
+        known: Floats = np.where(outside, np.nan, np.maximum(shares, 0)).astype(np.float32)
+        sizes = np.full(known.shape, np.nan, np.float32)
+        if size is not None:
+            named, _, values = self._table(size, instants, step, notes)
+            row = {entity: n for n, entity in enumerate(named)}
+            found = [(n, row[entity]) for n, entity in enumerate(entities) if entity in row]
+            if found:
+                here, there = np.array(found).T
+                sizes[here] = np.where(values[there] > 0, values[there], np.nan)
+        return Stretch(instants, entities, profiles, known, sizes), notes
+
+    def _table(self, parsed: Parsed, instants: Wide, step: float, notes: Notes) -> tuple[list[Named], list[str], Wide]:
+        """(entities (n,), profiles (n,), values (n, T)) of the series."""
+        row: dict[Named, int] = {}
+        profiles: list[str] = []
+        rows, times, numbers = [], [], []
+        self.left_out = 0
+        for labels, samples in zip(parsed.labels, parsed.values, strict=True):
+            server = self._labels.server_of(labels)
+            if server is None:
+                notes.add(self._labels.unnamed, [labels], 1)
+                continue
+            if not self._shard.owns(server):
+                continue
+            if any(pattern.fullmatch(labels.get(label, "")) for label, pattern in self._ignored):
+                self.left_out += 1
+                continue
+            try:
+                places, values = place(samples, instants, step)
+            except (TypeError, ValueError) as error:
+                notes.add(UNREADABLE, [f"{labels}: {error}"], 1)
+                continue
+            entity = Named(server, self._entity(labels), labels.get(self._resource.backing or "", ""))
+            if entity not in row:
+                row[entity] = len(row)
+                profiles.append("")
+            profiles[row[entity]] = profiles[row[entity]] or self._labels.profile_of(labels) or ""
+            rows.append(row[entity])
+            times.append(places)
+            numbers.append(values)
+        table = np.full((len(row), len(instants)), np.nan)
+        if rows:
+            lengths = [len(of) for of in times]
+            flat = np.concatenate(numbers)
+            flat[~np.isfinite(flat)] = np.nan
+            np.fmax.at(table, (np.repeat(rows, lengths), np.concatenate(times)), flat)
+        return list(row), profiles, table
+
+    def _entity(self, labels: Mapping[str, str]) -> str:
+        return " ".join(filter(None, (labels.get(label) for label in self._resource.entity))) or self._name
+
+
+def settled(stretch: Stretch) -> Stretch:
+    """Those of now: each name once, and once what lies on the same thing; sorted by name."""
+    known = np.isfinite(stretch.used)
+    width = known.shape[1]
+    last = np.where(known.any(1), width - known[:, ::-1].argmax(1), 0)
+    first = known.argmax(1)
+    best: dict[tuple[str, str], int] = {}
+    for n, one in enumerate(stretch.entities):
+        held = best.get((one.server, one.name))
+        if last[n] and (held is None or (last[n], first[n]) > (last[held], first[held])):
+            best[one.server, one.name] = n
+    return stretch.rows(sorted(_once(stretch, best.values()), key=lambda n: stretch.entities[n]))
+
+
+def _once(stretch: Stretch, rows: Iterable[int]) -> list[int]:
+    """Of those of a server that lie on the same thing with the same size, the one with the shortest name."""
+    kept: list[int] = []
+    groups: dict[tuple[str, str], list[int]] = {}
+    for n in rows:
+        one = stretch.entities[n]
+        if one.backing:
+            groups.setdefault((one.server, one.backing), []).append(n)
+        else:
+            kept.append(n)
+    present = stretch.present
+    for group in groups.values():
+        if len(group) == 1:
+            kept += group
+            continue
+        sizes: list[float] = []
+        for n in sorted(group, key=lambda n: (not present[n], len(stretch.entities[n].name), stretch.entities[n].name)):
+            size = newest(stretch.size[n])
+            if not any(same(size, other) for other in sizes):
+                kept.append(n)
+                sizes.append(size)
+    return kept
+
+
+def newest(values: Floats) -> float:
+    """The last known of values (T,); NaN without any."""
+    known = values[np.isfinite(values)]
+    return float(known[-1]) if known.size else np.nan
+
+
+def same(size: float, other: float) -> bool:
+    """Whether two sizes are the same, or one is not known."""
+    return not abs(size - other) > SAME_SIZE * max(abs(size), abs(other))

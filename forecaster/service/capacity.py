@@ -1,0 +1,211 @@
+"""The watch over what fills up: a pass at the start and every `capacity.refresh`, in a thread of its own.
+
+A pass reads the last stretch of every resource, one after the other, forecasts all entities and publishes the Outlook.
+Between two passes the watch reads history, a piece at a time, with pauses: Prometheus serves others. Once all of it is
+there, the watch forecasts again.
+
+A resource whose query fails keeps what it had; a pass fails where all do, and the latest Outlook stays.
+"""
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Mapping
+
+import requests
+
+from forecaster.capacity.forecast import Weights
+from forecaster.capacity.held import STEP, Held
+from forecaster.capacity.kept import Kept
+from forecaster.capacity.outlook import CapacityBoard
+from forecaster.capacity.past import HOUR
+from forecaster.capacity.reader import ResourceReader, Stopped
+from forecaster.capacity.series import Stretch
+from forecaster.capacity.settings import Resource
+from forecaster.capacity.survey import survey
+from forecaster.config import ForecasterConfig
+from forecaster.memory.keeping import Keeper
+from forecaster.publish.capacity_gauges import CapacityCollector
+from forecaster.publish.capacity_json import about
+from forecaster.publish.self_metrics import SelfMetrics
+from forecaster.readings import Labels, SourceError
+from forecaster.service.ticker import Ticker
+
+PAUSE = 0.5  # s between two pieces of history, and at least BREAK times as long as the last one took
+BREAK = 2.0
+SAVED = 3600.0  # s between two snapshots
+LATE = 3  # refreshes without a success, after which the outlook is not shown; and forecast_ttl
+
+log = logging.getLogger(__name__)
+
+
+class CapacityWatch:
+    """Watches the resources of one configuration: start() in a thread, run_once() one pass.
+
+    The `session` is its own, so that the cycle waits for none of its queries.
+    """
+
+    def __init__(self, config: ForecasterConfig, board: CapacityBoard, collector: CapacityCollector,
+                 metrics: SelfMetrics, clock: Callable[[], float], session: requests.Session, weights: Weights):
+        self._config, self.board, self.collector = config, board, collector
+        self._metrics, self._clock, self._weights = metrics, clock, weights
+        self.errors: dict[str, str | None] = {}
+        self._ticker = Ticker(self._tick, config.capacity.refresh, clock, "capacity")
+        self._stop, self._reading, self._took, self.ended = self._ticker.stopping, False, 0.0, True
+        source, resources = config.source, config.capacity.resources
+        labels = Labels(source.server_label, source.profile_label, source.default_profile)
+        self._readers = {
+            name: ResourceReader(name, of, str(source.url), session, source.timeout, labels, config.share,
+                                 source.parameters, clock, self._stop) for name, of in resources.items()}
+        self.held = {name: Held(_origin(config, of), of.history, config.drop_after) for name, of in resources.items()}
+        self._keeper = Keeper(config.storage, self.errors, SAVED)
+
+    # -- running ------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Restores the snapshots that fit, then runs a pass at once and one every refresh."""
+        self._keeper.restore({name: part for name, part in self._parts().items()
+                              if self.held[name.removeprefix("capacity-").removesuffix(".npz")].instant is None},
+                             self._clock())
+        self._ticker.start()
+
+    def close(self, timeout: float = 1.0) -> bool:
+        """Ends the thread and writes snapshots; whether it has ended within `timeout` seconds. A thread that hangs in a
+        query changes nothing when it returns."""
+        self._stop.set()
+        self.ended = self._ticker.join(timeout)
+        if self.ended or self._reading:
+            self._keeper.save(self._parts())
+        return self.ended
+
+    def keep(self, old: "CapacityWatch") -> None:
+        """Takes over from a closed watch what is still valid: the resources that are read in the same way, if the
+        thread of the old one has ended, and the latest Outlook, if these are all."""
+        same = {name for name, held in self.held.items() if name in old.held and old.held[name].origin == held.origin}
+        if old.board.last is not None and same == set(self.held) == set(old.held):
+            self.board.publish(old.board.last)
+        for name in same if old.ended else ():
+            mine, theirs = self.held[name], old.held[name]
+            if self._config.capacity.resources[name].history == old._config.capacity.resources[name].history:
+                theirs.drop_after = mine.drop_after
+                self.held[name] = theirs
+
+    def run_once(self) -> bool:
+        """One pass; True if it published an Outlook."""
+        started, instant = time.perf_counter(), int(self._clock() // STEP * STEP)
+        failed: dict[str, SourceError] = {}
+        for name, held in self.held.items():
+            try:
+                stretch = self._read(name, *held.stretch(instant), STEP)
+            except SourceError as error:
+                failed[name] = error
+            else:
+                held.take(stretch, self._room(held))
+        self._metrics.capacity_read({name: reader.error is not None for name, reader in self._readers.items()})
+        if len(failed) == len(self.held):
+            self.errors["query"] = "; ".join(map(str, failed.values()))
+            log.error("what fills up is not forecast: %s", self.errors["query"])
+            return False
+        self.errors["query"] = None
+        for name in failed:
+            self.held[name].advance(instant)
+        self._publish(instant)
+        self._took = time.perf_counter() - started
+        self._metrics.capacity(self._clock(), self._took, sum(len(held.entities) for held in self.held.values()))
+        return True
+
+    def read_piece(self) -> bool | None:
+        """Reads the next piece of history; whether there is more, None where it could not be read."""
+        lacking = [(name, piece) for name, held in self.held.items() if (piece := held.piece()) is not None]
+        if not lacking:
+            return False
+        name, piece = max(lacking, key=lambda one: one[1][1])  # the newest of all resources
+        try:
+            self.held[name].fill(self._read(name, *piece, HOUR))
+        except SourceError:
+            return None
+        return len(lacking) > 1 or self.held[name].piece() is not None
+
+    # -- inside -------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        try:
+            if self.run_once():
+                self._read_history()
+            if self._keeper.due():
+                self._keeper.save(self._parts())
+        except Stopped:
+            return
+        except Exception as error:
+            self.errors["pass"] = str(error) or type(error).__name__
+            raise
+        self.errors["pass"] = None
+
+    def _read_history(self) -> None:
+        """Reads history until the next pass is near, and forecasts again once all of it is there."""
+        refresh, more = self._config.capacity.refresh, any(held.piece() for held in self.held.values())
+        until = time.monotonic() + refresh - self._clock() % refresh
+        pause, instant = 0.0, int(self._clock() // STEP * STEP)
+        while more and time.monotonic() + pause < until and not self._stop.wait(pause):
+            began = time.monotonic()
+            found = self.read_piece()
+            pause = max(PAUSE, BREAK * (time.monotonic() - began))
+            if found is None:
+                return  # the next pass is the next attempt
+            if not found and all(held.instant == instant for held in self.held.values()):
+                self._publish(instant)
+            more = found
+
+    def _publish(self, instant: int) -> None:
+        config = self._config
+        outlook = survey(instant, self.held, config.capacity, self._weights, self.board.last,
+                         config.source.default_profile)
+        if self._stop.is_set():
+            raise Stopped
+        self._metrics.exposition(self.collector.prepare(outlook), "capacity")
+        self.board.publish(outlook)
+
+    def _read(self, name: str, start: float, end: float, step: float) -> Stretch:
+        if self._stop.is_set():
+            raise Stopped
+        self._reading = True
+        try:
+            return self._readers[name].read(start, end, step)
+        finally:
+            self._reading = False
+
+    def _room(self, held: Held) -> int:
+        return self._config.capacity.max_entities - sum(len(of.entities) for of in self.held.values())
+
+    def _parts(self) -> Mapping[str, Kept]:
+        return {f"capacity-{name}.npz": Kept(held) for name, held in self.held.items()}
+
+    def state(self) -> dict[str, object]:
+        """What /status says of it."""
+        now, last = self._clock(), self.board.last
+        resources = {name: {
+            "title": self._config.capacity.resources[name].title or name, "entities": len(held.entities),
+            "lost": int(held.lost.sum()), "refused": held.refused, "history_read": round(held.read_share, 3),
+            **self._readers[name].describe()} for name, held in self.held.items()}
+        return {"enabled": True, **about(last, self.board.current(now) is not None, now),
+                "refresh_seconds": self._config.capacity.refresh, "ttl_seconds": self.board.ttl,
+                "duration_seconds": round(self._took, 3), "max_entities": self._config.capacity.max_entities,
+                "errors": dict(self.errors), "resources": resources}
+
+
+def make_watch(config: ForecasterConfig, metrics: SelfMetrics, clock: Callable[[], float],
+               session: Callable[[], requests.Session]) -> CapacityWatch | None:
+    """The watch that the configuration asks for, not started; None without resources, or without Prometheus."""
+    if not (config.capacity.enabled and config.capacity.resources and config.source.kind == "prometheus"):
+        return None
+    board = CapacityBoard(LATE * config.capacity.refresh + config.forecast_ttl)
+    collector = CapacityCollector(board, clock, config.publish.gauges == "all")
+    return CapacityWatch(config, board, collector, metrics, clock, session(), Weights.load())
+
+
+def _origin(config: ForecasterConfig, resource: Resource) -> str:
+    """A hash of where a resource's values come from: those of another query or shard must not mix with these."""
+    source = config.source
+    origin = (source.url, source.server_label, config.share, resource.query, resource.size, resource.entity,
+              resource.backing, sorted(resource.ignore.items()))
+    return hashlib.sha256(repr(origin).encode()).hexdigest()[:16]

@@ -2,11 +2,12 @@
 
     POST /api/v2/alerts   FleetcastPrometheusDown, every cycle from `after` on, until it has answered for `end_after`
 
-Each message is valid for `end_after`, and for three cycles: the alert outlives a restart of the forecaster, and does
-not hide for longer that the forecaster is dead as well. From when Prometheus has answered for `end_after`, the alert
-is sent as ended for 5 minutes, in any case: an earlier process may have begun it, and an Alertmanager that restarts
-forgets what it has not told yet. It notifies nobody of the end of an alert that it did not have. The end is when
-Prometheus answered again, and so safely in the past: one ahead of Alertmanager's clock is a page.
+Each message is valid for `end_after`, at least three cycles, from when Prometheus was last found down: the alert
+outlives a restart of the forecaster, and that of a forecaster that dies ends no later than that of one that lives.
+From when Prometheus has answered for `end_after`, the alert is sent as ended for 5 minutes, in any case: an earlier
+process may have begun it, and an Alertmanager that restarts forgets what it has not told yet. It notifies nobody of
+the end of an alert that it did not have. The end is when Prometheus answered again, and so safely in the past: one
+ahead of Alertmanager's clock is a page.
 
 Prometheus is not down where Alertmanager hears from it: the alert would hide the pages of a Prometheus that only this
 forecaster does not reach. Before it is sent, Alertmanager is asked when it was last told of the fleet's heartbeat, or
@@ -131,7 +132,7 @@ class Alertmanager:
                 "runbook_url": f"http://{own}/runbook#{NAME.lower()}",
             },
             "startsAt": _iso(since),
-            "endsAt": _iso(back if over else now + max(self._end_after, 3 * self._refresh)),
+            "endsAt": _iso(back if over else back + max(self._end_after, 3 * self._refresh)),
             "generatorURL": f"http://{own}/status",
         }
 

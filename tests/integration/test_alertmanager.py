@@ -14,6 +14,7 @@ import pytest
 import requests
 import yaml
 
+from stack.pager import COVERING
 from tests.tools import tool
 
 PROMETHEUS = Path(__file__).resolve().parents[2] / "prometheus"
@@ -69,8 +70,14 @@ def test_each_address_is_set_in_one_place():
 def test_pages_are_grouped_by_alert_and_fleet_and_repeated_once_a_shift():
     route = yaml.safe_load(CONFIG.read_text())["route"]
     assert route["group_by"] == ["alertname", "fleet", "instance"]
-    pager = next(child for child in route["routes"] if child["receiver"] == "pager")
+    _, pager = (child for child in route["routes"] if child["receiver"] == "pager")
     assert (pager["group_wait"], pager["group_interval"], pager["repeat_interval"]) == ("10s", "1m", "4h")
+
+
+def test_a_page_that_a_fleet_is_not_watched_does_not_wait_for_the_interval_of_an_earlier_one():
+    blind, _ = (child for child in yaml.safe_load(CONFIG.read_text())["route"]["routes"] if child["receiver"] == "pager")
+    assert (blind["group_wait"], blind["group_interval"], blind["repeat_interval"]) == ("10s", "10s", "4h")
+    assert {*re.findall(r"Fleetcast\w+", *blind["matchers"])} == {*COVERING, "FleetcastFleetBlind"}
 
 
 def test_every_inhibition_stays_within_one_fleet_and_names_alerts_that_exist():

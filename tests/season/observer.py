@@ -26,7 +26,6 @@ DELIVERY = 120.0   # s for which what was so may still be delivered: a group's i
 CLEARING = 300.0   # s for which a page goes on after the last forecast of P1
 ANNOUNCED = 120.0  # s in which blindness has to be announced
 PAGED = 240.0      # s in which an incident that can be seen has to be paged
-EXPIRY = 200.0     # s after which Alertmanager may end what Prometheus no longer sends: 4 minutes after the last time
 PASSING = 45.0     # s: a shorter outage is none
 
 
@@ -180,14 +179,8 @@ class Season:
     def _left_open(self) -> Iterable[tuple[float, str]]:
         last = {tuple(sorted(one.labels.items())): one for one in self.said}
         for one in last.values():
-            if one.status == "firing" and one.kind == "PAGE" and (one.server or not self._swallowed(one)):
+            if one.status == "firing" and one.kind == "PAGE":
                 yield self.end, f"{_at(self.end)} page {one.name} {one.server or ''} of {_at(one.at)} never ended"
-
-    def _swallowed(self, one: Said) -> bool:
-        """Whether it was open while Prometheus was away for so long that Alertmanager ended it by itself. The page
-        about Prometheus inhibits that end, which would be false. Servers' pages are sent again and must end."""
-        return one.name != "FleetcastPrometheusDown" and any(
-            one.at <= t.whole and t.whole - t.begin > EXPIRY for t in self.troubles if t.announced == NO_PROMETHEUS)
 
     # -- what was so ------------------------------------------------------------------------------------------------
 

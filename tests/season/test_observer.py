@@ -103,13 +103,7 @@ def test_a_page_about_blindness_while_nothing_is_away_is_wrong():
     only(wrong(down(1040), down(1100, "resolved"), troubles=[restart]), "nothing is away")
 
 
-def test_an_end_that_is_inhibited_while_prometheus_is_down_is_missed_of_servers_only():
-    gone = Trouble("Prometheus killed", NO_PROMETHEUS, frozenset({"web01"}), 1000.0, 1300.0, 1330.0)
-    told = [said(at, status, "FleetcastPrometheusDown", None) for at, status in ((1050, "firing"), (1500, "resolved"))]
-    assert wrong(down(900), *told, troubles=[away(800, 950), gone]) == []
-    only(wrong(said(900), *told, overloaded=[(800, 1100)], troubles=[gone]), "FleetcastServerP1 web01 of  15:00 never")
-
-
 def test_a_page_that_never_ends_and_one_that_nobody_knows_are_wrong():
     only(wrong(said(200), overloaded=[(100, 500)]), "page FleetcastServerP1 web01 of   3:20 never ended")
+    only(wrong(down(1100), troubles=[away()]), "page FleetcastForecasterDown  of  18:20 never ended")
     only(wrong(said(200, name="Other", server=None), said(300, "resolved", "Other", None)), "page Other")

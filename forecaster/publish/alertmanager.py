@@ -7,7 +7,7 @@ outlives a restart of the forecaster, and that of a forecaster that dies ends no
 From when Prometheus has answered for `end_after`, the alert is sent as ended for 5 minutes, in any case: an earlier
 process may have begun it, and an Alertmanager that restarts forgets what it has not told yet. It notifies nobody of
 the end of an alert that it did not have. The end is when Prometheus answered again, and so safely in the past: one
-ahead of Alertmanager's clock is a page.
+ahead of Alertmanager's clock is a page. As clocks are set, times are that of the last answer and what has passed since.
 
 Prometheus is not down where Alertmanager hears from it: the alert would hide the pages of a Prometheus that only this
 forecaster does not reach. Before it is sent, Alertmanager is asked when it was last told of the fleet's heartbeat, or
@@ -57,8 +57,9 @@ class Alertmanager:
         self._instance = re.sub(r"^(0\.0\.0\.0|\[::\]):", "127.0.0.1:", listen)
         self._fleet = fleet or self._instance
         self._refresh, self._clock, self._elapsed = refresh, clock, elapsed
-        self._answered = elapsed()  # when Prometheus answered last; it counts from the start where it never did
-        self._back: float | None = None  # since when it has answered every time
+        # When Prometheus answered last, by both clocks; it counts from the start where it never did.
+        self._answered = elapsed(), clock()
+        self._back: tuple[float, float] | None = None  # since when it has answered every time
         self._down: tuple[float, SourceDown] | None = None  # (Unix s of the last answer, the latest error) of the alert
 
     def keep(self, old: Alertmanager) -> None:
@@ -69,15 +70,16 @@ class Alertmanager:
         """Takes how a cycle's query ended, None for any answer; whether there is something to send. Asks Alertmanager
         where Prometheus has not answered for `after`."""
         now = self._elapsed()
-        waited = self._down is not None or now - self._answered >= self._after
+        waited = self._down is not None or now - self._answered[0] >= self._after
         if down is None or (waited and self._alive()):
-            self._answered, self._back = now, now if self._back is None else self._back
-            return self._down is not None or (self._over and now - self._back < self._end_after + ENDING)
+            self._answered = now, self._clock()
+            self._back = self._back or self._answered
+            return self._down is not None or (self._over and now - self._back[0] < self._end_after + ENDING)
         self._back = None
         if self._down is not None:
             self._down = self._down[0], down
         elif waited:
-            self._down = self._clock() - (now - self._answered), down
+            self._down = self._answered[1], down
         return self._down is not None
 
     def send(self) -> None:
@@ -111,11 +113,11 @@ class Alertmanager:
 
     @property
     def _over(self) -> bool:
-        return self._back is not None and self._elapsed() - self._back >= self._end_after
+        return self._back is not None and self._elapsed() - self._back[0] >= self._end_after
 
     def _alert(self, over: bool) -> dict[str, object]:
-        own, now = self._fleet if ":" in self._fleet else self._instance, self._clock()
-        back = now if self._back is None else now - (self._elapsed() - self._back)
+        own, (elapsed, answered) = self._fleet if ":" in self._fleet else self._instance, self._answered
+        back = self._back[1] if self._back else answered + self._elapsed() - elapsed
         since, error = self._down or (back, None)
         summary = f"Prometheus at {self._source} has not answered since {_iso(since)[11:16]} UTC"
         description = f"Fleet {self._fleet} is not watched: no forecast is made and no other alert can fire; {error}"

@@ -26,10 +26,10 @@ class Bench:
     """A cycle every 15 s that tells Alertmanager what became of its query."""
 
     def __init__(self, server: LocalServer, fleet: str | None = None, listen: str = "127.0.0.1:8000",
-                 clock: Clock | None = None):
-        self.server, self.clock = server, clock or Clock(ISSUED)
+                 clock: Clock | None = None, elapsed: Clock | None = None):
+        self.server, self.clock, self.elapsed = server, clock or Clock(ISSUED), elapsed or Clock(0.0)
         self.told = Alertmanager(server.url, http_session(retries=0), 1.0, "http://prometheus:9090", listen, fleet,
-                                 45.0, 150.0, 15.0, self.clock, self.clock)
+                                 45.0, 150.0, 15.0, self.clock, self.elapsed)
 
     @property
     def posts(self) -> list[Request]:
@@ -41,6 +41,7 @@ class Bench:
         before = len(self.posts)
         for _ in range(cycles):
             self.clock.now += 15
+            self.elapsed.now += 15
             if self.told.due(down):
                 self.told.send()
         bodies = [json.loads(request.body) for request in self.posts[before:]]
@@ -94,11 +95,25 @@ def test_an_alert_that_an_earlier_process_may_have_begun_is_ended(server):
     assert len(ended) == 20 and {unix(one[key]) for one in ended for key in ("startsAt", "endsAt")} == {first}
 
 
+@pytest.mark.parametrize("step", [-180, 180, 600])
+def test_a_clock_that_is_set_neither_begins_nor_ends_it(server, step):
+    bench = Bench(server)
+    last_answer = bench.clock.now
+    bench.run(DOWN, 3)
+    bench.clock.now += step
+    [down] = bench.run(DOWN)
+    assert (unix(down["startsAt"]), unix(down["endsAt"])) == (last_answer, last_answer + 60 + 150)
+    bench.clock.now -= step  # as Prometheus says when it answers
+    assert {unix(one["endsAt"]) for one in bench.run(None, 10)} == {last_answer + 75 + 150}
+    bench.clock.now += step
+    assert unix(bench.run(None)[0]["endsAt"]) == last_answer + 75
+
+
 def test_a_reload_neither_begins_nor_ends_it_anew(server):
     bench = Bench(server)
     bench.run(DOWN, 3)
     bench.run(None, 9)
-    reloaded = Bench(server, clock=bench.clock)
+    reloaded = Bench(server, clock=bench.clock, elapsed=bench.elapsed)
     reloaded.told.keep(bench.told)
     assert unix(reloaded.run(None)[0]["endsAt"]) > bench.clock.now, "it goes on"
     assert unix(reloaded.run(None)[0]["endsAt"]) < bench.clock.now, "and ends as it would have"

@@ -75,7 +75,8 @@ def test_pages_are_grouped_by_alert_and_fleet_and_repeated_once_a_shift():
 
 
 def test_a_page_that_a_fleet_is_not_watched_does_not_wait_for_the_interval_of_an_earlier_one():
-    blind, _ = (child for child in yaml.safe_load(CONFIG.read_text())["route"]["routes"] if child["receiver"] == "pager")
+    route = yaml.safe_load(CONFIG.read_text())["route"]
+    blind, _ = (child for child in route["routes"] if child["receiver"] == "pager")
     assert (blind["group_wait"], blind["group_interval"], blind["repeat_interval"]) == ("10s", "10s", "4h")
     assert {*re.findall(r"Fleetcast\w+", *blind["matchers"])} == {*COVERING, "FleetcastFleetBlind"}
 

@@ -92,7 +92,8 @@ class Stack:
     @property
     def named(self) -> set[str]:
         """The alerts that the pager has heard of."""
-        return {alert["labels"]["alertname"] for request in self.delivered for alert in json.loads(request.body)["alerts"]}
+        return {alert["labels"]["alertname"]
+                for request in self.delivered for alert in json.loads(request.body)["alerts"]}
 
     @property
     def forecasts(self) -> bool:

@@ -1,9 +1,9 @@
 """The mounts of a simulated fleet through time: how full each is at an instant, in the past, and in possible futures.
 
 A mount is a Markov process with steps of an hour (``filling``) whose random numbers depend on (seed, day) and not on
-the order of calls. About every six months its device is replaced, and its state is then drawn anew: in each span of 26
-weeks at a random hour. The simulation starts at the last replacement, so past and present are one course. Within an
-hour values lie on a straight line, with small changes every 5 minutes.
+the order of calls. About every six months its device is replaced, and its state is then drawn anew. The simulation
+starts at the last replacement, so past and present are one course. Within an hour values lie on a straight line, with
+small changes every 5 minutes.
 
 Shapes: N mounts, R = paths * N rows of possible futures (the course itself is one path), T instants, in simulated Unix
 seconds.
@@ -26,7 +26,8 @@ from exporter.traits import PATTERNS, draw_traits, draw_weeks
 __all__ = ["MOUNTS", "PATTERNS", "Mounts"]
 
 GIB, BLOCK = 2.0**30, 4096  # bytes
-DAY, SPAN = 24, 26 * 168  # hours
+DAY = 24  # hours
+SPAN, LATE = 26 * 168, 6 * 168  # hours between two replacements of a device, and how much later one may come
 TICK, TICKS = 300, 288  # seconds, and how many a day has
 ERA = 2**32  # seeds are not negative; the course of 1970 begins before
 # mountpoint -> (usual size in GiB, patterns it may have)
@@ -71,6 +72,7 @@ class Mounts:
         index = np.array([PATTERNS.index(name) for name in self.patterns], np.int8)
         self._traits = draw_traits(index, gib, rng)
         self._week = draw_weeks(self._traits.of["weekday"], rng)
+        self._phase = rng.integers(0, SPAN, len(rows))  # hour of the replacement in each span, at the earliest
         self._present: tuple[int, State] | None = None  # hour, and the state at its begin
         self._hour: tuple[int, Hours] | None = None  # the hour of the last at()
         self._drawn: tuple[int, Normals, Normals] | None = None  # day
@@ -113,7 +115,7 @@ class Mounts:
         begun = instant > hour * 3600  # then the growth within the present hour is known, what follows it is not
         traits, state = self._traits.repeated(paths), deepcopy(self._seek(hour)).repeated(paths)
         forget_ends(state, hour, rng)
-        replacements, device = self._other_replacements(hour, paths, rng), new_devices(traits, rng)
+        replacements, device = self._other_replacements(hour, hours, paths, rng), new_devices(traits, rng)
         shares = np.empty((paths, n, hours), np.float32)
         for row in range(hours + 1):
             normal = rng.standard_normal((NORMALS, 1, paths * n), np.float32)
@@ -134,18 +136,18 @@ class Mounts:
         begin, end, scale = hours.begin[of], hours.end[of], hours.scale[of]
         jitter, size = np.tile(self._traits.jitter, copies), np.rint(scale * np.tile(self._traits.gib, copies)) * GIB
         used = begin + (when % 3600 / 3600)[:, None] * (end - begin)
-        used += np.where(begin >= scale, 0.0, jitter) * np.clip(noise, -3, 3)
-        share = np.clip(used / scale, 0.0, np.where(end >= scale, 1.0, 0.999))
+        share = np.clip((used + jitter * np.clip(noise, -3, 3)) / scale, 0.0, 0.999)
+        share = np.where(used >= scale, 1.0, share)
         return np.rint(share * size / BLOCK) * BLOCK, size
 
     def _seek(self, hour: int) -> State:
         """The state at an hour; moves the present there."""
-        span = hour // SPAN
-        if self._present is None or not span - 1 <= self._present[0] // SPAN <= span or self._present[0] > hour:
-            replaced = self._replacements(span)
-            first = int(np.where(replaced <= hour, replaced, self._replacements(span - 1)).min(initial=hour))
-            state = self._devices(first // SPAN)
-            self._present = first, state
+        if self._present is None or not hour - 2 * SPAN < self._present[0] <= hour:
+            spans = _spans(hour, hour)
+            past = np.stack([self._replacements(span) for span in spans])
+            first = int(np.where(past <= hour, past, -np.inf).max(0).min(initial=hour))
+            self._present = first, self._devices(0)
+            self._replace(*self._present)
         first, state = self._present
         for _ in self._walk(first, hour, state, record=False):
             pass
@@ -159,32 +161,38 @@ class Mounts:
 
     def _walk(self, hour: int, last: int, state: State, record: bool) -> Iterator[Hours]:
         """Moves a state of the course through [hour, last), in pieces that end at midnight or with a replacement."""
+        coming = np.unique([self._replacements(span) for span in _spans(hour, last)])
         while hour < last:
-            span = hour // SPAN  # spans begin at midnight
-            coming = np.concatenate([self._replacements(span), self._replacements(span + 1)])
             end = min(last, hour - hour % DAY + DAY, int(coming[coming > hour].min(initial=last)))
             normal, uniform = (draws[:, : end - hour] for draws in self._draws(hour))
             yield advance(self._traits, state, self._week, hour, normal, uniform, record)
             hour = end
-            if (replaced := self._replacements(hour // SPAN) == hour).any():
-                state.put(replaced, self._devices(hour // SPAN))
+            self._replace(hour, state)
 
-    def _other_replacements(self, hour: int, paths: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Hours (2, R) of replacements in possible futures after an hour, in its span and in the next."""
-        span, shape = hour // SPAN, (paths, len(self.entities))
-        again = rng.integers(hour + 1, max((span + 1) * SPAN, hour + 2), shape)
-        here = np.where(self._replacements(span) > hour, again, hour)
-        return np.stack([here, rng.integers((span + 1) * SPAN, (span + 2) * SPAN, shape)]).reshape(2, -1)
+    def _replace(self, hour: int, state: State) -> None:
+        """Puts the devices in place that are replaced at an hour of the course."""
+        for span in _spans(hour, hour):
+            if (replaced := self._replacements(span) == hour).any():
+                state.put(replaced, self._devices(span))
+
+    def _other_replacements(self, hour: int, hours: int, paths: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Hours (K, R) of replacements in possible futures; those up to ``hour`` are the true ones."""
+        shape, found = (paths, len(self.entities)), []
+        for span in _spans(hour, hour + hours):
+            true, earliest = self._replacements(span), span * SPAN + self._phase
+            again = rng.integers(np.maximum(earliest, hour + 1), np.maximum(earliest + LATE, hour + 2), shape)
+            found.append(np.where(true > hour, again, true).ravel())
+        return np.stack(found)
 
     def _replacements(self, span: int) -> NDArray[np.int64]:
-        """The hour (N,) within a span of 39 weeks at which each device is replaced."""
+        """The hour (N,) at which each device of a span is put in place: in it, or up to LATE hours later."""
         if span not in self._replaced:
             rng = np.random.default_rng([self.seed, 7, span % ERA])
-            self._replaced[span] = span * SPAN + rng.integers(0, SPAN, len(self.entities))
+            self._replaced[span] = span * SPAN + self._phase + rng.integers(0, LATE, len(self.entities))
         return self._replaced[span]
 
     def _devices(self, span: int) -> State:
-        """The devices put in place within a span."""
+        """The devices of a span."""
         return new_devices(self._traits, np.random.default_rng([self.seed, 8, span % ERA]))
 
     def _draws(self, hour: int) -> tuple[Normals, Normals]:
@@ -208,3 +216,8 @@ class Mounts:
                 self._noise = int(each), rng.standard_normal((TICKS, len(self.entities)), np.float32)
             out[day == each] = self._noise[1][tick[day == each] % TICKS]
         return out
+
+
+def _spans(first: int, last: int) -> range:
+    """The spans whose devices may be put in place in, or be the latest before, the hours [first, last]."""
+    return range(first // SPAN - 2, last // SPAN + 1)

@@ -112,7 +112,7 @@ def draw_traits(pattern: NDArray[np.int8], gib: Floats, rng: np.random.Generator
     act_chance = np.select([by_level, of("resized"), of("cleaned")], [1.0, 1 / between(3, 18), 1 / between(24, 120)], 0)
     days = np.select(
         [of("changing"), of("burst"), of("jump"), of("resized")],
-        [between(10, 30), between(2, 14), between(7, 30), between(30, 90)],
+        [between(10, 30), between(2, 14), between(14, 60), between(30, 90)],
         np.inf,
     )
     level = np.select(

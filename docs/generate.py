@@ -38,7 +38,8 @@ PAGER = create_pager(Pager(print, lambda: datetime.fromtimestamp(NOW, UTC), lamb
 PARSERS = {"fleet-forecaster": forecaster.__main__._parser(), "fleet-exporter": exporter.__main__._parser()}
 
 UNITS = {"_ratio": "ratio", "_bytes_per_second": "bytes/s", "_timestamp_seconds": "Unix seconds",
-         "_seconds": "seconds", "_info": "1", "_ticks_total": "ticks", "_servers": "servers"}  # by the names' suffix
+         "_seconds": "seconds", "_bytes": "bytes", "_info": "1", "_ticks_total": "ticks",
+         "_servers": "servers"}  # by the names' suffix
 
 
 def configuration() -> str:
@@ -57,8 +58,9 @@ steps.
 
 ## Fleet file
 
-`fleet-exporter --config.file` takes a fleet file. All keys are required; the shipped `exporter/fleet.yml` explains
-every number. A copy with other `servers` is another fleet. `POST /-/reload` or SIGHUP reads a changed file.
+`fleet-exporter --config.file` takes a fleet file. All keys but the `mounts` of a profile are required; the
+shipped `exporter/fleet.yml` explains every number. A copy with other `servers` is another fleet. `POST /-/reload` or
+SIGHUP reads a changed file.
 
 {table("key | meaning", ((f"`{name}`", field.description or "") for name, field in FleetConfig.model_fields.items()))}
 """)

@@ -161,7 +161,7 @@ def _happen(t: Traits, z: State, now: int, i: Rows, share: Floats, size: Normals
     """The random event of the pattern. A jump or a burst leaves room: nobody restores a backup that does not fit."""
     room = z.scale * (1 - share)
     jumps, changes, bursts = (i[t.of[name][i]] for name in ("jump", "changing", "burst"))
-    z.base[jumps] += np.minimum(0.02 + 0.28 * size, 0.6 * room)[jumps]
+    z.base[jumps] += np.where(room > 0.1, np.minimum(0.02 + 0.28 * size, 0.5 * room), 0)[jumps]
     z.goal[changes] = paces(3.4 * (size[changes] - 0.5))
     bursts = bursts[z.doing[bursts] != BURST]
     z.rush[bursts] = (0.9 * size * room / 8)[bursts]

@@ -72,7 +72,7 @@ class Mounts:
         index = np.array([PATTERNS.index(name) for name in self.patterns], np.int8)
         self._traits = draw_traits(index, gib, rng)
         self._week = draw_weeks(self._traits.of["weekday"], rng)
-        self._phase = rng.integers(0, SPAN, len(rows))  # hour of the replacement in each span, at the earliest
+        self._phase = rng.integers(0, SPAN // DAY, len(rows)) * DAY  # hour of a span, earliest for a replacement
         self._present: tuple[int, State] | None = None  # hour, and the state at its begin
         self._hour: tuple[int, Hours] | None = None  # the hour of the last at()
         self._drawn: tuple[int, Normals, Normals] | None = None  # day
@@ -160,10 +160,9 @@ class Mounts:
         return Hours(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Hours)))
 
     def _walk(self, hour: int, last: int, state: State, record: bool) -> Iterator[Hours]:
-        """Moves a state of the course through [hour, last), in pieces that end at midnight or with a replacement."""
-        coming = np.unique([self._replacements(span) for span in _spans(hour, last)])
+        """Moves a state of the course through [hour, last), day by day."""
         while hour < last:
-            end = min(last, hour - hour % DAY + DAY, int(coming[coming > hour].min(initial=last)))
+            end = min(last, hour - hour % DAY + DAY)
             normal, uniform = (draws[:, : end - hour] for draws in self._draws(hour))
             yield advance(self._traits, state, self._week, hour, normal, uniform, record)
             hour = end
@@ -171,7 +170,7 @@ class Mounts:
 
     def _replace(self, hour: int, state: State) -> None:
         """Puts the devices in place that are replaced at an hour of the course."""
-        for span in _spans(hour, hour):
+        for span in _spans(hour, hour) if hour % DAY == 0 else ():
             if (replaced := self._replacements(span) == hour).any():
                 state.put(replaced, self._devices(span))
 
@@ -180,15 +179,16 @@ class Mounts:
         shape, found = (paths, len(self.entities)), []
         for span in _spans(hour, hour + hours):
             true, earliest = self._replacements(span), span * SPAN + self._phase
-            again = rng.integers(np.maximum(earliest, hour + 1), np.maximum(earliest + LATE, hour + 2), shape)
+            first = np.maximum(earliest // DAY, hour // DAY + 1)
+            again = rng.integers(first, np.maximum((earliest + LATE) // DAY, first + 1), shape) * DAY
             found.append(np.where(true > hour, again, true).ravel())
         return np.stack(found)
 
     def _replacements(self, span: int) -> NDArray[np.int64]:
-        """The hour (N,) at which each device of a span is put in place: in it, or up to LATE hours later."""
+        """The hour (N,), a midnight, at which each device of a span is put in place: at most LATE hours after it."""
         if span not in self._replaced:
             rng = np.random.default_rng([self.seed, 7, span % ERA])
-            self._replaced[span] = span * SPAN + self._phase + rng.integers(0, LATE, len(self.entities))
+            self._replaced[span] = span * SPAN + self._phase + DAY * rng.integers(0, LATE // DAY, len(self.entities))
         return self._replaced[span]
 
     def _devices(self, span: int) -> State:

@@ -89,7 +89,7 @@ class FleetConfig(Settings):
     time_scale: float = Field(gt=0, description="simulated seconds per second")
     servers: dict[str, int] = Field(description="servers of each profile, 0 to 999; names are prefix and three digits")
     units: dict[str, str] = Field(description="unit of each metric")
-    profiles: dict[str, Profile] = Field(description="prefix, and mean and standard deviation of the 8 metrics")
+    profiles: dict[str, Profile] = Field(description="prefix, mounts, and mean and standard deviation of the 8 metrics")
     states: dict[str, float] = Field(description="multiplier of each of the 6 states")
     scenarios: dict[str, Scenario] = Field(description="share of servers affected, and multiplier")
     diurnal: tuple[tuple[float, float], ...] = Field(description="hour (UTC) and multiplier, straight lines between")

@@ -137,7 +137,7 @@ def test_history_is_written_whole_or_not_at_all(tmp_path, capsys):
     ]
     assert main(arguments) == 0
     lines = path.read_text().splitlines()
-    assert len(lines) == 8 * (2 + 20 * 2) + 1
+    assert len(lines) == 8 * (2 + 20 * 2) + 2 * (2 + 60 * 2) + 1
     assert lines[-1] == "# EOF"
     assert lines[2].startswith('server_cpu_utilization_ratio{job="fleet-exporter",server="')
     assert lines[2].endswith(" 1760349600")

@@ -142,7 +142,7 @@ def test_history_is_written_whole_or_not_at_all(tmp_path, capsys):
     assert lines[2].startswith('server_cpu_utilization_ratio{job="fleet-exporter",server="')
     assert lines[2].endswith(" 1760349600")
     assert list(tmp_path.iterdir()) == [path]
-    assert "wrote 320 samples from 2025-10-13T10:00:00Z to 2025-10-13T10:10:00Z" in capsys.readouterr().err
+    assert "wrote 560 samples from 2025-10-13T10:00:00Z to 2025-10-13T10:10:00Z" in capsys.readouterr().err
     assert main([*arguments, "--start", "1760350200"]) == 1
     assert "is not after start" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == [path]

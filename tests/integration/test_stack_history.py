@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import requests
+import yaml
 
 from stack import HistoryFailed
 from stack.history import COARSE, DAY, FINE, STATE, Gap, History, find_gap, newest_sample
@@ -164,6 +165,20 @@ def test_history_and_what_prometheus_stored_itself_form_one_past(tmp_path: Path,
         kept = samples(url, "up")
         assert kept[: len(own)] == own
         assert max(samples(url, CPU)) == int(now - 1)
+
+
+def test_at_a_first_start_the_past_of_mounts_is_four_weeks_long(tmp_path: Path):
+    config = tmp_path / "fleet.yml"
+    shipped = yaml.safe_load((ROOT / "exporter" / "fleet.yml").read_text())
+    config.write_text(yaml.safe_dump(shipped | {"servers": {"generic": 1}}))
+    storage, said = tmp_path / "storage", []
+    assert make(storage, config=config, report=said.append, clock=lambda: NOW).backfill()
+    assert said == ["loading 20 days of older history of mounts at 600 s", "loading 8 days of history at 60 s"]
+    blocks = sorted((json.loads(meta.read_text()) for meta in storage.glob("*/meta.json")), key=lambda b: b["minTime"])
+    assert blocks[0]["minTime"] / 1000 == NOW - 28 * DAY
+    assert blocks[0]["stats"]["numSeries"] == 3 * 2
+    assert blocks[-1]["stats"]["numSeries"] == 8 + 3 * 2
+    assert sum(block["stats"]["numSamples"] for block in blocks) == pytest.approx(8 * 8 * 1440 + 6 * (2304 + 2880), 12)
 
 
 def test_a_second_backfill_at_once_has_nothing_to_do(tmp_path: Path):

@@ -44,7 +44,8 @@ def test_amtool_accepts_the_configuration():
 @pytest.mark.parametrize("name", ALERTS)
 def test_every_alert_goes_where_its_priority_says(name):
     labels = {"alertname": name, "fleet": FLEET, **ALERTS[name]}
-    receiver = RECEIVER_OF[ALERTS[name].get("priority")]
+    daily = name == "FleetcastCapacityP3"  # a ticket a day
+    receiver = "ticket" if daily else RECEIVER_OF[ALERTS[name].get("priority")]
     result = amtool("config", "routes", "test", f"--config.file={CONFIG}", f"--verify.receivers={receiver}",
                     *(f"{label}={value}" for label, value in labels.items()))
     assert result.returncode == 0, result.stdout + result.stderr
@@ -236,6 +237,32 @@ def test_a_p1_inhibits_the_p2_of_the_same_server_and_of_no_other(alertmanager, w
     alertmanager.post(p1, resolved=True)
     webhook.wait_for("/page", status="resolved", server="ppdb001")
     webhook.wait_for("/ticket", fleet=FLEET, server="ppdb001")
+
+
+def test_what_is_full_inhibits_what_is_to_be_full_of_the_same_entity_alone_and_all_of_it_ends(alertmanager, webhook):
+    entity = {"fleet": "filling", "server": "web03", "resource": "disk", "entity": "/data"}
+    later, sooner, page, full = ({"alertname": f"FleetcastCapacity{name}", **entity}
+                                 for name in ("P3", "P2", "P1", "Full"))
+    others = [{**sooner, "entity": "/"}, {**sooner, "server": "web04"}, {**sooner, "resource": "inodes"},
+              {"alertname": "FleetcastServerP2", "fleet": "filling", "server": "web03"}]
+    for alert in (later, sooner, page, full):
+        alertmanager.post(alert)
+        webhook.wait_for("/page" if alert in (page, full) else "/ticket", **alert)
+    for alert in (later, sooner, page):
+        await_condition(lambda alert=alert: alertmanager.status(**alert)["inhibitedBy"], f"{alert} is inhibited")
+    assert alertmanager.status(**full)["state"] == "active"
+    alertmanager.post(*others)
+    for alert in others:
+        webhook.wait_for("/ticket", **alert)
+    alertmanager.post(full, page, sooner, later, resolved=True)
+    for alert in (full, page, sooner, later):
+        webhook.wait_for("/page" if alert in (page, full) else "/ticket", status="resolved", **alert)
+
+
+def test_what_is_full_within_a_week_is_looked_at_once_a_day_and_told_again_as_often():
+    routes = yaml.safe_load(CONFIG.read_text())["route"]["routes"]
+    (daily,) = (route for route in routes if 'alertname="FleetcastCapacityP3"' in route["matchers"])
+    assert (daily["group_interval"], daily["repeat_interval"]) == ("24h", "23h")
 
 
 def test_a_fleet_wide_event_is_one_page_with_all_servers_and_one_all_clear(alertmanager, webhook):

@@ -10,14 +10,15 @@ from grafana_foundation_sdk.models import dashboard as models
 from grafana import panels, queries, states
 
 TAG = "fleetcast"
-OVERVIEW, SERVER, QUALITY, OPERATIONS = (
+OVERVIEW, SERVER, CAPACITY, QUALITY, OPERATIONS = (
     "fleetcast-overview",
     "fleetcast-server",
+    "fleetcast-capacity",
     "fleetcast-quality",
     "fleetcast-operations",
 )
-PAST, AHEAD = ("now-6h", "now"), ("now-6h", "now+8h")
-_AHEAD = (OVERVIEW, SERVER)
+PAST, AHEAD, DAYS_AHEAD = ("now-6h", "now"), ("now-6h", "now+8h"), ("now-14d", "now+14d")
+_SPANS = {OVERVIEW: AHEAD, SERVER: AHEAD, CAPACITY: DAYS_AHEAD, QUALITY: PAST, OPERATIONS: PAST}
 WIDTH = 24  # columns of Grafana's grid
 SIGNAL_CHOICES = ",".join(f"{title} : {signal}" for signal, (title, _) in panels.SIGNALS.items())
 
@@ -106,7 +107,7 @@ def links(uid: str) -> list[models.DashboardLink]:
     The time range goes along where the other dashboard has the same: one about the past needs no hours ahead. The icons
     are some of the seven that Grafana has for links.
     """
-    titles = {OVERVIEW: "Fleet", SERVER: "Server", QUALITY: "Quality", OPERATIONS: "Operations"}
+    titles = {OVERVIEW: "Fleet", SERVER: "Server", CAPACITY: "Capacity", QUALITY: "Quality", OPERATIONS: "Operations"}
     made = [
         models.DashboardLink(
             title=title,
@@ -115,12 +116,12 @@ def links(uid: str) -> list[models.DashboardLink]:
             url=f"/d/{other}",
             tooltip=f"{title}, with these variables",
             include_vars=True,
-            keep_time=(uid in _AHEAD) == (other in _AHEAD),
+            keep_time=_SPANS[uid] == _SPANS[other],
         )
         for other, title in titles.items()
         if other != uid
     ]
-    if uid in _AHEAD:
+    if _SPANS[uid] == AHEAD:
         made.append(models.DashboardLink(title="8 h ahead", type_val=models.DashboardLinkType.LINK, icon="cloud",
                                          url=f"/d/{uid}?from=now-6h&to=now%2B8h", include_vars=True,
                                          tooltip="The last 6 hours and the next 8"))

@@ -13,12 +13,13 @@ from pathlib import Path
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from grafana import operations, overview, quality, server
+from grafana import capacity, operations, overview, quality, server
 
 FOLDER = Path(__file__).resolve().parent / "dashboards"
 DASHBOARDS: Mapping[str, Callable[[], Dashboard]] = {
     "overview.json": overview.dashboard,
     "server.json": server.dashboard,
+    "capacity.json": capacity.dashboard,
     "quality.json": quality.dashboard,
     "operations.json": operations.dashboard,
 }

@@ -6,7 +6,7 @@ from functools import partial
 from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.common import BigValueTextMode
 
-from grafana import active_alerts, board, fans, incidents, panels, queries, states, tiles
+from grafana import active_alerts, board, capacity, fans, incidents, panels, queries, states, tiles
 from grafana.panels import now, query
 from grafana.states import BLUE, CHANCE_STEPS, GREY, ORANGE, PURPLE, RISK_STEPS, VERMILLION
 
@@ -26,6 +26,7 @@ def dashboard() -> models.Dashboard:
                        [("", _state()),
                         ("Incidents", _incidents()),
                         ("$server: actual and forecast", [*_each(9, _fan, queries.CORE), _note().span(24).height(3)]),
+                        ("Capacity", capacity.server_row()),
                         ("Risk", _risk()),
                         ("Predicted vs. actual", _each(8, _check, queries.CORE)),
                         ("Other signals", _each(8, _fan, queries.OTHER)),

@@ -11,7 +11,8 @@ from forecaster.shipped.installation import Installation, Severity
 SHIPPED = Installation.model_validate({})  # the values that stand in the files
 DEMONSTRATION = {"FleetcastTargetDown"}  # watches the simulated fleet's exporter, which nobody else runs
 BOARDS = {"fleetcast-servers": "overview", "fleetcast-fleet": "overview", "fleetcast-forecaster": "operations",
-          "fleetcast-pipeline": "operations"}  # of the alerts of a group that name no server
+          "fleetcast-pipeline": "operations", "fleetcast-capacity": "operations"}  # of alerts that name no server
+AHEAD = {"overview": ("6h", "8h"), "server": ("6h", "8h"), "capacity": ("14d", "14d")}  # ranges before and after now
 PRIORITIES: dict[str, Severity] = {"P1": "critical", "P2": "warning", "P3": "info"}
 Files = dict[str, str]
 
@@ -100,22 +101,24 @@ def _groups(to: Installation) -> dict[str, list[dict[str, Any]]]:
             if "alert" in rule:
                 board = "quality" if "Coverage" in rule["alert"] else BOARDS[group["name"]]
                 links, runbook = rule["annotations"], to.runbook_url or f"{to.forecaster_url}/runbook"
-                links["dashboard_url"] = _dashboard(links["dashboard_url"], board, to)
+                links["dashboard_url"] = _dashboard(links["dashboard_url"], group["name"], board, to)
                 links["runbook_url"] = f"{runbook}#{rule['alert'].lower()}"
     return made
 
 
-def _dashboard(shipped: str, board: str, to: Installation) -> str:
-    """The dashboard_url of an alert: the server's or that board in Grafana, else the forecaster's page."""
+def _dashboard(shipped: str, group: str, board: str, to: Installation) -> str:
+    """The dashboard_url of an alert: the entity's, the server's or that board in Grafana, else the own page."""
     server = "$labels.server" in shipped
     if to.grafana_url is None:
         page = f"{to.forecaster_url}/{'#{{ $labels.server }}' if server else ''}"
         return shipped if to.forecaster_url == SHIPPED.forecaster_url else page
-    until = "now%2B8h" if server or board == "overview" else "now"
     chosen = "{{ with $labels.fleet }}var-fleet={{ urlquery . }}&{{ end }}"
     if server:
-        board, chosen = "server", chosen + "var-server={{ urlquery $labels.server }}&"
-    return f"{to.grafana_url}/d/fleetcast-{board}?{chosen}from=now-6h&to={until}"
+        filling = group == "fleetcast-capacity"
+        board, labels = ("capacity", ("server", "resource", "entity")) if filling else ("server", ("server",))
+        chosen += "".join(f"var-{label}={{{{ urlquery $labels.{label} }}}}&" for label in labels)
+    before, after = AHEAD.get(board, ("6h", ""))
+    return f"{to.grafana_url}/d/fleetcast-{board}?{chosen}from=now-{before}&to=now{after and f'%2B{after}'}"
 
 
 def _wanted(severity: str, to: Installation) -> bool:

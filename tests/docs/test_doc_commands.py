@@ -24,8 +24,8 @@ TAKEN = {**{service: {(method, rule.rule) for rule in app.url_map.iter_rules() f
             for service, app in (("exporter", EXPORTER), ("forecaster", FORECASTER), ("pager", PAGER))},
          "alertmanager": {("GET", "/api/v2/alerts")}}
 OF_THE_SYSTEM = {"grep", "kubectl", "mkdir", "tail", "docker", "pip", "promtool", "amtool", "pre-commit"}
-OF_A_HOST = {"awk", "cat", "chronyc", "date", "for", "free", "ip", "lsblk", "nstat", "ps", "ss", "timedatectl",
-             "top", "uptime", "vmstat"}  # what the runbook looks at a host in trouble with
+OF_A_HOST = {"awk", "cat", "chronyc", "date", "df", "du", "find", "for", "free", "ip", "lsblk", "nstat", "ps", "ss",
+             "timedatectl", "top", "uptime", "vmstat"}  # what the runbook looks at a host in trouble with
 
 
 def queries() -> list[str]:

@@ -73,6 +73,7 @@ def test_uids_are_unique_and_stay_as_they_are():
     assert {load(name)["uid"]: name for name in NAMES} == {
         "fleetcast-overview": "overview.json",
         "fleetcast-server": "server.json",
+        "fleetcast-capacity": "capacity.json",
         "fleetcast-quality": "quality.json",
         "fleetcast-operations": "operations.json",
     }
@@ -309,9 +310,11 @@ def test_an_alert_links_to_the_dashboard_that_shows_its_subject_where_a_grafana_
     offered = {one["name"] for one in dashboard["templating"]["list"]}
     chosen = set(re.findall(r"var-(\w+)=", query))
     assert chosen <= offered
-    assert re.search(r"from=now-6h&to=now(%2B8h)?$", query)
+    span = {bound: text.replace("+", "%2B") for bound, text in dashboard["time"].items()}
+    assert query.endswith(f"from={span['from']}&to={span['to']}")
     about_a_server = "$labels.server" in rule["annotations"]["summary"]
-    assert (uid == "fleetcast-server") == about_a_server == ("server" in chosen)
+    assert (uid in ("fleetcast-server", "fleetcast-capacity")) == about_a_server == ("server" in chosen)
+    assert (uid == "fleetcast-capacity") == ({"resource", "entity"} <= chosen)
 
 
 def test_grafana_lists_the_alerts_of_prometheus_and_alertmanager():

@@ -366,7 +366,7 @@ def test_the_cause_inhibits_what_follows_from_it_in_the_same_fleet(alertmanager,
 def test_the_silence_in_the_runbook_silences_its_alert(alertmanager, name):
     runbook = (PROMETHEUS / "runbook.md").read_text()
     command = re.search(rf"`(amtool [^`]*alertname={name} [^`]*)`", runbook).group(1)
-    labels = dict(re.findall(r"(alertname|server|fleet|instance|job|reason)=(\S+)", command))
+    labels = dict(re.findall(r"(alertname|server|entity|fleet|instance|job|reason)=(\S+)", command))
     labels = {"fleet": "silenced", **labels}
     alertmanager.post(labels)
     line = command.replace("amtool", tool("amtool"), 1).replace("http://127.0.0.1:9093", alertmanager.url)

@@ -54,7 +54,7 @@ def _edit(path: Path, change: Callable[[Any], None]) -> None:
 class Query:
     """A query of a dashboard, where it stands, and whether Grafana asks for one instant only.
 
-    relative: the panel's own range, as "6h" before now, in place of the dashboard's.
+    relative: the panel's own range, as "6h" before now, in place of the dashboard's. step: seconds between the points.
     """
 
     dashboard: str
@@ -63,6 +63,7 @@ class Query:
     expression: str
     instant: bool
     relative: str | None
+    step: float
 
     def __str__(self) -> str:
         return f"{self.dashboard}: {self.panel}, {self.ref}"
@@ -89,6 +90,7 @@ def queries(name: str) -> Iterator[Query]:
                 target["expr"],
                 bool(target.get("instant")),
                 panel.get("timeFrom"),
+                HOUR if panel.get("interval") == "1h" else STEP,
             )
 
 
@@ -142,7 +144,7 @@ def ask(
     expression = interpolate(query.expression, {**variables, "__range": f"{round(end - start)}s"})
     if query.instant:
         return prometheus.instant(expression, end)
-    return prometheus.range(expression, start, end)
+    return prometheus.range(expression, start, end, query.step)
 
 
 def has_data(result: list[dict]) -> bool:

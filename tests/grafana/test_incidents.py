@@ -11,7 +11,7 @@ from tests.grafana_stack import interpolate, load, panels
 from tests.tools import tool
 
 WHO = {"fleet": "hosts", "fleet:regex": "hosts", "profile": ".*", "server": "web", "signal": "cpu_pct",
-       "horizon": "30m", "__range": "14h"}
+       "horizon": "30m", "resource": "disk", "entity": "/data", "__range": "14h"}
 # server -> state, priority, and of each incident (chance in 30 minutes, in 8 hours, on, expected at in s)
 SERVERS = {
     "web": (4, "P1", {"memory_exhausted": (0.83, 0.97, False, 3900), "swap_storm": (0.0, 0.02, False, None)}),

@@ -33,6 +33,7 @@ FINE, COARSE = 15, 60  # seconds between samples, for gaps up to BOOTSTRAP_HOURS
 MOUNT_RESOLUTION = 600  # seconds between samples of mounts before the last DAYS
 STATE = "backfilled.json"  # in the storage folder: {"until": Unix seconds}
 _BLOCK_SPAN = "72h"  # promtool reads its input once per block; this takes 10 s for eight days instead of minutes
+_MOUNT_BLOCK_SPAN = "486h"  # the largest that promtool makes of 20 days
 _LATE = "from-out-of-order"
 
 
@@ -113,7 +114,8 @@ class History:
             text, blocks = Path(folder, "history.om"), Path(folder, "blocks")
             self.write(gap, text, mounts_only)
             command = (self.promtool, "tsdb", "create-blocks-from", "openmetrics", "--quiet")
-            run((*command, f"--max-block-duration={_BLOCK_SPAN}", str(text), str(blocks)))
+            span = _MOUNT_BLOCK_SPAN if mounts_only else _BLOCK_SPAN
+            run((*command, f"--max-block-duration={span}", str(text), str(blocks)))
             made = [block for block in blocks.iterdir() if (block / "meta.json").is_file()]
             if not made:
                 raise HistoryFailed(

@@ -104,11 +104,12 @@ def advance(t: Traits, z: State, week: Floats, first: int, normal: Normals, unif
     has_due, has_event = due.any(1).tolist(), event.any(1).tolist()
     limit = np.minimum(t.reacts_at, np.where(uniform[1] < t.act_chance, t.act_at, np.inf))
     begin, end, scale, stuck = np.empty((4, count if record else 0, rows))
+    changing = np.flatnonzero(t.of["changing"])
     next_end = z.until[z.doing != IDLE].min(initial=hours[-1] + 2)
     for row, hour in enumerate(hours.tolist()):
         if record:
             begin[row], scale[row], stuck[row] = z.base + z.tooth + temporary[row], z.scale, z.doing == STUCK
-        z.pace += t.ramp * (z.goal - z.pace)
+        z.pace[changing] += t.ramp[changing] * (z.goal[changing] - z.pace[changing])
         z.base += growth[row] * z.pace
         z.tooth += teeth[row] + z.rush
         level = z.base + z.tooth + temporary[row + 1]
@@ -117,7 +118,7 @@ def advance(t: Traits, z: State, week: Floats, first: int, normal: Normals, unif
         if record:
             end[row] = level
         size, choice = uniform[2:, row]
-        if hot.any():
+        if reached := bool(hot.any()):
             _react(t, z, hour + 1, np.flatnonzero(hot & (z.doing != STUCK)), share, size, choice)
         if next_end <= hour + 1:
             _end(t, z, hour + 1, np.flatnonzero((z.doing != IDLE) & (z.until <= hour + 1)), size, choice)
@@ -125,7 +126,7 @@ def advance(t: Traits, z: State, week: Floats, first: int, normal: Normals, unif
             _rotate(z, np.flatnonzero(due[row] & (z.doing != STUCK)), size)
         if has_event[row]:
             _happen(t, z, hour + 1, np.flatnonzero(event[row] & (z.doing != STUCK)), share, size, choice)
-        if hot.any() or has_event[row] or next_end <= hour + 1:
+        if reached or has_event[row] or next_end <= hour + 1:
             next_end = z.until[z.doing != IDLE].min(initial=hours[-1] + 2)
     top = t.top * scale
     begin = np.where(stuck > 0, scale, np.clip(begin, 0, top))
@@ -134,11 +135,12 @@ def advance(t: Traits, z: State, week: Floats, first: int, normal: Normals, unif
 
 def _react(t: Traits, z: State, now: int, i: Rows, share: Floats, size: Normals, choice: Normals) -> None:
     """Rows i have reached a used share at which somebody or something acts, or they are full."""
-    full = t.fills[i] & (share[i] >= 1)
-    _do(z, i[full], STUCK, now, 2 + 23 * size)
-    i = i[~full]
+    is_full = t.fills[i] & (share[i] >= 1)
+    full, i = i[is_full], i[~is_full]
+    _do(z, full, STUCK, now, 2 + 23 * size[full])
     _rotate(z, i, size)
-    _clean(z, i[t.of["cleaned"][i]], 0.25 + 0.6 * size)
+    cleaned = i[t.of["cleaned"][i]]
+    _clean(z, cleaned, size[cleaned])
     _grow(t, z, i[t.of["resized"][i]], size)
     _stop(z, now, i[z.doing[i] == BURST], choice)
 
@@ -147,25 +149,23 @@ def _end(t: Traits, z: State, now: int, i: Rows, size: Normals, choice: Normals)
     """What rows i were doing ends."""
     doing = z.doing[i]
     _stop(z, now, i[doing == BURST], choice)
-    over = i[doing != BURST]
-    z.doing[over] = IDLE
-    z.tooth[over] = 0
-    freed = i[doing == STUCK]
+    over, freed = i[doing != BURST], i[doing == STUCK]
+    z.doing[over], z.tooth[over] = IDLE, 0
     z.base[freed] = np.minimum(z.base[freed], z.scale[freed])  # it did not grow while it was full
-    grown = choice[freed] < 0.25
-    _grow(t, z, freed[grown], size)
-    _clean(z, freed[~grown], 0.25 + 0.6 * size)
+    grows = choice[freed] < 0.25
+    _grow(t, z, freed[grows], size)
+    _clean(z, freed[~grows], size[freed[~grows]])
 
 
 def _happen(t: Traits, z: State, now: int, i: Rows, share: Floats, size: Normals, choice: Normals) -> None:
     """The random event of the pattern. A jump or a burst leaves room: nobody restores a backup that does not fit."""
-    room = z.scale * (1 - share)
     jumps, changes, bursts = (i[t.of[name][i]] for name in ("jump", "changing", "burst"))
-    z.base[jumps] += np.where(room > 0.1, np.minimum(0.02 + 0.28 * size, 0.5 * room), 0)[jumps]
+    room = z.scale[jumps] * (1 - share[jumps])
+    z.base[jumps] += np.where(room > 0.1, np.minimum(0.02 + 0.28 * size[jumps], 0.5 * room), 0)
     z.goal[changes] = paces(3.4 * (size[changes] - 0.5))
     bursts = bursts[z.doing[bursts] != BURST]
-    z.rush[bursts] = (0.9 * size * room / 8)[bursts]
-    _do(z, bursts, BURST, now, 1 + 8 * choice)
+    z.rush[bursts] = 0.9 * size[bursts] * z.scale[bursts] * (1 - share[bursts]) / 8
+    _do(z, bursts, BURST, now, 1 + 8 * choice[bursts])
     _grow(t, z, i[t.of["resized"][i] & (share[i] > 0.5)], size)
 
 
@@ -173,21 +173,23 @@ def _rotate(z: State, i: Rows, size: Normals) -> None:
     z.tooth[i] *= np.where(z.doing[i] == IDLE, 0.05 * size[i], 1)  # not the files of a burst
 
 
-def _clean(z: State, i: Rows, keep: Floats | Normals) -> None:
-    z.base[i] *= keep[i]
+def _clean(z: State, i: Rows, size: Normals) -> None:
+    z.base[i] *= 0.25 + 0.6 * size
     z.tooth[i] = 0
 
 
 def _grow(t: Traits, z: State, i: Rows, size: Normals) -> None:
-    z.scale[i] = np.rint(z.scale[i] * (1.25 + 1.75 * size[i] ** 2) * t.gib[i]) / t.gib[i]
+    if i.size:
+        z.scale[i] = np.rint(z.scale[i] * (1.25 + 1.75 * size[i] ** 2) * t.gib[i]) / t.gib[i]
 
 
 def _stop(z: State, now: int, i: Rows, choice: Normals) -> None:
     """Ends bursts; their files stay for a while."""
     z.rush[i] = 0
-    _do(z, i, LEFTOVER, now, 1 + 48 * choice)
+    _do(z, i, LEFTOVER, now, 1 + 48 * choice[i])
 
 
-def _do(z: State, i: Rows, what: int, now: int, hours: Floats | Normals) -> None:
+def _do(z: State, i: Rows, what: int, now: int, hours: Normals) -> None:
     """Rows i begin something that lasts for whole hours, rounded down."""
-    z.doing[i], z.since[i], z.until[i] = what, now, now + np.floor(hours[i]).astype(np.int64)
+    if i.size:
+        z.doing[i], z.since[i], z.until[i] = what, now, now + np.floor(hours).astype(np.int64)

@@ -185,7 +185,7 @@ class Mounts:
         return np.stack(found)
 
     def _replacements(self, span: int) -> NDArray[np.int64]:
-        """The hour (N,), a midnight, at which each device of a span is put in place: at most LATE hours after it."""
+        """The hour (N,), a midnight, at which each device of a span is put in place: the phase, or up to LATE later."""
         if span not in self._replaced:
             rng = np.random.default_rng([self.seed, 7, span % ERA])
             self._replaced[span] = span * SPAN + self._phase + DAY * rng.integers(0, LATE // DAY, len(self.entities))

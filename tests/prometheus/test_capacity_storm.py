@@ -31,8 +31,8 @@ def fires(folder: Path, entities: int, summary: str, description: str) -> str:
     content = {"rule_files": [*map(str, RULES)], "evaluation_interval": "1m",
                "tests": [{"interval": "1m", "input_series": given, "alert_rule_test": [check]}]}
     (folder / "storm.yml").write_text(yaml.safe_dump(content))
-    done = subprocess.run([tool("promtool"), "test", "rules", str(folder / "storm.yml")], capture_output=True, text=True,
-                          timeout=60, check=False)
+    done = subprocess.run([tool("promtool"), "test", "rules", str(folder / "storm.yml")], capture_output=True,
+                          text=True, timeout=60, check=False)
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
 

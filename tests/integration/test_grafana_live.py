@@ -25,12 +25,13 @@ from tests.grafana_stack import (
     queries,
 )
 
-NAMES = ("overview.json", "server.json", "quality.json", "operations.json")
+NAMES = ("overview.json", "server.json", "quality.json", "operations.json", "capacity.json")
 SPANS = {
     "overview.json": (-6 * HOUR, 8 * HOUR),
     "server.json": (-6 * HOUR, 8 * HOUR),
     "quality.json": (-6 * HOUR, 0.0),
     "operations.json": (-6 * HOUR, 0.0),
+    "capacity.json": (-14 * 24 * HOUR, 14 * 24 * HOUR),
 }
 ALL = [query for name in NAMES for query in queries(name)]
 _LATER = "forecasts are held against outcomes, which come a horizon later: 5 minutes at the earliest, 8 hours at most"
@@ -48,17 +49,21 @@ EMPTY = {
         "only incidents that are on or possible are listed; the one row of a quiet fleet says there is none",
     ),
 }
-EMPTY["What fills up"] = ("ABCDEFG", "what fills up is asked of stored samples in test_grafana_capacity.py")
+_FILLS = "by default only of what may fill up; test_grafana_capacity.py asks it of stored samples"
+EMPTY |= {panel: ("A", _FILLS)
+          for panel in ("Growth a day", "Growth before", "Growth changed", "Largest step", "Step at")}
+EMPTY |= {"What fills up": ("CFG", _FILLS), "What is full first": ("BCDEFG", _FILLS),
+          "Change within a day, of the last month": ("ABC", "the forecaster has just started")}
 EMPTY |= {query.panel: ("ABCDE", _LATER) for query in ALL if "of the last hour" in query.panel}
 EMPTY |= {query.panel: ("ABCDE", _DAY) for query in ALL if "of the last day" in query.panel}
 # what a real host does not measure, and rates, which a new one has after 5 minutes: memory alone stands for all
 HOST_LACKS = re.compile("_(latency_ms|error_rate|gc_pause_ms|cpu_pct|disk_io_mb_s|net_in_mb_s|net_out_mb_s)")
-# the trend forecasts a new host and knows no chance; nothing is on
+# the trend forecasts a new host and knows no chance; nothing is on; a container has no file system that is watched
 NO_CHANCE = {
     "overview.json": {"Incident within 30 min", "Incident within 8 h", "Chance of an incident"},
     "server.json": {"Incident within 30 min", "Incident within 8 h", "Chance of each incident",
                     "Chance of each incident within 30 min, last 6 h", "Chance of each incident within 8 h, last 6 h",
-                    "Incidents on, last 6 h"},
+                    "Incidents on, last 6 h", "What fills up"},
 }
 
 
@@ -77,7 +82,7 @@ def prometheus(stack) -> Prometheus:
     ready = (
         "count(forecaster_cycles_total >= 3) == 2 and count(forecast_risk_score) == 21 "
         "and on () job_instance:forecaster_forecast_age_seconds:max and on () alertmanager_alerts "
-        "and on () (count(fleet:forecast_health:bool) == 6)"
+        "and on () (count(fleet:forecast_health:bool) == 6) and on () observed_capacity_used_ratio"
     )
     await_true(lambda: api.instant(ready, time.time()), 60, ready)
     curve = 'forecast_mem_pct{source="curve",percentile="p90"}'  # a new host has no rates for 5 minutes
@@ -105,6 +110,8 @@ def variables(layout: Layout, part: str, server: str) -> dict[str, str]:
         "server": server,
         "signal": "cpu_pct",
         "horizon": "5m",
+        "resource": "filesystem",
+        "entity": "/",
     }
 
 
@@ -273,7 +280,7 @@ def test_every_metric_that_is_named_exists(prometheus: Prometheus, fleet: Mappin
              "forecast_live_recent_loss_ratio", "forecast_live_recent_outcomes"}  # nothing is scored yet
     absent = {"forecast_server_unforecast", "forecast_missing_signals",  # a whole fleet has neither, nor a quiet one:
               "forecast_incident_active", "forecast_incident_expected_timestamp_seconds"}
-    filling = {name for name in named if "_capacity_" in name}  # asked of stored samples
+    filling = {"observed_capacity_full", *(name for name in named if re.search("_capacity_(previous_)?growth_", name))}
     assert named - exposed - recorded <= later | absent | filling
     for expression in expressions:
         for pattern in re.findall(r'__name__=~"([^"]+)"', expression):

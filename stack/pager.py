@@ -35,7 +35,7 @@ KEPT = 100  # alerts in /received, and lines on the page
 LARGEST_BODY = 64 << 20  # bytes; 10,000 alerts are 9 to 12 MB
 _GROUPS = 1000  # groups whose number of left out alerts is remembered
 # Pages that say themselves that a fleet is not watched: a lost heartbeat is then no second page.
-COVERING = ("FleetcastForecasterDown", "FleetcastForecastsStale", "FleetcastShardMissing", "FleetcastPrometheusDown")
+COVERING = ("FleetcastForecasterDown", "FleetcastForecastsStale", "FleetcastPrometheusDown")
 
 
 class Entry(TypedDict):

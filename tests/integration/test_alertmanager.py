@@ -79,7 +79,8 @@ def test_a_page_that_a_fleet_is_not_watched_does_not_wait_for_the_interval_of_an
     route = yaml.safe_load(CONFIG.read_text())["route"]
     blind, _ = (child for child in route["routes"] if child["receiver"] == "pager")
     assert (blind["group_wait"], blind["group_interval"], blind["repeat_interval"]) == ("10s", "10s", "4h")
-    assert {*re.findall(r"Fleetcast\w+", *blind["matchers"])} == {*COVERING, "FleetcastFleetBlind"}
+    named = {*re.findall(r"Fleetcast\w+", *blind["matchers"])}
+    assert named == {*COVERING, "FleetcastFleetBlind", "FleetcastShardMissing"}
 
 
 def test_every_inhibition_stays_within_one_fleet_and_names_alerts_that_exist():

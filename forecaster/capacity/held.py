@@ -114,6 +114,11 @@ class Held:
                   and one.backing in ("", self.entities[rows[one[:2]]].backing)]
         self._write(stretch, places)
 
+    def skip(self, first: int, last: int) -> None:
+        """History: a `piece()` that cannot be read."""
+        head = (self.instant or 0) // HOUR
+        self.asked[HOURS - 1 - head + first // HOUR:HOURS - head + last // HOUR] = True
+
     def advance(self, instant: int) -> None:
         """Moves the columns so that the last ones are those of `instant`; a clock that was set back drops some."""
         was = instant if self.instant is None else self.instant

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from forecaster.capacity.forecast import HORIZON
-from forecaster.capacity.outlook import PERCENTILES, Outlook
+from forecaster.capacity.outlook import PERCENTILES, Entity, Outlook
 from forecaster.publish import remote_pb as pb
 from forecaster.publish.matching import SOURCE, accepted
 
@@ -31,8 +31,14 @@ def select(outlook: Outlook, matchers: Iterable[pb.Message]) -> list[tuple[int, 
         return []
     rows = np.flatnonzero(keep["server"] & keep["resource"] & keep["entity"] & keep["profile"]).tolist()
     found = [(row, q) for row in rows for q in np.flatnonzero(keep["percentile"]).tolist()]
-    return sorted(found, key=lambda one: (entities[one[0]].name, one[1], entities[one[0]].profile,
-                                          entities[one[0]].resource, entities[one[0]].server))
+    return sorted(found, key=lambda one: _labels(entities[one[0]], one[1]))
+
+
+def _labels(entity: Entity, percentile: int) -> list[tuple[str, str]]:
+    """The labels of a series by name; an empty one is none."""
+    labels = (("__name__", NAME), ("entity", entity.name), ("percentile", PERCENTILES[percentile]),
+              ("profile", entity.profile), ("resource", entity.resource), ("server", entity.server), ("source", SOURCE))
+    return [(name, value) for name, value in labels if value]
 
 
 def samples(query: pb.Message) -> int:
@@ -48,10 +54,8 @@ def fill(found: pb.Message, outlook: Outlook, series: list[tuple[int, int]], que
         inside = (instants >= query.start_timestamp_ms) & (instants <= query.end_timestamp_ms) & np.isfinite(curve)
         if not inside.any():
             continue
-        one, entity = found.timeseries.add(), outlook.entities[row]
+        one = found.timeseries.add()
         one.samples.extend(pb.Sample(timestamp=at, value=value) for at, value in
                            zip(instants[inside].tolist(), curve[inside].tolist(), strict=True))
-        labels = (("__name__", NAME), ("entity", entity.name), ("percentile", PERCENTILES[percentile]),
-                  ("profile", entity.profile), ("resource", entity.resource), ("server", entity.server),
-                  ("source", SOURCE))
-        one.labels.extend(pb.Label(name=name, value=value) for name, value in labels if value)
+        labels = _labels(outlook.entities[row], percentile)
+        one.labels.extend(pb.Label(name=name, value=value) for name, value in labels)

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from forecaster.capacity.forecast import WINDOWS
 from forecaster.capacity.outlook import PERCENTILES, PRIORITIES, CapacityBoard, Outlook
-from serving.exposition import Prepared, render_family, series_prefixes
+from serving.exposition import Prepared, escape_label_value, render_family
 
 HORIZONS = {"1d": 24, "3d": 72, "7d": 168, "14d": 336}  # hours
 LABELS = ("server", "profile", "resource", "entity")
@@ -132,8 +132,9 @@ class CapacityCollector:
         return made[1], made[2]
 
     def _families(self, of: Outlook, outlives: bool) -> Iterator[str]:
-        rows = [(one.server, one.profile, one.resource, one.name) for one in of.entities]
-        rest = np.full(len(rows), True) if self._every else matters(of)
+        own = [_pairs(LABELS, (one.server, one.profile, one.resource, one.name)) for one in of.entities]
+        units = {name: "," + _pairs(("unit",), (about.unit,)) for name, about in of.resources.items()}
+        rest = np.full(len(own), True) if self._every else matters(of)
         for family in FAMILIES:
             if family.outlives != outlives:
                 continue
@@ -143,12 +144,18 @@ class CapacityCollector:
             elif family.more[0][0:1] == PERCENTILES[:1]:
                 hidden = ~rest[:, None] & np.array([one[0] == PERCENTILES[0] for one in family.more])
                 values = np.where(hidden, values.dtype.type(np.nan), values)
-            shown = ~np.isnan(values)
-            more = [(of.resources[one.resource].unit,) for one in of.entities] if family.labels == ("unit",) else None
-            labels = [(*rows[n], *(more[n] if more else family.more[k])) for n, k in np.argwhere(shown).tolist()]
-            if labels:
-                yield render_family(family.name, family.help, series_prefixes(family.name, (*LABELS, *family.labels),
-                                                                              labels), values[shown])
+            shown, start = ~np.isnan(values), f"{family.name}{{"
+            if family.labels == ("unit",):
+                found = np.flatnonzero(shown).tolist()
+                prefixes = [f"{start}{own[n]}{units[of.entities[n].resource]}}} " for n in found]
+            else:  # what is the same of many series is written once: there are 100,000 of them
+                more = ["," * bool(one) + _pairs(family.labels, one) for one in family.more]
+                prefixes = [f"{start}{own[n]}{more[k]}}} " for n, k in np.argwhere(shown).tolist()]
+            yield render_family(family.name, family.help, prefixes, values[shown])
+
+
+def _pairs(labels: tuple[str, ...], values: tuple[str, ...]) -> str:
+    return ",".join(f'{label}="{escape_label_value(value)}"' for label, value in zip(labels, values, strict=True))
 
 
 def matters(of: Outlook) -> npt.NDArray[np.bool_]:

@@ -28,7 +28,7 @@ from forecaster.memory.keeping import Keeper
 from forecaster.publish.capacity_gauges import CapacityCollector
 from forecaster.publish.capacity_json import about
 from forecaster.publish.self_metrics import SelfMetrics
-from forecaster.readings import Labels, SourceError
+from forecaster.readings import Labels, SourceError, SourceNonsense
 from forecaster.service.ticker import Ticker
 
 PAUSE = 0.5  # s between two pieces of history, and at least BREAK times as long as the last one took
@@ -122,6 +122,8 @@ class CapacityWatch:
         name, piece = max(lacking, key=lambda one: one[1][1])  # the newest of all resources
         try:
             self.held[name].fill(self._read(name, *piece, HOUR))
+        except SourceNonsense:  # it will not be another the next time
+            self.held[name].skip(*piece)
         except SourceError:
             return None
         return len(lacking) > 1 or self.held[name].piece() is not None

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+from prometheus_client import CollectorRegistry
 
 from forecaster.capacity.outlook import Outlook
 from forecaster.config import load_config
 from forecaster.publish.self_metrics import SelfMetrics
 from forecaster.service.capacity import CapacityWatch, make_watch
 from forecaster.sources.transport import http_session
-from prometheus_client import CollectorRegistry
 from tests.results import Clock
 from tests.stored_prometheus import stored
 
@@ -21,7 +21,10 @@ NOW = 1_700_006_400  # a whole hour
 DAY, HOUR, GIB = 86400, 3600, 2.0**30
 Value = Callable[[int], float | None] | float
 
-GROWING = lambda t: (40 - t / HOUR / 10) * GIB  # noqa: E731 - 0.1 GiB an hour
+
+def growing(t: int) -> float:
+    """By 0.1 GiB an hour."""
+    return (40 - t / HOUR / 10) * GIB
 
 
 def disk(instance: str, mountpoint: str, device: str, used: Value = 40 * GIB, size: Value = 100 * GIB,
@@ -55,7 +58,7 @@ def between(value: Value, first: float, last: float = 0) -> Value:
 
 
 HOSTS = [
-    *disk("tidy", "/", "/dev/sda1", used=GROWING),
+    *disk("tidy", "/", "/dev/sda1", used=growing),
     *disk("tidy", "/data", "/dev/sdb", used=70 * GIB),
     *disk("bound", "/data", "/dev/sdb"), *disk("bound", "/srv/data", "/dev/sdb"), *disk("bound", "/mnt/x", "/dev/sdb"),
     *disk("bound", "/quota", "/dev/sdb", size=10 * GIB, used=GIB),  # a project quota: a size of its own
@@ -67,7 +70,8 @@ HOSTS = [
     *disk("odd", "/scratch", "tmpfs", fstype="tmpfs"), *disk("odd", "/cache", "tmpfs", fstype="tmpfs"),
     *disk("odd", "/empty", "/dev/sde", size=0, used=0), *disk("odd", "/wrong", "/dev/sdf", size=float("nan")),
     *disk("reserved", "/", "/dev/sda1", reserved=5 * GIB, used=95 * GIB, files=(0, 0)),
-    *disk("replicas", "/", "/dev/sda1", labels=',replica="a"'), *disk("replicas", "/", "/dev/sda1", labels=',replica="b"'),
+    *disk("replicas", "/", "/dev/sda1", labels=',replica="a"'),
+    *disk("replicas", "/", "/dev/sda1", labels=',replica="b"'),
     *disk("replaced", "/data", "/dev/sdb", used=between(90 * GIB, 2 * DAY, 10 * HOUR)),
     *disk("replaced", "/data", "/dev/sdc", used=between(20 * GIB, 10 * HOUR - 300), size=200 * GIB),
     *disk("swapped", "/data", "/dev/sdb", used=between(90 * GIB, 2 * DAY, 180)),
@@ -89,7 +93,7 @@ def lines() -> Iterator[str]:
         for name, value in HOSTS:
             number = value(t) if callable(value) else value
             if number is not None:
-                yield f"{name} {'NaN' if number != number else repr(float(number))} {NOW - t}"
+                yield f"{name} {repr(float(number)).replace('nan', 'NaN')} {NOW - t}"
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +192,8 @@ def test_a_resize_is_no_growth(watch):
 
 
 def test_a_clean_up_is_seen(watch):
-    assert hourly(watch, "back", "/")[-24] == pytest.approx(0.9) and hourly(watch, "back", "/")[-1] == pytest.approx(0.3)
+    course = hourly(watch, "back", "/")
+    assert course[-24] == pytest.approx(0.9) and course[-1] == pytest.approx(0.3)
 
 
 def test_what_prometheus_was_asked_is_in_the_status(watch):

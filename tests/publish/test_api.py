@@ -173,7 +173,7 @@ def test_alerts_list_servers_at_risk_highest_first_with_what_drives_it(at_risk):
         "cpu_risk": 40, "mem_risk": 35, "latency_risk": 25,
         "cpu_now": 24.125, "cpu_30m": 99, "cpu_delta": 74.875,
         "mem_now": 27.125, "mem_30m": 99, "mem_delta": 71.875,
-        "latency_now": 33.125, "latency_30m": 600, "latency_delta": 566.875, "incidents": []}
+        "latency_now": 33.125, "latency_30m": 600, "latency_delta": 566.875, "incidents": [], "capacity": None}
     assert second["server_name"] == "ppdb001"
     assert (second["priority"], second["risk_score"], second["mem_risk"]) == ("P3", 12, 12)
     assert second["message"] == "Memory predicted to reach 94.5% in 15 minutes"

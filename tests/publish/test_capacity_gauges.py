@@ -1,0 +1,85 @@
+"""The gauges of what fills up: the series of each entity, when they are shown, and that Prometheus takes them."""
+
+import subprocess
+
+import numpy as np
+
+from forecaster.publish.capacity_gauges import HORIZONS, LABELS, METRICS, CapacityCollector
+from tests.outlooks import DAY, INSTANT, board_of, entity, make_outlook
+from tests.publish.test_gauges import samples_of
+from tests.results import Clock, page
+from tests.tools import tool
+
+FILLING = {"chance": (0.1, 0.6, 0.9, 1.0), "full_at": INSTANT + DAY, "priority": 2, "used": 0.9}
+
+
+def text_of(outlook, clock=None, every=False) -> bytes:
+    return page(CapacityCollector(board_of(outlook), clock or Clock(INSTANT), every))
+
+
+def shown(outlook, **options) -> dict:
+    return samples_of(text_of(outlook, **options))
+
+
+def names(samples: dict) -> list[str]:
+    return sorted(name for name, _ in samples)
+
+
+def one(samples: dict, name: str, **labels: str) -> float:
+    [value] = [value for (found, pairs), value in samples.items() if found == name and set(labels.items()) <= pairs]
+    return value
+
+
+def test_an_entity_that_fills_up_has_every_family_with_its_labels():
+    samples = shown(make_outlook(full=True, **FILLING))
+    labels = {"server": "web1", "profile": "web", "resource": "filesystem", "entity": "/data"}
+    found: dict[str, set[str]] = {}
+    for name, pairs in samples:
+        assert set(labels.items()) <= pairs
+        found.setdefault(name, set()).update(label for label, _ in pairs)
+    assert found == {name: set(of) for name, of, _, text in METRICS if text.endswith(".")}
+    assert one(samples, "observed_capacity_used_ratio") == np.float32(0.9)
+    assert one(samples, "forecast_capacity_used_ratio", percentile="p90", horizon="14d") == np.float32(0.7)
+    assert one(samples, "forecast_capacity_full_chance", window="24h") == np.float32(0.6)
+    assert one(samples, "forecast_capacity_full_timestamp_seconds", percentile="p50") == INSTANT + DAY
+    assert one(samples, "forecast_capacity_priority", priority="P2") == 1
+    assert one(samples, "observed_capacity_size", unit="bytes") == 1e11
+    assert one(samples, "observed_capacity_growth_ratio_per_day") == 0.01
+    assert sum(name == "forecast_capacity_priority" for name, _ in samples) == 1
+
+
+def test_one_that_will_not_fill_has_the_essential_series_unless_all_are_asked_for():
+    few, all_ = names(shown(make_outlook())), names(shown(make_outlook(), every=True))
+    assert few == sorted([
+        "observed_capacity_used_ratio", "observed_capacity_last_seen_timestamp_seconds",
+        *["forecast_capacity_used_ratio"] * 2 * len(HORIZONS), *["forecast_capacity_full_chance"] * 4])
+    assert len(all_) == len(few) + len(HORIZONS) + 6  # p10, size, growth, before, changed, step, its time
+    assert "forecast_capacity_full_timestamp_seconds" not in all_  # unknown
+
+
+def test_it_has_the_others_where_it_may_fill_or_comes_close():
+    assert len(shown(make_outlook(chance=(0, 0, 0, 0.01)))) == len(shown(make_outlook(ahead=0.71)))
+    assert len(shown(make_outlook(ahead=0.71))) > len(shown(make_outlook(ahead=0.69)))
+
+
+def test_too_old_an_outlook_leaves_when_each_was_seen():
+    clock = Clock(INSTANT + 1920)
+    assert "forecast_capacity_full_chance" in names(shown(make_outlook(), clock=clock))
+    clock.now += 1
+    assert names(shown(make_outlook(), clock=clock)) == ["observed_capacity_last_seen_timestamp_seconds"]
+
+
+def test_before_the_first_pass_there_is_nothing():
+    assert text_of(None) == b""
+
+
+def test_odd_names_are_escaped_and_promtool_takes_the_page():
+    odd = entity(name='/mnt/a "b"\\c\n%d', server="web{1}")
+    text = text_of(make_outlook([odd, entity()], full=True, **FILLING))
+    assert {dict(pairs)["entity"] for _, pairs in samples_of(text)} == {odd.name, "/data"}
+    checked = subprocess.run([tool("promtool"), "check", "metrics"], input=text, capture_output=True, check=False)
+    assert checked.returncode == 0 and checked.stderr == b"", checked.stderr
+
+
+def test_the_labels_are_those_of_servers_with_resource_and_entity():
+    assert LABELS == ("server", "profile", "resource", "entity")

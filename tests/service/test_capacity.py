@@ -1,0 +1,246 @@
+"""The watch over what fills up: passes, failures that cost only themselves, history, reload, and its end."""
+
+import json
+import threading
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from forecaster.capacity.past import HOURS
+from forecaster.config import load_config
+from forecaster.publish.self_metrics import SelfMetrics
+from forecaster.service import capacity
+from forecaster.service.app import Forecaster
+from forecaster.service.capacity import make_watch
+from forecaster.sources.transport import http_session
+from tests.grafana_stack import await_true
+from tests.local_server import Request, local_server
+from tests.results import Clock
+
+NOW = 1_700_006_400.0 + 120  # two minutes past a whole hour
+GROWTH = 0.16 / 86400  # share a second
+
+
+class Mounts:
+    """Answers range queries: used shares of these (server, mountpoint) that grow, and sizes of 100 GB."""
+
+    def __init__(self):
+        self.mounts = [("web1", "/"), ("web2", "/")]
+        self.refused: dict[str, tuple[int, str]] = {}  # what a query contains -> status and error
+        self.spans: list[tuple[float, float, float]] = []
+        self.hang = threading.Event()
+        self.hang.set()
+
+    def __call__(self, request: Request) -> None:
+        self.hang.wait(20)
+        query, start, end, step = (request.form[key] for key in ("query", "start", "end", "step"))
+        for part, (status, error) in self.refused.items():
+            if part in query:
+                body = {"status": "error", "errorType": "execution", "error": error}
+                request.answer(status, json.dumps(body))
+                return
+        self.spans.append((float(start), float(end), float(step)))
+        instants = np.arange(float(start), float(end) + 1, float(step)).tolist()
+        result = [{"metric": {"server": server, "profile": "web", "mountpoint": mount},
+                   "values": [[at, "1e11" if "avail" not in query else str(0.9 + GROWTH * (at - NOW))]
+                              for at in instants if at > NOW - 5 * 86400]} for server, mount in self.mounts]
+        result = [one for one in result if one["values"]]
+        request.answer(200, json.dumps({"status": "success", "data": {"resultType": "matrix", "result": result}}))
+
+
+@pytest.fixture
+def mounts():
+    return Mounts()
+
+
+@pytest.fixture
+def server(mounts):
+    with local_server(mounts) as server:
+        yield server
+        mounts.hang.set()
+
+
+def config_of(server, **overrides):
+    return load_config("fleet", {"source.url": server.url, "model": "none", "source.retries": 0, **overrides})
+
+
+def watch_of(server, clock=None, **overrides):
+    metrics = SelfMetrics(CollectorRegistry(), "0")
+    metrics.capacity_watched(["filesystem"])
+    return make_watch(config_of(server, **overrides), metrics, clock or Clock(NOW), http_session)
+
+
+def metric(watch, name: str, **labels) -> float | None:
+    return watch._metrics.registry.get_sample_value(f"forecaster_capacity_{name}", labels)
+
+
+def test_a_pass_forecasts_every_entity_and_says_so(server):
+    watch = watch_of(server)
+    assert watch.run_once()
+    outlook = watch.board.last
+    assert outlook.instant == NOW - 120 and [one.server for one in outlook.entities] == ["web1", "web2"]
+    assert outlook.used.tolist() == pytest.approx([0.9 - GROWTH * 120] * 2, abs=1e-5)
+    assert outlook.size.tolist() == pytest.approx([1e11] * 2) and not outlook.lost.any()
+    assert metric(watch, "last_success_timestamp_seconds") == NOW and metric(watch, "entities") == 2
+    assert metric(watch, "failed", resource="filesystem") == 0
+
+
+def test_growth_of_five_days_is_seen_with_its_date_and_priority(server):
+    watch = watch_of(server)
+    watch.run_once()
+    while watch.read_piece():
+        pass
+    assert watch.run_once()
+    outlook = watch.board.last
+    assert outlook.filling.growth.tolist() == pytest.approx([0.16, 0.16], rel=0.05)
+    assert outlook.filling.full_at[0, 1] == pytest.approx(NOW + 15 * 3600, abs=3 * 3600)
+    assert outlook.priority.tolist() == [2, 2] and outlook.urgent == {"web1", "web2"}
+
+
+@pytest.mark.parametrize(("highest", "rank"), [("P1", 2), ("P3", 3), ("none", 0)])
+def test_a_resource_gives_at_most_its_highest_priority(server, highest, rank):
+    resource = {"query": "1 - avail", "entity": ["mountpoint"], "highest": None if highest == "none" else highest}
+    watch = watch_of(server, **{"capacity.resources": {"filesystem": resource}})
+    watch.run_once()
+    while watch.read_piece():
+        pass
+    watch.run_once()
+    assert set(watch.board.last.priority.tolist()) == {rank}
+
+
+def test_history_is_read_between_passes_in_pieces_of_a_day(server, mounts):
+    watch = watch_of(server)
+    watch.run_once()
+    first = len(mounts.spans)
+    pieces = 0
+    while (more := watch.read_piece()) is not False:
+        assert more
+        pieces += 1
+    hours = [(end - start) / step + 1 for start, end, step in mounts.spans[first:]]
+    assert max(hours) == 24 and sum(hours) / 2 == HOURS - 6 and pieces == len(hours) // 2 - 1
+    assert np.isfinite(watch.held["filesystem"].hourly).sum(axis=1).tolist() == [5 * 24] * 2
+
+
+def test_history_that_is_no_used_share_is_left_out_and_what_is_older_is_read(server, caplog):
+    watch = watch_of(server, **{"capacity.resources.filesystem.query": "1 - avail"})
+    watch.run_once()
+    watch._readers["filesystem"].queries["used"] = "size"  # 1e11
+    while (more := watch.read_piece()) is not False:
+        assert more
+    assert "divide by 100" in caplog.text and watch.held["filesystem"].read_share == 1
+
+
+def test_ranges_that_are_refused_as_too_large_are_asked_for_in_smaller_pieces(server, mounts):
+    watch = watch_of(server)
+    answer, most = mounts.__call__, 10
+
+    def limited(request: Request) -> None:
+        if (float(request.form["end"]) - float(request.form["start"])) / float(request.form["step"]) >= most:
+            request.answer(422, json.dumps({"status": "error", "errorType": "execution",
+                                            "error": "query processing would load too many samples into memory"}))
+        else:
+            answer(request)
+
+    server.respond = limited
+    assert watch.run_once()
+    assert watch.board.last.entities and np.isfinite(watch.held["filesystem"].recent).all()
+
+
+def test_while_prometheus_is_down_the_outlook_stays_until_it_is_too_old(server, mounts):
+    clock = Clock(NOW)
+    watch = watch_of(server, clock)
+    watch.run_once()
+    before, mounts.refused = watch.board.last, {"server": (503, "starting")}
+    clock.now += 600
+    assert not watch.run_once()
+    assert watch.board.current(clock.now) is before and "starting" in watch.state()["errors"]["query"]
+    assert metric(watch, "failed", resource="filesystem") == 1
+    assert metric(watch, "last_success_timestamp_seconds") == NOW
+    clock.now = before.instant + 3 * 600 + 121
+    assert watch.board.current(clock.now) is None and watch.state()["age_seconds"] == 1921
+
+
+def test_a_silent_servers_last_forecast_is_kept_and_marked(server, mounts):
+    clock = Clock(NOW)
+    watch = watch_of(server, clock)
+    watch.run_once()
+    before = watch.board.last
+    mounts.mounts = [("web1", "/")]
+    for _ in range(3):
+        clock.now += 900
+        assert watch.run_once()
+    outlook = watch.board.last
+    row = outlook.places["web2", "filesystem", "/"]
+    assert outlook.lost.tolist() == [False, True] and outlook.issued[row] == before.issued[row]
+    assert np.array_equal(outlook.filling.used[row], before.filling.used[row])
+    assert outlook.issued[0] == outlook.instant
+
+
+def test_a_reload_keeps_what_is_read_in_the_same_way_and_forgets_the_rest(server):
+    old = watch_of(server)
+    old.run_once()
+    old.close()
+    same, other = watch_of(server), watch_of(server, **{"capacity.resources.filesystem.query": "2 - avail"})
+    same.keep(old)
+    other.keep(old)
+    assert same.board.last is old.board.last and same.held["filesystem"] is old.held["filesystem"]
+    assert other.board.last is None and other.held["filesystem"].entities == ()
+
+
+def test_a_full_disk_is_said_and_passes_go_on(server, tmp_path):
+    (tmp_path / "file").write_text("")
+    watch = watch_of(server, storage=str(tmp_path / "file"))
+    watch.run_once()
+    watch.close()
+    assert "free space" in watch.state()["errors"]["snapshot"] and watch.board.last is not None
+
+
+def test_the_thread_reads_all_history_by_itself_and_ends_when_told(server, monkeypatch, tmp_path):
+    monkeypatch.setattr(capacity, "PAUSE", 0.0)
+    monkeypatch.setattr(capacity, "BREAK", 0.0)
+    watch = watch_of(server, storage=str(tmp_path))
+    watch.start()
+    await_true(lambda: watch.state()["resources"]["filesystem"]["history_read"] == 1, 30, "all history")
+    assert watch.close(5) and (tmp_path / "capacity-filesystem.npz").exists()
+    again = watch_of(server, storage=str(tmp_path))
+    again.start()
+    await_true(lambda: again.board.last is not None, 10, "a pass")
+    assert again.close(5) and again.held["filesystem"].piece() is None
+
+
+def test_a_thread_that_hangs_in_a_query_changes_nothing_after_its_end(server, mounts):
+    watch = watch_of(server)
+    mounts.hang.clear()
+    watch.start()
+    await_true(lambda: len(server.seen) >= 2, 10, "two queries")
+    assert not watch.close(0.1)
+    mounts.hang.set()
+    assert watch._ticker.join(10)
+    assert watch.board.last is None and watch.held["filesystem"].entities == ()
+
+
+@pytest.mark.parametrize("overrides", [{"capacity.enabled": False}, {"capacity.resources": {}},
+                                       {"source.kind": "scrape"}])
+def test_nothing_is_watched_where_nothing_is_asked_for(server, overrides):
+    assert watch_of(server, **overrides) is None
+
+
+def test_it_is_on_every_page_of_the_forecaster(server):
+    forecaster = Forecaster(lambda: config_of(server), Clock(NOW))
+    client = forecaster.app.test_client()
+    assert client.get("/capacity").status_code == 503
+    assert "forecaster_capacity_last_success_timestamp_seconds 0.0" in client.get("/metrics").text
+    assert forecaster.parts.capacity.run_once()
+    assert [one["server"] for one in client.get("/capacity").get_json()["capacity"]] == ["web1", "web2"]
+    assert 'observed_capacity_used_ratio{server="web1",profile="web",resource="filesystem",entity="/"}' in client.get(
+        "/metrics").text
+    status = client.get("/status").get_json()["capacity"]
+    assert status["entities"] == 2 and status["resources"]["filesystem"]["error"] is None
+
+
+def test_without_a_watch_pages_say_so_and_have_no_series(server):
+    client = Forecaster(lambda: config_of(server, **{"capacity.enabled": False}), Clock(NOW)).app.test_client()
+    series = [line for line in client.get("/metrics").text.splitlines() if "capacity" in line and line[0] != "#"]
+    assert client.get("/capacity").status_code == 404 and series == []
+    assert client.get("/status").get_json()["capacity"] == {"enabled": False}

@@ -38,7 +38,7 @@ def keys(model: type[BaseModel], before: str = "", given: Mapping[str, BaseModel
         key, words = f"{before}{field.alias or name}", kind(hint) + limits(hint, field.metadata)
         if is_section(hint):
             yield from keys(hint, f"{key}.")
-        elif is_section(held) and (field.is_required() or default is None):
+        elif is_section(held) and (field.is_required() or not default):
             if default is None:
                 yield f"`{key}`", "keys by name or null", "null", field.description or ""
             yield from keys(held, f"{key}.<name>.")

@@ -15,19 +15,14 @@ import numpy as np
 
 from forecaster.capacity.growth import DAY, Growth, carried, growth, rare_steps
 from forecaster.capacity.past import HOUR, HOURS, Bools, Floats, Ints, Past
+from forecaster.capacity.teeth import FLOOR, HORIZON, WEEK, ahead, mean_moves, repeated, teeth
 
-HORIZON = 336  # hours
 KNOTS = np.array([1, 2, 4, 8, 12, 18, 24, 48, 72, 120, 168, 240, 336])
-WEEK = 7 * DAY
 RATES = (6, 24, 72, 168, 671)  # hours, over which growth goes on
 FITS = (24, 72, 168)  # hours through which a line is fitted
-FLOOR = 2e-4  # least spread of a used share
-FALL, FALLS_OF_NOISE = 0.004, 6.0  # smallest fall of a clean-up: used share, and times the typical hour
-COURSES = 30
+COURSES = 31
 SHOWN = (3, 6, 8, 10, 12)  # knots at which traits show the courses
-TRAITS = len(SHOWN) * (COURSES - 1) + 2 * len(KNOTS) + 26
-
-_hours = np.arange(1, HORIZON + 1, dtype=np.float32)
+TRAITS = len(SHOWN) * (COURSES - 1) + 2 * len(KNOTS) + 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,45 +72,20 @@ def courses(past: Past) -> Courses:
     segment = np.where(length >= 12, grown.now / DAY, rates[1]).astype(np.float32)
     quick = (rates[2] - rates[3]) / 60  # change of the rate an hour, between the middles of two windows
     least, most = np.minimum(3 * rates[2], 0), np.maximum(3 * rates[2], 0)
-    bounded = np.clip(rates[2][:, None] + quick[:, None] * (_hours + 36), least[:, None], most[:, None])
-    lines = [r[:, None] * _hours for r in (young, *rates, segment)]
+    bounded = np.clip(rates[2][:, None] + quick[:, None] * (ahead + 36), least[:, None], most[:, None])
+    lines = [r[:, None] * ahead for r in (young, *rates, segment)]
     slopes, ends = zip(*(_fitted(smooth, hours) for hours in FITS), strict=True)
-    fits = [np.where(length >= hours, slope, segment)[:, None] * _hours + np.where(length >= hours, end, 0)[:, None]
+    fits = [np.where(length >= hours, slope, segment)[:, None] * ahead + np.where(length >= hours, end, 0)[:, None]
             for hours, slope, end in zip(FITS, slopes, ends, strict=True)]
     level = np.where(length >= 12, filled[:, -1] + grown.level + segment * part - now, 0).astype(np.float32)
-    fits.append(level[:, None] + segment[:, None] * _hours)
+    fits.append(level[:, None] + segment[:, None] * ahead)
 
-    day = _repeated(_mean_moves(smooth, first, DAY, 7, rates[1]))
-    yesterday = _repeated(_mean_moves(z, first, DAY, 1, rates[1]))
-    week = _repeated(_mean_moves(smooth, first, WEEK, 3, rates[2]))
-    last_week = _repeated(_mean_moves(z, first, WEEK, 1, rates[2]))
+    day = repeated(mean_moves(smooth, first, DAY, 7, rates[1]))
+    yesterday = repeated(mean_moves(z, first, DAY, 1, rates[1]))
+    week = repeated(mean_moves(smooth, first, WEEK, 3, rates[2]))
+    last_week = repeated(mean_moves(z, first, WEEK, 1, rates[2]))
 
-    falls = moves < -np.maximum(FALL, FALLS_OF_NOISE * noise)[:, None]
-    count, late = falls.sum(1), falls[:, -WEEK:].sum(1)
-    weight = falls * np.exp2(-np.arange(t)[::-1] / WEEK).astype(np.float32)
-    total = np.maximum(weight.sum(1), 1e-9)
-    ceiling = np.where(count > 0, (weight * z[:, :-1]).sum(1) / total, now)
-    floor = np.where(count > 0, (weight * z[:, 1:]).sum(1) / total, now)
-    since = np.where(count > 0, falls[:, ::-1].argmax(1), t).astype(np.float32)
-    after = z[np.arange(rows), np.maximum(t - since.astype(int), 0)]
-    climb = np.where(falls | steps, 0, moves)[:, -WEEK:].sum(1) / np.clip(length, 1, WEEK)
-    back = np.where(since >= 3, (now - after) / np.maximum(since, 1), climb)
-    height = np.maximum(ceiling - floor, FLOOR)
-    phase = (now - floor) / height
-    period = np.clip(height / np.maximum(climb, 1e-7), 2, 1e4)
-    turn = (phase[:, None] + _hours / period[:, None]) % 1
-    tooth = np.where((count > 1)[:, None], (floor + 0)[:, None] + height[:, None] * turn - now[:, None], day)
-    # the next fall comes as long after the last one as that came after those before
-    seen = np.minimum(count, 1 + (falls[:, -2 * WEEK:]).sum(1))
-    oldest = np.where(falls, np.cumsum(falls[:, ::-1], 1)[:, ::-1] <= seen[:, None], False)
-    gap = np.where(count > 1, (t - since - oldest.argmax(1)) / np.maximum(oldest.sum(1) - 1, 1), 1e4)
-    gap = np.clip(np.rint(gap), 2, 1e4).astype(np.float32)[:, None]
-    run = since[:, None] + _hours
-    late_floor = after[:, None] + rates[4][:, None] * (run - since[:, None])
-    clock = np.where(run < gap, np.maximum(climb, back)[:, None] * _hours,
-                     late_floor + np.maximum(climb, 0)[:, None] * (run % gap) - now[:, None])
-    clock = np.where((count > 1)[:, None], clock, day)
-    due = gap[:, 0] - since
+    saw = teeth(z, moves, steps, noise, first)
 
     sorted_week = np.sort(z[:, -WEEK:], 1)
     sorted_all = np.sort(z[:, ::-4], 1)
@@ -129,8 +99,8 @@ def courses(past: Past) -> Courses:
     low, middle, high = (np.where(counted, one, slack * 0 + segment[:, None] * KNOTS) for one in (low, middle, high))
 
     paths = np.empty((rows, COURSES, HORIZON), np.float32)
-    many = [0 * lines[0], *lines, *fits, np.cumsum(bounded, 1), day, yesterday, week, last_week, tooth,
-            tooth + rates[4][:, None] * _hours, np.maximum(climb, back)[:, None] * _hours, clock,
+    many: list[Floats] = [0 * lines[0], *lines, *fits, np.cumsum(bounded, 1), day, yesterday, week, last_week,
+            saw.rises, saw.speed, saw.by_level, saw.rising, saw.by_clock,
             *levels, *(_between(one) for one in (low, middle, high))]
     for number, one in enumerate(many):
         paths[:, number] = one
@@ -145,12 +115,10 @@ def courses(past: Past) -> Courses:
     since_change = np.where(np.isfinite(grown.changed), (past.instant - np.nan_to_num(grown.changed)) / HOUR, t)
     traits = np.stack([
         now, room, np.log1p(length), np.log1p(minutes), known[:, -WEEK:].mean(1), np.log(noise + 1e-5),
-        np.log1p(since), np.log1p(since_change), np.log1p(stepped), np.arcsinh(100 * step), np.log1p(count),
-        np.log1p(late), np.log(height), np.clip(phase, -1, 2), np.log(period), ceiling, floor,
-        np.arcsinh((ceiling - now) / spread[:, 6]), of_limit.mean(1), of_limit[:, -WEEK:].mean(1), z.max(1),
-        sorted_week[:, -1] - now, np.log1p((steps & (moves > 0)).sum(1)), np.arcsinh(100 * (now - z[:, -25])),
-        np.log(gap[:, 0]), np.arcsinh(due)], 1)
-    traits = np.concatenate([traits, scaled, np.log(spread), np.arcsinh(room[:, None] / spread)], 1)
+        np.log1p(since_change), np.log1p(stepped), np.arcsinh(100 * step), of_limit.mean(1),
+        of_limit[:, -WEEK:].mean(1), z.max(1), sorted_week[:, -1] - now, np.log1p((steps & (moves > 0)).sum(1)),
+        np.arcsinh(100 * (now - z[:, -25]))], 1)
+    traits = np.concatenate([traits, saw.traits, scaled, np.log(spread), np.arcsinh(room[:, None] / spread)], 1)
     return Courses(now.astype(np.float32), paths, spread, traits.astype(np.float32), z.max(1),
                    np.where(some | lately, np.maximum(length, minutes / 60), 0), grown)
 
@@ -159,30 +127,9 @@ def _fitted(y: Floats, hours: int) -> tuple[Floats, Floats]:
     """((N,) slope, (N,) where the line ends relative to the value there) of the last hours."""
     x: Floats = np.arange(hours, dtype=np.float32) - np.float32((hours - 1) / 2)
     last = y[:, -hours:] - y[:, -1:]
-    slope: Floats = last @ (x / (x @ x))
+    slope: Floats = np.einsum("nh,h->n", last, x / (x * x).sum())
     end: Floats = last.mean(1) + slope * x[-1]
     return slope, end
-
-
-def _mean_moves(z: Floats, first: Ints, cycle: int, cycles: int, otherwise: Floats) -> Floats:
-    """(N, cycle): the mean move from the same hour of each of the last cycles on, or a line before there is one."""
-    t, rows = z.shape[1] - 1, len(z)
-    total, number = np.zeros((rows, cycle), np.float32), np.zeros((rows, 1), np.float32)
-    for back in range(1, cycles + 1):
-        start = t - back * cycle
-        reached = (first <= start)[:, None]
-        total += np.where(reached, z[:, start + 1:start + cycle + 1] - z[:, start:start + 1], 0)
-        number += reached
-    made: Floats = np.where(number > 0, total / np.maximum(number, 1), otherwise[:, None] * _hours[:cycle])
-    return made
-
-
-def _repeated(cycle: Floats) -> Floats:
-    """(N, H): this move again and again."""
-    length = cycle.shape[1]
-    times = np.arange(HORIZON) // length
-    made: Floats = np.tile(cycle, (1, HORIZON // length)) + cycle[:, -1:] * times.astype(np.float32)
-    return made
 
 
 def _own_moves(z: Floats, first: Ints) -> tuple[Floats, Floats, Floats, Bools]:

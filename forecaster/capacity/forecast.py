@@ -13,19 +13,22 @@ Letters: N entities, H hours of the horizon, Q percentiles, W windows.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 
-from forecaster.capacity.courses import HORIZON, KNOTS, WEEK, Courses, courses
+from forecaster.capacity.courses import KNOTS, Courses, courses
 from forecaster.capacity.network import PERCENTILES, WINDOW_HOURS, Weights, WeightsError
 from forecaster.capacity.past import HOUR, Floats, Past, Wide
+from forecaster.capacity.teeth import HORIZON, WEEK
 
 __all__ = ["HORIZON", "PERCENTILES", "WINDOWS", "WINDOW_HOURS", "Filling", "Weights", "WeightsError", "forecast",
            "until_full"]
 
 WINDOWS = ("4h", "24h", "7d", "14d")
-ROWS = 256  # entities at a time
+ROWS, THREADS = 128, 2  # entities at a time
 BEYOND = 4.0  # spreads above the highest course that nothing reaches
 NEAR = 1e-3  # used share below the limit where a curve ends that does not reach it
 MEANT, OFTEN = 0.4, 0.25
@@ -53,7 +56,9 @@ def until_full(used: Floats, limit: Floats) -> Floats:
 
 def forecast(past: Past, weights: Weights) -> Filling:
     """The forecast of these entities; NaN throughout for one of which nothing is known."""
-    parts = [_of_some(past.rows(slice(row, row + ROWS)), weights) for row in range(0, max(len(past.limit), 1), ROWS)]
+    chunks = [past.rows(slice(row, row + ROWS)) for row in range(0, max(len(past.limit), 1), ROWS)]
+    with ThreadPoolExecutor(THREADS) as threads:
+        parts = list(threads.map(_of_some, chunks, repeat(weights)))
     return Filling(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 

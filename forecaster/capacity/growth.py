@@ -61,13 +61,18 @@ def growth(past: Past) -> Growth:
     steps = rare_steps(moves, noise)
     y = np.concatenate([np.zeros((rows, 1)), np.cumsum(np.where(steps, 0, moves), 1, dtype=np.float64)], 1)
     x = np.arange(hours, dtype=np.float64)
-    inside = x >= first[:, None]
-    sums = [np.cumsum(np.where(inside, part, 0), 1) for part in (np.ones_like(x), x, y, x * x, x * y, y * y)]
+    ends = np.append(np.arange(LEAST, hours - LEAST, STRIDE), hours)  # of stretches from the first known hour on
+
+    def constant(values: Wide) -> Wide:
+        total = np.append(0, np.cumsum(values))
+        made: Wide = np.maximum(total[ends] - total[first][:, None], 0)
+        return made
+
+    sums = [constant(np.ones_like(x)), constant(x), np.cumsum(y, 1)[:, ends - 1], constant(x * x),
+            np.cumsum(x * y, 1)[:, ends - 1], np.cumsum(y * y, 1)[:, ends - 1]]  # y is 0 before the first known hour
     whole_slope, whole_rest, whole_end, length = _line(*(s[:, -1:] for s in sums))
-    at = np.arange(LEAST, hours - LEAST, STRIDE)
-    left = [s[:, at - 1] for s in sums]
-    slope, rest, _, count = _line(*left)
-    slope_after, rest_after, end_after, _ = _line(*(s[:, -1:] - part for s, part in zip(sums, left, strict=True)))
+    slope, rest, _, count = _line(*(s[:, :-1] for s in sums))
+    slope_after, rest_after, end_after, _ = _line(*(s[:, -1:] - s[:, :-1] for s in sums))
     both = np.where(count >= LEAST, rest + rest_after, 1e9)
     best = both.argmin(1)[:, None]
     took = np.take_along_axis
@@ -77,7 +82,7 @@ def growth(past: Past) -> Growth:
     now, before = took(slope_after, best, 1), took(slope, best, 1)
     changed = (gain > BETTER) & (np.abs(now - before) > np.maximum(SMALL, 0.25 * np.abs(before)))
     last_hour = np.floor(past.instant / HOUR) * HOUR
-    when = last_hour - (hours - 1 - at[best]) * HOUR
+    when = last_hour - (hours - 1 - ends[best]) * HOUR
     day = np.where(known[:, -DAY:] & known[:, -DAY - 1:-1], moves[:, -DAY:], 0)
     largest, where = np.maximum(day.max(1), 0).astype(np.float64), day.argmax(1)
     rate = np.where(changed, now, whole_slope)[:, 0] * DAY

@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forecaster.capacity.courses import COURSES, HORIZON, KNOTS, TRAITS, Courses
+from forecaster.capacity.courses import COURSES, KNOTS, TRAITS, Courses
 from forecaster.capacity.past import Floats, Wide
+from forecaster.capacity.teeth import HORIZON
 
 FORMAT = 1
 PERCENTILES = (0.1, 0.5, 0.9)
@@ -127,9 +128,9 @@ class Weights:
 
 
 def _through(layers: Layers, x: Floats) -> Floats:
-    *hidden, (weights, constants) = layers
-    for w, b in hidden:
-        x = x @ w + b
-        x = x / (1 + np.exp(-np.clip(x, -60, 60)))  # SiLU
-    made: Floats = x @ weights + constants
-    return made
+    """(N, out); by einsum, since the threads of a BLAS wait for each other where the cores are busy."""
+    for number, (weights, constants) in enumerate(layers):
+        if number:
+            x = x / (1 + np.exp(-np.clip(x, -60, 60)))  # SiLU
+        x = np.einsum("nk,kh->nh", x, weights) + constants
+    return x

@@ -13,6 +13,7 @@ from forecaster.risk.conditions import Pattern
 from forecaster.signals import PromQL
 from serving.settings import Duration, Settings
 
+DAY = 86400.0
 STEP = 300.0  # s between two readings of a pass
 LABEL = r"^[a-zA-Z_][a-zA-Z0-9_.]*$"
 
@@ -39,9 +40,8 @@ class Resource(Settings):
                                                       "none")
     ignore: dict[LabelName, Pattern] = Field(default_factory=dict, description="label -> regular expression that "
                                                 "matches the whole value: series that are left out")
-    history: Duration = Field(HOURS * HOUR, ge=HOUR, le=HOURS * HOUR, description="history that is read, at most 28d")
-    horizon: Duration = Field(HORIZON * HOUR, ge=HOUR, le=HORIZON * HOUR, description="how far it is forecast, at most "
-                              "14d")
+    history: Duration = Field(28 * DAY, ge=HOUR, le=HOURS * HOUR, description="history that is read, at most 28d")
+    horizon: Duration = Field(14 * DAY, ge=HOUR, le=HORIZON * HOUR, description="how far it is forecast, at most 14d")
 
 
 def _guard(name: str, key: str) -> float:

@@ -3,7 +3,9 @@
     result        the result of a cycle, and the board that holds the latest one
     gauges        the series of forecasts; layout: which of them; collector: renders them for /metrics
     self_metrics  the forecaster's own series
-    remote_read   curves that lie in the future, over Prometheus' remote-read protocol; remote_pb: its messages
+    remote_read   curves that lie in the future, over Prometheus' remote-read protocol; remote_pb: its messages;
+                  matching: its matchers
+    capacity_gauges, capacity_curves, capacity_json  the same of what fills up
     push          the same curves written to VictoriaMetrics
     alertmanager  tells Alertmanager that Prometheus is down
     api, page     JSON, and the tables of the web page; alerts: what needs attention; values: as JSON has them

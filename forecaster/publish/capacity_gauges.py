@@ -50,7 +50,7 @@ def _column(values: Callable[[Outlook], Values]) -> Callable[[Outlook], Values]:
 
 def _at_horizons(of: Outlook) -> Values:
     hours = [hours - 1 for hours in HORIZONS.values()]
-    return of.filling.used[:, hours].transpose(0, 2, 1).reshape(len(of.entities), -1)
+    return of.filling.used[:, hours].transpose(0, 2, 1).reshape(len(of.entities), len(PERCENTILES) * len(hours))
 
 
 def _priorities(of: Outlook) -> Values:

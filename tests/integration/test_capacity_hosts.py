@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+import yaml
 from prometheus_client import CollectorRegistry
 
 from forecaster.capacity.outlook import Outlook
@@ -14,6 +15,7 @@ from forecaster.config import load_config
 from forecaster.publish.self_metrics import SelfMetrics
 from forecaster.service.capacity import CapacityWatch, make_watch
 from forecaster.sources.transport import http_session
+from tests.documents import blocks
 from tests.results import Clock
 from tests.stored_prometheus import stored
 
@@ -85,6 +87,26 @@ HOSTS = [
            nf_conntrack_entries_limit=1000, entropy_available_bits=1024, entropy_pool_size_bits=4096),
     *plain("odd", filefd_allocated=2000, filefd_maximum=2.0**63, nf_conntrack_entries=0, nf_conntrack_entries_limit=0,
            entropy_available_bits=256, entropy_pool_size_bits=256),
+]
+
+
+
+
+def claim(name: str, available: float = 40, node: str = "n1") -> Iterator[tuple[str, Value]]:
+    """A volume of 100 GiB and 1000 inodes, as the kubelet of a node shows it."""
+    own = f'instance="{node}:10250",job="kubelet",namespace="shop",node="{node}",persistentvolumeclaim="{name}"'
+    yield f"kubelet_volume_stats_available_bytes{{{own}}}", available * GIB
+    yield f"kubelet_volume_stats_capacity_bytes{{{own}}}", 100 * GIB
+    yield f"kubelet_volume_stats_inodes_used{{{own}}}", 100
+    yield f"kubelet_volume_stats_inodes{{{own}}}", 1000
+
+
+CLAIM = 'namespace="shop",persistentvolumeclaim='
+HOSTS += [
+    *claim("data"), *claim("shared"), *claim("shared", 30, "n2"), *claim("seldom"), *claim("excepted"),
+    (f'kube_persistentvolumeclaim_access_mode{{access_mode="ReadOnlyMany",{CLAIM}"seldom"}}', 1),
+    (f'kube_persistentvolumeclaim_access_mode{{access_mode="ReadWriteOnce",{CLAIM}"data"}}', 1),
+    (f'kube_persistentvolumeclaim_labels{{label_excluded_from_alerts="true",{CLAIM}"excepted"}}', 1),
 ]
 
 
@@ -194,6 +216,16 @@ def test_a_resize_is_no_growth(watch):
 def test_a_clean_up_is_seen(watch):
     course = hourly(watch, "back", "/")
     assert course[-24] == pytest.approx(0.9) and course[-1] == pytest.approx(0.3)
+
+
+def test_the_volumes_of_kubernetes_are_read_as_documented(url):
+    [example] = [text for text in blocks("yaml", "docs/capacity.md") if "kubelet" in text]
+    watch = watch_of(url, **{"capacity.resources": yaml.safe_load(example)["capacity"]["resources"]})
+    assert watch.run_once() and not any(state["error"] for state in watch.state()["resources"].values())
+    outlook = watch.board.last
+    assert of(outlook, "volume") == {"shop": {"data": 0.6, "shared": 0.7}}
+    assert of(outlook, "volume_inodes") == {"shop": {"data": 0.1, "seldom": 0.1, "shared": 0.1}}
+    assert outlook.size[outlook.places["shop", "volume", "shared"]] == 100 * GIB
 
 
 def test_what_prometheus_was_asked_is_in_the_status(watch):

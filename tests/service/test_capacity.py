@@ -177,6 +177,15 @@ def test_a_silent_servers_last_forecast_is_kept_and_marked(server, mounts):
     assert outlook.issued[0] == outlook.instant
 
 
+def test_without_any_entity_a_pass_succeeds_with_nothing_to_show(server, mounts):
+    mounts.mounts = []
+    forecaster = Forecaster(lambda: config_of(server), Clock(NOW))
+    assert forecaster.parts.capacity.run_once()
+    client = forecaster.app.test_client()
+    assert client.get("/capacity").get_json()["capacity"] == []
+    assert 'observed_capacity_used_ratio{' not in client.get("/metrics").text
+
+
 def test_a_reload_keeps_what_is_read_in_the_same_way_and_forgets_the_rest(server):
     old = watch_of(server)
     old.run_once()

@@ -1,0 +1,118 @@
+"""Saw teeth: what a log rotation or a clean-up deletes again and again, by the clock or from a level on.
+
+Letters: N entities, T hours of history, H hours of the horizon.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from forecaster.capacity.growth import DAY
+from forecaster.capacity.past import Bools, Floats, Ints
+
+HORIZON = 336  # hours
+WEEK = 7 * DAY
+FLOOR = 2e-4  # least spread of a used share
+FALL, FALLS_OF_NOISE = 0.004, 6.0  # smallest fall of a clean-up: used share, and times the typical hour
+PERIODS = (6, 8, 12, 24, 48, 72, 168)  # hours between falls by the clock
+REGULAR = 0.6  # share of the falls that had one a period before
+NEVER = 1e4  # hours
+
+ahead = np.arange(1, HORIZON + 1, dtype=np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Teeth:
+    """Courses (N, H) relative to now, and traits (N, 15)."""
+
+    rises: Floats  # without any fall
+    speed: Floats  # at the rate since the last fall
+    by_level: Floats  # falls from the level at which it usually fell
+    rising: Floats  # the same, on a floor that goes on rising
+    by_clock: Floats  # falls as long after the last fall as that came after the falls before it
+    traits: Floats
+
+
+def teeth(z: Floats, moves: Floats, steps: Bools, noise: Floats, first: Ints) -> Teeth:
+    """Those of hourly shares z (N, T), of which column ``first`` (N,) is the first known; steps: rare moves."""
+    rows, t = len(z), z.shape[1] - 1
+    now, each = z[:, -1], np.arange(rows)
+    falls = moves < -np.maximum(FALL, FALLS_OF_NOISE * noise)[:, None]
+    count, late = falls.sum(1), falls[:, -WEEK:].sum(1)
+    some = count > 0
+    since = np.where(some, falls[:, ::-1].argmax(1), t)
+    after = z[each, np.maximum(t - since, 0)]
+
+    quiet = falls | steps
+    climb = np.where(quiet, 0, moves)[:, -WEEK:].sum(1) / np.maximum((~quiet)[:, -WEEK:].sum(1), 1)
+    climb = climb * np.clip(WEEK / np.maximum(t - first, 1), 1, WEEK)
+    y = np.zeros_like(z)
+    np.cumsum(np.where(quiet, climb[:, None], moves), 1, out=y[:, 1:])
+    rises = np.where((t - first >= 2 * WEEK)[:, None], repeated(mean_moves(y, first, WEEK, 3, climb)),
+                     repeated(mean_moves(y, first, DAY, 7, climb)))
+    back = np.where(since >= 3, (now - after) / np.maximum(since, 1), climb)
+
+    # by the clock, if most falls came a period after another one
+    best, period, regular = np.zeros(rows), np.zeros(rows, np.int64), falls
+    for each_period in PERIODS:
+        again = falls[:, each_period:] & falls[:, :-each_period]
+        share = again.sum(1) / np.maximum(falls[:, each_period:].sum(1), 1)
+        better = (share > best + 0.05) & (count > 1)
+        best, period = np.where(better, share, best), np.where(better, each_period, period)
+        partner = np.zeros_like(falls)
+        partner[:, each_period:] = again
+        partner[:, :-each_period] |= again
+        regular = np.where((better & (share >= REGULAR))[:, None], partner, regular)
+    clocked = best >= REGULAR
+    half = np.where(clocked, 2 * period, WEEK).astype(np.float32)
+    weight = regular * np.exp2(-np.arange(t, dtype=np.float32)[::-1] / half[:, None])
+    total = np.maximum(weight.sum(1), 1e-9)
+    ceiling = np.where(some, (weight * z[:, :-1]).sum(1) / total + 0.5 * np.maximum(climb, 0), now)
+    age = np.arange(t, dtype=np.float32)[::-1]  # hours since it fell
+    mean_age, low = (weight * age).sum(1) / total, (weight * z[:, 1:]).sum(1) / total
+    apart = age - mean_age[:, None]
+    drift = -(weight * apart * z[:, 1:]).sum(1) / ((weight * apart**2).sum(1) + total * (0.1 * half) ** 2)
+    floor = np.where(some, low + drift * (mean_age - since), now)
+    height = np.maximum(ceiling - floor, FLOOR)
+    above = now - floor
+    by_level = np.where(some[:, None], np.mod(above[:, None] + rises, height[:, None]) - above[:, None], rises)
+
+    seen = np.minimum(count, 1 + falls[:, -2 * WEEK:].sum(1))
+    oldest = falls & (np.cumsum(falls[:, ::-1], 1)[:, ::-1] <= seen[:, None])
+    usual = np.where(count > 1, (t - 1 - since - oldest.argmax(1)) / np.maximum(oldest.sum(1) - 1, 1), NEVER)
+    gap = np.where(clocked, period, np.clip(np.rint(usual), 2, NEVER)).astype(np.float32)
+    passed = np.where(clocked, regular[:, ::-1].argmax(1) % np.maximum(period, 1), since)
+    times = np.floor((passed[:, None] + ahead) / gap[:, None])
+    fell = np.clip(times * gap[:, None] - passed[:, None], 1, HORIZON).astype(np.int64)
+    landed = drift[:, None] * (since[:, None] + fell) - above[:, None]
+    by_clock = np.where(times > 0, landed + rises - np.take_along_axis(rises, fell - 1, 1), rises)
+
+    traits = np.stack([
+        np.log1p(since), np.log1p(count), np.log1p(late), np.log(height), np.clip(above / height, -1, 2),
+        np.log(np.clip(height / np.maximum(climb, 1e-7), 1, NEVER)), ceiling, floor, np.log(gap),
+        np.arcsinh(gap - passed), np.arcsinh(1e4 * drift), np.arcsinh(1e3 * climb), np.arcsinh(1e3 * back),
+        np.clip((now - after) / height, -1, 2), best], 1)
+    return Teeth(rises, back[:, None] * ahead, by_level, by_level + drift[:, None] * ahead, by_clock, traits)
+
+
+def mean_moves(z: Floats, first: Ints, cycle: int, cycles: int, otherwise: Floats) -> Floats:
+    """(N, cycle): the mean move from the same hour of each of the last cycles on, or a line before there is one."""
+    t, rows = z.shape[1] - 1, len(z)
+    total, number = np.zeros((rows, cycle), np.float32), np.zeros((rows, 1), np.float32)
+    for back in range(1, cycles + 1):
+        start = t - back * cycle
+        reached = (first <= start)[:, None]
+        total += np.where(reached, z[:, start + 1:start + cycle + 1] - z[:, start:start + 1], 0)
+        number += reached
+    made: Floats = np.where(number > 0, total / np.maximum(number, 1), otherwise[:, None] * ahead[:cycle])
+    return made
+
+
+def repeated(cycle: Floats) -> Floats:
+    """(N, H): this move again and again."""
+    length = cycle.shape[1]
+    times = np.arange(HORIZON) // length
+    made: Floats = np.tile(cycle, (1, HORIZON // length)) + cycle[:, -1:] * times.astype(np.float32)
+    return made

@@ -78,11 +78,11 @@ def run(arguments: argparse.Namespace) -> int:
     except ImportError as error:
         raise SettingsError(f"train: {error.name} is not installed; install the training extra: "
                             "pip install 'fleetcast[train]'") from error
-    if arguments.capacity:
-        _train_capacity(arguments)
-        return 0
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     try:
+        if arguments.capacity:
+            _train_capacity(arguments)
+            return 0
         (_train_on_hosts if arguments.data else _train_on_fleet)(arguments, config)
     except (DatasetError, ModelError, SourceError) as error:
         raise SettingsError(f"train: {error}") from error
@@ -137,7 +137,10 @@ def _train_on_fleet(arguments: argparse.Namespace, config: ForecasterConfig) -> 
 def _train_capacity(arguments: argparse.Namespace) -> None:
     """Trains the forecast of what fills up and writes its weights."""
     from forecaster.training import capacity
+    from forecaster.training.dataset import DatasetError
 
+    if arguments.source or arguments.data:
+        raise DatasetError("--capacity trains on simulated mounts; leave out --source and --data")
     steps = arguments.epochs * arguments.batches
     rows, held_out = capacity.history(arguments.fleets, progress("simulating mounts"))
     report = {"trained": datetime.now(UTC).date().isoformat(), "fleets": arguments.fleets, "steps": steps,

@@ -8,4 +8,6 @@
     hosts       trains a model of single series, for hosts of any kind
     trained     the result of both
     chances     trains the networks that make chances of incidents
+    mounts      courses of what fills up, of simulated mounts and others
+    capacity    trains the network that weighs courses of what fills up
 """

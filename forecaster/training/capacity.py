@@ -27,6 +27,7 @@ from forecaster.training.mounts import Example, made, simulated, unknown, varied
 
 SEED = 1_000_000  # of the mounts that are trained on; those that calibrate follow HELD_OUT
 HELD_OUT = 2_000_000
+SERVERS, INSTANTS = 200, 14  # of a simulated fleet
 GATE, FULL = (96, 64), (64, 32)
 ROWS = 1024
 LEARNING_RATE, WEIGHT_DECAY = 2e-3, 1e-3
@@ -68,17 +69,17 @@ def joined(parts: Iterable[Rows]) -> Rows:
     return Rows(*(np.concatenate([getattr(part, field.name) for part in every]) for field in fields(Rows)))
 
 
-def history(fleets: int, progress: Progress = iter, servers: int = 200, instants: int = 14) -> tuple[Rows, Rows]:
+def history(fleets: int, progress: Progress = iter) -> tuple[Rows, Rows]:
     """(rows to train on, rows of other seeds to calibrate on)."""
     parts = []
     for number in progress(range(fleets)):
         rng = np.random.default_rng([number, 7])
         pace = 1 if number % 4 else int(rng.integers(2, 5))
-        for example in simulated(SEED + number, servers, instants, pace):
+        for example in simulated(SEED + number, SERVERS, INSTANTS, pace):
             parts.append(rows_of([example if rng.random() < 0.6 else varied(example, rng)]))
-        other = made(rng, servers * instants // 3)
+        other = made(rng, SERVERS * INSTANTS // 3)
         parts.append(rows_of([(unknown(other[0], rng), other[1]), varied(other, rng)]))
-    held_out = [rows_of(simulated(HELD_OUT + number, servers, instants)) for number in range(max(1, fleets // 6))]
+    held_out = [rows_of(simulated(HELD_OUT + number, SERVERS, INSTANTS)) for number in range(max(1, fleets // 6))]
     return joined(parts), joined(held_out)
 
 
@@ -97,7 +98,7 @@ def learn(rows: Rows, held_out: Rows, steps: int, seed: int, report: dict[str, A
     common = torch.as_tensor(rows.spread.mean(0))
     generator = np.random.default_rng(seed)
     for _ in range(steps):
-        batch = _Batch(rows, generator.integers(0, len(rows.room), ROWS), center, scale)
+        batch = Batch(rows, generator.integers(0, len(rows.room), ROWS), center, scale)
         used = batch.percentiles(gate)
         unit = 1 / (batch.spread + common)
         loss = (_pinball(torch.minimum(used, batch.top[:, None, None]), batch.later) * unit).mean()
@@ -112,7 +113,7 @@ def learn(rows: Rows, held_out: Rows, steps: int, seed: int, report: dict[str, A
     with torch.no_grad():
         for at in range(0, len(held_out.room), ROWS):
             chosen = np.arange(at, min(at + ROWS, len(held_out.room)))
-            batch = _Batch(held_out, chosen, center, scale)
+            batch = Batch(held_out, chosen, center, scale)
             odds.append(batch.log_odds(full, batch.percentiles(gate)).double().numpy())
     torch.set_num_threads(threads)
     found = np.concatenate(odds)
@@ -121,7 +122,7 @@ def learn(rows: Rows, held_out: Rows, steps: int, seed: int, report: dict[str, A
     return Weights(center, scale, _layers(gate), _layers(full), slope, constant, dict(report or {}))
 
 
-class _Batch:
+class Batch:
     """Some rows as tensors, and the network as capacity/network.py has it."""
 
     def __init__(self, rows: Rows, chosen: np.ndarray, center: Floats, scale: Floats):

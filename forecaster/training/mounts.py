@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from exporter.mounts import Mounts
-from forecaster.capacity.courses import HORIZON
 from forecaster.capacity.past import HOUR, HOURS, RECENT, Floats, Past
+from forecaster.capacity.teeth import HORIZON
 
 SPAN = 12 * 168  # hours over which instants are spread
 START = 1_750_000_000 // HOUR * HOUR
@@ -93,7 +93,9 @@ def made(rng: np.random.Generator, n: int) -> Example:
     shocks = rng.standard_normal((n, total), np.float32)
     for hour in range(1, total):
         noise[:, hour] = keep * noise[:, hour - 1] + np.sqrt(1 - keep**2) * shocks[:, hour]
-    y = rng.random((n, 1)) ** 0.7 + some(0.7) * decades(1e-5, 0.1) * noise
+    y = rng.random((n, 1)) + some(0.7) * decades(1e-5, 0.1) * noise
+    rough = some(0.4) * decades(1e-4, 0.1)  # from one value to the next, with outliers
+    y = y + rough * rng.standard_t(2.5, (n, total))
     y = y + some(0.4) * decades(1e-3, 0.1) * np.sin(2 * np.pi * (hours + rng.uniform(0, 24, (n, 1))) / 24)
     y = y + some(0.4) * decades(1e-6, 3e-3) * rng.choice([1, 1, 1, -1], (n, 1)) * hours
     steps = (rng.random((n, total)) < some(0.3) / 300) * rng.normal(0, 0.15, (n, total))
@@ -109,6 +111,7 @@ def made(rng: np.random.Generator, n: int) -> Example:
     y = np.clip(np.where(restarts > 0, y - start + 0.2, y), 0, np.where(some(0.1) > 0, 1.3, 1)).astype(np.float32)
     fine = np.stack([np.interp(np.arange(-RECENT + 1, 1) / 12, hours, row) for row in y])
     fine += (some(0.5) * decades(1e-6, 1e-3)) * rng.standard_normal(fine.shape)
+    fine = np.maximum(fine + rough * rng.standard_t(2.5, fine.shape), 0)
     fine[:, -1] = y[:, HOURS - 1]
     instant = float(START + int(rng.integers(0, 5000)) * HOUR)
     return Past(instant, y[:, :HOURS], fine.astype(np.float32), np.ones(n, np.float32)), y[:, HOURS:]

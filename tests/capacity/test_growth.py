@@ -28,7 +28,7 @@ def test_a_jump_and_a_clean_up_are_no_growth():
 
 
 def test_a_saw_tooth_does_not_grow_and_one_with_a_rising_floor_grows_as_its_floor():
-    made = growth(past_of(lambda at: 0.3 + 0.2 * (at % 24) / 24, lambda at: 0.3 + 0.2 * (at % 24) / 24 + 0.004 * at / 24))
+    made = growth(past_of(*(lambda at, k=k: 0.3 + 0.2 * (at % 24) / 24 + k * at / 24 for k in (0, 0.004))))
     assert made.now == pytest.approx([0.0, 0.004], abs=5e-4)
 
 

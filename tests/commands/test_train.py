@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from forecaster.__main__ import main
+from forecaster.capacity.forecast import Weights
 from forecaster.models.artifact import MODELS
 from forecaster.models.model import Model
+from forecaster.training import capacity
 from tests.tiny_models import write_untrained
 
 pytestmark = pytest.mark.slow
@@ -17,6 +19,15 @@ def test_the_command_line_trains_from_the_simulator(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert code == 0 and "cpu_pct" in printed and "parameters" in printed
     assert Model.load(tmp_path / "m", "cpu").facts["data"] == "simulator"
+
+
+def test_the_command_line_trains_the_forecast_of_what_fills_up(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(capacity, "SERVERS", 4)
+    monkeypatch.setattr(capacity, "INSTANTS", 3)
+    path = tmp_path / "new" / "capacity.npz"
+    assert main(["train", "--capacity", "--output", str(path), "--fleets=1", "--epochs=1", "--batches=2"]) == 0
+    assert f"2 batches; written to {path}" in capsys.readouterr().out
+    assert Weights.load(path).report["fleets"] == 1
 
 
 def test_training_starts_from_an_earlier_models_weights(tmp_path):
@@ -53,6 +64,7 @@ def test_training_from_a_prometheus_that_is_not_there_says_so_and_writes_nothing
         ("--data x.npz --source prometheus", "leave out --source and --start-from"),
         ("--data x.npz --start-from y", "leave out --source and --start-from"),
         ("--data x.npz", "x.npz: no such file"),
+        ("--capacity --source prometheus", "--capacity trains on simulated mounts; leave out --source and --data"),
         ("--device cuda --fleets 1 --days 0.1", "history of 2.4 h is too short to cut one window"),
     ],
 )

@@ -1,0 +1,86 @@
+"""Training of the forecast of what fills up: what it learns from, and that it serves what it has learned."""
+
+import numpy as np
+import pytest
+import torch
+
+from forecaster.capacity.courses import KNOTS, courses
+from forecaster.capacity.forecast import Weights, forecast
+from forecaster.capacity.past import HOURS
+from forecaster.training import capacity
+from forecaster.training.mounts import made, simulated, varied
+
+pytestmark = pytest.mark.slow  # the simulation begins up to a year before
+
+
+@pytest.fixture(scope="module")
+def learned():
+    """(rows, weights) of a training of seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(capacity, "SERVERS", 6)
+        patch.setattr(capacity, "INSTANTS", 3)
+        rows, held_out = capacity.history(1)
+    return rows, capacity.learn(rows, held_out, 60, 1, {"fleets": 1})
+
+
+def test_a_simulated_past_and_its_outcome_are_one_course():
+    past, later = next(simulated(3, 4, 1))
+    assert past.hourly.shape == (12, HOURS) and np.isfinite(past.hourly).all() and np.isfinite(later).all()
+    np.testing.assert_allclose(past.recent[:, -1], past.hourly[:, -1], rtol=1e-5)
+    np.testing.assert_allclose(past.recent[:, -13], past.hourly[:, -2], atol=1e-6)
+    quiet = np.abs(later[:, 0] - past.hourly[:, -1]) < 0.05
+    assert quiet.mean() > 0.7
+
+
+def test_varied_courses_keep_their_shape_and_begin_below_their_limit():
+    rng = np.random.default_rng(1)
+    past, later = varied(made(rng, 200), rng)
+    now = past.recent[:, -1]
+    lowered = past.limit < 1
+    assert 0.2 < lowered.mean() < 0.5 and not (now >= past.limit)[lowered].any()
+    assert np.isnan(past.hourly).any(1).mean() > 0.2 and np.isfinite(later).all()
+
+
+def test_what_is_served_is_what_was_trained(learned):
+    _, weights = learned
+    past, _ = next(simulated(3, 4, 1))
+    found = courses(past)
+    served = weights.percentiles(found)
+    batch = capacity.Batch(rows_like(found), np.arange(len(found.now)), weights.center, weights.scale)
+    with torch.no_grad():
+        trained = batch.percentiles(network(weights.gate))
+        odds = batch.log_odds(network(weights.full), trained).numpy()
+    np.testing.assert_allclose(served[:, KNOTS - 1], trained.numpy(), atol=1e-4)
+    room = past.limit - found.now
+    expected = np.maximum.accumulate(odds * weights.slope + weights.constant, 1)
+    np.testing.assert_allclose(weights.log_odds(found, room, served), expected, atol=0.02)
+
+
+def test_a_training_of_seconds_beats_no_change_and_can_be_stored(learned, tmp_path):
+    _, weights = learned
+    path = tmp_path / "capacity.npz"
+    path.write_bytes(weights.to_bytes())
+    past, later = next(simulated(5, 20, 1))
+    used = forecast(past, Weights.load(path)).used
+    level = np.array((0.1, 0.5, 0.9))
+    below = later[..., None] - used
+    loss = np.maximum(level * below, (level - 1) * below).mean(-1)[:, :24].mean()
+    assert loss < np.abs(later - past.hourly[:, -1:])[:, :24].mean() / 3
+
+
+def rows_like(found):
+    n, knots = len(found.now), len(KNOTS)
+    return capacity.Rows(found.paths[..., KNOTS - 1], found.spread, found.traits, 1 - found.now, 1 - found.now,
+                         np.zeros((n, knots), np.float32), np.zeros((n, 4), bool))
+
+
+def network(layers):
+    """The layers as training has them."""
+    made = []
+    for weights, constants in layers:
+        linear = torch.nn.Linear(*weights.shape)
+        with torch.no_grad():
+            linear.weight.copy_(torch.as_tensor(weights.T))
+            linear.bias.copy_(torch.as_tensor(constants))
+        made += [linear, torch.nn.SiLU()]
+    return torch.nn.Sequential(*made[:-1])

@@ -107,7 +107,8 @@ def courses(past: Past) -> Courses:
     np.clip(paths, -now[:, None, None], 3, out=paths)
 
     at = [KNOTS[k] - 1 for k in SHOWN]
-    scaled = np.arcsinh(paths[:, 1:, at] / spread[:, None, list(SHOWN)]).reshape(rows, -1)
+    scaled = np.arcsinh(paths[:, 1:, at] / spread[:, None, list(SHOWN)])
+    scaled = scaled.reshape(rows, len(SHOWN) * (COURSES - 1))
     room = past.limit - now
     of_limit = z >= past.limit[:, None] - 1e-3
     stepped = np.where(steps.any(1), steps[:, ::-1].argmax(1), t).astype(np.float32)

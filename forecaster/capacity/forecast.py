@@ -109,6 +109,8 @@ def _agreeing(relative: Floats, room: Floats, chance: Floats) -> Floats:
             under = np.where(reaches | (room[:, 0] <= 0), np.inf, room[:, 0] - NEAR)
             out[:, :hours, q] = np.minimum(out[:, :hours, q], under[:, None])
         before = hours
+    room = room[:, :, None]
+    out = np.where((room > 0) & np.logical_or.accumulate(out >= room, 1), np.maximum(out, room), out)
     out.sort(-1)
     return out
 

@@ -1,10 +1,10 @@
 """The network that weighs courses: percentiles at knots from a weighted mean of them, and the chances of full.
 
-Two small networks (SiLU) read the traits. The first gives each percentile a weight of every course at every knot, and a
-shift in spreads. The second reads where these percentiles lie, too, and gives the log odds of full within each window,
-rising along the windows. Trained by training/capacity.py.
+Two small networks (SiLU) read the traits. The first gives each percentile a weight of every course and a shift in
+spreads, at ANCHORS of the horizon and between them. The second reads where these percentiles lie, too, and gives the
+log odds of full within each window, rising along the windows. Trained by training/capacity.py.
 
-Letters: N entities, H hours, K knots, C courses, F traits, Q percentiles, W windows.
+Letters: N entities, H hours, K knots, A anchors, C courses, F traits, Q percentiles, W windows.
 """
 
 from __future__ import annotations
@@ -25,13 +25,15 @@ from forecaster.capacity.courses import COURSES, KNOTS, TRAITS, Courses
 from forecaster.capacity.past import Floats, Wide
 from forecaster.capacity.teeth import HORIZON
 
-FORMAT = 1
+FORMAT = 2
 PERCENTILES = (0.1, 0.5, 0.9)
 WINDOW_HOURS = (4, 24, 168, 336)
+ANCHORS = (1, 6, 24, 96, 336)  # hours
 CLIP = 4.0  # largest trait in standard deviations
 WINDOW_KNOTS = [int(np.searchsorted(KNOTS, hours)) for hours in WINDOW_HOURS]
 FAR = 2.0  # largest shift in spreads
 WEIGHTS = Path(__file__).parent.parent / "artifacts" / "capacity.npz"
+BLEND = np.stack([np.interp(np.log(KNOTS), np.log(ANCHORS), row) for row in np.eye(len(ANCHORS))], 1).astype(np.float32)
 Layers = tuple[tuple[Floats, Floats], ...]
 
 
@@ -45,14 +47,14 @@ class Weights:
 
     center: Floats  # (F,)
     scale: Floats  # (F,)
-    gate: Layers  # weights (in, out) and constants (out,); the last has K * Q * (C + 1) outputs
+    gate: Layers  # weights (in, out) and constants (out,); the last has A * Q * (C + 1) outputs
     full: Layers  # the last has W outputs
     slope: Wide  # (W,) of the calibration of log odds
     constant: Wide  # (W,)
     report: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        points = len(KNOTS) * len(PERCENTILES)
+        points = len(ANCHORS) * len(PERCENTILES)
         for layers, first, last in ((self.gate, TRAITS, points * (COURSES + 1)),
                                     (self.full, TRAITS + len(WINDOW_HOURS) * len(PERCENTILES), len(WINDOW_HOURS))):
             sizes = [first, *(weights.shape[1] for weights, _ in layers)]
@@ -66,12 +68,13 @@ class Weights:
 
     def percentiles(self, found: Courses) -> Floats:
         """(N, H, Q) relative to now, not cut off at any limit, rising along Q."""
-        rows, points = len(found.now), (len(KNOTS), len(PERCENTILES))
-        made = _through(self.gate, self._inputs(found)).reshape(rows, *points, COURSES + 1)
+        rows, each = len(found.now), len(PERCENTILES) * (COURSES + 1)
+        made = _through(self.gate, self._inputs(found)).reshape(rows, len(ANCHORS), each)
+        made = np.einsum("ka,nao->nko", BLEND, made).reshape(rows, len(KNOTS), len(PERCENTILES), COURSES + 1)
         shift = FAR * np.tanh(made[..., -1]) * found.spread[:, :, None]
         weight = np.exp(made[..., :-1] - made[..., :-1].max(-1, keepdims=True))
         weight /= weight.sum(-1, keepdims=True)
-        out = np.empty((rows, HORIZON, points[1]), np.float32)
+        out = np.empty((rows, HORIZON, len(PERCENTILES)), np.float32)
         for begin, end in zip((0, *range(len(KNOTS) - 1)), range(len(KNOTS)), strict=True):
             first, last = KNOTS[begin] if end else 0, KNOTS[end]
             part = (np.arange(first + 1, last + 1, dtype=np.float32)[:, None] - KNOTS[begin]) / max(last - first, 1)
@@ -84,7 +87,8 @@ class Weights:
     def log_odds(self, found: Courses, room: Floats, used: Floats) -> Wide:
         """float64 (N, W), calibrated, of percentiles as above that reach ``room`` (N,), the limit relative to now."""
         margins = (used[:, KNOTS - 1] - room[:, None, None]) / found.spread[:, :, None]
-        seen = np.arcsinh(np.maximum.accumulate(margins, 1)[:, WINDOW_KNOTS]).reshape(len(used), -1)
+        seen = np.arcsinh(np.maximum.accumulate(margins, 1)[:, WINDOW_KNOTS])
+        seen = seen.reshape(len(used), len(WINDOW_HOURS) * len(PERCENTILES))
         made = _through(self.full, np.concatenate([self._inputs(found), seen], 1)).astype(np.float64)
         made[:, 1:] = np.logaddexp(0, made[:, 1:])
         odds: Wide = np.maximum.accumulate(np.cumsum(made, 1) * self.slope + self.constant, 1)

@@ -41,8 +41,9 @@ def test_growth_that_has_sped_up_goes_on_at_its_new_rate():
 
 
 def test_growth_that_has_slowed_down_is_not_full_when_its_old_rate_says():
-    made = said(lambda at: 0.9 + np.where(at < -96, 0.03, 0.001) * (at + 96) / DAY + noise(1, 2e-4)(at))
-    assert made.chance[0, 2] < 0.3 and made.used[0, 23, 1] == pytest.approx(0.905, abs=0.01)
+    made = said(lambda at: 0.9 + np.where(at < -240, 0.015, 0.001) * (at + 240) / DAY + noise(1, 5e-4)(at))
+    assert made.growth[0] == pytest.approx(0.001, rel=0.3) and made.chance[0, 2] < 0.1
+    assert made.used[0, 167, 1] < 0.95
 
 
 def test_growth_on_weekdays_rests_at_the_weekend():
@@ -123,7 +124,7 @@ def test_a_nearly_empty_disk_with_a_steep_hour_is_not_about_to_be_full():
 
 def test_forty_minutes_of_history_are_enough_for_steady_growth_and_for_none():
     made = said(lambda at: 0.9 + 0.02 * at, lambda at: 0.4 + 0 * at, hours=40 / 60)
-    assert np.isfinite(made.used).all() and made.used[0, 1, 1] > 0.92
+    assert np.isfinite(made.used).all() and made.used[0, 1, 1] > 0.91
     assert made.chance[1, 1] < 0.1
 
 
@@ -166,7 +167,8 @@ def test_no_entities_give_no_rows():
 
 def test_an_outcome_stays_full_as_a_curve_does():
     used = np.array([[0.9, 1.0, 0.4], [0.5, 0.6, 0.7]], np.float32)
-    assert until_full(used, np.array([1.0, 0.65], np.float32)).round(2).tolist() == [[0.9, 1.0, 1.0], [0.5, 0.6, 0.7]]
+    made = until_full(used, np.array([1.0, 0.65], np.float32))
+    np.testing.assert_allclose(made, [[0.9, 1.0, 1.0], [0.5, 0.6, 0.7]], rtol=1e-6)
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)

@@ -3,7 +3,8 @@
 A percentile's curve is that of an entity that nobody cleans after it is full: from there on it stays full
 (``until_full`` makes the same of an outcome). Clean-ups before that, by a rotation or by hand, are part of the course.
 So a percentile's curve reaches the limit within a window exactly if the chance of full within it is at least the rest:
-p50 from 0.5 on, p90 from 0.1, p10 from 0.9. Chances decide, and curves are bent to agree with them.
+p50 from 0.5 on, p90 from 0.1, p10 from 0.9. Chances decide, and curves are bent to agree with them; but where p50
+reaches the limit within a day, the chance of it is at least 0.5.
 
 An entity that was full for a quarter of the last week is meant to be full: its chances stay below MEANT, unless it is
 full now.
@@ -20,6 +21,7 @@ from itertools import repeat
 import numpy as np
 
 from forecaster.capacity.courses import KNOTS, Courses, courses
+from forecaster.capacity.growth import DAY
 from forecaster.capacity.network import PERCENTILES, WINDOW_HOURS, Weights, WeightsError
 from forecaster.capacity.past import HOUR, Floats, Past, Wide
 from forecaster.capacity.teeth import HORIZON, WEEK
@@ -86,6 +88,11 @@ def _chances(past: Past, found: Courses, relative: Floats, weights: Weights) -> 
     highest = found.paths.max(1)[:, KNOTS - 1] + BEYOND * found.spread
     reached = np.maximum.accumulate(highest, 1)[:, [int(np.searchsorted(KNOTS, h)) for h in WINDOW_HOURS]]
     chance = np.where(reached < room[:, None], 0, chance)
+    for window, hours in enumerate(WINDOW_HOURS):
+        if hours <= DAY:  # so near, the median is the better witness
+            chance[:, window] = np.where(relative[:, :hours, 1].max(1) >= room, np.maximum(chance[:, window], 0.5),
+                                         chance[:, window])
+    chance = np.maximum.accumulate(chance, 1)
     week = past.hourly[:, -WEEK:]
     meant = (week >= past.limit[:, None] - NEAR).sum(1) >= OFTEN * np.maximum(np.isfinite(week).sum(1), 1)
     chance = np.where(meant[:, None], np.minimum(chance, MEANT), chance)

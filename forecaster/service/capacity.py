@@ -52,6 +52,7 @@ class CapacityWatch:
         self.errors: dict[str, str | None] = {}
         self._ticker = Ticker(self._tick, config.capacity.refresh, clock, "capacity")
         self._stop, self._reading, self._took, self.ended = self._ticker.stopping, False, 0.0, True
+        self._instant = 0  # of the last pass
         source, resources = config.source, config.capacity.resources
         labels = Labels(source.server_label, source.profile_label, source.default_profile)
         self._readers = {
@@ -109,6 +110,7 @@ class CapacityWatch:
         self.errors["query"] = None
         for name in failed:
             self.held[name].advance(instant)
+        self._instant = instant
         self._publish(instant)
         self._took = time.perf_counter() - started
         self._metrics.capacity(self._clock(), self._took, sum(len(held.entities) for held in self.held.values()))
@@ -146,16 +148,15 @@ class CapacityWatch:
     def _read_history(self) -> None:
         """Reads history until the next pass is near, and forecasts again once all of it is there."""
         refresh, more = self._config.capacity.refresh, any(held.piece() for held in self.held.values())
-        until = time.monotonic() + refresh - self._clock() % refresh
-        pause, instant = 0.0, int(self._clock() // STEP * STEP)
+        until, pause = time.monotonic() + refresh - self._clock() % refresh, 0.0
         while more and time.monotonic() + pause < until and not self._stop.wait(pause):
             began = time.monotonic()
             found = self.read_piece()
             pause = max(PAUSE, BREAK * (time.monotonic() - began))
             if found is None:
                 return  # the next pass is the next attempt
-            if not found and all(held.instant == instant for held in self.held.values()):
-                self._publish(instant)
+            if not found:
+                self._publish(self._instant)
             more = found
 
     def _publish(self, instant: int) -> None:
@@ -172,7 +173,10 @@ class CapacityWatch:
             raise Stopped
         self._reading = True
         try:
-            return self._readers[name].read(start, end, step)
+            found = self._readers[name].read(start, end, step)
+            if self._stop.is_set():  # the memory may be on its way to the disk
+                raise Stopped
+            return found
         finally:
             self._reading = False
 

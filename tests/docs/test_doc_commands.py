@@ -57,10 +57,11 @@ def test_the_series_and_labels_of_every_query_exist():
     assert len(asked) >= 10 and all(f"record: {name}\n" in rules for name in recorded)
     for name, matchers in asked:
         names = set(re.findall(r"(\w+)=", matchers))
-        curve = {"server", "profile", "percentile", "source"} if "source" in names else set()
         exposed = name if name in labels_of else re.sub(r"_(?:bucket|sum|count)$", "", name)  # of a histogram
         assert exposed in labels_of, name
-        assert names <= (curve or labels_of[exposed] | {"job", "fleet", "instance"}), name
+        curve = "source" in names
+        more = {"source"} if curve else {"job", "fleet", "instance"}
+        assert names <= labels_of[exposed] - ({"horizon"} if curve else set()) | more, name
 
 
 @pytest.mark.parametrize("line", sorted({*commands()}))

@@ -22,8 +22,10 @@ import numpy as np
 
 from forecaster.capacity.courses import KNOTS, Courses, courses
 from forecaster.capacity.growth import DAY
+from forecaster.capacity.growth import DAY
 from forecaster.capacity.network import PERCENTILES, WINDOW_HOURS, Weights, WeightsError
 from forecaster.capacity.past import HOUR, Floats, Past, Wide
+from forecaster.capacity.runaway import changed_at, runaway
 from forecaster.capacity.teeth import HORIZON, WEEK
 
 __all__ = ["HORIZON", "PERCENTILES", "WINDOWS", "WINDOW_HOURS", "Filling", "Weights", "WeightsError", "forecast",
@@ -68,13 +70,19 @@ def _of_some(past: Past, weights: Weights) -> tuple[Floats | Wide, ...]:
     found = courses(past)
     relative = weights.percentiles(found)
     chance = _chances(past, found, relative, weights)
+    rises = runaway(past)
+    relative, chance = rises.curves(relative, PERCENTILES), rises.chances(chance, WINDOW_HOURS)
     room = past.limit - found.now
     cap = np.maximum(np.maximum(1, past.limit), found.highest)[:, None, None]
-    used = np.clip(_agreeing(relative, room, chance) + found.now[:, None, None], 0, cap).astype(np.float32)
+    curves = _agreeing(relative, room, chance) + found.now[:, None, None]
+    used = np.clip(curves, 0, cap).astype(np.float32)
     used = np.moveaxis(until_full(np.moveaxis(used, 2, 0), past.limit), 0, 2)
-    when = _full_at(past, found.now, used)
-    grown, unknown = found.growth, found.known == 0
-    figures = [grown.now, grown.before, grown.changed, grown.step, grown.stepped]
+    when = _full_at(past, found.now, curves)
+    grown, unknown, new = found.growth, found.known == 0, found.known <= rises.lasted + 1
+    figures = [np.where(rises.on, DAY * rises.rate, grown.now),
+               np.where(rises.on, np.where(new, np.nan, grown.now), grown.before),
+               np.where(rises.on, np.where(new, np.nan, changed_at(past, rises)), grown.changed),
+               grown.step, grown.stepped]
     made: tuple[Floats | Wide, ...] = used, when, chance, *figures
     for one in made:
         one[unknown] = np.nan

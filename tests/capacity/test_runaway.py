@@ -1,0 +1,64 @@
+"""A straight rise that would be full within hours: a date at once, a chance that grows with how long it has lasted."""
+
+import numpy as np
+import pytest
+
+from forecaster.capacity.forecast import Filling, Weights, forecast
+from forecaster.capacity.past import HOUR, HOURS, RECENT, Past
+
+BEGAN = 1_800_000_000 // HOUR * HOUR
+WEIGHTS = Weights.load()
+RATE = 20 * 60 / 2800  # of the size an hour: 20 MB a minute into 2800 MB
+
+
+def course(minutes: int, rate: float = RATE, known_before: bool = True, stops: int = 10_000, backup: float = 0.0) -> Past:
+    """A rise that began `minutes` ago, from a tenth on, after a flat course; `backup` rises and is deleted each night."""
+    instant = BEGAN + minutes * 60
+
+    def used(at: np.ndarray) -> np.ndarray:
+        hours = (at - BEGAN) / HOUR
+        night = backup * ((hours < -1) & (hours % 24 >= 2) & (hours % 24 < 8))
+        level = 0.1 + np.where(hours > 0, rate * np.minimum(hours, stops / 60), night)
+        return np.where((hours >= 0) | known_before, level, np.nan)
+
+    hourly = used(instant // HOUR * HOUR - HOUR * np.arange(HOURS - 1, -1, -1))
+    recent = used(instant - 300 * np.arange(RECENT - 1, -1, -1))
+    as_rows = (np.asarray(part, np.float32)[None] for part in (hourly, recent))
+    return Past(float(instant), *as_rows, np.ones(1, np.float32))
+
+
+def made(past: Past) -> Filling:
+    return forecast(past, WEIGHTS)
+
+
+@pytest.mark.parametrize("known_before", [True, False], ids=["flat before", "nothing known before"])
+@pytest.mark.parametrize("minutes", [20, 40, 80])
+def test_a_straight_rise_has_its_date_within_a_tenth_two_hours_before(minutes, known_before):
+    found = made(course(minutes, known_before=known_before))
+    left = 0.9 / RATE * HOUR - minutes * 60
+    assert found.full_at[0, 1] - BEGAN - minutes * 60 == pytest.approx(left, rel=0.1)
+
+
+def test_the_chance_of_a_rise_grows_with_how_long_it_has_lasted():
+    chances = [made(course(minutes)).chance[0, 0] for minutes in (20, 40, 80)]
+    assert chances[0] >= 0.5 and chances[2] >= 0.8 and sorted(chances) == chances
+
+
+def test_a_rise_tells_its_growth_and_when_it_began():
+    found = made(course(60))
+    assert found.growth[0] == pytest.approx(24 * RATE, rel=0.05)
+    assert found.growth_before[0] == pytest.approx(0, abs=0.01)
+    assert found.changed_at[0] == pytest.approx(BEGAN, abs=300)
+
+
+def test_a_rise_like_last_nights_backup_is_no_runaway():
+    assert made(course(40, backup=0.4)).chance[0, 1] < 0.5
+
+
+def test_a_rise_that_stopped_is_no_runaway():
+    assert made(course(90, stops=40)).chance[0, 1] < 0.5
+
+
+def test_a_rise_that_needs_more_than_a_shift_is_no_runaway():
+    slow, fast = (made(course(60, rate=0.9 / hours)).growth[0] for hours in (9, 7))
+    assert slow < 24 * 0.9 / 9 / 2 and fast == pytest.approx(24 * 0.9 / 7, rel=0.05)

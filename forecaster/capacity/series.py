@@ -10,12 +10,14 @@ Letters: n entities of one answer, T instants.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
 import re2
+from numpy.typing import NDArray
 
 from forecaster.capacity.past import Bools, Floats, Wide
 from forecaster.capacity.settings import Resource
@@ -23,6 +25,8 @@ from forecaster.readings import Labels
 from forecaster.sources.answers import UNREADABLE, Parsed, place
 from forecaster.sources.notes import Notes
 from forecaster.sources.shard import Shard
+
+Ints = NDArray[np.int64]
 
 LOWEST, HIGHEST = -0.02, 2.0  # beyond them a value is no used share: a percentage, or a wrong query
 SAME_SIZE = 1e-3  # relative
@@ -66,11 +70,13 @@ class Naming:
     def __init__(self, name: str, resource: Resource, labels: Labels, shard: Shard):
         self._name, self._resource, self._labels, self._shard = name, resource, labels, shard
         self._ignored = [(label, re2.compile(pattern)) for label, pattern in resource.ignore.items()]
+        self._known: dict[tuple[tuple[str, str], ...], tuple[Named | None, str] | None] = {}  # of the last answers
+        self._fresh = self._known
         self.left_out = 0  # series that `ignore` names, of the last answer
 
     def read(self, used: Parsed, size: Parsed | None, instants: Wide, step: float) -> tuple[Stretch, Notes]:
         """All series of the answers to a range query over these instants, and notes on what is left out."""
-        notes = used.notes
+        notes, self._fresh = used.notes, {}
         entities, profiles, shares = self._table(used, instants, step, notes)
         outside: Bools = (shares < LOWEST) | (shares > HIGHEST)
         if outside.any():
@@ -85,47 +91,70 @@ class Naming:
             if found:
                 here, there = np.array(found).T
                 sizes[here] = np.where(values[there] > 0, values[there], np.nan)
+        self._known = self._fresh
         return Stretch(instants, entities, profiles, known, sizes), notes
 
     def _table(self, parsed: Parsed, instants: Wide, step: float, notes: Notes) -> tuple[list[Named], list[str], Wide]:
         """(entities (n,), profiles (n,), values (n, T)) of the series."""
         row: dict[Named, int] = {}
         profiles: list[str] = []
-        rows, times, numbers = [], [], []
-        self.left_out = 0
-        for labels, samples in zip(parsed.labels, parsed.values, strict=True):
-            server = self._labels.server_of(labels)
-            if server is None:
-                notes.add(self._labels.unnamed, [labels], 1)
+        rows, samples = [], []
+        known, fresh, self.left_out = self._known, self._fresh, 0
+        for labels, of in zip(parsed.labels, parsed.values, strict=True):
+            key = tuple(labels.items())  # label sets rarely change from one pass to the next
+            found = fresh[key] = known[key] if key in known else self._named(labels)
+            if found is None:
+                if self._labels.server_of(labels) is None:
+                    notes.add(self._labels.unnamed, [labels], 1)
                 continue
-            if not self._shard.owns(server):
-                continue
-            if any(pattern.fullmatch(labels.get(label, "")) for label, pattern in self._ignored):
+            entity, profile = found
+            if entity is None:
                 self.left_out += 1
                 continue
-            try:
-                places, values = place(samples, instants, step)
-            except (TypeError, ValueError) as error:
-                notes.add(UNREADABLE, [f"{labels}: {error}"], 1)
-                continue
-            entity = Named(server, self._entity(labels), labels.get(self._resource.backing or "", ""))
             if entity not in row:
                 row[entity] = len(row)
                 profiles.append("")
-            profiles[row[entity]] = profiles[row[entity]] or self._labels.profile_of(labels) or ""
+            profiles[row[entity]] = profiles[row[entity]] or profile
             rows.append(row[entity])
-            times.append(places)
-            numbers.append(values)
+            samples.append(of)
         table = np.full((len(row), len(instants)), np.nan)
-        if rows:
-            lengths = [len(of) for of in times]
-            flat = np.concatenate(numbers)
-            flat[~np.isfinite(flat)] = np.nan
-            np.fmax.at(table, (np.repeat(rows, lengths), np.concatenate(times)), flat)
+        for at, values, of_rows in _placed(rows, samples, instants, step, notes):
+            values[~np.isfinite(values)] = np.nan
+            np.fmax.at(table, (of_rows, at), values)
         return list(row), profiles, table
+
+    def _named(self, labels: Mapping[str, str]) -> tuple[Named | None, str] | None:
+        """(entity, None where `ignore` names it; profile "" where not known) of a series; None for one of no server, or
+        of one of another shard."""
+        server = self._labels.server_of(labels)
+        if server is None or not self._shard.owns(server):
+            return None
+        if any(pattern.fullmatch(labels.get(label, "")) for label, pattern in self._ignored):
+            return None, ""
+        entity = Named(server, self._entity(labels), labels.get(self._resource.backing or "", ""))
+        return entity, self._labels.profile_of(labels) or ""
 
     def _entity(self, labels: Mapping[str, str]) -> str:
         return " ".join(filter(None, (labels.get(label) for label in self._resource.entity))) or self._name
+
+
+def _placed(rows: list[int], samples: list[Any], instants: Wide, step: float,
+            notes: Notes) -> Iterator[tuple[Ints, Wide, Ints]]:
+    """(places among the instants, values, rows), each (samples,), of the series of these rows: of all at once, or where
+    some cannot be read, of one after the other."""
+    if not rows:
+        return
+    try:
+        places, values = place(list(chain.from_iterable(samples)), instants, step)
+        yield places, values, np.repeat(rows, [len(of) for of in samples])
+    except (TypeError, ValueError):
+        for row, of in zip(rows, samples, strict=True):
+            try:
+                places, values = place(of, instants, step)
+            except (TypeError, ValueError) as error:
+                notes.add(UNREADABLE, [str(error)], 1)
+            else:
+                yield places, values, np.full(len(places), row)
 
 
 def settled(stretch: Stretch) -> Stretch:

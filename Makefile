@@ -63,6 +63,7 @@ accuracy-tables:
 	  --report .data/accuracy/oracle.json
 	@$(VENV)/bin/fleet-forecaster backtest --fleets 4 --per-server 40 --model default,heuristic --plots .data/accuracy/fleet \
 	  --report .data/accuracy/fleet.json
+	@$(VENV)/bin/fleet-forecaster backtest --capacity --fleets 4 --report .data/accuracy/capacity.json
 	@if test -n "$(DATA)"; then $(VENV)/bin/fleet-forecaster backtest --config.file node_exporter --data "$(DATA)" --kept-out \
 	  --per-server 32 --seed 7 --model servers,last-day,seasonal-naive,persistence --plots .data/accuracy/servers \
 	  --report .data/accuracy/servers.json && \

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from forecaster.commands import outputs
+from forecaster.commands import capacity, outputs
 from forecaster.commands.flags import Commands, add, progress, read_config
 from forecaster.config import ForecasterConfig
 from forecaster.evaluation.yardsticks import NAMES
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from forecaster.training.dataset import History
 
 GBM = "gbm"  # as evaluation.boosted has it
+DAYS = 9.0
 EVERY = 15  # minutes between the instants of --episodes: every refresh would take hours
 MAX_DAYS = 366  # of one simulated fleet: 1.7 GB of history for 20 servers
 
@@ -45,7 +46,8 @@ def add_command(commands: Commands, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, metavar="FILE", help="recorded history (.npz)")
     parser.add_argument("--start", metavar="TIME", help="with --source prometheus: RFC 3339 or Unix seconds")
     parser.add_argument("--end", metavar="TIME", help="with --source prometheus: RFC 3339 or Unix seconds")
-    parser.add_argument("--days", type=float, default=9.0, help="days of each simulated fleet (default: %(default)g)")
+    parser.add_argument("--days", type=float, help=f"days of each simulated fleet (default: {DAYS:g}, with --capacity "
+                        f"{capacity.DAYS:g} after four weeks of history)")
     parser.add_argument("--fleets", type=int, default=3, help="simulated fleets (default: %(default)d)")
     parser.add_argument(
         "--fleet.file",
@@ -73,7 +75,9 @@ def add_command(commands: Commands, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--oracle", action="store_true", help="with simulated fleets: compare with the best possible "
                         "forecast, which knows the simulator's hidden state")
     parser.add_argument("--rollouts", type=int, default=200,
-                        help="with --oracle: simulated futures per instant (default: %(default)d)")
+                        help="with --oracle or simulated mounts: simulated futures per instant (default: %(default)d)")
+    parser.add_argument("--capacity", action="store_true", help="measure the forecast of what fills up instead, on "
+                        "simulated mounts beside the best possible forecast, or on a Prometheus' history")
     parser.add_argument("--origins", type=int, default=8,
                         help="with --oracle: instants per fleet (default: %(default)d)")
 
@@ -81,6 +85,8 @@ def add_command(commands: Commands, common: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measures, prints and writes; the exit code. Raises SettingsError."""
     models, arguments.model = arguments.models, None
+    if arguments.days is None:
+        arguments.days = capacity.DAYS if arguments.capacity else DAYS
     config = read_config(arguments)
     from forecaster.evaluation import backtest
     from forecaster.models.artifact import ModelError
@@ -88,6 +94,10 @@ def run(arguments: argparse.Namespace) -> int:
     from forecaster.training.dataset import DatasetError
 
     try:
+        _check_source(arguments)
+        if arguments.capacity:
+            capacity.measure(arguments, config)
+            return 0
         names = _names(models, config)
         arguments.gbm = GBM in names
         _check(arguments, names)
@@ -101,8 +111,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace, names: list[str]) -> None:
     """Raises DatasetError where flags exclude each other or a number is out of range."""
-    from forecaster.training.dataset import DatasetError
-
     simulated = not (arguments.data or arguments.source)
     rules = (
         (arguments.data and arguments.source, "--data and --source are two histories; expected one: leave one out"),
@@ -116,11 +124,6 @@ def _check(arguments: argparse.Namespace, names: list[str]) -> None:
          f"--episodes {arguments.episodes}; expected a multiple of 5 minutes"),
         (arguments.oracle and (arguments.draws > 1 or arguments.episodes is not None),
          "--oracle follows its own incidents; leave out --draws and --episodes"),
-        (arguments.source == "scrape", "--source scrape holds three hours, too few; use --source prometheus"),
-        (arguments.source and not (arguments.start and arguments.end),
-         "--source prometheus needs --start and --end, RFC 3339 or Unix seconds"),
-        (not arguments.source and (arguments.start or arguments.end),
-         "--start and --end select from a Prometheus; expected --source prometheus with them"),
         (arguments.oracle and not simulated,
          "--oracle needs the hidden state of simulated fleets; leave out --data and --source"),
         (arguments.oracle and (arguments.out or arguments.plots or arguments.without),
@@ -130,6 +133,23 @@ def _check(arguments: argparse.Namespace, names: list[str]) -> None:
            f"--{flag} {getattr(arguments, flag.replace('-', '_'))}; expected at least {least}")
           for flag, least in (("fleets", 1), ("per-server", 1), ("seed", 0), ("draws", 1))),
     )
+    _refuse(*rules)
+
+
+def _check_source(arguments: argparse.Namespace) -> None:
+    """Raises DatasetError where a source lacks what it needs."""
+    _refuse(
+        (arguments.source == "scrape", "--source scrape holds three hours, too few; use --source prometheus"),
+        (arguments.source and not (arguments.start and arguments.end),
+         "--source prometheus needs --start and --end, RFC 3339 or Unix seconds"),
+        (not arguments.source and (arguments.start or arguments.end),
+         "--start and --end select from a Prometheus; expected --source prometheus with them"))
+
+
+def _refuse(*rules: tuple[object, str]) -> None:
+    """Raises DatasetError with the message of the first rule that is broken."""
+    from forecaster.training.dataset import DatasetError
+
     for broken, message in rules:
         if broken:
             raise DatasetError(message)

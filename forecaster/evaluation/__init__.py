@@ -10,6 +10,7 @@
     episodes      pages and incidents as a person counts them
     oracle        the best possible forecast of a simulated fleet; limit: comparison of models with it;
                   leads: how early P1 rings
+    capacity/     forecasts and alerts of what fills up, beside the best possible ones, yardsticks and rules in use
     calibration   incident probabilities fitted on simulated fleets
     acceptance    evaluation of a trained model before it is written
     plots         fan charts, reliability diagram, loss by horizon

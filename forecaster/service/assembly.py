@@ -58,7 +58,7 @@ def assemble(config: ForecasterConfig, metrics: SelfMetrics, clock: Callable[[],
     described = {name: (signal.title or name, signal.unit) for name, signal in config.signals.items()}
     scored = [getattr(config.risk.roles, name) for name in COMPONENTS] if config.publish.gauges == "essential" else None
     collector = ForecastCollector(board, config.horizons, config.windows, described, clock, scored)
-    capacity = make_watch(config, metrics, clock, lambda: _session(config.source, config.source.retries))
+    capacity = make_watch(config, metrics, clock, lambda: make_session(config.source, config.source.retries))
     cycle = Cycle(config, source, window, model, board, collector, metrics, clock, past, record, make_push(config),
                   chances, make_alertmanager(config, clock), capacity.board if capacity is not None else None)
     info = model.info if model else {"model": "none" if config.model is None else config.model}
@@ -78,7 +78,7 @@ def make_source(config: ForecasterConfig, clock: Callable[[], float]) -> Source:
     }
     if given.kind == "prometheus":
         def ask(signals: Mapping[str, Any], step: float = config.step) -> PrometheusSource:
-            return PrometheusSource(str(given.url), signals, step, session=_session(given, given.retries),
+            return PrometheusSource(str(given.url), signals, step, session=make_session(given, given.retries),
                                     parameters=given.parameters, **common)
 
         if given.up is None:
@@ -86,14 +86,14 @@ def make_source(config: ForecasterConfig, clock: Callable[[], float]) -> Source:
         up = Up(config.share.fill(render(given.up, config.step)), given.server_label, config.step)
         scraped, scrapes = (ask({NAME: SimpleNamespace(query=query)}) for query in (up.scraped, up.scrapes))
         return Gate(ask(config.signals), scraped, scrapes, up, config.step, clock)
-    return ScrapeSource(given.targets, config.signals, config.step, session=_session(given, 0),
+    return ScrapeSource(given.targets, config.signals, config.step, session=make_session(given, 0),
                         scrape_interval=given.scrape_interval, **common)
 
 
 def make_push(config: ForecasterConfig) -> Push | None:
     """The VictoriaMetrics that curves are written to, None without one."""
     given = config.push
-    return Push(given.url, _session(given, 1), given.timeout) if given.url is not None else None
+    return Push(given.url, make_session(given, 1), given.timeout) if given.url is not None else None
 
 
 def make_alertmanager(config: ForecasterConfig, clock: Callable[[], float]) -> Alertmanager | None:
@@ -101,11 +101,12 @@ def make_alertmanager(config: ForecasterConfig, clock: Callable[[], float]) -> A
     given = config.alertmanager
     if given.url is None or config.source.kind != "prometheus":
         return None
-    return Alertmanager(given.url, _session(given, 0), given.timeout, str(config.source.url), config.listen,
+    return Alertmanager(given.url, make_session(given, 0), given.timeout, str(config.source.url), config.listen,
                         given.fleet, given.after, given.end_after, config.refresh, clock)
 
 
-def _session(given: SourceConfig | Receiver, retries: int) -> requests.Session:
+def make_session(given: SourceConfig | Receiver, retries: int) -> requests.Session:
+    """Connections with the login, headers and TLS of a source or receiver."""
     login = (given.basic_auth.username, given.basic_auth.password_file) if given.basic_auth else None
     return http_session(retries, headers=given.headers, bearer_token_file=given.bearer_token_file, basic_auth=login,
                         ca_file=given.ca_file)

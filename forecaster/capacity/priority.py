@@ -2,8 +2,8 @@
 
     P1  full within 4 hours      P2  within 24 hours      P3  within 7 days
 
-What is full now has no priority: it is no prediction. The guards are those with which simulated mounts of seeds that are
-not evaluated have the fewest false alerts at full recall (docs/accuracy.md).
+What is full now has no priority: it is no prediction. The guards were chosen on simulated mounts of seeds that are not
+evaluated (docs/accuracy.md): P2 and P3 with a precision of at least 0.9.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ class Guard:
 
 
 GUARDS: Mapping[str, Guard] = {
-    "P1": Guard("4h", 0.8, 0.85), "P2": Guard("24h", 0.65, 0.85), "P3": Guard("7d", 0.6, 0.8),
+    "P1": Guard("4h", 0.8, 0.5), "P2": Guard("24h", 0.65, 0.85), "P3": Guard("7d", 0.7, 0.8),
 }
 
 
 def priority(
     used: Floats, chance: Floats, limit: Floats, guards: Mapping[str, Guard] = GUARDS
 ) -> NDArray[np.int8]:
-    """Position in ``guards`` of the highest priority of each entity, from 1 on; 0: none. (N,) of the used share now (N,),
-    chances (N, 4) within WINDOWS, and limit (N,)."""
+    """Position in ``guards`` of the highest priority of each entity, from 1 on; 0: none. (N,) of the used share now
+    (N,), chances (N, 4) within WINDOWS, and limit (N,)."""
     ranks = np.zeros(len(used), np.int8)
     for rank, guard in reversed([*enumerate(guards.values(), 1)]):
         ranks[(chance[:, WINDOWS.index(guard.window)] >= guard.chance) & (used >= guard.used * limit)] = rank

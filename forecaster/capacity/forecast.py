@@ -22,7 +22,6 @@ import numpy as np
 
 from forecaster.capacity.courses import KNOTS, Courses, courses
 from forecaster.capacity.growth import DAY
-from forecaster.capacity.growth import DAY
 from forecaster.capacity.network import PERCENTILES, WINDOW_HOURS, Weights, WeightsError
 from forecaster.capacity.past import HOUR, Floats, Past, Wide
 from forecaster.capacity.runaway import changed_at, runaway

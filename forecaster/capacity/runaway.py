@@ -1,4 +1,4 @@
-"""A straight rise that is under way and would fill an entity within hours: a log that runs away, a dump that does not end.
+"""A straight rise that is under way and would fill an entity within hours: a log that runs away, a dump without end.
 
 Nothing in four weeks of hourly values tells of it, so it is read from the last six hours. How long it will go on is
 unknown; what has lasted for a time e goes on for a further time x with the chance (e / (e + x)) ** TAIL. So a rise that

@@ -36,7 +36,7 @@ def survey(instant: int, held: Mapping[str, Held], config: CapacityConfig, weigh
                                    for name in ("used", "size", "last_seen", "lost"))
     about = [config.resources[one.resource] for one in entities]
     limit = np.array([of.limit for of in about], np.float32)
-    filling = forecast(Past(float(instant), hourly, recent, limit), weights) if entities else _nothing()
+    filling = forecast(Past(float(instant), hourly, recent, limit), weights)
     issued = np.full(len(entities), float(instant))
     if before is not None:
         filling = _kept(filling, issued, entities, lost, before)
@@ -50,13 +50,6 @@ def survey(instant: int, held: Mapping[str, Held], config: CapacityConfig, weigh
         resources={name: About(of.title or name, of.unit) for name, of in config.resources.items()}, used=used,
         limit=limit, size=size, last_seen=last_seen, issued=issued, lost=lost, filling=filling, priority=rank,
         full=_full(used, limit, hourly, recent))
-
-
-def _nothing() -> Filling:
-    """The forecast of no entity."""
-    none = np.empty(0)
-    return Filling(np.empty((0, HORIZON, 3), np.float32), np.empty((0, 3)), np.empty((0, 4), np.float32),
-                   none, none, none, none, none)
 
 
 def _kept(filling: Filling, issued: npt.NDArray[np.float64], entities: tuple[Entity, ...], lost: Bools,

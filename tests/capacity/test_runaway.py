@@ -11,8 +11,8 @@ WEIGHTS = Weights.load()
 RATE = 20 * 60 / 2800  # of the size an hour: 20 MB a minute into 2800 MB
 
 
-def course(minutes: int, rate: float = RATE, known_before: bool = True, stops: int = 10_000, backup: float = 0.0) -> Past:
-    """A rise that began `minutes` ago, from a tenth on, after a flat course; `backup` rises and is deleted each night."""
+def course(minutes: int, rate=RATE, known_before=True, stops=10_000, backup=0.0) -> Past:
+    """A rise that began `minutes` ago, from a tenth on, after a flat course; `backup` comes and goes each night."""
     instant = BEGAN + minutes * 60
 
     def used(at: np.ndarray) -> np.ndarray:

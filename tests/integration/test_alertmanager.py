@@ -72,7 +72,7 @@ def test_pages_are_grouped_by_alert_and_fleet_and_repeated_once_a_shift():
     route = yaml.safe_load(CONFIG.read_text())["route"]
     assert route["group_by"] == ["alertname", "fleet", "instance"]
     _, pager = (child for child in route["routes"] if child["receiver"] == "pager")
-    assert (pager["group_wait"], pager["group_interval"], pager["repeat_interval"]) == ("10s", "1m", "4h")
+    assert (pager["group_wait"], pager["group_interval"], pager["repeat_interval"]) == ("10s", "30s", "4h")
 
 
 def test_a_page_that_a_fleet_is_not_watched_does_not_wait_for_the_interval_of_an_earlier_one():

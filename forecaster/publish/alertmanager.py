@@ -57,6 +57,7 @@ class Alertmanager:
         self._instance = re.sub(r"^(0\.0\.0\.0|\[::\]):", "127.0.0.1:", listen)
         self._fleet = fleet or self._instance
         self._refresh, self._clock, self._elapsed = refresh, clock, elapsed
+        self.active = False  # whether Alertmanager was last told that it is down
         # When Prometheus answered last, by both clocks; it counts from the start where it never did.
         self._answered = elapsed(), clock()
         self._back: tuple[float, float] | None = None  # since when it has answered every time
@@ -64,7 +65,7 @@ class Alertmanager:
 
     def keep(self, old: Alertmanager) -> None:
         """Goes on where another one ended."""
-        self._answered, self._back, self._down = old._answered, old._back, old._down
+        self._answered, self._back, self._down, self.active = old._answered, old._back, old._down, old.active
 
     def due(self, down: SourceDown | None) -> bool:
         """Takes how a cycle's query ended, None for any answer; whether there is something to send. Asks Alertmanager
@@ -85,7 +86,7 @@ class Alertmanager:
     def send(self) -> None:
         """Sends the alert, as ended if Prometheus has answered for long enough. AlertmanagerError if that fails: the
         next cycle tries again."""
-        over = self._over
+        over, self.active = self._over, False
         body = orjson.dumps([self._alert(over)])
         try:
             answer = fetch(self._session, "POST", self._url, self._timeout, _MAX_ANSWER, body,
@@ -96,6 +97,7 @@ class Alertmanager:
             opening = answer.body[:200].decode("utf-8", "replace").strip()
             raise AlertmanagerError(f"{self._url}: HTTP {answer.status}: {opening}; expected Alertmanager's API v2: "
                                     "check alertmanager.url")
+        self.active = not over
         if over:
             self._down = None
 

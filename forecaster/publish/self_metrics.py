@@ -70,6 +70,9 @@ _DECLARED: dict[str, tuple[type[object], tuple[str, ...], str, str]] = {
     "forecaster_clock_offset_seconds": (
         Gauge, (), "seconds",
         "Clock of Prometheus minus the forecaster's own, which is corrected by it; no series while unknown."),
+    "forecaster_prometheus_down": (
+        Gauge, (), "0 or 1",
+        "1 while FleetcastPrometheusDown, which it sends to Alertmanager, is active there."),
     "forecaster_capacity_last_success_timestamp_seconds": (
         Gauge, (), "Unix seconds",
         "End of the last forecast of what fills up, 0 before the first; no series where nothing is watched."),
@@ -213,6 +216,10 @@ class SelfMetrics:
         """The source's clock minus the own one; None, and then no series, where it is not known."""
         self._gauges["forecaster_clock_offset_seconds"].set(seconds or 0.0)
         self._show("forecaster_clock_offset_seconds", seconds is not None)
+
+    def prometheus_down(self, active: bool) -> None:
+        """Whether Alertmanager was told that Prometheus is down, and not yet that this is over."""
+        self._gauges["forecaster_prometheus_down"].set(active)
 
     def capacity_watched(self, watched: Iterable[str] | None = None) -> None:
         """The names of the resources that are watched, None for nothing; none is read yet."""

@@ -70,6 +70,7 @@ class Cycle:
         self._board, self._collector, self._metrics, self._clock = board, collector, metrics, source_clock(clock)
         self._capacity = capacity
         self._stage, self._push, self.alertmanager = Stages(metrics), push, alertmanager
+        metrics.prometheus_down(False)  # the next cycle knows
         self.errors = self._stage.errors  # stage -> error of its last run, None where it succeeded
         self.memory = Memory(window, past, record, config.storage, self.errors)
         self._signals, self._zone = tuple(config.signals), ZoneInfo(config.timezone)
@@ -272,6 +273,7 @@ class Cycle:
                 self.alertmanager.send()
         except StageError as error:
             log.error("nobody is told that Prometheus is down: stage %s", error)
+        self._metrics.prometheus_down(self.alertmanager.active)
 
     def _fill_later(self, now: float) -> None:
         """Reads one stretch after the forecast is published: what the window lacks, or else a piece of the past."""

@@ -80,9 +80,11 @@ def test_it_ends_once_prometheus_has_answered_for_150_seconds_without_a_gap(serv
     going = bench.run(None, 10)
     back = bench.clock.now - 135
     assert {unix(one["endsAt"]) for one in going} == {back + 150}, "also where the forecaster dies meanwhile"
+    assert bench.told.active
     ended = bench.run(None, 30)
     assert len(ended) == 20, "for five minutes, in case Alertmanager restarts before it has told anybody"
     assert {unix(one["endsAt"]) for one in ended} == {back} and ended[0]["labels"] == going[0]["labels"]
+    assert not bench.told.active
     assert ended[0]["annotations"]["summary"] == "Prometheus at http://prometheus:9090 answers again"
     assert bench.run(DOWN, 2) == [] and len(bench.run(DOWN)) == 1, "it can begin again"
 
@@ -115,6 +117,7 @@ def test_a_reload_neither_begins_nor_ends_it_anew(server):
     bench.run(None, 9)
     reloaded = Bench(server, clock=bench.clock, elapsed=bench.elapsed)
     reloaded.told.keep(bench.told)
+    assert reloaded.told.active
     assert unix(reloaded.run(None)[0]["endsAt"]) > bench.clock.now, "it goes on"
     assert unix(reloaded.run(None)[0]["endsAt"]) < bench.clock.now, "and ends as it would have"
 

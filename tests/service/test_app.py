@@ -197,11 +197,14 @@ def test_only_a_prometheus_that_does_not_answer_is_told_to_alertmanager_and_no_c
         bench.source.error = error
         assert cycle.run_once() == (error is None or isinstance(error, NoData))
     assert server.seen == [] and "alertmanager" not in cycle.errors
+    assert "\nforecaster_prometheus_down 0.0\n" in bench.client.get("/metrics").text
     bench.source.error = SourceDown("refused")
     assert not cycle.run_once() and [one.command for one in server.seen] == ["GET", "POST"]
     assert cycle.errors["alertmanager"] is None
+    assert "\nforecaster_prometheus_down 1.0\n" in bench.client.get("/metrics").text, "rules hold what this inhibits"
     bench.source.error, server.respond = None, lambda request: request.answer(500, "")
     assert cycle.run_once() and "HTTP 500" in bench.client.get("/status").json["errors"]["alertmanager"]
+    assert "\nforecaster_prometheus_down 0.0\n" in bench.client.get("/metrics").text, "as long as it is not told"
     bench.forecaster.close()
     assert composition.make_alertmanager(load_config("fleet", given | {"source.kind": "scrape"}), bench.clock) is None
     assert composition.make_alertmanager(load_config("fleet"), bench.clock) is None

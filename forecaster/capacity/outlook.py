@@ -37,6 +37,7 @@ class About:
 
     title: str
     unit: str
+    highest: str | None = "P1"  # priority that it may have, None for none
 
 
 @dataclass(frozen=True, eq=False)

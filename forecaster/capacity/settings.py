@@ -36,8 +36,8 @@ class Resource(Settings):
     backing: LabelName | None = Field(None, description="label that names what an entity lies on, such as `device`: "
                                       "entities of a server with the same one and size are one, under the shortest "
                                       "name, and the trend starts anew where it changes")
-    highest: Literal["P1", "P2", "P3"] | None = Field("P1", description="highest priority that it may have, null for "
-                                                      "none")
+    highest: Literal["P1", "P2", "P3"] | None = Field("P1", description="highest priority that it may have, "
+                                                      "also while it is full, null for none")
     ignore: dict[LabelName, Pattern] = Field(default_factory=dict, description="label -> regular expression that "
                                                 "matches the whole value: series that are left out")
     history: Duration = Field(28 * DAY, ge=HOUR, le=HOURS * HOUR, description="history that is read, at most 28d")

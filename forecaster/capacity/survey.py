@@ -47,9 +47,9 @@ def survey(instant: int, held: Mapping[str, Held], config: CapacityConfig, weigh
     rank = np.where((rank > 0) & (highest <= len(PRIORITIES)), np.maximum(rank, highest), 0).astype(np.int8)
     return Outlook(
         instant=float(instant), entities=entities,
-        resources={name: About(of.title or name, of.unit) for name, of in config.resources.items()}, used=used,
-        limit=limit, size=size, last_seen=last_seen, issued=issued, lost=lost, filling=filling, priority=rank,
-        full=_full(used, limit, hourly, recent))
+        resources={name: About(of.title or name, of.unit, of.highest) for name, of in config.resources.items()},
+        used=used, limit=limit, size=size, last_seen=last_seen, issued=issued, lost=lost, filling=filling,
+        priority=rank, full=_full(used, limit, hourly, recent))
 
 
 def _kept(filling: Filling, issued: npt.NDArray[np.float64], entities: tuple[Entity, ...], lost: Bools,

@@ -57,6 +57,11 @@ def _priorities(of: Outlook) -> Values:
     return np.where(of.priority[:, None] == np.arange(1, len(PRIORITIES) + 1), 1.0, np.nan)
 
 
+def _full(of: Outlook) -> Values:
+    highest = [[of.resources[one.resource].highest == which for which in PRIORITIES] for one in of.entities]
+    return np.where(of.full[:, None] & np.array(highest, bool).reshape(-1, len(PRIORITIES)), 1.0, np.nan)
+
+
 FAMILIES = (
     Family("observed_capacity_used_ratio", (), "ratio", "Used share of the limit, when it was last seen.", _ONE,
            _column(lambda of: of.used), always=True),
@@ -73,9 +78,10 @@ FAMILIES = (
     Family("forecast_capacity_priority", ("priority",), "1",
            "1 for its priority (P1, P2 or P3), by capacity.priorities; no series without one, as while it is full.",
            tuple((priority,) for priority in PRIORITIES), _priorities, always=True),
-    Family("observed_capacity_full", (), "1",
-           "1 where it is at its limit now and was below it within the last week; no series otherwise.", _ONE,
-           _column(lambda of: np.where(of.full, 1.0, np.nan)), always=True),
+    Family("observed_capacity_full", ("priority",), "1",
+           "1 where it is at its limit now and was below it within the last week; no series otherwise, nor where its "
+           "resource may have no priority. The label is the highest that it may have.",
+           tuple((priority,) for priority in PRIORITIES), _full, always=True),
     Family("observed_capacity_size", ("unit",), "by the label unit", "The limit, where capacity has a query for it.",
            _ONE, _column(lambda of: of.size)),
     Family("observed_capacity_growth_ratio_per_day", (), "ratio per day", "Growth of the used share a day, now.", _ONE,

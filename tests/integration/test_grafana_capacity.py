@@ -39,7 +39,7 @@ def samples() -> Iterator[tuple[str, float, float]]:
                 yield (f'forecast_capacity_full_timestamp_seconds{{{of},percentile="{percentile}"}}',
                        NOW + later * hours * HOUR, NOW)
             if used == 1:
-                yield f"observed_capacity_full{{{of}}}", 1, NOW
+                yield f'observed_capacity_full{{{of},priority="P1"}}', 1, NOW
             yield f'observed_capacity_size{{{of},unit="bytes"}}', 500e9, NOW
             for figure, value in (("growth_ratio_per_day", growth), ("previous_growth_ratio_per_day", growth / 2),
                                   ("growth_changed_timestamp_seconds", NOW - DAY), ("largest_step_ratio", 0.01),

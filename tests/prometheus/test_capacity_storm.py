@@ -19,7 +19,7 @@ def fires(folder: Path, entities: int, summary: str, description: str) -> str:
         about = {"job": "forecaster", "fleet": "hosts", "server": f"web{number:03}", "profile": "web",
                  "resource": "disk_space", "entity": "/data"}
         of = ",".join(f'{label}="{value}"' for label, value in about.items()) + ',instance="a"'
-        given += [{"series": f"observed_capacity_full{{{of}}}", "values": "1x2"},
+        given += [{"series": f'observed_capacity_full{{{of},priority="P1"}}', "values": "1x2"},
                   {"series": f"observed_capacity_used_ratio{{{of}}}", "values": "1x2"}]
         expected.append({
             "exp_labels": {**about, "priority": "P1", "severity": "critical"},

@@ -1,9 +1,12 @@
 """The gauges of what fills up: the series of each entity, when they are shown, and that Prometheus takes them."""
 
+import dataclasses
 import subprocess
 
 import numpy as np
+import pytest
 
+from forecaster.capacity.outlook import About
 from forecaster.publish.capacity_gauges import HORIZONS, LABELS, METRICS, CapacityCollector
 from tests.outlooks import DAY, INSTANT, board_of, entity, make_outlook
 from tests.publish.test_gauges import samples_of
@@ -46,6 +49,16 @@ def test_an_entity_that_fills_up_has_every_family_with_its_labels():
     assert one(samples, "observed_capacity_size", unit="bytes") == 1e11
     assert one(samples, "observed_capacity_growth_ratio_per_day") == 0.01
     assert sum(name == "forecast_capacity_priority" for name, _ in samples) == 1
+
+
+@pytest.mark.parametrize("highest", ["P1", "P3", None])
+def test_what_is_full_says_the_highest_priority_that_it_may_have_and_nothing_where_that_is_none(highest):
+    outlook = make_outlook([entity(), entity("web2")], full=(True, False))
+    about = {"filesystem": About("File systems", "bytes", highest)}
+    samples = shown(dataclasses.replace(outlook, resources=about))
+    full = [(dict(pairs)["server"], dict(pairs)["priority"]) for name, pairs in samples
+            if name == "observed_capacity_full"]
+    assert full == [("web1", highest)] * (highest is not None)
 
 
 def test_one_that_will_not_fill_has_the_essential_series_unless_all_are_asked_for():

@@ -107,6 +107,7 @@ def test_a_resource_gives_at_most_its_highest_priority(server, highest, rank):
         pass
     watch.run_once()
     assert set(watch.board.last.priority.tolist()) == {rank}
+    assert watch.board.last.resources["filesystem"].highest == resource["highest"]
 
 
 def test_history_is_read_between_passes_in_pieces_of_a_day(server, mounts):

@@ -53,6 +53,7 @@ class CapacityWatch:
         self._ticker = Ticker(self._tick, config.capacity.refresh, clock, "capacity")
         self._stop, self._reading, self._took, self.ended = self._ticker.stopping, False, 0.0, True
         self._instant = 0  # of the last pass
+        self._failing: set[str] = set()  # resources that could not be read since then
         source, resources = config.source, config.capacity.resources
         labels = Labels(source.server_label, source.profile_label, source.default_profile)
         self._readers = {
@@ -102,6 +103,7 @@ class CapacityWatch:
                 failed[name] = error
             else:
                 held.take(stretch, self._room(held))
+        self._failing = set(failed)
         self._metrics.capacity_read({name: reader.error is not None for name, reader in self._readers.items()})
         if len(failed) == len(self.held):
             self.errors["query"] = "; ".join(map(str, failed.values()))
@@ -116,9 +118,9 @@ class CapacityWatch:
         self._metrics.capacity(self._clock(), self._took, sum(len(held.entities) for held in self.held.values()))
         return True
 
-    def read_piece(self) -> bool | None:
-        """Reads the next piece of history; whether there is more, None where it could not be read."""
-        lacking = [(name, piece) for name, held in self.held.items() if (piece := held.piece()) is not None]
+    def read_piece(self) -> bool:
+        """Reads the next piece of history; whether there is more that can be read before the next pass."""
+        lacking = self._lacking()
         if not lacking:
             return False
         name, piece = max(lacking, key=lambda one: one[1][1])  # the newest of all resources
@@ -127,10 +129,15 @@ class CapacityWatch:
         except SourceNonsense:  # it will not be another the next time
             self.held[name].skip(*piece)
         except SourceError:
-            return None
-        return len(lacking) > 1 or self.held[name].piece() is not None
+            self._failing.add(name)  # the next pass is its next attempt; it must not keep the others from theirs
+        return bool(self._lacking())
 
     # -- inside -------------------------------------------------------------------------------------
+
+    def _lacking(self) -> list[tuple[str, tuple[int, int]]]:
+        """(resource, piece of history to read next) of those that can be read."""
+        return [(name, piece) for name, held in self.held.items()
+                if name not in self._failing and (piece := held.piece()) is not None]
 
     def _tick(self) -> None:
         try:
@@ -147,17 +154,14 @@ class CapacityWatch:
 
     def _read_history(self) -> None:
         """Reads history until the next pass is near, and forecasts again once all of it is there."""
-        refresh, more = self._config.capacity.refresh, any(held.piece() for held in self.held.values())
+        refresh, more = self._config.capacity.refresh, bool(self._lacking())
         until, pause = time.monotonic() + refresh - self._clock() % refresh, 0.0
         while more and time.monotonic() + pause < until and not self._stop.wait(pause):
             began = time.monotonic()
-            found = self.read_piece()
+            more = self.read_piece()
             pause = max(PAUSE, BREAK * (time.monotonic() - began))
-            if found is None:
-                return  # the next pass is the next attempt
-            if not found:
+            if not more:
                 self._publish(self._instant)
-            more = found
 
     def _publish(self, instant: int) -> None:
         config = self._config

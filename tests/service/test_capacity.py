@@ -115,8 +115,7 @@ def test_history_is_read_between_passes_in_pieces_of_a_day(server, mounts):
     watch.run_once()
     first = len(mounts.spans)
     pieces = 0
-    while (more := watch.read_piece()) is not False:
-        assert more
+    while watch.read_piece():
         pieces += 1
     hours = [(end - start) / step + 1 for start, end, step in mounts.spans[first:]]
     assert max(hours) == 24 and sum(hours) / 2 == HOURS - 6 and pieces == len(hours) // 2 - 1
@@ -127,9 +126,18 @@ def test_history_that_is_no_used_share_is_left_out_and_what_is_older_is_read(ser
     watch = watch_of(server, **{"capacity.resources.filesystem.query": "1 - avail"})
     watch.run_once()
     watch._readers["filesystem"].queries["used"] = "size"  # 1e11
-    while (more := watch.read_piece()) is not False:
-        assert more
+    while watch.read_piece():
+        pass
     assert "divide by 100" in caplog.text and watch.held["filesystem"].read_share == 1
+
+
+def test_a_resource_that_cannot_be_read_keeps_no_other_from_its_history(server, mounts):
+    mounts.refused = {"broken": (422, "parse error")}
+    watch = watch_of(server, **{"capacity.resources.broken": {"query": "broken"}})
+    assert watch.run_once()
+    while watch.read_piece():
+        pass
+    assert watch.held["filesystem"].read_share == 1 and watch.held["broken"].read_share == 0
 
 
 def test_ranges_that_are_refused_as_too_large_are_asked_for_in_smaller_pieces(server, mounts):

@@ -1,7 +1,8 @@
 """The gauges of what fills up: every forecast_capacity_* and observed_capacity_* family, rendered once a pass.
 
-With `publish.gauges: essential`, every entity has the families marked `always` (of the percentiles p50 and p90), and
-the others only where it may fill up: a chance of MATTERS within 14 days, or p90 at CLOSE of the limit by then.
+With `publish.gauges: essential`, every entity has the families marked `always` (of the forecasts, p50 and p90 at the
+last horizon), and the others only where it may fill up: a chance of MATTERS within 14 days, or p90 at CLOSE of the limit
+by then.
 
 Letters: N entities.
 """
@@ -110,7 +111,7 @@ class CapacityCollector:
     def __init__(self, board: CapacityBoard, clock: Callable[[], float] = time.time, every: bool = False):
         self._board, self._clock, self._every = board, clock, every
         self._lock = threading.Lock()
-        self._made: tuple[Outlook, Prepared, Prepared] | None = None
+        self._made: tuple[tuple[Outlook, Prepared, Prepared], ...] = ()  # of the next Outlook and of the shown one
 
     def prepare(self, outlook: Outlook) -> int:
         """Renders and compresses it before it is published; the bytes without compression."""
@@ -129,13 +130,14 @@ class CapacityCollector:
 
     def _text(self, outlook: Outlook) -> tuple[Prepared, Prepared]:
         """(families that outlive the outlook, all others)."""
-        made = self._made
-        if made is None or made[0] is not outlook:
-            with self._lock:
-                texts = ["".join(self._families(outlook, outlives)) for outlives in (True, False)]
-                self._made = made = (outlook, *(Prepared(text.encode()) for text in texts))  # type: ignore[assignment]
-        assert made is not None
-        return made[1], made[2]
+        for known, outliving, others in self._made:  # no lock: a scrape must not wait for the next Outlook's text
+            if known is outlook:
+                return outliving, others
+        with self._lock:
+            outliving, others = (Prepared("".join(self._families(outlook, outlives)).encode())
+                                 for outlives in (True, False))
+            self._made = ((outlook, outliving, others), *self._made[:1])
+            return outliving, others
 
     def _families(self, of: Outlook, outlives: bool) -> Iterator[str]:
         own = [_pairs(LABELS, (one.server, one.profile, one.resource, one.name)) for one in of.entities]
@@ -147,9 +149,8 @@ class CapacityCollector:
             values = np.asarray(family.values(of))
             if not family.always:
                 values = np.where(rest[:, None], values, values.dtype.type(np.nan))
-            elif family.more[0][0:1] == PERCENTILES[:1]:
-                hidden = ~rest[:, None] & np.array([one[0] == PERCENTILES[0] for one in family.more])
-                values = np.where(hidden, values.dtype.type(np.nan), values)
+            elif family.labels == ("percentile", "horizon"):
+                values = np.where(rest[:, None] | _few(values), values, values.dtype.type(np.nan))
             shown, start = ~np.isnan(values), f"{family.name}{{"
             if family.labels == ("unit",):
                 found = np.flatnonzero(shown).tolist()
@@ -164,8 +165,16 @@ def _pairs(labels: tuple[str, ...], values: tuple[str, ...]) -> str:
     return ",".join(f'{label}="{escape_label_value(value)}"' for label, value in zip(labels, values, strict=True))
 
 
+def _few(at_horizons: Values) -> npt.NDArray[np.bool_]:
+    """bool, of the shape of _at_horizons: p50 and p90 at the last horizon of an entity, which its resource may limit."""
+    known = np.isfinite(at_horizons).reshape(-1, len(PERCENTILES), len(HORIZONS))
+    last = known & ~np.concatenate([known[:, :, 1:], np.zeros_like(known[:, :, :1])], 2)
+    last[:, 0] = False
+    return last.reshape(at_horizons.shape)
+
+
 def matters(of: Outlook) -> npt.NDArray[np.bool_]:
-    """bool (N,): entities that may fill up within 14 days."""
-    found: npt.NDArray[np.bool_] = (np.nan_to_num(of.filling.chance[:, -1]) >= MATTERS) | (
-        np.nan_to_num(of.filling.used[:, -1, -1]) >= CLOSE * of.limit) | of.full
+    """bool (N,): entities that may fill up within 14 days, or within the shorter horizon of their resource."""
+    chance, highest = (np.fmax.reduce(values, axis=1) for values in (of.filling.chance, of.filling.used[:, :, -1]))
+    found: npt.NDArray[np.bool_] = (chance >= MATTERS) | (highest >= CLOSE * of.limit) | of.full
     return found

@@ -65,14 +65,38 @@ def test_one_that_will_not_fill_has_the_essential_series_unless_all_are_asked_fo
     few, all_ = names(shown(make_outlook())), names(shown(make_outlook(), every=True))
     assert few == sorted([
         "observed_capacity_used_ratio", "observed_capacity_last_seen_timestamp_seconds",
-        *["forecast_capacity_used_ratio"] * 2 * len(HORIZONS), *["forecast_capacity_full_chance"] * 4])
-    assert len(all_) == len(few) + len(HORIZONS) + 6  # p10, size, growth, before, changed, step, its time
+        *["forecast_capacity_used_ratio"] * 2, *["forecast_capacity_full_chance"] * 4])
+    assert len(all_) == len(few) + 3 * len(HORIZONS) - 2 + 6  # all forecasts, size, growth, before, changed, step, its time
     assert "forecast_capacity_full_timestamp_seconds" not in all_  # unknown
 
 
 def test_it_has_the_others_where_it_may_fill_or_comes_close():
     assert len(shown(make_outlook(chance=(0, 0, 0, 0.01)))) == len(shown(make_outlook(ahead=0.71)))
     assert len(shown(make_outlook(ahead=0.71))) > len(shown(make_outlook(ahead=0.69)))
+
+
+def within_a_week(outlook):
+    """As of a resource with `horizon: 7d`."""
+    outlook.filling.used[:, HORIZONS["7d"]:] = outlook.filling.chance[:, -1] = np.nan
+    return outlook
+
+
+def test_a_shorter_horizon_of_its_resource_is_the_last_one():
+    forecasts = [pairs for name, pairs in shown(within_a_week(make_outlook())) if name == "forecast_capacity_used_ratio"]
+    assert {(dict(pairs)["percentile"], dict(pairs)["horizon"]) for pairs in forecasts} == {("p50", "7d"), ("p90", "7d")}
+    assert one(shown(within_a_week(make_outlook(**FILLING))), "forecast_capacity_full_timestamp_seconds",
+               percentile="p50") == INSTANT + DAY
+
+
+def test_a_scrape_between_two_outlooks_finds_both_rendered():
+    board = board_of(make_outlook())
+    collector = CapacityCollector(board, Clock(INSTANT))
+    shown_now, later = collector.exposition(), make_outlook(used=0.7)
+    collector.prepare(later)
+    assert all(a is b for a, b in zip(collector.exposition(), shown_now, strict=True))
+    board.publish(later)
+    ready = collector.exposition()
+    assert b" 0.7" in ready[0].text and ready[0] is collector.exposition()[0]
 
 
 def test_too_old_an_outlook_leaves_when_each_was_seen():

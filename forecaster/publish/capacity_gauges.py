@@ -1,8 +1,8 @@
 """The gauges of what fills up: every forecast_capacity_* and observed_capacity_* family, rendered once a pass.
 
 With `publish.gauges: essential`, every entity has the families marked `always` (of the forecasts, p50 and p90 at the
-last horizon), and the others only where it may fill up: a chance of MATTERS within 14 days, or p90 at CLOSE of the limit
-by then.
+last horizon), and the others only where it may fill up: a chance of MATTERS within 14 days, or p90 at CLOSE of the
+limit by then.
 
 Letters: N entities.
 """
@@ -166,11 +166,12 @@ def _pairs(labels: tuple[str, ...], values: tuple[str, ...]) -> str:
 
 
 def _few(at_horizons: Values) -> npt.NDArray[np.bool_]:
-    """bool, of the shape of _at_horizons: p50 and p90 at the last horizon of an entity, which its resource may limit."""
+    """bool, of the shape of _at_horizons: p50 and p90 at the last horizon, which a resource may limit."""
     known = np.isfinite(at_horizons).reshape(-1, len(PERCENTILES), len(HORIZONS))
     last = known & ~np.concatenate([known[:, :, 1:], np.zeros_like(known[:, :, :1])], 2)
-    last[:, 0] = False
-    return last.reshape(at_horizons.shape)
+    last[:, PERCENTILES.index("p10")] = False
+    found: npt.NDArray[np.bool_] = last.reshape(at_horizons.shape)
+    return found
 
 
 def matters(of: Outlook) -> npt.NDArray[np.bool_]:

@@ -66,7 +66,8 @@ def test_one_that_will_not_fill_has_the_essential_series_unless_all_are_asked_fo
     assert few == sorted([
         "observed_capacity_used_ratio", "observed_capacity_last_seen_timestamp_seconds",
         *["forecast_capacity_used_ratio"] * 2, *["forecast_capacity_full_chance"] * 4])
-    assert len(all_) == len(few) + 3 * len(HORIZONS) - 2 + 6  # all forecasts, size, growth, before, changed, step, its time
+    # all forecasts, size, growth, before, changed, step, its time
+    assert len(all_) == len(few) + 3 * len(HORIZONS) - 2 + 6
     assert "forecast_capacity_full_timestamp_seconds" not in all_  # unknown
 
 
@@ -82,8 +83,9 @@ def within_a_week(outlook):
 
 
 def test_a_shorter_horizon_of_its_resource_is_the_last_one():
-    forecasts = [pairs for name, pairs in shown(within_a_week(make_outlook())) if name == "forecast_capacity_used_ratio"]
-    assert {(dict(pairs)["percentile"], dict(pairs)["horizon"]) for pairs in forecasts} == {("p50", "7d"), ("p90", "7d")}
+    forecasts = [dict(pairs) for name, pairs in shown(within_a_week(make_outlook()))
+                 if name == "forecast_capacity_used_ratio"]
+    assert {(of["percentile"], of["horizon"]) for of in forecasts} == {("p50", "7d"), ("p90", "7d")}
     assert one(shown(within_a_week(make_outlook(**FILLING))), "forecast_capacity_full_timestamp_seconds",
                percentile="p50") == INSTANT + DAY
 

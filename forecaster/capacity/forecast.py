@@ -22,7 +22,7 @@ import numpy as np
 
 from forecaster.capacity.courses import KNOTS, Courses, courses
 from forecaster.capacity.growth import DAY
-from forecaster.capacity.network import PERCENTILES, WINDOW_HOURS, Weights, WeightsError
+from forecaster.capacity.network import PERCENTILES, WINDOW_HOURS, Weights, WeightsError, rising
 from forecaster.capacity.past import HOUR, Floats, Past, Wide
 from forecaster.capacity.runaway import changed_at, runaway
 from forecaster.capacity.teeth import HORIZON, WEEK
@@ -117,16 +117,16 @@ def _agreeing(relative: Floats, room: Floats, chance: Floats) -> Floats:
             reaches = chance[:, window] >= np.float32(1 - level)
             # a ramp to the limit at the window's end, from where the window before has ended
             wanting = reaches & ~(curve >= room).any(1)
-            missing = np.where(wanting, room[:, 0] - curve[:, -1] + 1e-6, 0)
-            ramp = np.clip((np.arange(1, HORIZON + 1) - before) / (hours - before), 0, 1).astype(np.float32)
-            out[:, :, q] += missing[:, None] * ramp
+            if wanting.any():
+                missing = np.where(wanting, room[:, 0] - curve[:, -1] + 1e-6, 0)
+                ramp = np.clip((np.arange(1, HORIZON + 1) - before) / (hours - before), 0, 1).astype(np.float32)
+                out[:, :, q] += missing[:, None] * ramp
             under = np.where(reaches | (room[:, 0] <= 0), np.inf, room[:, 0] - NEAR)
             out[:, :hours, q] = np.minimum(out[:, :hours, q], under[:, None])
         before = hours
     room = room[:, :, None]
     out = np.where((room > 0) & np.logical_or.accumulate(out >= room, 1), np.maximum(out, room), out)
-    out.sort(-1)
-    return out
+    return rising(out)
 
 
 def _full_at(past: Past, now: Floats, used: Floats) -> Wide:

@@ -81,8 +81,7 @@ class Weights:
             paths = found.paths[:, :, first:last]
             one, other = (np.swapaxes(weight[:, knot] @ paths, 1, 2) + shift[:, knot, None] for knot in (begin, end))
             out[:, first:last] = one * (1 - part) + other * part
-        out.sort(-1)
-        return out
+        return rising(out)
 
     def log_odds(self, found: Courses, room: Floats, used: Floats) -> Wide:
         """float64 (N, W), calibrated, of percentiles as above that reach ``room`` (N,), the limit relative to now."""
@@ -129,6 +128,13 @@ class Weights:
         out = io.BytesIO()
         np.savez_compressed(out, facts=np.array(json.dumps(facts, allow_nan=False)), **arrays)
         return out.getvalue()
+
+
+def rising(curves: Floats) -> Floats:
+    """The three percentiles (..., 3) sorted; five times as fast as a sort of so short an axis."""
+    one, other, last = (curves[..., q] for q in range(3))
+    low, high = np.minimum(one, other), np.maximum(one, other)
+    return np.stack([np.minimum(low, last), np.maximum(low, np.minimum(high, last)), np.maximum(high, last)], -1)
 
 
 def _through(layers: Layers, x: Floats) -> Floats:

@@ -43,6 +43,8 @@ class Runaway:
     def curves(self, relative: Floats, percentiles: tuple[float, ...]) -> Floats:
         """Curves (N, H, Q) relative to now, with those of runaways replaced: each goes on with the chance that its
         percentile leaves, then stays."""
+        if not self.on.any():
+            return relative
         ahead = np.arange(1, relative.shape[1] + 1)
         longest = self.lasted[:, None] * (np.array([1 - p for p in percentiles]) ** (-1 / TAIL) - 1)
         made = self.rate[:, None, None] * np.minimum(ahead[:, None], longest[:, None])

@@ -14,7 +14,7 @@ PAGES = {"P1": "P1", "P2": "P2", "P3": "P3", "node-mixin warning": "warning", "n
 
 
 def table(report: Mapping[str, Any]) -> str:
-    """Forecasts, alerts, and both by pattern."""
+    """Forecasts, alerts, and both by pattern, of a Prometheus by resource."""
     forecasts = report["forecasts"]
     first = forecasts[PRODUCT]
     lines = [
@@ -37,7 +37,7 @@ def table(report: Mapping[str, Any]) -> str:
                   for name, row in forecasts.items()]
     lines += ["", *_alerts(report["alerts"])]
     if report["patterns"]:
-        lines += ["", *_patterns(report["patterns"])]
+        lines += ["", *_patterns(report["patterns"], BEST in forecasts)]
     return "\n".join(lines)
 
 
@@ -52,9 +52,9 @@ def _alerts(alerts: Mapping[str, Figures]) -> list[str]:
     ]
 
 
-def _patterns(patterns: Mapping[str, Any]) -> list[str]:
+def _patterns(patterns: Mapping[str, Any], oracle: bool) -> list[str]:
     lines = [
-        "by pattern: loss over oracle, share inside",
+        "by pattern: loss over oracle, share inside" if oracle else "by resource: loss, share inside",
         "fills: all, with a course that allowed notice, with notice by P2; alerts: all, false",
         _row("", ["entities", *(f"loss {d}" for d in DAYS), *(f"inside {d}" for d in DAYS), "fills", *PAGES.values()]),
     ]
@@ -62,7 +62,8 @@ def _patterns(patterns: Mapping[str, Any]) -> list[str]:
         own, limit = (of["forecasts"].get(who) for who in (PRODUCT, BEST))
         page = of["alerts"]["P2"]
         lines.append(_row(name, [
-            str(of["entities"]), *(_number(own["loss"][d] / limit["loss"][d] if limit else math.nan) for d in DAYS),
+            str(of["entities"]),
+            *(_number(own["loss"][d] / limit["loss"][d]) if limit else _number(1000 * own["loss"][d], 2) for d in DAYS),
             *(_number(own["inside"][d]) for d in DAYS), f"{page['fills']}, {page['foreseeable']}, {page['noticed']}",
             *(f"{row['alerts']}, {row['false']}" for row in (of["alerts"][name] for name in PAGES))]))
     return lines

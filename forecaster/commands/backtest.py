@@ -113,7 +113,6 @@ def _check(arguments: argparse.Namespace, names: list[str]) -> None:
     """Raises DatasetError where flags exclude each other or a number is out of range."""
     simulated = not (arguments.data or arguments.source)
     rules = (
-        (arguments.data and arguments.source, "--data and --source are two histories; expected one: leave one out"),
         (arguments.windows and not arguments.data, "--windows lists servers and steps of a file; expected --data"),
         (arguments.kept_out and (not arguments.data or arguments.windows),
          "--kept-out draws windows of a model's training data; expected --data, and no --windows"),
@@ -137,8 +136,9 @@ def _check(arguments: argparse.Namespace, names: list[str]) -> None:
 
 
 def _check_source(arguments: argparse.Namespace) -> None:
-    """Raises DatasetError where a source lacks what it needs."""
+    """Raises DatasetError where a source lacks what it needs, or is one of two."""
     _refuse(
+        (arguments.data and arguments.source, "--data and --source are two histories; expected one: leave one out"),
         (arguments.source == "scrape", "--source scrape holds three hours, too few; use --source prometheus"),
         (arguments.source and not (arguments.start and arguments.end),
          "--source prometheus needs --start and --end, RFC 3339 or Unix seconds"),

@@ -1,10 +1,13 @@
 """The forecasts on the landing page: a few lines of status, and a table of the fleet."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from math import isnan, nan
 
 import numpy as np
 
+from forecaster.capacity.forecast import WINDOWS
+from forecaster.capacity.outlook import MEDIAN, PRIORITIES, Outlook
 from forecaster.models.unforecast import REASONS
 from forecaster.publish.alerts import by_urgency
 from forecaster.publish.api import SHOWN, first
@@ -66,6 +69,27 @@ def fleet_tables(result: Result | None, roles: Roles) -> tuple[Table, ...]:
             row += [_text(result.observed[s, c]), _text(result.forecast[s, c, RISK_STEPS - 1, _P90])]
         rows.append([*row, result.message(s) if risk.component[s] or named[s] else "-"])
     return Table("Fleet", tuple(columns), rows, anchors=True), _unforecast(result)
+
+
+def filling_table(outlook: Outlook | None) -> tuple[Table, ...]:
+    """What is full, or will be (p50) within 14 days, or has a priority, the first SHOWN by date; else no table."""
+    if outlook is None:
+        return ()
+    dates = outlook.filling.full_at[:, MEDIAN]
+    there = outlook.full | np.isfinite(dates) | (outlook.priority > 0)
+    found = [row for row in outlook.order if there[row]]
+    rows = []
+    for row in found[:SHOWN]:
+        one, rank, full = outlook.entities[row], int(outlook.priority[row]), bool(outlook.full[row])
+        date = "-" if isnan(dates[row]) else f"{datetime.fromtimestamp(dates[row], UTC):%a %d %b %H:%M} UTC"
+        chances = outlook.filling.chance[row].tolist()
+        rows.append((one.server, outlook.resources[one.resource].title, one.name, f"{outlook.used[row]:.0%}",
+                     "now" if full else date, PRIORITIES[rank - 1] if rank else "-",
+                     *("-" if full else _chance(chance, "-") for chance in chances)))
+    if len(found) > SHOWN:
+        rows.append((f"and {len(found) - SHOWN} more", *["-"] * (5 + len(WINDOWS))))
+    columns = ("Server", "Resource", "Entity", "Used", "Full at", "Priority", *(f"Chance {name}" for name in WINDOWS))
+    return (Table("What fills up", columns, rows),) if rows else ()
 
 
 def _state(current: Result | None) -> str:

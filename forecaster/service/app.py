@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from forecaster.config import ForecasterConfig
 from forecaster.publish.api import api_blueprint
 from forecaster.publish.capacity_json import capacity_blueprint
-from forecaster.publish.page import fleet_tables, glance
+from forecaster.publish.page import filling_table, fleet_tables, glance
 from forecaster.publish.remote_read import remote_read_blueprint
 from forecaster.publish.self_metrics import SelfMetrics
 from forecaster.service.assembly import assemble
@@ -20,7 +20,7 @@ from forecaster.sources.clock import source_clock
 from serving import __version__
 from serving.exposition import metrics_response
 from serving.html import document
-from serving.web import Service
+from serving.web import Service, Table
 from serving.web import create_app as create_web_app
 
 NAME = "fleet-forecaster"
@@ -50,7 +50,7 @@ class Forecaster:
             description="Forecasts of a server fleet, from and for Prometheus.",
             links=_LINKS,
             status=self._glance,
-            tables=lambda: fleet_tables(self.parts.board.current(self._clock()), self.parts.config.risk.roles),
+            tables=self._tables,
             refresh=30,  # seconds: what is old must not look like now
             ready=self._ready,
             reload=self.reload,
@@ -138,6 +138,11 @@ class Forecaster:
         shard = {"ordinal": parts.config.shard, "total": parts.config.total_shards}
         return {"model": parts.model, "shard": shard, "source": parts.source.describe(), "errors": parts.cycle.errors,
                 "capacity": self._capacity()}
+
+    def _tables(self) -> tuple[Table, ...]:
+        now, parts = self._clock(), self.parts
+        filling = parts.capacity.board.current(now) if parts.capacity is not None else None
+        return *filling_table(filling), *fleet_tables(parts.board.current(now), parts.config.risk.roles)
 
     def _capacity(self) -> dict[str, object]:
         watch = self.parts.capacity

@@ -1,5 +1,5 @@
-"""`backtest --capacity --source prometheus` on a real Prometheus: six weeks of the fleet's mounts, as the exporter writes
-them, and a disk that fills."""
+"""`backtest --capacity --source prometheus` on a real Prometheus: six weeks of the fleet's mounts, as the exporter
+writes them, and a disk that fills."""
 
 import json
 import subprocess

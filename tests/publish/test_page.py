@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from forecaster.publish.page import fleet_tables, glance
+from forecaster.publish.page import filling_table, fleet_tables, glance
 from forecaster.risk.state import State
 from forecaster.risk.thresholds import Roles
+from tests.outlooks import INSTANT, entity, make_outlook
 from tests.results import ISSUED, curves, incidents_of, make_result
 
 
@@ -123,3 +124,18 @@ def test_the_page_begins_with_the_fleets_state_and_says_since_when_a_server_is_n
     assert rows["ppdb002"]["Message"].startswith("Not seen since 08:53:15 UTC; before that: ")
     said = glance(result, None, {"model": "default", "problem": None}, "prometheus", None, ISSUED)
     assert said["State"] == "BLIND: there is no current forecast"
+
+
+def test_what_fills_up_is_listed_by_date_with_its_chances_and_what_has_room_is_not():
+    entities = (entity("web1", "/"), entity("web1"), entity("db1"))
+    [table] = filling_table(make_outlook(entities, used=(0.4, 0.91, 1.0), priority=(0, 2, 0), full=(False, False, True),
+                                         full_at=(np.nan, INSTANT + 3600, np.nan), chance=(0.02, 0.7, 0.9, 0.999)))
+    assert [dict(zip(table.columns, row, strict=True)) for row in table.rows] == [
+        {"Server": "db1", "Resource": "File systems", "Entity": "/data", "Used": "100%", "Full at": "now",
+         "Priority": "-", "Chance 4h": "-", "Chance 24h": "-", "Chance 7d": "-", "Chance 14d": "-"},
+        {"Server": "web1", "Resource": "File systems", "Entity": "/data", "Used": "91%",
+         "Full at": "Thu 09 Oct 10:00 UTC", "Priority": "P2", "Chance 4h": "2%", "Chance 24h": "70%",
+         "Chance 7d": "90%", "Chance 14d": ">99%"}]
+    many = [entity(f"web{n}") for n in range(60)]
+    assert filling_table(make_outlook(many, full=True))[0].rows[-1][0] == "and 10 more"
+    assert filling_table(None) == filling_table(make_outlook()) == ()

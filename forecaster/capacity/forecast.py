@@ -24,7 +24,7 @@ from forecaster.capacity.courses import KNOTS, Courses, courses
 from forecaster.capacity.growth import DAY
 from forecaster.capacity.network import PERCENTILES, WINDOW_HOURS, Weights, WeightsError, rising
 from forecaster.capacity.past import HOUR, Floats, Past, Wide
-from forecaster.capacity.runaway import changed_at, runaway
+from forecaster.capacity.runaway import SMOOTH, changed_at, runaway, steady
 from forecaster.capacity.teeth import HORIZON, WEEK
 
 __all__ = ["HORIZON", "PERCENTILES", "WINDOWS", "WINDOW_HOURS", "Filling", "Weights", "WeightsError", "forecast",
@@ -69,7 +69,8 @@ def _of_some(past: Past, weights: Weights) -> tuple[Floats | Wide, ...]:
     found = courses(past)
     relative = weights.percentiles(found)
     chance = _chances(past, found, relative, weights)
-    rises = runaway(past)
+    lines, rises = steady(past), runaway(past)
+    relative, chance = lines.median(relative), lines.chances(chance, WINDOW_HOURS, SMOOTH)
     relative, chance = rises.curves(relative, PERCENTILES), rises.chances(chance, WINDOW_HOURS)
     room = past.limit - found.now
     cap = np.maximum(np.maximum(1, past.limit), found.highest)[:, None, None]

@@ -1,27 +1,35 @@
-"""A straight rise that is under way and would fill an entity within hours: a log that runs away, a dump without end.
+"""Straight rises that are under way, and the date at which each is full if it goes on.
 
-Nothing in four weeks of hourly values tells of it, so it is read from the last six hours. How long it will go on is
-unknown; what has lasted for a time e goes on for a further time x with the chance (e / (e + x)) ** TAIL. So a rise that
-has just begun gives a date and little chance, and one that has lasted as long as it still needs gives 0.8. A rise as
-fast as this one that has come and gone in the last four weeks (a nightly backup) is no runaway.
+    runaway  of hours: a log that runs away, a dump without end. Four weeks of hourly values know nothing of it, so it
+             is read from the last six hours. One as fast as one that came and went (a nightly backup) is none.
+    steady   of days and weeks, of an entity that nothing has emptied before it was full. It gives p50 its date; the
+             chance is the network's, or EVEN if that is more, and that of the rise only where it is SMOOTH.
 
-Letters: N entities, H hours of the horizon, Q percentiles, W windows.
+How long a rise will go on is unknown. What has lasted for a time e goes on for a further time x with the chance
+(e / (e + x)) ** TAIL. So a rise that has just begun gives a date and little chance, and one that has lasted as long as
+it still needs gives 0.8.
+
+Letters: N entities, T values of history, H hours of the horizon, Q percentiles, W windows.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from forecaster.capacity.past import HOUR, RECENT, Bools, Floats, Past, Wide
+from forecaster.capacity.past import HOUR, Bools, Floats, Past, Wide
+from forecaster.capacity.teeth import HORIZON
 
 STEPS = 12  # of Past.recent in an hour
 LEAST = 4  # values of a rise
 STRAIGHT = 0.03  # largest deviation from the line (root mean square), as a share of the rise
 SOON = 8.0  # hours in which it fills the room that was free when it began
+EVEN = 0.6  # chance that a steady rise has at most: 0.65 would make it P2 (chosen on mounts that are not evaluated)
+SMOOTH = 0.005  # deviation from the line, as a share of the rise, up to which its own chance counts
 TAIL = 1 / 3  # a choice, not a measurement: 0.5 after an eighth of the whole time, 0.8 after half of it
 SEEN = 0.5  # of its hourly rise, from which on an earlier rise is like it
+FALL = 0.02  # used share that is freed within an hour, with more than that left before the limit
 LATELY = 12  # hours before now that may belong to the rise itself
 
 
@@ -33,6 +41,7 @@ class Runaway:
     rate: Wide  # (N,) used share an hour
     lasted: Wide  # (N,) hours
     left: Wide  # (N,) hours until full at this rate
+    rough: Wide  # (N,) deviation from the line (root mean square), as a share of the rise
 
     @property
     def chance(self) -> Wide:
@@ -50,22 +59,57 @@ class Runaway:
         made = self.rate[:, None, None] * np.minimum(ahead[:, None], longest[:, None])
         return np.where(self.on[:, None, None], made, relative).astype(np.float32)
 
-    def chances(self, chance: Floats, hours: tuple[int, ...]) -> Floats:
-        """Chances (N, W) within windows of so many hours, at least that of the rise where it is full within them."""
-        own = np.where(self.left[:, None] <= np.array(hours), self.chance[:, None], 0)
+    def median(self, relative: Floats) -> Floats:
+        """Curves (N, H, 3) relative to now, of which p50 follows the line as long as it is more likely than not that
+        it goes on, and the others give way."""
+        if not self.on.any():
+            return relative
+        made = relative[self.on]
+        ahead = np.arange(1, relative.shape[1] + 1)
+        line = self.rate[self.on, None] * np.minimum(ahead, self.lasted[self.on, None] * (0.5 ** (-1 / TAIL) - 1))
+        made[:, :, 0], made[:, :, 1] = np.minimum(made[:, :, 0], line), line
+        made[:, :, 2] = np.maximum(made[:, :, 2], line)
+        out = relative.copy()
+        out[self.on] = made
+        return out
+
+    def chances(self, chance: Floats, hours: tuple[int, ...], rough: float = 1.0) -> Floats:
+        """Chances (N, W) within windows of so many hours, at least that of the rise where it is full within them; of
+        one rougher than that at least EVEN."""
+        least = np.where(self.rough > rough, np.minimum(self.chance, EVEN), self.chance)
+        own = np.where(self.left[:, None] <= np.array(hours), least[:, None], 0)
         made = np.where(self.on[:, None], np.maximum(chance, own), chance).astype(np.float32)
         return np.maximum.accumulate(made, 1)
 
 
 def runaway(past: Past) -> Runaway:
-    """Those of these entities."""
-    known = np.isfinite(past.recent)
-    y = np.where(known, past.recent, 0).astype(np.float64)
-    x = np.arange(1 - RECENT, 1) / STEPS
+    """The rises of the last hours."""
+    room = (past.limit - past.recent[:, -1]).astype(np.float64)
+    found = _straight(past.recent, 1 / STEPS, room)
+    lately = np.concatenate([past.hourly[:, -LATELY:], past.recent], 1)
+    least = np.where(np.isfinite(lately), lately, np.inf).min(1)  # the rise may have begun before it was straight
+    takes = (past.limit - least) / np.maximum(found.rate, 1e-9)
+    earlier = np.nan_to_num(np.diff(past.hourly[:, :-LATELY], axis=1), nan=0.0).max(1, initial=0)
+    return replace(found, on=found.on & (takes <= SOON) & (earlier < SEEN * found.rate))
 
-    def back(values: Wide) -> Wide:
-        """(N, RECENT): sums over the last 1, 2, ... values."""
-        made: Wide = np.cumsum(values[:, ::-1], 1)
+
+def steady(past: Past) -> Runaway:
+    """The rises of days and weeks, of entities that nothing has emptied before they were full."""
+    room = (past.limit - past.hourly[:, -1]).astype(np.float64)
+    found = _straight(past.hourly, 1.0, room)
+    fallen = (-np.diff(past.hourly, axis=1) >= FALL) & (past.hourly[:, :-1] < past.limit[:, None] - FALL)
+    return replace(found, on=found.on & (found.left <= HORIZON) & ~fallen.any(1))
+
+
+def _straight(values: Floats, step: float, room: Wide) -> Runaway:
+    """The longest straight rise of each row (N, T), a value every so many hours, up to its last value."""
+    known, steps = np.isfinite(values), values.shape[1]
+    y = np.where(known, values, 0).astype(np.float64)
+    x = np.arange(1 - steps, 1) * step
+
+    def back(what: Wide) -> Wide:
+        """(N, T): sums over the last 1, 2, ... values."""
+        made: Wide = np.cumsum(what[:, ::-1], 1)
         return made
 
     n, sx, sy = back(known * 1.0), back(known * x), back(y)
@@ -74,18 +118,13 @@ def runaway(past: Past) -> Runaway:
     sxy, syy = back(y * x) - sx * sy / many, back(y * y) - sy * sy / many
     slope = sxy / np.maximum(sxx, 1e-9)
     rest = np.sqrt(np.maximum(syy - slope * sxy, 0) / many)
-    length = np.arange(RECENT) / STEPS  # hours from the first value of each stretch
-    rise = slope * length
-    straight = (n >= LEAST) & (rest <= STRAIGHT * rise) & known[:, ::-1]
-    best = RECENT - 1 - straight[:, ::-1].argmax(1)  # the longest
-    rows = np.arange(len(y))
-    rate, lasted = slope[rows, best], length[best]
-    room = (past.limit - past.recent[:, -1]).astype(np.float64)
+    length = np.arange(steps) * step  # hours from the first value of each stretch
+    straight = (n >= LEAST) & (rest <= STRAIGHT * slope * length) & known[:, ::-1] & (slope > 0)
+    best = steps - 1 - straight[:, ::-1].argmax(1)
+    rate, lasted = slope[np.arange(len(y)), best], length[best]
     left = np.maximum(room, 1e-9) / np.maximum(rate, 1e-9)
-    on = straight.any(1) & known[:, -1] & (rate > 0) & (room > 0) & (lasted + left <= SOON)
-    hourly = past.hourly[:, :-LATELY]
-    earlier = np.nanmax(np.nan_to_num(np.diff(hourly, axis=1), nan=0.0), axis=1, initial=0)
-    return Runaway(on & (earlier < SEEN * rate), rate, lasted, left)
+    rough = rest[np.arange(len(y)), best] / np.maximum(rate * lasted, 1e-9)
+    return Runaway(straight.any(1) & known[:, -1] & (room > 0), rate, lasted, left, rough)
 
 
 def changed_at(past: Past, rises: Runaway) -> Wide:

@@ -1,10 +1,11 @@
-"""A straight rise that would be full within hours: a date at once, a chance that grows with how long it has lasted."""
+"""Straight rises: a date at once, and a chance that grows with how long one has lasted."""
 
 import numpy as np
 import pytest
 
 from forecaster.capacity.forecast import Filling, Weights, forecast
 from forecaster.capacity.past import HOUR, HOURS, RECENT, Past
+from forecaster.capacity.runaway import steady
 
 BEGAN = 1_800_000_000 // HOUR * HOUR
 WEIGHTS = Weights.load()
@@ -62,3 +63,33 @@ def test_a_rise_that_stopped_is_no_runaway():
 def test_a_rise_that_needs_more_than_a_shift_is_no_runaway():
     slow, fast = (made(course(60, rate=0.9 / hours)).growth[0] for hours in (9, 7))
     assert slow < 24 * 0.9 / 9 / 2 and fast == pytest.approx(24 * 0.9 / 7, rel=0.05)
+
+
+def weeks(rate: float, days: float, left: float, noise: float = 0.0) -> Past:
+    """A line at so much a day since so many days, which is full in so many hours."""
+    random = np.random.default_rng(5)
+
+    def used(hours: np.ndarray) -> np.ndarray:
+        level = 1 - rate / 24 * (left - hours) + noise * random.standard_normal(hours.shape)
+        return np.where(hours >= -24 * days, level, np.nan).astype(np.float32)[None]
+
+    hourly, recent = used(np.arange(1 - HOURS, 1.0)), used(np.arange(1 - RECENT, 1) / 12)
+    return Past(float(BEGAN), hourly, recent, np.ones(1, np.float32))
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-3], ids=["smooth", "rough"])
+@pytest.mark.parametrize(("rate", "days", "left"), [(0.01, 28, 168), (0.1, 5, 24), (0.1, 5, 72), (0.3, 2, 6)])
+def test_steady_growth_has_the_date_of_its_line(rate, days, left, noise):
+    found = made(weeks(rate, days, left, noise))
+    assert (found.full_at[0, 1] - BEGAN) / HOUR == pytest.approx(left, rel=0.1)
+
+
+def test_a_smooth_line_that_has_lasted_makes_its_date_likely_and_a_rough_one_leaves_that_to_the_network():
+    smooth, rough = (made(weeks(0.1, 5, 20, noise)).chance[0, 1] for noise in (0.0, 5e-3))
+    assert smooth >= 0.9 and rough <= smooth
+
+
+def test_growth_that_was_emptied_before_it_was_full_is_no_line():
+    past = weeks(0.05, 28, 100)
+    past.hourly[0, :400] = past.hourly[0, 400] + 0.3
+    assert not steady(past).on[0] and steady(weeks(0.05, 12, 100)).on[0]

@@ -94,8 +94,7 @@ def test_growth_of_five_days_is_seen_with_its_date_and_priority(server):
     assert watch.run_once()
     outlook = watch.board.last
     assert outlook.filling.growth.tolist() == pytest.approx([0.16, 0.16], rel=0.05)
-    # a line is full after 15 h; the median is later, as many courses like it slow down or are cleaned
-    assert NOW + 13 * 3600 <= outlook.filling.full_at[0, 1] <= NOW + 20 * 3600
+    assert outlook.filling.full_at[0, 1] == pytest.approx(NOW + 15 * 3600, abs=3600)
     assert outlook.priority.tolist() == [2, 2] and outlook.urgent == {"web1", "web2"}
 
 

@@ -24,7 +24,7 @@ from forecaster.capacity.teeth import HORIZON
 STEPS = 12  # of Past.recent in an hour
 LEAST = 4  # values of a rise
 STRAIGHT = 0.03  # largest deviation from the line (root mean square), as a share of the rise
-SOON = 8.0  # hours in which it fills the room that was free when it began
+SOON = 6.0  # hours in which it fills the room that was free when it began; bursts that stop are slower
 EVEN = 0.6  # chance that a steady rise has at most: 0.65 would make it P2 (chosen on mounts that are not evaluated)
 SMOOTH = 0.005  # deviation from the line, as a share of the rise, up to which its own chance counts
 TAIL = 1 / 3  # a choice, not a measurement: 0.5 after an eighth of the whole time, 0.8 after half of it

@@ -33,6 +33,7 @@ from forecaster.service.ticker import Ticker
 
 PAUSE = 0.5  # s between two pieces of history, and at least BREAK times as long as the last one took
 BREAK = 2.0
+RETRY = 60.0  # s between two passes as long as nothing was found: Prometheus may have started a moment ago
 SAVED = 3600.0  # s between two snapshots
 LATE = 3  # refreshes without a success, after which the outlook is not shown; and forecast_ttl
 
@@ -46,9 +47,10 @@ class CapacityWatch:
     """
 
     def __init__(self, config: ForecasterConfig, board: CapacityBoard, collector: CapacityCollector,
-                 metrics: SelfMetrics, clock: Callable[[], float], session: requests.Session, weights: Weights):
+                 metrics: SelfMetrics, clock: Callable[[], float], session: requests.Session):
         self._config, self.board, self.collector = config, board, collector
-        self._metrics, self._clock, self._weights = metrics, clock, weights
+        self._metrics, self._clock = metrics, clock
+        self._weights: Weights | None = None  # read by the first pass: damaged ones cost only what fills up
         self.errors: dict[str, str | None] = {}
         self._ticker = Ticker(self._tick, config.capacity.refresh, clock, "capacity")
         self._stop, self._reading, self._took, self.ended = self._ticker.stopping, False, 0.0, True
@@ -141,7 +143,12 @@ class CapacityWatch:
 
     def _tick(self) -> None:
         try:
-            if self.run_once():
+            published = self.run_once()
+            while not any(held.entities for held in self.held.values()) and self._left() > RETRY:
+                if self._stop.wait(RETRY):
+                    return
+                published = self.run_once()
+            if published:
                 self._read_history()
             if self._keeper.due():
                 self._keeper.save(self._parts())
@@ -154,8 +161,7 @@ class CapacityWatch:
 
     def _read_history(self) -> None:
         """Reads history until the next pass is near, and forecasts again once all of it is there."""
-        refresh, more = self._config.capacity.refresh, bool(self._lacking())
-        until, pause = time.monotonic() + refresh - self._clock() % refresh, 0.0
+        more, until, pause = bool(self._lacking()), time.monotonic() + self._left(), 0.0
         while more and time.monotonic() + pause < until and not self._stop.wait(pause):
             began = time.monotonic()
             more = self.read_piece()
@@ -163,8 +169,14 @@ class CapacityWatch:
             if not more:
                 self._publish(self._instant)
 
+    def _left(self) -> float:
+        """Seconds to the next pass."""
+        return self._config.capacity.refresh - self._clock() % self._config.capacity.refresh
+
     def _publish(self, instant: int) -> None:
         config = self._config
+        if self._weights is None:
+            self._weights = Weights.load()
         outlook = survey(instant, self.held, config.capacity, self._weights, self.board.last,
                          config.source.default_profile)
         if self._stop.is_set():
@@ -210,7 +222,7 @@ def make_watch(config: ForecasterConfig, metrics: SelfMetrics, clock: Callable[[
         return None
     board = CapacityBoard(LATE * config.capacity.refresh + config.forecast_ttl)
     collector = CapacityCollector(board, clock, config.publish.gauges == "all")
-    return CapacityWatch(config, board, collector, metrics, clock, session(), Weights.load())
+    return CapacityWatch(config, board, collector, metrics, clock, session())
 
 
 def _origin(config: ForecasterConfig, resource: Resource) -> str:

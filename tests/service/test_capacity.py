@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from forecaster.capacity.network import WeightsError
 from forecaster.capacity.past import HOURS
 from forecaster.config import load_config
 from forecaster.publish.self_metrics import SelfMetrics
@@ -225,6 +226,31 @@ def test_the_thread_reads_all_history_by_itself_and_ends_when_told(server, monke
     again.start()
     await_true(lambda: again.board.last is not None, 10, "a pass")
     assert again.close(5) and again.held["filesystem"].piece() is None
+
+
+@pytest.mark.parametrize("at_first", ["nothing", "refused"])
+def test_a_prometheus_that_has_just_started_is_asked_again_soon(server, mounts, monkeypatch, at_first):
+    monkeypatch.setattr(capacity, "RETRY", 0.02)
+    found, mounts.mounts = mounts.mounts, []
+    if at_first == "refused":
+        mounts.refused = {"server_filesystem": (503, "starting")}
+    watch = watch_of(server)
+    watch.start()
+    await_true(lambda: len(server.seen) >= 6, 10, "several passes")
+    mounts.mounts, mounts.refused = found, {}
+    await_true(lambda: watch.board.last is not None and watch.board.last.entities, 10, "entities")
+    assert watch.close(5)
+
+
+def test_damaged_weights_cost_only_what_fills_up_and_are_named(server, monkeypatch):
+    def load():
+        raise WeightsError("capacity.npz: damaged; run fleet-forecaster train --capacity")
+
+    monkeypatch.setattr(capacity.Weights, "load", load)
+    watch = watch_of(server)
+    watch.start()
+    await_true(lambda: watch.errors.get("pass"), 10, "the error of the pass")
+    assert watch.close(5) and "train --capacity" in watch.state()["errors"]["pass"]
 
 
 def test_a_thread_that_hangs_in_a_query_changes_nothing_after_its_end(server, mounts):

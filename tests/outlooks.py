@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from forecaster.board import Board
 from forecaster.capacity.forecast import HORIZON, Filling
-from forecaster.capacity.outlook import About, CapacityBoard, Entity, Outlook
+from forecaster.capacity.outlook import About, Entity, Outlook
 
 INSTANT = 1_760_000_400.0  # a multiple of 300
 DAY = 86400.0
@@ -39,8 +40,8 @@ def make_outlook(entities=ONE, used=0.5, priority=0, chance=(0.0, 0.0, 0.0, 0.0)
                    full=each(full, bool))
 
 
-def board_of(outlook: Outlook | None, ttl: float = 1920.0) -> CapacityBoard:
-    board = CapacityBoard(ttl)
+def board_of(outlook: Outlook | None, ttl: float = 1920.0) -> Board[Outlook]:
+    board = Board[Outlook](ttl)
     if outlook is not None:
         board.publish(outlook)
     return board

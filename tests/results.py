@@ -4,9 +4,10 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from forecaster.board import Board
 from forecaster.memory.record import Proof
 from forecaster.publish.collector import ForecastCollector
-from forecaster.publish.result import Board, Result
+from forecaster.publish.result import Result
 from forecaster.risk.incidents import Incidents
 from forecaster.risk.known import named
 from forecaster.risk.priority import PRIORITIES, by_chance, ranks

@@ -5,7 +5,6 @@ Letters: N entities, sorted by server, resource and name.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -64,6 +63,10 @@ class Outlook:
             assert found == (rows,), f"{name}: shape {found}, expected ({rows},)"
         assert self.filling.used.shape == (rows, HORIZON, len(PERCENTILES)), self.filling.used.shape
 
+    def age(self, now: float) -> float:
+        """Seconds since the pass, at least 0 (a clock may be set back)."""
+        return max(0.0, now - self.instant)
+
     @cached_property
     def places(self) -> Mapping[tuple[str, str, str], int]:
         """(server, resource, name) -> row."""
@@ -98,28 +101,3 @@ class Outlook:
         """float64 (HORIZON,): the times of its curves, Unix seconds."""
         found: Wide = self.issued[row] + HOUR * np.arange(1, HORIZON + 1)
         return found
-
-
-class CapacityBoard:
-    """Holds the latest Outlook; one older than `ttl` seconds is no longer current."""
-
-    def __init__(self, ttl: float):
-        self.ttl = ttl
-        self._lock = threading.Lock()
-        self._last: Outlook | None = None
-
-    def publish(self, outlook: Outlook) -> None:
-        """Makes it the latest."""
-        with self._lock:
-            self._last = outlook
-
-    @property
-    def last(self) -> Outlook | None:
-        """The latest of any age; None before the first."""
-        with self._lock:
-            return self._last
-
-    def current(self, now: float) -> Outlook | None:
-        """The latest; None before the first, and where it is too old."""
-        outlook = self.last
-        return outlook if outlook is not None and now - outlook.instant <= self.ttl else None

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 from flask import Blueprint, Response, request
 
-from forecaster.capacity.outlook import CapacityBoard
+from forecaster.board import Board
+from forecaster.capacity.outlook import Outlook
 from forecaster.models.unforecast import REASONS
 from forecaster.publish.alerts import alerts, environment
-from forecaster.publish.result import PERCENTILES, Board, Result
+from forecaster.publish.result import PERCENTILES, Result
 from forecaster.publish.values import iso, number, numbers
 from forecaster.risk.state import State, counts, of_fleet
 from forecaster.risk.thresholds import Roles
@@ -30,8 +31,8 @@ from serving.web import RequestError
 SHOWN = 50  # names in a list of /status and of the landing page
 
 
-def api_blueprint(board: Board, roles: Roles, more: Callable[[], Mapping[str, Any]],
-                  clock: Callable[[], float] = time.time, capacity: CapacityBoard | None = None) -> Blueprint:
+def api_blueprint(board: Board[Result], roles: Roles, more: Callable[[], Mapping[str, Any]],
+                  clock: Callable[[], float] = time.time, capacity: Board[Outlook] | None = None) -> Blueprint:
     """The three endpoints over the board's latest Result.
 
     `more` returns further keys of /status: model and source (dicts), errors (stage -> message or None), and others.
@@ -74,7 +75,7 @@ def api_blueprint(board: Board, roles: Roles, more: Callable[[], Mapping[str, An
     return blueprint
 
 
-def current(board: Board, now: float) -> Result:
+def current(board: Board[Result], now: float) -> Result:
     """The current Result; RequestError 503 saying why where there is none."""
     result = board.current(now)
     if result is not None:
@@ -161,7 +162,7 @@ def first(names: Iterable[str]) -> list[str]:
     return [*listed[:SHOWN], f"and {more} more"] if more > 0 else listed
 
 
-def state(board: Board, now: float) -> dict[str, Any]:
+def state(board: Board[Result], now: float) -> dict[str, Any]:
     """The board's part of /status: forecast (its ages), warmup, servers, state, incidents, priorities."""
     last = board.last
     if last is None:

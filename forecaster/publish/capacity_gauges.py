@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from forecaster.board import Board
 from forecaster.capacity.forecast import WINDOWS
-from forecaster.capacity.outlook import PERCENTILES, PRIORITIES, CapacityBoard, Outlook
+from forecaster.capacity.outlook import PERCENTILES, PRIORITIES, Outlook
 from serving.exposition import Prepared, escape_label_value, render_family
 
 HORIZONS = {"1d": 24, "3d": 72, "7d": 168, "14d": 336}  # hours
@@ -108,7 +109,7 @@ METRICS = tuple((of.name, (*LABELS, *of.labels), of.unit, of.help) for of in FAM
 class CapacityCollector:
     """The text of the families for a board's latest Outlook; `every`: all of them for every entity."""
 
-    def __init__(self, board: CapacityBoard, clock: Callable[[], float] = time.time, every: bool = False):
+    def __init__(self, board: Board[Outlook], clock: Callable[[], float] = time.time, every: bool = False):
         self._board, self._clock, self._every = board, clock, every
         self._lock = threading.Lock()
         self._made: tuple[tuple[Outlook, Prepared, Prepared], ...] = ()  # of the next Outlook and of the shown one

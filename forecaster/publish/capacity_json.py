@@ -9,8 +9,9 @@ from typing import Any
 import orjson
 from flask import Blueprint, Response, request
 
+from forecaster.board import Board
 from forecaster.capacity.forecast import WINDOWS
-from forecaster.capacity.outlook import PERCENTILES, PRIORITIES, CapacityBoard, Outlook
+from forecaster.capacity.outlook import PERCENTILES, PRIORITIES, Outlook
 from forecaster.publish.capacity_gauges import HORIZONS
 from forecaster.publish.values import iso, number, numbers
 from serving.web import RequestError
@@ -18,7 +19,7 @@ from serving.web import RequestError
 _HOURS = [hours - 1 for hours in HORIZONS.values()]
 
 
-def capacity_blueprint(board: CapacityBoard | None, state: Callable[[], Mapping[str, Any]],
+def capacity_blueprint(board: Board[Outlook] | None, state: Callable[[], Mapping[str, Any]],
                        clock: Callable[[], float]) -> Blueprint:
     """GET /capacity over the board's latest Outlook, None where nothing is watched; `state` is that of /status."""
     blueprint = Blueprint("capacity", __name__)

@@ -5,9 +5,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from forecaster.board import Board
 from forecaster.publish.gauges import ONE, families, numbers
 from forecaster.publish.layout import Layout
-from forecaster.publish.result import Board, Result
+from forecaster.publish.result import Result
 from serving.exposition import Page, Prepared, family_header, series_prefixes
 
 
@@ -18,7 +19,7 @@ class ForecastCollector:
     texts. `scored` names the signals of the risk score, for the essential series alone; None shows all series.
     """
 
-    def __init__(self, board: Board, horizons: Mapping[str, int], windows: Mapping[str, int],
+    def __init__(self, board: Board[Result], horizons: Mapping[str, int], windows: Mapping[str, int],
                  described: Mapping[str, tuple[str, str]], clock: Callable[[], float] = time.time,
                  scored: Sequence[str] | None = None):
         self._board = board

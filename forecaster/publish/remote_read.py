@@ -26,19 +26,20 @@ import numpy.typing as npt
 from flask import Blueprint, Response, request
 from google.protobuf.message import DecodeError
 
-from forecaster.capacity.outlook import CapacityBoard, Outlook
+from forecaster.board import Board
+from forecaster.capacity.outlook import Outlook
 from forecaster.publish import capacity_curves
 from forecaster.publish import remote_pb as pb
 from forecaster.publish.matching import SOURCE, accepted, asks_for_curves
-from forecaster.publish.result import PERCENTILES, Board, Result
+from forecaster.publish.result import PERCENTILES, Result
 from serving.web import RequestError
 
 BODY_LIMIT = 1 << 20  # bytes, compressed and not: a request is some matchers, a thousand times smaller
 SAMPLE_LIMIT = 1_000_000  # one signal of 3,400 servers: about 20 MB and one second of work
 
 
-def remote_read_blueprint(board: Board, clock: Callable[[], float] = time.time,
-                          sample_limit: int = SAMPLE_LIMIT, capacity: CapacityBoard | None = None) -> Blueprint:
+def remote_read_blueprint(board: Board[Result], clock: Callable[[], float] = time.time,
+                          sample_limit: int = SAMPLE_LIMIT, capacity: Board[Outlook] | None = None) -> Blueprint:
     """POST /api/v1/read over the current Result and Outlook; an expired one answers with no series."""
     blueprint = Blueprint("remote_read", __name__)
 

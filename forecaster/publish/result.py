@@ -3,7 +3,6 @@
 Letters: S servers, C signals, H horizon steps; the last axis of a forecast is p10, p50, p90.
 """
 
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -105,31 +104,3 @@ class Result:
     def times(self) -> npt.NDArray[np.float64]:
         """float64 (H,): the instants of the horizon steps, Unix s."""
         return self.issued + self.step * np.arange(1, self.horizon + 1, dtype=np.float64)
-
-
-class Board:
-    """Holds the latest Result for the threads that show it.
-
-    A Result older than `ttl` seconds is no longer current: `current` is for showing forecasts, `last` for ages.
-    """
-
-    def __init__(self, ttl: float):
-        self.ttl = ttl
-        self._lock = threading.Lock()
-        self._last: Result | None = None
-
-    def publish(self, result: Result) -> None:
-        """Makes `result` the latest."""
-        with self._lock:
-            self._last = result
-
-    @property
-    def last(self) -> Result | None:
-        """The latest Result of any age; None before the first."""
-        with self._lock:
-            return self._last
-
-    def current(self, now: float) -> Result | None:
-        """The latest Result; None before the first, and where it is older than the time-to-live."""
-        result = self.last
-        return result if result is not None and result.age(now) <= self.ttl else None

@@ -9,6 +9,7 @@ from typing import Any
 import requests
 
 from forecaster.addresses import Receiver, SourceConfig
+from forecaster.board import Board
 from forecaster.config import ForecasterConfig
 from forecaster.memory.past import Past
 from forecaster.memory.record import Record
@@ -19,7 +20,7 @@ from forecaster.models.model import Model
 from forecaster.publish.alertmanager import Alertmanager
 from forecaster.publish.collector import ForecastCollector
 from forecaster.publish.push import Push
-from forecaster.publish.result import Board
+from forecaster.publish.result import Result
 from forecaster.publish.self_metrics import SelfMetrics
 from forecaster.readings import Source
 from forecaster.risk.chances import FILE, ChanceError, Chances
@@ -54,7 +55,7 @@ def assemble(config: ForecasterConfig, metrics: SelfMetrics, clock: Callable[[],
     if model is not None and live.enabled:
         record = Record(signals, config.horizons, config.step, live.window, live.minimum, live.max_widening,
                         f"{origin} {model.info['weights']}", live.correction)
-    board, source = Board(config.forecast_ttl), make_source(config, clock)
+    board, source = Board[Result](config.forecast_ttl), make_source(config, clock)
     described = {name: (signal.title or name, signal.unit) for name, signal in config.signals.items()}
     scored = [getattr(config.risk.roles, name) for name in COMPONENTS] if config.publish.gauges == "essential" else None
     collector = ForecastCollector(board, config.horizons, config.windows, described, clock, scored)

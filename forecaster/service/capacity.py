@@ -14,10 +14,11 @@ from collections.abc import Callable, Mapping
 
 import requests
 
+from forecaster.board import Board
 from forecaster.capacity.forecast import Weights
 from forecaster.capacity.held import STEP, Held
 from forecaster.capacity.kept import Kept
-from forecaster.capacity.outlook import CapacityBoard
+from forecaster.capacity.outlook import Outlook
 from forecaster.capacity.past import HOUR
 from forecaster.capacity.reader import ResourceReader, Stopped
 from forecaster.capacity.series import Stretch
@@ -46,7 +47,7 @@ class CapacityWatch:
     The `session` is its own, so that the cycle waits for none of its queries.
     """
 
-    def __init__(self, config: ForecasterConfig, board: CapacityBoard, collector: CapacityCollector,
+    def __init__(self, config: ForecasterConfig, board: Board[Outlook], collector: CapacityCollector,
                  metrics: SelfMetrics, clock: Callable[[], float], session: requests.Session):
         self._config, self.board, self.collector = config, board, collector
         self._metrics, self._clock = metrics, clock
@@ -220,7 +221,7 @@ def make_watch(config: ForecasterConfig, metrics: SelfMetrics, clock: Callable[[
     """The watch that the configuration asks for, not started; None without resources, or without Prometheus."""
     if not (config.capacity.enabled and config.capacity.resources and config.source.kind == "prometheus"):
         return None
-    board = CapacityBoard(LATE * config.capacity.refresh + config.forecast_ttl)
+    board = Board[Outlook](LATE * config.capacity.refresh + config.forecast_ttl)
     collector = CapacityCollector(board, clock, config.publish.gauges == "all")
     return CapacityWatch(config, board, collector, metrics, clock, session())
 

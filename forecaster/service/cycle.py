@@ -25,7 +25,8 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from forecaster.capacity.outlook import CapacityBoard
+from forecaster.board import Board
+from forecaster.capacity.outlook import Outlook
 from forecaster.config import ForecasterConfig
 from forecaster.memory.memory import Memory, Present
 from forecaster.memory.past import Past
@@ -40,7 +41,7 @@ from forecaster.models.unforecast import unforecast
 from forecaster.publish.alertmanager import Alertmanager
 from forecaster.publish.collector import ForecastCollector
 from forecaster.publish.push import Push
-from forecaster.publish.result import Board, Result
+from forecaster.publish.result import Result
 from forecaster.publish.self_metrics import SelfMetrics
 from forecaster.readings import NoData, Reading, Source, SourceDown, SourceError
 from forecaster.risk import incidents, score
@@ -61,11 +62,12 @@ class Stopped(Exception):
 class Cycle:
     """Runs the stages for one configuration: start() every refresh in a thread, run_once() one cycle."""
 
-    def __init__(self, config: ForecasterConfig, source: Source, window: Window, model: Model | None, board: Board,
-                 collector: ForecastCollector, metrics: SelfMetrics, clock: Callable[[], float] = time.time,
+    def __init__(self, config: ForecasterConfig, source: Source, window: Window, model: Model | None,
+                 board: Board[Result], collector: ForecastCollector, metrics: SelfMetrics,
+                 clock: Callable[[], float] = time.time,
                  past: Past | None = None, record: Record | None = None, push: Push | None = None,
                  chances: Chances | None = None, alertmanager: Alertmanager | None = None,
-                 capacity: CapacityBoard | None = None):
+                 capacity: Board[Outlook] | None = None):
         self._config, self._source, self._model, self._chances = config, source, model, chances
         self._board, self._collector, self._metrics, self._clock = board, collector, metrics, source_clock(clock)
         self._capacity = capacity

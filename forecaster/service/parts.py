@@ -6,10 +6,11 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from forecaster.board import Board
 from forecaster.config import ForecasterConfig
 from forecaster.memory.scraped import ScrapeSource
 from forecaster.publish.collector import ForecastCollector
-from forecaster.publish.result import Board
+from forecaster.publish.result import Result
 from forecaster.readings import Source, SourceError
 from forecaster.service.capacity import CapacityWatch
 from forecaster.service.cycle import Cycle
@@ -26,7 +27,7 @@ class Parts:
     config: ForecasterConfig
     source: Source
     cycle: Cycle
-    board: Board
+    board: Board[Result]
     collector: ForecastCollector
     model: Mapping[str, object]  # the model in /status; "problem" says why it is not used
     capacity: CapacityWatch | None  # what fills up, where it is watched

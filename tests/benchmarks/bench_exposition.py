@@ -18,9 +18,9 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from forecaster.board import Board
 from forecaster.config import load_config
 from forecaster.publish.collector import ForecastCollector
-from forecaster.publish.result import Board
 from forecaster.publish.self_metrics import LARGEST_SCRAPE
 from forecaster.risk.score import COMPONENTS
 from forecaster.service.app import Forecaster

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import cramjam
 
+from forecaster.board import Board
 from forecaster.config import load_config
 from forecaster.publish import remote_pb as pb
 from forecaster.publish.remote_read import remote_read_blueprint
-from forecaster.publish.result import Board
 from tests.benchmarks.bench_exposition import result_of
 from tests.benchmarks.measure import Line, seconds
 from tests.results import Clock, app_of

@@ -5,7 +5,7 @@ from dataclasses import FrozenInstanceError, replace
 import numpy as np
 import pytest
 
-from forecaster.publish.result import Board
+from forecaster.board import Board
 from tests.results import ISSUED, make_result
 
 

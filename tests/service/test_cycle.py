@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from forecaster.board import Board
 from forecaster.config import load_config
 from forecaster.memory.memory import SNAPSHOT_FILE
 from forecaster.memory.window import Window
 from forecaster.models.model import Model
 from forecaster.publish.collector import ForecastCollector
-from forecaster.publish.result import Board
 from forecaster.publish.self_metrics import SelfMetrics
 from forecaster.readings import NoData, Reading, Readings, SourceError, SourceRefused, SourceUnreachable
 from forecaster.risk.state import State, of_fleet

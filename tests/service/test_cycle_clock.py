@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from forecaster.board import Board
 from forecaster.config import load_config
 from forecaster.memory.window import Window
 from forecaster.publish.collector import ForecastCollector
-from forecaster.publish.result import Board
 from forecaster.publish.self_metrics import SelfMetrics
 from forecaster.readings import NoData, Reading, SourceUnreachable
 from forecaster.service.cycle import Cycle

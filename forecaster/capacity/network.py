@@ -9,10 +9,6 @@ Letters: N entities, H hours, K knots, A anchors, C courses, F traits, Q percent
 
 from __future__ import annotations
 
-import io
-import json
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +20,7 @@ from numpy.typing import NDArray
 from forecaster.capacity.courses import COURSES, KNOTS, TRAITS, Courses
 from forecaster.capacity.past import Floats, Wide
 from forecaster.capacity.teeth import HORIZON
+from forecaster.models import weights_file
 
 FORMAT = 2
 PERCENTILES = (0.1, 0.5, 0.9)
@@ -100,34 +97,22 @@ class Weights:
     @classmethod
     def load(cls, path: Path = WEIGHTS) -> Weights:
         """Those of a file, the shipped ones by default; raises WeightsError."""
-        remedy = f"run fleet-forecaster train --capacity --output {path}"
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as held:  # load alone leaks a damaged one
-                data = {name: held[name] for name in held.files}
-            facts = json.loads(str(data.pop("facts")))
-            if facts["format"] != FORMAT:
-                raise WeightsError(f"{path}: format {facts['format']!r}, expected {FORMAT}; {remedy}")
+        def made(facts: Mapping[str, Any], data: dict[str, Any]) -> Weights:
             gate, full = (tuple((data.pop(f"{name}_weights_{i}").astype(np.float32), data.pop(f"{name}_constants_{i}"))
                                 for i in range(facts[name])) for name in ("gate", "full"))
             return cls(gate=gate, full=full, report=facts["report"], **data)
-        except WeightsError:
-            raise
-        except OSError as error:
-            raise WeightsError(f"{path}: cannot be read ({error.strerror or error}); {remedy}") from error
-        except (ValueError, LookupError, TypeError, AttributeError, EOFError, RuntimeError, zipfile.BadZipFile,
-                zlib.error) as error:
-            raise WeightsError(f"{path}: damaged ({error}); {remedy}") from error
+
+        remedy = f"run fleet-forecaster train --capacity --output {path}"
+        return weights_file.read(path, FORMAT, WeightsError, remedy, made)
 
     def to_bytes(self) -> bytes:
         """The content of the file that ``load`` reads; matrices in float16."""
-        facts = {"format": FORMAT, "gate": len(self.gate), "full": len(self.full), "report": self.report}
+        facts = {"gate": len(self.gate), "full": len(self.full), "report": self.report}
         arrays: dict[str, Any] = {name: getattr(self, name) for name in ("center", "scale", "slope", "constant")}
         for name, layers in (("gate", self.gate), ("full", self.full)):
             for i, (weights, constants) in enumerate(layers):
                 arrays |= {f"{name}_weights_{i}": weights.astype(np.float16), f"{name}_constants_{i}": constants}
-        out = io.BytesIO()
-        np.savez_compressed(out, facts=np.array(json.dumps(facts, allow_nan=False)), **arrays)
-        return out.getvalue()
+        return weights_file.to_bytes(FORMAT, facts, arrays)
 
 
 def rising(curves: Floats) -> Floats:

@@ -12,6 +12,7 @@ engine: it encodes windows, runs the engine and returns quantiles in signal unit
     tft, network      the transformer, and what is computed beside it
     engine            the protocol of an engine; eager, compiled/: the two kinds; choice: the fastest that works
     artifact, model   the folder on disk, and what is loaded from it
+    weights_file      the file of a small network, such as that of chances
     heuristic         the trend heuristic
     forecast          who is forecast by what; unforecast: who is not, and why
 """

@@ -15,10 +15,6 @@ Letters: N rows, T steps of history, H horizon steps, Q quantiles, F inputs, E n
 
 from __future__ import annotations
 
-import io
-import json
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from forecaster.models import weights_file
 from forecaster.risk.evidence import INPUTS, SPANS, Floats, begun, carried, evidence
 
 FILE = "chances.npz"
@@ -128,32 +125,21 @@ class Chances:
     def load(cls, folder: Path, weights_sha256: str) -> Chances:
         """Those beside a model with these weights; raises ChanceError."""
         path, remedy = folder / FILE, f"run fleet-forecaster calibrate --model {folder}"
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as held:  # load alone leaks a damaged one
-                data = {name: held[name] for name in held.files}
-            facts = json.loads(str(data.pop("facts")))
-            if facts["format"] != FORMAT:
-                raise ChanceError(f"{path}: format {facts['format']!r}, expected {FORMAT}; {remedy}")
+
+        def made(facts: Mapping[str, Any], data: dict[str, Any]) -> Chances:
             if facts["weights_sha256"] != weights_sha256:
                 found, expected = str(facts["weights_sha256"])[:12], weights_sha256[:12]
                 raise ChanceError(f"{path}: made for weights {found}, the model has {expected}; {remedy}")
             layers = tuple((data.pop(f"weights_{i}"), data.pop(f"constants_{i}")) for i in range(facts["layers"]))
             return cls(layers=layers, report=facts["report"], **data)
-        except ChanceError:
-            raise
-        except OSError as error:
-            raise ChanceError(f"{path}: cannot be read ({error.strerror or error}); {remedy}") from error
-        except (ValueError, LookupError, TypeError, AttributeError, EOFError, RuntimeError, zipfile.BadZipFile,
-                zlib.error) as error:
-            raise ChanceError(f"{path}: damaged ({error}); {remedy}") from error
+
+        return weights_file.read(path, FORMAT, ChanceError, remedy, made)
 
     def to_bytes(self, weights_sha256: str) -> bytes:
         """The content of the file that ``load`` reads."""
-        facts = {"format": FORMAT, "weights_sha256": weights_sha256, "layers": len(self.layers), "report": self.report}
+        facts = {"weights_sha256": weights_sha256, "layers": len(self.layers), "report": self.report}
         arrays: dict[str, Any] = {name: getattr(self, name) for name in
                                   ("center", "scale", "slope", "constant", "calm", "separate")}
         for i, (weights, constants) in enumerate(self.layers):
             arrays |= {f"weights_{i}": weights, f"constants_{i}": constants}
-        out = io.BytesIO()
-        np.savez_compressed(out, facts=np.array(json.dumps(facts, allow_nan=False)), **arrays)
-        return out.getvalue()
+        return weights_file.to_bytes(FORMAT, facts, arrays)

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from supervisor.supervisord import main as supervisord
-from supervisor.xmlrpc import SupervisorTransport
+from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from stack import PartFailed, leftovers
 from stack.layout import Layout
@@ -198,6 +198,10 @@ class Runner:
         try:
             server = xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
             return getattr(server.supervisor, method)(*arguments)
+        except xmlrpc.client.Fault as fault:
+            if fault.faultCode == Faults.SHUTDOWN_STATE:  # told to end by another process, as AlreadyRunning says how
+                raise ConnectionAbortedError("supervisord is ending") from fault
+            raise
         finally:
             transport.close()
 

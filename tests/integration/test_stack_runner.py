@@ -145,6 +145,16 @@ def test_the_parts_end_by_themselves_when_supervisord_is_killed(runner: Runner, 
     assert watch.news() == []
 
 
+def test_a_supervisord_that_is_told_to_end_is_watched_until_it_has_ended(layout: Layout):
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    stubborn = Part("stubborn", (sys.executable, "-c", f"{deaf}; print('deaf', flush=True); time.sleep(600)"), 1, "/")
+    with Runner(layout, [stubborn]) as runner:
+        until(lambda: "deaf" in runner.last_lines("stubborn"), "the part's first line")
+        watch = Watch(runner)
+        os.kill(runner._ask("getPID"), signal.SIGTERM)
+        until(lambda: watch.news() == [] and not runner.alive, "supervisord's end")
+
+
 def test_stopping_ends_what_a_killed_supervisord_left_and_only_that(layout: Layout):
     deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
     child = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])"

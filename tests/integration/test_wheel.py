@@ -92,9 +92,13 @@ def test_the_page_leads_from_the_wheel_to_files_that_prometheus_and_alertmanager
     exported = {words(line)[2] for line in WALK if "export" in words(line)}
     assert exported == {"rules", "dashboards", "alertmanager", "kubernetes"}
     said = [run(["bash", "-c", line], home) for line in WALK]
-    assert sum(text.count("SUCCESS") for text in said) == 5  # four files of rules, one configuration of Alertmanager
+    assert sum(text.count("SUCCESS") for text in said) == 6  # five files of rules, one configuration of Alertmanager
     assert {path.name for path in (home / "dashboards").iterdir()} == {
-        f"fleetcast-{name}.json" for name in ("overview", "server", "quality", "operations")}
+        f"fleetcast-{name}.json" for name in ("overview", "server", "capacity", "quality", "operations")}
+
+
+def test_it_has_the_weights_of_what_fills_up(home: Path):
+    run([".venv/bin/python", "-c", "from forecaster.capacity.forecast import Weights; Weights.load()"], home)
 
 
 def test_it_serves_a_forecast_of_every_server_by_the_model_it_ships(home: Path):

@@ -62,6 +62,8 @@ class SourceConfig(Settings):
     parameters: dict[str, str] = Field(default_factory=dict,
                                        description="further parameters of every query, such as those of Thanos")
     ca_file: Path | None = Field(None, description="certificates trusted in place of the system's")
+    job: str | None = Field(None, pattern=r'^[^"\\\n]+$', description="job that `$job` stands for in `up` and in every "
+                            "query, such as `node-exporter`")
     up: Selector | None = Field(None, description="selector of series that are 1 while a server is scraped, for kind "
                                 "prometheus: values count only while the server is up and its newest scrape is recent")
     scrape_interval: Duration = Field(5.0, description="time between two samples of a series, unless `up` tells it; "

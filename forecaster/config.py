@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from forecaster.addresses import AlertmanagerConfig, ListenAddress, NonEmpty, PushConfig, SourceConfig
 from forecaster.capacity.settings import CapacityConfig
@@ -68,6 +68,8 @@ class Live(Settings):
 class ForecasterConfig(Settings):
     """The whole configuration. Durations in seconds ("5m" in the file); paths relative to the working directory."""
 
+    base: str | None = Field(None, description="preset that this file changes, such as `node_exporter`: mappings key "
+                             "by key, all else as a whole; null in place of a mapping removes it")
     listen: ListenAddress = Field("127.0.0.1:8000", description="address to serve on")
     source: SourceConfig = SourceConfig()
     shard: Ordinal = Field(0, ge=0, description="which share of the fleet to forecast; "
@@ -104,6 +106,20 @@ class ForecasterConfig(Settings):
             raise ValueError(f"shard is {given}, and shards are counted from 0; expected more than {given}: "
                              "raise total_shards or lower shard")
         return total
+
+    @model_validator(mode="before")
+    @classmethod
+    def _job_is_filled_in(cls, given: Any) -> Any:
+        source = given.get("source") if isinstance(given, dict) else None
+        job = source.get("job") if isinstance(source, dict) else None
+        return _with_job(given, job) if isinstance(job, str) else given
+
+    @field_validator("base")
+    @classmethod
+    def _base_is_a_preset(cls, base: str | None) -> str | None:
+        if base is not None and base not in _presets():
+            raise ValueError(f"expected one of {', '.join(_presets())}: check the spelling")
+        return base
 
     @property
     def share(self) -> Shard:
@@ -190,16 +206,29 @@ class ForecasterConfig(Settings):
         return risk
 
 
+def _with_job(given: Any, job: str) -> Any:
+    """`given`, with `job` in place of `$job` in every text."""
+    if isinstance(given, dict):
+        return {key: _with_job(value, job) for key, value in given.items()}
+    if isinstance(given, list):
+        return [_with_job(value, job) for value in given]
+    return re.sub(r"\$job\b", lambda _: job, given) if isinstance(given, str) else given
+
+
+def _presets() -> dict[str, Path]:
+    """The files of the presets, by name."""
+    return {file.stem: file for file in sorted(PRESETS.glob("*.yml"))}
+
+
 def load_config(name_or_path: str | Path, overrides: dict[str, Any] | None = None) -> ForecasterConfig:
-    """The configuration of a preset ("fleet", "node_exporter") or of a YAML file; SettingsError otherwise.
+    """The configuration of a preset, such as "node_exporter", or of a YAML file; SettingsError otherwise.
 
     `overrides` maps dotted keys such as "source.url" to values that win over the file; None is ignored.
     """
-    path = PRESETS / f"{name_or_path}.yml"
-    if not re.fullmatch(r"\w+", str(name_or_path)) or not path.is_file():
-        path = Path(name_or_path)
-        if not path.exists() and not path.suffix and path.name == str(name_or_path):
-            presets = ", ".join(sorted(preset.stem for preset in PRESETS.glob("*.yml")))
-            raise SettingsError(f"{name_or_path}: there is no such preset or file; expected one of {presets}, "
-                                "or the path of a YAML file: check the spelling")
-    return load(ForecasterConfig, path, overrides)
+    presets, path = _presets(), Path(name_or_path)
+    if str(name_or_path) in presets:
+        path = presets[str(name_or_path)]
+    elif not path.exists() and not path.suffix and path.name == str(name_or_path):
+        raise SettingsError(f"{name_or_path}: there is no such preset or file; expected one of {', '.join(presets)}, "
+                            "or the path of a YAML file: check the spelling")
+    return load(ForecasterConfig, path, overrides, presets)

@@ -47,8 +47,10 @@ def _promql(query: str) -> str:
     if not query.strip():
         raise ValueError("expected a PromQL expression: write one that yields a series per server")
     unknown = sorted(set(re.findall(r"\$[A-Za-z_]\w*", query)) - {"$step", *PLACEHOLDERS})
+    if "$job" in unknown:
+        raise ValueError("$job stands for source.job, which is not set: set it, or write the job")
     if unknown:
-        raise ValueError(f"unknown placeholder {', '.join(unknown)}: only $step, {' and '.join(PLACEHOLDERS)} "
+        raise ValueError(f"unknown placeholder {', '.join(unknown)}: only $step, $job, {' and '.join(PLACEHOLDERS)} "
                          "are filled in")
     return " ".join(query.split())
 
@@ -68,7 +70,7 @@ class Signal(Settings):
     """One quantity to forecast: a PromQL expression with one series per server, in `unit`."""
 
     query: PromQL = Field(description="PromQL with one series per server; "
-                       "`$step`, `$shard` and `$total_shards` are filled in")
+                       "`$step`, `$job`, `$shard` and `$total_shards` are filled in")
     unit: Literal["percent", "ratio", "milliseconds", "seconds", "megabytes_per_second", "bytes_per_second",
                   "bytes", "per_second", "count"] = Field(description="unit of the query's result")
     title: str | None = Field(None, min_length=1, description="name shown to people")

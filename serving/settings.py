@@ -64,14 +64,15 @@ Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
 
 
 def load(
-    model_cls: type[AnySettings], path: str | Path | None, overrides: Mapping[str, Any] | None = None
+    model_cls: type[AnySettings], path: str | Path | None, overrides: Mapping[str, Any] | None = None,
+    bases: Mapping[str, Path] | None = None,
 ) -> AnySettings:
     """Settings of `model_cls` from the YAML file at `path` (None: defaults only).
 
     `overrides` maps dotted keys to values that take precedence over the file, such as command line flags; None means
-    no override. Raises SettingsError.
+    no override. A file with `base: NAME` changes the file that `bases` has under this name. Raises SettingsError.
     """
-    data = {} if path is None else _read(Path(path), model_cls)
+    data = {} if path is None else _read_with_base(Path(path), model_cls, bases or {})
     given = {key: value for key, value in (overrides or {}).items() if value is not None}
     for dotted, value in given.items():
         _put(data, dotted, value)
@@ -81,6 +82,27 @@ def load(
         file = "settings" if path is None else str(path)
         problems = [_describe(model_cls, item, file, given) for item in error.errors(include_url=False)]
         raise SettingsError(*problems) from error
+
+
+def _read_with_base(path: Path, model_cls: type[BaseModel], bases: Mapping[str, Path]) -> dict[str, Any]:
+    """The mapping in a YAML file, laid over the one that it names as its base."""
+    data = _read(path, model_cls)
+    base = data.get("base")
+    if isinstance(base, str) and base in bases:
+        return _laid_over(_read_with_base(bases[base], model_cls, bases), data)
+    return data
+
+
+def _laid_over(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Mappings are changed key by key, all else is replaced; null in place of a mapping removes it."""
+    data = dict(base)
+    for key, value in changes.items():
+        below = data.get(key)
+        if isinstance(below, dict) and value is None:
+            del data[key]
+        else:
+            data[key] = _laid_over(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return data
 
 
 def _read(path: Path, model_cls: type[BaseModel]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from forecaster.capacity.priority import GUARDS
 from forecaster.config import HORIZON_STEPS, PRESETS, ForecasterConfig, RiskConfig, load_config
 from forecaster.publish.gauges import FAMILIES
 from forecaster.signals import steps_of
@@ -22,6 +23,7 @@ FLEET = ("cpu_pct", "mem_pct", "disk_io_mb_s", "latency_ms", "net_in_mb_s", "net
 # rule -> key, the offending value as shown, what was expected, the remedy. Each has a pair of files that
 # differ in one line: <rule>.good.yml loads, <rule>.bad.yml does not.
 RULES = {
+    "base_is_a_preset": ("base", "'node'", "expected one of fleet, kubernetes, node_exporter", "check the spelling"),
     "band_points_fall": ("risk.points.cpu", "90 (30 points)", "to fall from band to band", "highest band"),
     "bands_highest_first": ("risk.points.cpu", "above 96", "to fall from band to band", "highest band"),
     "bounds_are_ordered": ("signals.cpu_pct.max", "0", "more than min (0)", "raise max or lower min"),
@@ -40,6 +42,7 @@ RULES = {
     "incident_name_is_a_label": ("risk.incidents", "'too-hot'", "lower case letters with digits", "rename"),
     "incident_names_a_signal": ("risk", "hot.signal is 'cpu'", "expected one of cpu_pct", "remove the incident"),
     "incident_window_is_shown": ("risk", "incident.8h", "not one of windows (30m)", "add it to windows"),
+    "job_is_set": ("signals.cpu_pct.query", "$job", "stands for source.job", "set it"),
     "keys_are_known": ("refesh", "'15s'", "unknown key", "did you mean refresh?"),
     "label_is_a_name": ("source.server_label", "''", "at least 1 character", "correct the value"),
     "labels_differ": ("source.profile_label", "'instance'", "a label other than server_label", "or null"),
@@ -227,7 +230,7 @@ def test_the_heuristic_can_be_chosen_on_the_command_line():
 
 
 def test_an_unknown_preset_names_the_known_ones():
-    with pytest.raises(SettingsError, match=r"^flet: there is no such preset .* one of fleet, node_exporter, or"):
+    with pytest.raises(SettingsError, match="^flet: there is no such preset .* fleet, kubernetes, node_exporter, or"):
         load_config("flet")
 
 
@@ -240,6 +243,27 @@ def test_several_problems_are_all_told():
     with pytest.raises(SettingsError) as caught:
         load_config("fleet", {"refresh": "7s", "device": "tpu", "timezone": "Nowhere"})
     assert len(caught.value.problems) == 3
+
+
+def test_a_file_changes_its_base_key_by_key_and_null_removes_a_mapping(tmp_path):
+    file = tmp_path / "mine.yml"
+    file.write_text("base: kubernetes\nsource: {job: nodes}\nrefresh: 30s\nhorizons: [30m]\nmodel: null\n"
+                    "signals: {cpu_pct: {max: 90}, fds_used_pct: null}\nrisk: {incidents: {fds_exhausted: null}}\n"
+                    "capacity: {resources: {entropy: null, volume: {limit: 0.9}}}\n")
+    mine, base = load_config(file), load_config("node_exporter")
+    assert (mine.refresh, mine.model, list(mine.horizons)) == (30, None, ["30m"])
+    assert mine.source.up == 'up{job="nodes"}' and mine.source.server_label == base.source.server_label
+    assert mine.signals["cpu_pct"].max == 90
+    assert mine.signals["cpu_pct"].query == base.signals["cpu_pct"].query.replace('job="node"', 'job="nodes"')
+    assert set(base.signals) - set(mine.signals) == {"fds_used_pct"}
+    resources = mine.capacity.resources
+    assert set(resources) == set(base.capacity.resources) - {"entropy"} | {"volume", "volume_inodes"}
+    assert resources["volume"].limit == 0.9 and resources["volume"].unit == "bytes"
+
+
+@pytest.mark.parametrize("preset", ["fleet", "node_exporter", "kubernetes"])
+def test_priorities_of_what_fills_up_are_those_whose_alerts_were_counted(preset):
+    assert load_config(preset).capacity.priorities.guards == GUARDS
 
 
 def test_a_config_cannot_be_changed():

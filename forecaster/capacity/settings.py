@@ -25,7 +25,7 @@ class Resource(Settings):
     """Something that fills up: a used share of a limit, one series per server and entity."""
 
     query: PromQL = Field(description="PromQL of the used share of the limit, 0 to 1, with one series per server and "
-                          "entity; `$step` (5m), `$shard` and `$total_shards` are filled in")
+                          "entity; `$step` (5m), `$job`, `$shard` and `$total_shards` are filled in")
     entity: tuple[LabelName, ...] = Field((), description="labels that name an entity of a server, joined by a space; "
                                           "none: the server has one, named as the resource")
     size: PromQL | None = Field(None, description="PromQL of the limit in `unit`, with the labels of `query`; with it "

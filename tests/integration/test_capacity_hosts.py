@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-import yaml
 from prometheus_client import CollectorRegistry
 
 from forecaster.capacity.outlook import Outlook
@@ -15,7 +14,6 @@ from forecaster.config import load_config
 from forecaster.publish.self_metrics import SelfMetrics
 from forecaster.service.capacity import CapacityWatch, make_watch
 from forecaster.sources.transport import http_session
-from tests.documents import blocks
 from tests.results import Clock
 from tests.stored_prometheus import stored
 
@@ -127,8 +125,8 @@ def url(tmp_path_factory) -> Iterator[str]:
         yield address
 
 
-def watch_of(url: str, **overrides: object) -> CapacityWatch:
-    config = load_config("node_exporter", {"source.url": url, "model": "none", **overrides})
+def watch_of(url: str, preset: str = "node_exporter", /, **overrides: object) -> CapacityWatch:
+    config = load_config(preset, {"source.url": url, "model": "none", **overrides})
     watch = make_watch(config, SelfMetrics(CollectorRegistry(), "0"), Clock(NOW), http_session)
     assert watch is not None
     return watch
@@ -218,14 +216,14 @@ def test_a_clean_up_is_seen(watch):
     assert course[-24] == pytest.approx(0.9) and course[-1] == pytest.approx(0.3)
 
 
-def test_the_volumes_of_kubernetes_are_read_as_documented(url):
-    [example] = [text for text in blocks("yaml", "docs/capacity.md") if "kubelet" in text]
-    watch = watch_of(url, **{"capacity.resources": yaml.safe_load(example)["capacity"]["resources"]})
+def test_the_preset_for_kubernetes_reads_the_volumes_and_the_nodes(url):
+    watch = watch_of(url, "kubernetes", **{"source.job": "node"})
     assert watch.run_once() and not any(state["error"] for state in watch.state()["resources"].values())
     outlook = watch.board.last
     assert of(outlook, "volume") == {"shop": {"data": 0.6, "shared": 0.7}}
     assert of(outlook, "volume_inodes") == {"shop": {"data": 0.1, "seldom": 0.1, "shared": 0.1}}
     assert outlook.size[outlook.places["shop", "volume", "shared"]] == 100 * GIB
+    assert "/data" in of(outlook, "filesystem")["bound"]
 
 
 def test_what_prometheus_was_asked_is_in_the_status(watch):

@@ -88,9 +88,13 @@ class Outlook:
 
     @cached_property
     def worst(self) -> Mapping[str, int]:
-        """Server -> the row of the entity that matters most: by priority, full now, date and chance."""
+        """Server -> the row of the entity that matters most: by priority, full now, date and chance. Of what is full,
+        the highest priority that its resource may have counts."""
         found: dict[str, int] = {}
-        rank = np.where(self.full, 0, np.where(self.priority == 0, len(PRIORITIES) + 1, self.priority)).tolist()
+        ranks = {None: len(PRIORITIES) + 1} | {name: number for number, name in enumerate(PRIORITIES, 1)}
+        highest = np.array([ranks[self.resources[one.resource].highest] for one in self.entities])
+        expected = np.where(self.priority == 0, ranks[None], self.priority)
+        rank = np.where(self.full, np.minimum(highest, expected) - 0.5, expected).tolist()
         for row in self.order:
             server = self.entities[row].server
             if server not in found or rank[row] < rank[found[server]]:

@@ -1,7 +1,11 @@
 """What fills up as JSON: in order of urgency, by server and resource, in alerts, and the reason where there is none."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
+from forecaster.capacity.outlook import About
 from forecaster.publish.alerts import alerts
 from forecaster.publish.capacity_json import about, capacity_blueprint, worst
 from forecaster.risk.state import State, watched
@@ -63,6 +67,16 @@ def test_without_a_current_outlook_the_reason_is_said(outlook):
     assert "there is none yet" in get(None, status=503)["error"]
     assert "the latest is 1921 s old" in get(outlook, status=503, now=INSTANT + 1921)["error"]
     assert "nothing is watched" in get("off", status=404)["error"]
+
+
+def test_what_is_full_and_may_only_be_a_ticket_comes_after_a_page():
+    entities = (entity(name="/", resource="filesystem"), entity(name="memory", resource="memory"))
+    outlook = make_outlook(entities, priority=(1, 0), full=(False, True))
+    outlook = replace(outlook, resources=outlook.resources | {"memory": About("Memory", "bytes", "P3")})
+    assert outlook.worst == {"web1": 0}
+    assert replace(outlook, priority=np.array([0, 0], np.int8)).worst == {"web1": 1}
+    alike = replace(outlook, resources=outlook.resources | {"memory": About("Memory", "bytes", "P1")})
+    assert alike.worst == {"web1": 1}
 
 
 def test_the_worst_of_a_server_goes_by_priority_then_by_date(outlook):

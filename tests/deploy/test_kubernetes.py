@@ -30,7 +30,7 @@ def pod() -> dict:
     return manifest("statefulset")["spec"]["template"]
 
 
-@pytest.mark.parametrize("name", ["statefulset", "service", "poddisruptionbudget"])
+@pytest.mark.parametrize("name", ["statefulset", "service", "poddisruptionbudget", "networkpolicy"])
 def test_a_core_manifest_is_valid(name):
     kubernetes_validate.validate(manifest(name), VERSION, strict=True)
 
@@ -99,6 +99,24 @@ def test_names_ports_and_labels_fit_together(pod):
     mounts = {mount["name"] for mount in container["volumeMounts"]}
     claims = {claim["metadata"]["name"] for claim in manifest("statefulset")["spec"]["volumeClaimTemplates"]}
     assert mounts == claims | {volume["name"] for volume in pod["spec"]["volumes"]}
+
+
+def test_only_prometheus_reaches_a_forecaster_and_it_reaches_only_what_its_arguments_name(pod):
+    policy, container = manifest("networkpolicy")["spec"], pod["spec"]["containers"][0]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert policy["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    (ingress,) = policy["ingress"]
+    assert {port["port"] for port in ingress["ports"]} == {port["name"] for port in container["ports"]}
+    assert all("podSelector" in source for source in ingress["from"])
+    reached = {port["port"] for rule in policy["egress"] for port in rule["ports"]}
+    named = {int(port) for port in re.findall(r"=http://[a-z-]+:(\d+)", " ".join(container["args"]))}
+    assert reached == named | {53}
+
+
+def test_a_pod_cannot_take_more_of_its_node_than_it_needs(pod):
+    container = pod["spec"]["containers"][0]
+    assert {"cpu", "memory"} == set(container["resources"]["limits"])
+    assert all("sizeLimit" in volume["emptyDir"] for volume in pod["spec"]["volumes"])
 
 
 def test_scrapes_carry_what_rules_and_dashboards_know_a_fleet_by():

@@ -1,37 +1,36 @@
-"""Runs a web application under gunicorn: one worker process, several threads, a clean shutdown.
+"""Runs a web application: one process, an event loop that speaks HTTP (serving.http), and a clean shutdown.
 
-The state of a service lives in its process, so there is one worker. The application is made inside the worker, so
-that the threads it starts belong to the process that serves. SIGTERM and SIGINT end the service within 5 seconds,
-even while clients keep connections open. SIGHUP reloads the settings in the running worker.
+The application is made in a thread while signals are heard already; connections wait until it is made. SIGTERM and
+SIGINT end the service within 5 seconds, even while clients keep connections open. SIGHUP reloads the settings.
 
     ListenError (ServingError)   an invalid or unavailable listen address
 """
 
+import asyncio
 import errno
 import logging
 import os
 import signal
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Callable
-from types import FrameType
+from concurrent.futures import Future
+from typing import TypeVar
 
 from flask import Flask
-from gunicorn.app.base import BaseApplication
-from gunicorn.arbiter import Arbiter
-from gunicorn.workers.base import Worker
 
 from serving import ServingError
+from serving.http import Server
 from serving.service import Service
 
 log = logging.getLogger(__name__)
 
-THREADS = 8
-_STOP_SECONDS = 4  # the master kills a worker that takes longer to stop
-_DRAIN_SECONDS = 2  # how long the worker waits for open connections; its close hook needs the rest of _STOP_SECONDS
-_KEEPALIVE_SECONDS = 75  # longer than any usual scrape interval, so that scrapes reuse their connection
-_BOOT_SECONDS = 300  # enough to load a model on a slow machine
+Result = TypeVar("Result")
+
+_DRAIN_SECONDS = 2.0  # how long open connections are waited for
+_STOP_SECONDS = 4.0  # the process ends after that, whether the service has closed or not
 _EXPECTED = "expected HOST:PORT, e.g. 127.0.0.1:8001, or 0.0.0.0:8001 for every interface"
 
 
@@ -39,11 +38,12 @@ class ListenError(ServingError):
     """A listen address that is malformed, unknown on this machine, in use or not permitted."""
 
 
-def serve(app_factory: Callable[[], Flask], listen: str, name: str = "service") -> None:
-    """Serves `app_factory()` on `listen` ("host:port") until a signal ends it; always ends by SystemExit.
+def serve(app_factory: Callable[[], Flask], listen: str, name: str = "service",
+          tls: Callable[[], ssl.SSLContext | None] = lambda: None) -> None:
+    """Serves `app_factory()` on `listen` ("host:port") until a signal ends it; never returns.
 
-    Exit code 0 after a signal; 1, with one line on stderr, if the address cannot be used; 3 if the application
-    cannot be made.
+    tls: asked for each connection; None means plain HTTP. Exit code 0 after a signal; 1, with one line on stderr, if
+    the address cannot be used; 3 if the application cannot be made.
     """
     try:
         listener = bind(listen)
@@ -52,8 +52,13 @@ def serve(app_factory: Callable[[], Flask], listen: str, name: str = "service") 
         raise SystemExit(1) from error
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    print(f"{name}: listening on http://{shown}:{port}", file=sys.stderr, flush=True)
-    _Arbiter(_Application(app_factory, listener.detach(), name)).run()
+    scheme = "http" if tls() is None else "https"
+    print(f"{name}: listening on {scheme}://{shown}:{port}", file=sys.stderr, flush=True)
+    logging.getLogger("tornado.general").setLevel(logging.WARNING)  # below, it has a line for each malformed request
+    code = asyncio.run(_run(app_factory, listener, name, tls))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # threads that still run, of the service or of a library, would keep the process
 
 
 def parse_address(listen: str) -> tuple[str, int]:
@@ -94,84 +99,62 @@ def bind(listen: str) -> socket.socket:
     return listener
 
 
-class _Application(BaseApplication):
-    """Hands gunicorn its settings and, inside the worker, the Flask application."""
+async def _run(app_factory: Callable[[], Flask], listener: socket.socket, name: str,
+               tls: Callable[[], ssl.SSLContext | None]) -> int:
+    """Makes the application and serves it until a signal; the exit code."""
+    loop = asyncio.get_running_loop()
+    stop, hangups = asyncio.Event(), asyncio.Queue[None]()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, hangups.put_nowait, None)
+    making = _in_thread("start", app_factory)
+    stopped = loop.create_task(stop.wait())
+    await asyncio.wait([making, stopped], return_when=asyncio.FIRST_COMPLETED)
+    if not making.done():
+        return 0
+    try:
+        app = making.result()
+    except ServingError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 3
+    except Exception:
+        log.exception("the application could not be made")
+        return 3
+    server = Server(app, listener, app.config["MAX_CONTENT_LENGTH"], tls)
+    service = Service.of(app)
+    reloading = loop.create_task(_reload(service, hangups))
+    await stopped
+    reloading.cancel()
+    started = loop.time()
+    await server.close(_DRAIN_SECONDS)
+    if service is not None:
+        closing = _in_thread("close", service.close)
+        await asyncio.wait([closing], timeout=started + _STOP_SECONDS - loop.time())
+        if closing.done() and (failed := closing.exception()) is not None:
+            log.error("the service did not close cleanly", exc_info=failed)
+    return 0
 
-    def __init__(self, app_factory: Callable[[], Flask], listener_fd: int, name: str):
-        self._app_factory = app_factory
-        self._listener_fd = listener_fd
-        self._name = name
-        self._loaded = threading.Event()
-        self._reloading = threading.Lock()
-        self._service: Service | None = None
-        super().__init__()
 
-    def load_config(self) -> None:
-        settings = {
-            "bind": f"fd://{self._listener_fd}",
-            "proc_name": self._name,
-            "workers": 1,
-            "worker_class": "gthread",
-            "threads": THREADS,
-            "timeout": _BOOT_SECONDS,
-            "graceful_timeout": _STOP_SECONDS,
-            "keepalive": _KEEPALIVE_SECONDS,
-            "loglevel": "warning",
-            "accesslog": None,
-            "control_socket_disable": True,
-            "post_fork": _shorten_drain,
-            "worker_exit": self._worker_exit,
-        }
-        for key, value in settings.items():
-            if key in self.cfg.settings:  # the control socket exists in newer versions only
-                self.cfg.set(key, value)
-
-    # type: ignore, because Flask takes environ as a dict and gunicorn's stubs declare any mapping
-    def load(self) -> Flask:  # type: ignore[override]
-        """Makes the application; gunicorn calls it once, in the worker."""
-        signal.signal(signal.SIGHUP, self._on_hangup)
-        try:
-            app = self._app_factory()
-        except ServingError as error:
-            print(f"{self._name}: {error}", file=sys.stderr, flush=True)
-            raise SystemExit(Arbiter.WORKER_BOOT_ERROR) from error
-        self._service = Service.of(app)
-        self._loaded.set()
-        return app
-
-    def _on_hangup(self, number: int, frame: FrameType | None) -> None:
-        """Reloads in a thread, because the event loop must stay free to accept requests."""
-        threading.Thread(target=self._reload, name="reload", daemon=True).start()
-
-    def _reload(self) -> None:
-        self._loaded.wait()
-        if self._service is not None:
-            with self._reloading:
-                self._service.try_reload()
-
-    def _worker_exit(self, arbiter: Arbiter, worker: Worker) -> None:
-        """Closes the service, in the worker. Exits at once, so that an idle client cannot hold the process."""
-        # type: ignore, because the stubs know only gunicorn's placeholder "[booting]", which becomes a process id
-        if os.getpid() != worker.pid:  # type: ignore[comparison-overlap]
-            return
-        if self._service is not None:
+async def _reload(service: Service | None, hangups: "asyncio.Queue[None]") -> None:
+    """Reloads the service for each hangup, one after the other."""
+    while True:
+        await hangups.get()
+        if service is not None:
             try:
-                self._service.close()
+                await _in_thread("reload", service.try_reload)
             except Exception:
-                log.exception("the service did not close cleanly")
-        if worker.booted and not worker.alive:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(0)
+                log.exception("the settings could not be reloaded")
 
 
-class _Arbiter(Arbiter):
-    """gunicorn's master; it passes SIGHUP on instead of replacing the worker."""
+def _in_thread(name: str, work: Callable[[], Result]) -> "asyncio.Future[Result]":
+    """The future result of `work`, which no end of the event loop waits for."""
+    future = Future[Result]()
 
-    def handle_hup(self) -> None:
-        self.kill_workers(signal.SIGHUP)
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001  (it is raised where the result is awaited)
+            future.set_exception(error)
 
-
-def _shorten_drain(arbiter: Arbiter, worker: Worker) -> None:
-    """Lets the worker, and only the worker, give up on open connections after _DRAIN_SECONDS."""
-    worker.cfg.set("graceful_timeout", _DRAIN_SECONDS)
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return asyncio.wrap_future(future)

@@ -13,7 +13,7 @@ MUTANTS := .data/mutants
 SUPERVISORCTL := $(VENV)/bin/supervisorctl -c .data/supervisord.conf
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check lint docs site train accuracy accuracy-tables bench mutants season venv tools status stop start clean
+.PHONY: help up test check lint docs site train accuracy accuracy-tables bench mutants season venv tools status stop start reload clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
@@ -100,6 +100,10 @@ stop: ## stop one part, the rest keeps running: make stop PART=prometheus
 start: ## start a stopped part again: make start PART=prometheus
 	@test -n "$(PART)" || { echo "which part? make start PART=prometheus (make status lists them)" >&2; exit 2; }
 	@$(SUPERVISORCTL) start $(PART)
+
+reload: ## let a part read its configuration anew: make reload PART=forecaster
+	@test -n "$(PART)" || { echo "which part? make reload PART=forecaster (make status lists them)" >&2; exit 2; }
+	@$(SUPERVISORCTL) signal HUP $(PART)
 
 venv: $(STAMP) ## make or update the virtual environment .venv
 

@@ -59,8 +59,8 @@ steps.
 ## Fleet file
 
 `fleet-exporter --config.file` takes a fleet file. All keys but the `mounts` of a profile are required; the
-shipped `exporter/fleet.yml` explains every number. A copy with other `servers` is another fleet. `POST /-/reload` or
-SIGHUP reads a changed file.
+shipped `exporter/fleet.yml` explains every number. A copy with other `servers` is another fleet. SIGHUP reads a
+changed file, and so does `POST /-/reload` with `--web.enable-lifecycle`.
 
 {table("key | meaning", ((f"`{name}`", field.description or "") for name, field in FleetConfig.model_fields.items()))}
 """)

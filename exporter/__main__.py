@@ -19,6 +19,7 @@ from exporter.fleet import Fleet
 from exporter.history import HistoryError, parse_labels, write_history
 from exporter.profiles import FleetConfig, load_fleet
 from exporter.scenario_log import ScenarioLog
+from serving.options import WebOptions
 from serving.runner import serve
 from serving.settings import SettingsError, parse_duration
 
@@ -63,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     serving.add_argument(
         "--web.listen-address", dest="listen", default="127.0.0.1:8001", metavar="HOST:PORT", help=about
     )
+    WebOptions.add_flags(serving)
     serving.set_defaults(run=_serve)
 
     history = commands.add_parser(
@@ -94,12 +96,12 @@ def _read_config(arguments: argparse.Namespace) -> FleetConfig:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    config = _read_config(arguments)  # before the fork, so that an invalid file ends the command with one message
+    config = _read_config(arguments)  # first, so that an invalid file ends the command with one message
 
     def make() -> Flask:
         return create_app(config, time.time, lambda: _read_config(arguments), arguments.storage)
 
-    serve(make, arguments.listen, NAME)
+    serve(make, arguments.listen, NAME, options=WebOptions.of(arguments))
     return 0
 
 

@@ -20,6 +20,7 @@ from types import TracebackType
 
 from tornado.iostream import IOStream, SSLIOStream, UnsatisfiableReadError
 
+from serving.origin import secured
 from serving.wsgi import refusal
 
 _MALFORMED = ("the request is malformed", "request", "a request of HTTP/1.1 (RFC 9112)")
@@ -49,6 +50,7 @@ class Connections:
 
     def __init__(self, limits: Limits):
         self.limits = limits
+        self.refused: Callable[[Peer, int], object] = lambda peer, status: None  # told of each malformed request
         self.open: set[Peer] = set()
         self.held = 0  # bytes
         self._waiting: dict[Peer, None] = {}  # those in a phase with a deadline, the longest waiting first
@@ -92,11 +94,6 @@ class Peer:
         stream.peer = self
         connections.add(self)
 
-    @property
-    def head_bytes(self) -> int:
-        """The bound on request line and headers."""
-        return self._connections.limits.head_bytes
-
     def enter(self, phase: str) -> None:
         """Begins a phase."""
         if self.phase == "closed":
@@ -111,6 +108,13 @@ class Peer:
         if self.phase != "closed":
             more, self.held = size - self.held, size
             self._connections.hold(more)
+
+    def refuse(self, status: str, error: str, field: str, expected: str) -> bytes:
+        """The whole answer to a malformed request, after which the connection ends."""
+        answer = refusal(status, error, field, expected, ("Connection", "close"))
+        self._connections.refused(self, int(status[:3]))
+        head = "".join(f"{name}: {value}\r\n" for name, value in secured(answer.headers))
+        return f"HTTP/1.1 {status}\r\n{head}\r\n".encode() + b"".join(answer.body)
 
     def end(self) -> None:
         """Ends the request under way, if there is one."""
@@ -144,7 +148,7 @@ class Stream(IOStream):
     def write(self, data: bytes | memoryview) -> "asyncio.Future[None]":
         """Replaces what Tornado writes outside of an answer, other than 100 Continue: its bare 400."""
         if not self.peer.answering and b" 100 " not in bytes(data[:16]):
-            data = _text("400 Bad Request", *self.peer.problem)
+            data = self.peer.refuse("400 Bad Request", *self.peer.problem)
         return super().write(data)
 
     def close(
@@ -157,9 +161,9 @@ class Stream(IOStream):
         """Says so where a head is too large."""
         if isinstance(exc_info, UnsatisfiableReadError) and not self.peer.answering and not self.closed():
             with suppress(OSError):
-                self.write_to_fd(memoryview(_text(
+                self.write_to_fd(memoryview(self.peer.refuse(
                     "431 Request Header Fields Too Large", "the request line and headers are too large", "headers",
-                    f"at most {self.peer.head_bytes} bytes")))
+                    "shorter ones")))
                 while self.read_from_fd(bytearray(1 << 16)):  # bytes that nobody has read would discard the answer
                     pass
         super().close(exc_info)
@@ -167,10 +171,3 @@ class Stream(IOStream):
 
 class Secure(Stream, SSLIOStream):
     """A stream with TLS."""
-
-
-def _text(status: str, error: str, field: str, expected: str) -> bytes:
-    """A whole answer, after which the connection ends."""
-    answer = refusal(status, error, field, expected, ("Connection", "close"))
-    head = "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
-    return f"HTTP/1.1 {status}\r\n{head}\r\n".encode() + b"".join(answer.body)

@@ -9,6 +9,7 @@ import io
 import logging
 import socket
 import ssl
+import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from email.utils import formatdate
@@ -29,6 +30,7 @@ from tornado.netutil import add_accept_handler, ssl_wrap_socket
 
 from serving.connections import Connections, Limits, Peer, Secure, Stream
 from serving.lanes import Lanes
+from serving.origin import secured
 from serving.wsgi import Answer, Application, Environ, environ, problem, refusal, run
 
 log = logging.getLogger(__name__)
@@ -45,16 +47,20 @@ class Server(HTTPServerConnectionDelegate):
     """Accepts connections on a listening socket, in the running event loop.
 
     body_limit: bytes of a body; of a larger one, the application gets the length only. tls: asked for each connection.
+    access: told of each request (see serving.access).
     """
 
     def __init__(self, application: Application, listener: socket.socket, body_limit: int,
-                 tls: Callable[[], ssl.SSLContext | None] = lambda: None, limits: Limits | None = None):
+                 tls: Callable[[], ssl.SSLContext | None] = lambda: None, limits: Limits | None = None,
+                 access: Callable[[str, str, str, int, int, float], None] | None = None):
         self.application, self.body_limit = application, body_limit
+        self.access = access or (lambda *request: None)
         self.address: tuple[str, int] = listener.getsockname()[:2]
         self.lanes = Lanes()
-        self._connections = Connections(limits or Limits())
+        self.connections = Connections(limits or Limits())
+        self.connections.refused = lambda peer, status: self.access(peer.client, "", "", status, 0, 0.0)
         self._tls = tls
-        head_bytes = self._connections.limits.head_bytes
+        head_bytes = self.connections.limits.head_bytes
         self._parameters = HTTP1ConnectionParameters(max_header_size=head_bytes, max_body_size=_UNBOUNDED)
         self._tasks: set[asyncio.Task[None]] = set()  # the event loop itself keeps no reference
         self._listener = listener
@@ -67,9 +73,9 @@ class Server(HTTPServerConnectionDelegate):
         self._listener.close()
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
-        while loop.time() < end and any(peer.phase in ("work", "send") for peer in self._connections.open):
+        while loop.time() < end and any(peer.phase in ("work", "send") for peer in self.connections.open):
             await asyncio.sleep(0.02)
-        for peer in [*self._connections.open]:
+        for peer in [*self.connections.open]:
             peer.close()
 
     def _accept(self, connection: socket.socket, address: tuple[str, int]) -> None:
@@ -81,9 +87,9 @@ class Server(HTTPServerConnectionDelegate):
             return
         if isinstance(connection, ssl.SSLSocket):
             secure = Secure(connection)
-            self.spawn(self._shake(Peer(self._connections, secure, address[0], "handshake"), secure))
+            self.spawn(self._shake(Peer(self.connections, secure, address[0], "handshake"), secure))
         else:
-            self._begin(Peer(self._connections, Stream(connection), address[0], "head"))
+            self._begin(Peer(self.connections, Stream(connection), address[0], "head"))
 
     async def _shake(self, peer: Peer, stream: Secure) -> None:
         if stream.closed():  # there was no room
@@ -125,6 +131,9 @@ class _Exchange(HTTPMessageDelegate):
     def __init__(self, server: Server, peer: Peer, connection: HTTP1Connection):
         self._server, self._peer, self._connection = server, peer, connection
         self._environ: Environ = {}
+        self._path = ""
+        self._status = self._size = 0  # of the answer
+        self._begun = time.monotonic()
         self._body: bytearray | None = bytearray()  # None: handed over to the application
         self._job: Future[Answer] | None = None
 
@@ -136,6 +145,7 @@ class _Exchange(HTTPMessageDelegate):
             self._peer.problem = found
             raise HTTPInputError(found[0])
         host, port = self._server.address
+        self._path, self._begun = target.partition("?")[0], time.monotonic()
         self._environ = environ(method, target, version, lines) | {
             "SERVER_NAME": host, "SERVER_PORT": str(port), "REMOTE_ADDR": self._peer.client,
             "wsgi.url_scheme": "https" if isinstance(self._peer.stream, Secure) else "http"}
@@ -192,13 +202,16 @@ class _Exchange(HTTPMessageDelegate):
             self._send(answer)
         except Exception:  # what the application wrote into a header cannot be sent
             log.exception("an answer was not sent")
-            self._peer.close()
+            if self._peer.answering:
+                self._peer.close()
+            else:
+                self._send(_FAILED())
 
     def _send(self, answer: Answer) -> None:
         """Writes an answer; the stream sends it as fast as the client reads."""
         status, reason = answer.status.split(" ", 1)
         headers = HTTPHeaders()
-        for name, value in (*answer.headers, ("Date", formatdate(usegmt=True))):
+        for name, value in (*secured(answer.headers), ("Date", formatdate(usegmt=True))):
             headers.add(name, value)
         body = answer.body
         if self._environ["REQUEST_METHOD"] == "HEAD" or status in ("204", "304"):
@@ -207,11 +220,12 @@ class _Exchange(HTTPMessageDelegate):
             headers.add("Content-Length", str(answer.size))
         if answer.size <= _TOGETHER:
             body = [b"".join(body)]
+        self._status, self._size = int(status), sum(map(len, body))
         self._peer.answering = True
         self._peer.enter("send")
         self._peer.hold(answer.size)
         self._peer.stream.set_nodelay(True)
-        self._connection.write_headers(ResponseStartLine("", int(status), reason), headers, b"".join(body[:1]))
+        self._connection.write_headers(ResponseStartLine("", self._status, reason), headers, b"".join(body[:1]))
         for part in body[1:]:
             self._connection.write(part)
         self._connection.finish()
@@ -220,3 +234,6 @@ class _Exchange(HTTPMessageDelegate):
         """After the answer, or the end of the connection."""
         if self._job is not None:
             self._job.cancel()  # where no thread has begun it
+        if self._status:
+            self._server.access(self._peer.client, self._environ["REQUEST_METHOD"], self._path, self._status,
+                                self._size, time.monotonic() - self._begun)

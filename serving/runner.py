@@ -17,12 +17,14 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from flask import Flask
 
-from serving import ServingError
+from serving import ServingError, access
 from serving.http import Server
+from serving.options import WebOptions
+from serving.origin import Guard
 from serving.service import Service
 
 log = logging.getLogger(__name__)
@@ -39,11 +41,11 @@ class ListenError(ServingError):
 
 
 def serve(app_factory: Callable[[], Flask], listen: str, name: str = "service",
-          tls: Callable[[], ssl.SSLContext | None] = lambda: None) -> None:
+          tls: Callable[[], ssl.SSLContext | None] = lambda: None, options: WebOptions | None = None) -> None:
     """Serves `app_factory()` on `listen` ("host:port") until a signal ends it; never returns.
 
-    tls: asked for each connection; None means plain HTTP. Exit code 0 after a signal; 1, with one line on stderr, if
-    the address cannot be used; 3 if the application cannot be made.
+    tls: asked for each connection; None means plain HTTP. options: names of the service, reload, access log. Exit code
+    0 after a signal; 1, with one line on stderr, if the address cannot be used; 3 if the application cannot be made.
     """
     try:
         listener = bind(listen)
@@ -55,7 +57,7 @@ def serve(app_factory: Callable[[], Flask], listen: str, name: str = "service",
     scheme = "http" if tls() is None else "https"
     print(f"{name}: listening on {scheme}://{shown}:{port}", file=sys.stderr, flush=True)
     logging.getLogger("tornado.general").setLevel(logging.WARNING)  # below, it has a line for each malformed request
-    code = asyncio.run(_run(app_factory, listener, name, tls))
+    code = asyncio.run(_run(app_factory, listener, parse_address(listen)[0], name, tls, options or WebOptions()))
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # threads that still run, of the service or of a library, would keep the process
@@ -99,8 +101,8 @@ def bind(listen: str) -> socket.socket:
     return listener
 
 
-async def _run(app_factory: Callable[[], Flask], listener: socket.socket, name: str,
-               tls: Callable[[], ssl.SSLContext | None]) -> int:
+async def _run(app_factory: Callable[[], Flask], listener: socket.socket, host: str, name: str,
+               tls: Callable[[], ssl.SSLContext | None], options: WebOptions) -> int:
     """Makes the application and serves it until a signal; the exit code."""
     loop = asyncio.get_running_loop()
     stop, hangups = asyncio.Event(), asyncio.Queue[None]()
@@ -109,7 +111,7 @@ async def _run(app_factory: Callable[[], Flask], listener: socket.socket, name: 
     loop.add_signal_handler(signal.SIGHUP, hangups.put_nowait, None)
     making = _in_thread("start", app_factory)
     stopped = loop.create_task(stop.wait())
-    await asyncio.wait([making, stopped], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait(list[asyncio.Future[Any]]([making, stopped]), return_when=asyncio.FIRST_COMPLETED)
     if not making.done():
         return 0
     try:
@@ -120,7 +122,8 @@ async def _run(app_factory: Callable[[], Flask], listener: socket.socket, name: 
     except Exception:
         log.exception("the application could not be made")
         return 3
-    server = Server(app, listener, app.config["MAX_CONTENT_LENGTH"], tls)
+    server = Server(Guard(app, host, options), listener, app.config["MAX_CONTENT_LENGTH"], tls,
+                    access=access.write if options.access_log else None)
     service = Service.of(app)
     reloading = loop.create_task(_reload(service, hangups))
     await stopped

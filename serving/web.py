@@ -5,7 +5,8 @@
     GET      /            landing page
     GET      /-/healthy   200 while the process answers
     GET      /-/ready     200, or 503 and the reason
-    POST|PUT /-/reload    200, or 500 and the reason; the previous settings then stay in use
+    POST|PUT /-/reload    200, or 500 and the reason; the previous settings then stay in use. With
+                          --web.enable-lifecycle only (serving.origin)
 
 The body of every other 4xx and 5xx answer is JSON with the keys error, field and expected.
 
@@ -13,7 +14,9 @@ The body of every other 4xx and 5xx answer is JSON with the keys error, field an
 """
 
 from collections.abc import Mapping
+from typing import Any
 
+import orjson
 from flask import Blueprint, Flask, Response, current_app, jsonify, request
 from flask.json.provider import DefaultJSONProvider
 from jinja2 import Environment
@@ -56,17 +59,20 @@ class RequestError(ServingError):
         self.status = status
 
 
-class _InOrder(DefaultJSONProvider):
-    """JSON whose keys stay in the order in which they were given."""
+class _Json(DefaultJSONProvider):
+    """JSON whose keys stay in the order in which they were given; read as RFC 8259 has it, to a bounded depth."""
 
     sort_keys = False
+
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
+        return orjson.loads(s)
 
 
 def create_app(service: Service, *blueprints: Blueprint, max_request_bytes: int = _MAX_REQUEST_BYTES) -> Flask:
     """A Flask application with the common pages of `service` and the given blueprints."""
     app = Flask(service.name, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = max_request_bytes
-    app.json = _InOrder(app)
+    app.json = _Json(app)
     service.attach(app)
     for blueprint in (_pages(service), *blueprints):
         app.register_blueprint(blueprint)
@@ -104,7 +110,8 @@ def _pages(service: Service) -> Blueprint:
 
     @blueprint.route("/-/reload", methods=["POST", "PUT"])
     def reload() -> Response:
-        """Reads the settings again, as SIGHUP does; if invalid, 500 and the reason, and the old ones stay in use."""
+        """Reads the settings again, as SIGHUP does; if invalid, 500 and the reason, and the old ones stay in use.
+        Only with `--web.enable-lifecycle`, otherwise 403."""
         error = service.try_reload()
         if error is not None:
             expected = "valid settings; correct them and reload again"

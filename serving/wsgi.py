@@ -1,8 +1,9 @@
 """One request as WSGI (PEP 3333) has it, and an application's whole answer to it."""
 
 import io
+import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -12,6 +13,8 @@ import orjson
 Headers = list[tuple[str, str]]
 Environ = dict[str, Any]
 Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
+
+HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]*)?")  # the header: name or address, and a port
 
 
 @dataclass
@@ -34,7 +37,7 @@ def refusal(status: str, error: str, field: str, expected: str, *more: tuple[str
     return Answer(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body))), *more], [body])
 
 
-def problem(version: str, target: str, headers: Iterable[tuple[str, str]]) -> tuple[str, str, str] | None:
+def problem(version: str, target: str, headers: Sequence[tuple[str, str]]) -> tuple[str, str, str] | None:
     """(error, field, expected) of a request that is refused before anything reads its body, or None.
 
     What two programs may understand differently is refused: a repeated length, both lengths, and names with a _,
@@ -56,15 +59,16 @@ def problem(version: str, target: str, headers: Iterable[tuple[str, str]]) -> tu
     for name in ("content-length", "host"):
         if names.count(name) > 1:
             return f"the header {name} is repeated", name, "one"
-    if "host" not in names and version != "HTTP/1.0":
-        return "the header host is missing", "host", "the name or address of this service"
+    host = next((value for name, value in headers if name.lower() == "host"), None)
+    if not (version == "HTTP/1.0" if host is None else HOST.fullmatch(host)):
+        return "the header host is missing or malformed", "host", "the name or address of this service"
     if "content-length" in names and "transfer-encoding" in names:
         return "the request has two lengths", "content-length", "either content-length or transfer-encoding"
     return None
 
 
 def environ(method: str, target: str, version: str, headers: Iterable[tuple[str, str]]) -> Environ:
-    """The environment of a request without its body; target: "/path?query"."""
+    """The environment of a request without its body, whose chunks are joined by then; target: "/path?query"."""
     path, _, query = target.partition("?")
     found: Environ = {
         "REQUEST_METHOD": method,
@@ -83,7 +87,7 @@ def environ(method: str, target: str, version: str, headers: Iterable[tuple[str,
         key = name.upper().replace("-", "_")
         if key in ("CONTENT_TYPE", "CONTENT_LENGTH"):
             found.setdefault(key, value)
-        else:
+        elif key != "TRANSFER_ENCODING":
             key = f"HTTP_{key}"
             found[key] = f"{found[key]},{value}" if key in found else value
     return found

@@ -21,6 +21,7 @@ from typing import TypedDict
 from flask import Blueprint, Flask, Response, jsonify, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from serving.options import WebOptions
 from serving.web import RequestError, Service, serve
 from serving.web import create_app as create_web_app
 from stack.heartbeat import LOST, TIMEOUT, Beat, Heartbeats
@@ -228,10 +229,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         help="address to listen on (default: %(default)s)")
     parser.add_argument("--heartbeat.timeout", dest="timeout", type=float, default=TIMEOUT, metavar="SECONDS",
                         help="page about a fleet whose heartbeat is not heard for so long (default: %(default)s)")
+    WebOptions.add_flags(parser)
     options = parser.parse_args(arguments)
     pager = Pager(lambda text: print(text, flush=True), lambda: datetime.now(UTC).astimezone(), time.monotonic,
                   options.timeout)
-    serve(lambda: watched(pager), options.listen, "pager")
+    serve(lambda: watched(pager), options.listen, "pager", options=WebOptions.of(options))
     return 0
 
 

@@ -6,6 +6,7 @@ from flask import Flask
 
 from forecaster.commands.flags import Commands, add, read_config
 from forecaster.sources.clock import SourceClock
+from serving.options import WebOptions
 from serving.web import serve
 
 NAME = "fleet-forecaster"
@@ -28,16 +29,17 @@ def add_command(commands: Commands, common: argparse.ArgumentParser) -> None:
                         help="label fleet of that alert (default: the address to listen on)")
     parser.add_argument("--model", metavar="NAME", help="model: default, servers, an artifact folder, or none for the "
                         "trend heuristic")
+    WebOptions.add_flags(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Serves until stopped; the exit code."""
-    config = read_config(arguments)  # before the fork, so that an error is reported once
+    config = read_config(arguments)  # first, so that an invalid file ends the command with one message
 
     def app() -> Flask:
-        from forecaster.service.app import create_app  # in the worker: torch's threads do not survive a fork
+        from forecaster.service.app import create_app  # it imports torch, which takes seconds
 
         return create_app(lambda: read_config(arguments), SourceClock())
 
-    serve(app, config.listen, NAME)
+    serve(app, config.listen, NAME, options=WebOptions.of(arguments))
     return 0

@@ -96,7 +96,7 @@ class Guard:
     def _known(self, name: str) -> bool:
         if name in self._names or "*" in self._names or name.endswith(self._suffixes) or _address(name):
             return True
-        return "." not in name and not self._local
+        return bool(name) and "." not in name and not self._local
 
 
 def _netloc(origin: str) -> str:

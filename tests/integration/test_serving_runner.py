@@ -1,4 +1,5 @@
 import http.client
+import json
 import os
 import signal
 import socket
@@ -14,7 +15,8 @@ from serving.runner import ListenError, bind, parse_address
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
-import os, sys
+import os, sys, time
+from serving.options import WebOptions
 from serving import ServingError
 from serving.web import Service, create_app, serve
 
@@ -24,12 +26,14 @@ def reload():
         raise ServingError("the file is broken")
 
 def make():
+    if os.environ.get("SLOW_BOOT"):
+        time.sleep(60)
     if os.environ.get("BAD_BOOT"):
         raise ServingError("the model is missing")
     close = lambda: print("closed", flush=True)
     return create_app(Service("example", str(os.getpid()), reload=reload, close=close))
 
-serve(make, sys.argv[1], "example")
+serve(make, sys.argv[1], "example", options=WebOptions(access_log="ACCESS" in os.environ))
 """
 
 
@@ -77,12 +81,12 @@ def test_a_signal_ends_the_service_within_5_seconds_though_connections_are_open(
         assert (running.process.returncode, output, errors) == (0, "closed\n", "")
 
 
-def test_hangup_reloads_in_the_worker_that_runs():
+def test_hangup_reloads_the_process_that_runs():
     with Running() as running:
         before = running.get("/")[1]
         running.process.send_signal(signal.SIGHUP)
         assert running.process.stdout.readline() == "reloaded\n"
-        assert running.get("/")[1] == before  # the page shows the worker's process id
+        assert running.get("/")[1] == before  # the page shows the process id
 
 
 def test_a_hangup_whose_reload_fails_leaves_the_service_running():
@@ -92,6 +96,31 @@ def test_a_hangup_whose_reload_fails_leaves_the_service_running():
         assert running.process.stdout.readline() == "reloaded\n"
         assert "the file is broken" in running.process.stderr.readline()
         assert running.get("/-/healthy")[0] == 200
+
+
+def test_one_process_serves_and_a_reload_over_http_is_refused():
+    with Running() as running:
+        assert f"<p>{running.process.pid}</p>" in running.get("/")[1]
+        running.connection.request("POST", "/-/reload")
+        answer = running.connection.getresponse()
+        assert (answer.status, "--web.enable-lifecycle" in answer.read().decode()) == (403, True)
+
+
+def test_a_signal_ends_the_service_while_the_application_is_being_made():
+    with Running(SLOW_BOOT="1") as running:
+        started = time.monotonic()
+        running.process.send_signal(signal.SIGTERM)
+        running.process.communicate(timeout=20)
+        assert (running.process.returncode, time.monotonic() - started < 2) == (0, True)
+
+
+def test_the_access_log_is_written_to_standard_error():
+    with Running(ACCESS="1") as running:
+        running.get("/-/healthy?a=b")
+        running.connection.close()
+        line = json.loads(running.process.stderr.readline())
+        assert [*line] == ["time", "client", "method", "path", "status", "bytes", "seconds"]
+        assert (line["path"], line["status"], line["bytes"]) == ("/-/healthy", 200, 20)
 
 
 def test_an_application_that_cannot_be_made_ends_the_service_with_its_message():

@@ -1,8 +1,11 @@
 import http.client
+import ssl
+import subprocess
 import threading
 import time
 
 import pytest
+from flask import Blueprint, request
 
 from exporter.app import create_app as create_exporter
 from exporter.profiles import load_fleet
@@ -10,6 +13,7 @@ from forecaster.config import load_config
 from forecaster.service.app import Forecaster
 from serving.access import write
 from serving.connections import Limits
+from serving.web import Service, create_app
 from stack.pager import Pager
 from stack.pager import create_app as create_pager
 from tests.served import QUICK, Reply, Served, everything
@@ -104,11 +108,23 @@ def test_a_body_that_is_too_large_is_answered_with_413_and_json(form):
     body = b"x" * 200
     rest = (b"Content-Length: 200\r\n", body) if form == "length" else (
         b"Transfer-Encoding: chunked\r\n", b"c8\r\n%b\r\n0\r\n\r\n" % body)
-    app = create_exporter(load_fleet())
-    app.config["MAX_CONTENT_LENGTH"] = 100
-    with Served(app, body_limit=100) as served:
-        reply = served.ask(POST % (b"/scenario/set", *rest))
+    service, views = Service("example", "An example."), Blueprint("views", __name__)
+    views.post("/data")(lambda: str(len(request.get_data())))
+    with Served(create_app(service, views, max_request_bytes=100), body_limit=100) as served:
+        reply = served.ask(POST % (b"/data", *rest))
         assert (reply.status, set(reply.json)) == (413, {"error", "field", "expected"})
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory):
+    """The TLS of a server with a certificate of its own."""
+    folder = tmp_path_factory.mktemp("certificate")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                    "-subj", "/CN=localhost", "-keyout", folder / "key.pem", "-out", folder / "cert.pem"],
+                   check=True, capture_output=True, timeout=60)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    return context
 
 
 def echo(environ, start_response):
@@ -276,6 +292,24 @@ def test_bodies_and_answers_together_have_a_bound():
         assert served.get("/").status == 200
         for one in slow:
             one.close()
+
+
+def test_a_handshake_that_is_never_made_is_closed_after_a_deadline(tls):
+    with Served(echo, QUICK, tls=lambda: tls) as served, served.connect(b"\x16\x03") as connection:
+        eventually(lambda: not served.server.connections.open)
+        assert everything(connection) == b""
+
+
+def test_tls_is_asked_for_each_connection(tls):
+    contexts = iter([tls, None])
+    with Served(echo, tls=lambda: next(contexts)) as served:
+        trusting = ssl.create_default_context()
+        trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+        connection = http.client.HTTPSConnection(*served.address, timeout=10, context=trusting)
+        connection.request("GET", "/?secure")
+        assert connection.getresponse().read() == b"GET secure"
+        connection.close()
+        assert served.get("/?plain").body == b"GET plain"
 
 
 # -- the access log ----------------------------------------------------------------------------------------------------

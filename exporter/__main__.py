@@ -19,6 +19,7 @@ from exporter.fleet import Fleet
 from exporter.history import HistoryError, parse_labels, write_history
 from exporter.profiles import FleetConfig, load_fleet
 from exporter.scenario_log import ScenarioLog
+from serving.doors import Doors
 from serving.options import WebOptions
 from serving.runner import serve
 from serving.settings import SettingsError, parse_duration
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         "--web.listen-address", dest="listen", default="127.0.0.1:8001", metavar="HOST:PORT", help=about
     )
     WebOptions.add_flags(serving)
+    Doors.add_flags(serving)
     serving.set_defaults(run=_serve)
 
     history = commands.add_parser(
@@ -97,11 +99,12 @@ def _read_config(arguments: argparse.Namespace) -> FleetConfig:
 
 def _serve(arguments: argparse.Namespace) -> int:
     config = _read_config(arguments)  # first, so that an invalid file ends the command with one message
+    doors = Doors.of(arguments, NAME)
 
     def make() -> Flask:
-        return create_app(config, time.time, lambda: _read_config(arguments), arguments.storage)
+        return create_app(config, time.time, lambda: _read_config(arguments), arguments.storage, doors)
 
-    serve(make, arguments.listen, NAME, options=WebOptions.of(arguments))
+    serve(make, arguments.listen, NAME, doors.tls, WebOptions.of(arguments))
     return 0
 
 

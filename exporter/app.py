@@ -11,6 +11,7 @@ from exporter.control import control_pages
 from exporter.live import LiveFleet
 from exporter.profiles import FleetConfig
 from exporter.scenario_log import ScenarioLog
+from serving.doors import Doors
 from serving.exposition import metrics_response
 from serving.web import Service
 from serving.web import create_app as create_web_app
@@ -86,13 +87,16 @@ def create_app(
     clock: Callable[[], float] = time.time,
     read_config: Callable[[], FleetConfig] | None = None,
     storage: str | None = None,
+    doors: Doors | None = None,
 ) -> Flask:
     """The exporter's application. read_config: reads the configuration for a reload. storage: the folder that keeps
-    the scenarios that were set."""
+    the scenarios that were set. doors: who may enter (default: everybody)."""
+    doors = doors or Doors(NAME)
     exporter = Exporter(config, clock, read_config, storage)
     collector = FleetCollector(exporter.live)
     registry = build_registry(SelfCollector(exporter.live, __version__, exporter.last_reload))
-    app = create_web_app(exporter.service(), control_pages(exporter.live, lambda: exporter.running))
+    registry.register(doors)
+    app = create_web_app(exporter.service(), control_pages(exporter.live, lambda: exporter.running), doors=doors)
 
     @app.get("/metrics")
     def metrics() -> Response:

@@ -7,13 +7,18 @@ application under gunicorn, Prometheus' text format.
     service      a service: its status, readiness, reload and close
     html         the look of every page for people
     web          landing page, health, readiness, reload and JSON errors
+    doors        TLS, logins, scopes and the audit log
+    web_config   the file of TLS, headers and users
+    logins       users with passwords, tokens of machines
+    reread       files that are read anew when they change
+    audit        the lines of the audit log
     runner       gunicorn with one worker: listen address, signals, shutdown
     exposition   gauge families from arrays, and the answer to a scrape
 
 ServingError
   SettingsError (ValueError)   invalid settings; serving.settings
   ListenError                  an invalid or unavailable listen address; serving.runner
-  RequestError                 a request that gets a 4xx answer; serving.web
+  RequestError                 a request that gets a 4xx answer; serving.refusals
 """
 
 __version__ = "0.1.0"

@@ -23,8 +23,9 @@ from jinja2 import Environment
 from markupsafe import Markup
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from serving import ServingError
+from serving.doors import Doors
 from serving.html import document
+from serving.refusals import RequestError
 from serving.runner import serve
 from serving.service import Service, Table
 
@@ -50,15 +51,6 @@ _LANDING = Environment(autoescape=True, trim_blocks=True).from_string(
 )
 
 
-class RequestError(ServingError):
-    """An invalid request: the error, the field and what was expected there; `more` adds keys to the JSON body."""
-
-    def __init__(self, error: str, field: str, expected: str, status: int = 400, **more: object):
-        super().__init__(error)
-        self.body = {"error": error, "field": field, "expected": expected, **more}
-        self.status = status
-
-
 class _Json(DefaultJSONProvider):
     """JSON whose keys stay in the order in which they were given; read as RFC 8259 has it, to a bounded depth."""
 
@@ -68,9 +60,11 @@ class _Json(DefaultJSONProvider):
         return orjson.loads(s)
 
 
-def create_app(service: Service, *blueprints: Blueprint, max_request_bytes: int = _MAX_REQUEST_BYTES) -> Flask:
-    """A Flask application with the common pages of `service` and the given blueprints."""
+def create_app(service: Service, *blueprints: Blueprint, max_request_bytes: int = _MAX_REQUEST_BYTES,
+               doors: Doors | None = None) -> Flask:
+    """A Flask application with the common pages of `service` and the given blueprints, behind `doors`."""
     app = Flask(service.name, static_folder=None)
+    (doors or Doors(service.name)).guard(app)
     app.config["MAX_CONTENT_LENGTH"] = max_request_bytes
     app.json = _Json(app)
     service.attach(app)

@@ -4,6 +4,7 @@
     POST /heartbeat       the same, of the watchdogs: stack.heartbeat
     GET  /                what is open, for people
     GET  /received        {"received": [...]}, oldest first
+    GET  /metrics         its own series, for Prometheus
 
 To replace it, write the address of your on-call service into prometheus/alertmanager.yml.
 """
@@ -19,9 +20,13 @@ from datetime import UTC, datetime
 from typing import TypedDict
 
 from flask import Blueprint, Flask, Response, jsonify, request
+from prometheus_client import CollectorRegistry
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from serving.doors import Doors, needs
+from serving.exposition import metrics_response
 from serving.options import WebOptions
+from serving.settings import SettingsError
 from serving.web import RequestError, Service, serve
 from serving.web import create_app as create_web_app
 from stack.heartbeat import LOST, TIMEOUT, Beat, Heartbeats
@@ -32,6 +37,7 @@ from stack.webhook import Alert, parse
 
 log = logging.getLogger(__name__)
 
+NAME = "pager"
 KEPT = 100  # alerts in /received, and lines on the page
 LARGEST_BODY = 64 << 20  # bytes; 10,000 alerts are 9 to 12 MB
 _GROUPS = 1000  # groups whose number of left out alerts is remembered
@@ -167,8 +173,11 @@ class Pager:
         self._emit(line)
 
 
-def create_app(pager: Pager, close: Callable[[], None] = lambda: None) -> Flask:
-    """The pager's application."""
+def create_app(pager: Pager, close: Callable[[], None] = lambda: None, doors: Doors | None = None) -> Flask:
+    """The pager's application. doors: who may enter (default: everybody)."""
+    doors = doors or Doors(NAME)
+    registry = CollectorRegistry()
+    registry.register(doors)
     views = Blueprint("pager", __name__)
 
     def body(kind: str) -> bytes:
@@ -184,16 +193,19 @@ def create_app(pager: Pager, close: Callable[[], None] = lambda: None) -> Flask:
             raise
 
     @views.post("/page")
+    @needs("write")
     def take_page() -> Response:
         """Alertmanager's webhook (version 4, application/json, up to 64 MiB): alerts that wake somebody."""
         return jsonify({"alerts": pager.receive("PAGE", body("PAGE"))})
 
     @views.post("/ticket")
+    @needs("write")
     def take_ticket() -> Response:
         """Alertmanager's webhook: alerts that can wait."""
         return jsonify({"alerts": pager.receive("TICKET", body("TICKET"))})
 
     @views.post("/heartbeat")
+    @needs("write")
     def take_heartbeat() -> Response:
         """Alertmanager's webhook: the watchdogs of the fleets. A fleet without a new one for 90 s is paged about."""
         return jsonify({"alerts": pager.beat(body("PAGE"))})
@@ -203,11 +215,16 @@ def create_app(pager: Pager, close: Callable[[], None] = lambda: None) -> Flask:
         """The last 100 alerts as JSON, oldest first."""
         return jsonify({"received": pager.received()})
 
-    service = Service("pager", "What Alertmanager sent.", landing=lambda: page(pager.view()), close=close)
-    return create_web_app(service, views, max_request_bytes=LARGEST_BODY)
+    @views.get("/metrics")
+    def metrics() -> Response:
+        """The pager's own series, for Prometheus."""
+        return metrics_response(registry, b"", request.headers)
+
+    service = Service(NAME, "What Alertmanager sent.", landing=lambda: page(pager.view()), close=close)
+    return create_web_app(service, views, max_request_bytes=LARGEST_BODY, doors=doors)
 
 
-def watched(pager: Pager) -> Flask:
+def watched(pager: Pager, doors: Doors | None = None) -> Flask:
     """The application of a pager whose heartbeats are checked every second until it closes."""
     closed = threading.Event()
 
@@ -219,7 +236,7 @@ def watched(pager: Pager) -> Flask:
                 log.exception("the heartbeats could not be checked")
 
     threading.Thread(target=watch, name="heartbeats", daemon=True).start()
-    return create_app(pager, closed.set)
+    return create_app(pager, closed.set, doors)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -230,10 +247,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--heartbeat.timeout", dest="timeout", type=float, default=TIMEOUT, metavar="SECONDS",
                         help="page about a fleet whose heartbeat is not heard for so long (default: %(default)s)")
     WebOptions.add_flags(parser)
+    Doors.add_flags(parser)
     options = parser.parse_args(arguments)
+    try:
+        doors = Doors.of(options, NAME)
+    except SettingsError as error:
+        for line in str(error).splitlines():
+            print(f"{NAME}: {line}", file=sys.stderr)
+        return 1
     pager = Pager(lambda text: print(text, flush=True), lambda: datetime.now(UTC).astimezone(), time.monotonic,
                   options.timeout)
-    serve(lambda: watched(pager), options.listen, "pager", options=WebOptions.of(options))
+    serve(lambda: watched(pager, doors), options.listen, NAME, doors.tls, WebOptions.of(options))
     return 0
 
 

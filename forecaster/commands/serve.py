@@ -6,6 +6,7 @@ from flask import Flask
 
 from forecaster.commands.flags import Commands, add, read_config
 from forecaster.sources.clock import SourceClock
+from serving.doors import Doors
 from serving.options import WebOptions
 from serving.web import serve
 
@@ -30,16 +31,18 @@ def add_command(commands: Commands, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="NAME", help="model: default, servers, an artifact folder, or none for the "
                         "trend heuristic")
     WebOptions.add_flags(parser)
+    Doors.add_flags(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Serves until stopped; the exit code."""
     config = read_config(arguments)  # first, so that an invalid file ends the command with one message
+    doors = Doors.of(arguments, NAME)
 
     def app() -> Flask:
         from forecaster.service.app import create_app  # it imports torch, which takes seconds
 
-        return create_app(lambda: read_config(arguments), SourceClock())
+        return create_app(lambda: read_config(arguments), SourceClock(), doors)
 
-    serve(app, config.listen, NAME, options=WebOptions.of(arguments))
+    serve(app, config.listen, NAME, doors.tls, WebOptions.of(arguments))
     return 0

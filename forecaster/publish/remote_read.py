@@ -32,6 +32,7 @@ from forecaster.publish import capacity_curves
 from forecaster.publish import remote_pb as pb
 from forecaster.publish.matching import SOURCE, accepted, asks_for_curves
 from forecaster.publish.result import PERCENTILES, Result
+from serving.doors import needs
 from serving.web import RequestError
 
 BODY_LIMIT = 1 << 20  # bytes, compressed and not: a request is some matchers, a thousand times smaller
@@ -44,6 +45,7 @@ def remote_read_blueprint(board: Board[Result], clock: Callable[[], float] = tim
     blueprint = Blueprint("remote_read", __name__)
 
     @blueprint.post("/api/v1/read")
+    @needs("read")
     def read() -> Response:
         """Prometheus' remote read: curves of the future."""
         request.max_content_length = BODY_LIMIT

@@ -18,6 +18,7 @@ from forecaster.service.assembly import assemble
 from forecaster.service.parts import Parts
 from forecaster.sources.clock import source_clock
 from serving import __version__
+from serving.doors import Doors
 from serving.exposition import metrics_response
 from serving.html import document
 from serving.web import Service, Table
@@ -39,12 +40,14 @@ _LINKS = (
 class Forecaster:
     """Serves forecasts as ``read_config`` and ``clock`` (Unix seconds) say; ``app`` is the Flask application.
 
-    With a SourceClock all times are those of the source.
+    With a SourceClock all times are those of the source. ``doors``: who may enter (default: everybody).
     """
 
-    def __init__(self, read_config: Callable[[], ForecasterConfig], clock: Callable[[], float]):
-        self._read_config, self._clock = read_config, source_clock(clock)
+    def __init__(self, read_config: Callable[[], ForecasterConfig], clock: Callable[[], float],
+                 doors: Doors | None = None):
+        self._read_config, self._clock, self._doors = read_config, source_clock(clock), doors or Doors(NAME)
         self._metrics = SelfMetrics(CollectorRegistry(), __version__)
+        self._metrics.registry.register(self._doors)
         self._service = Service(
             name=NAME,
             description="Forecasts of a server fleet, from and for Prometheus.",
@@ -114,6 +117,7 @@ class Forecaster:
             api_blueprint(parts.board, parts.config.risk.roles, self._more, self._clock, filling),
             capacity_blueprint(filling, self._capacity, self._clock),
             remote_read_blueprint(parts.board, self._clock, parts.config.publish.max_curve_samples, filling),
+            doors=self._doors,
         )
 
         @app.get("/metrics")
@@ -162,8 +166,9 @@ class Forecaster:
         return f"There is no current forecast. {problems or 'The first cycle is under way.'}"
 
 
-def create_app(read_config: Callable[[], ForecasterConfig], clock: Callable[[], float]) -> Flask:
+def create_app(read_config: Callable[[], ForecasterConfig], clock: Callable[[], float],
+               doors: Doors | None = None) -> Flask:
     """A started forecaster's application."""
-    forecaster = Forecaster(read_config, clock)
+    forecaster = Forecaster(read_config, clock, doors)
     forecaster.start()
     return forecaster.app

@@ -1,0 +1,159 @@
+"""The doors of a service: TLS, logins and headers from files (`--web.config.file`, `--web.tokens.file`), an audit log.
+
+Without these files a service takes every request, as plain HTTP. With users or tokens every request needs a login,
+health and metrics too.
+
+    401   no login, or a wrong one
+    403   a token without the scope that the request needs
+    429   too many passwords are being checked
+"""
+
+import argparse
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from flask import Flask, Response, current_app, g, request
+from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from serving.audit import AuditLog
+from serving.logins import Busy, Caller, Scope, Tokens, Users
+from serving.refusals import RequestError
+from serving.reread import Reread
+from serving.web_config import read
+
+_SCOPE = "fleetcast_scope"  # the attribute of a view with the scope that it needs
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+def needs(scope: Scope) -> Callable[[View], View]:
+    """Says which scope a view needs. Other views need `read` for GET and `control` for other methods."""
+    def mark(view: View) -> View:
+        setattr(view, _SCOPE, scope)
+        return view
+
+    return mark
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the files say: TLS, headers of every answer, users, tokens."""
+
+    tls: ssl.SSLContext | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    users: Users = field(default_factory=lambda: Users({}))
+    tokens: Tokens = field(default_factory=lambda: Tokens({}))
+
+
+class Doors(Collector):
+    """The doors of the service `name`; SettingsError if a file cannot be used.
+
+    ticks: seconds of a clock that only moves forward; clock: Unix seconds. As a collector it has the metrics on the
+    files.
+    """
+
+    def __init__(self, name: str, web_config: str | Path | None = None, tokens: str | Path | None = None,
+                 audit_log: str | None = None, ticks: Callable[[], float] = time.monotonic,
+                 clock: Callable[[], float] = time.time):
+        self._name = name
+        self._paths = web_config and Path(web_config), tokens and Path(tokens)
+        self._rules = Reread(self._read, ticks, clock)
+        self._audit = AuditLog(audit_log, name, clock) if audit_log else None
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace, name: str) -> "Doors":
+        """The doors that the flags ask for."""
+        return cls(name, arguments.web_config, arguments.web_tokens, arguments.audit_log)
+
+    @staticmethod
+    def add_flags(parser: argparse.ArgumentParser) -> None:
+        """The flags of a command that serves."""
+        parser.add_argument("--web.config.file", dest="web_config", metavar="FILE", help="TLS, users and headers, "
+                            "in the format of Prometheus' file of this name (default: plain HTTP without a login)")
+        parser.add_argument("--web.tokens.file", dest="web_tokens", metavar="FILE",
+                            help="bearer tokens of machines, each with its scopes (default: none)")
+        parser.add_argument("--web.audit-log", dest="audit_log", metavar="FILE", help="file to write who changed "
+                            "what to, as JSON lines, or - for standard output (default: none)")
+
+    def tls(self) -> ssl.SSLContext | None:
+        """The TLS of a new connection, None for plain HTTP."""
+        return self._rules.current().tls
+
+    def guard(self, app: Flask) -> None:
+        """Lets only those requests into an application that may enter."""
+        app.before_request(self._enter)
+        app.after_request(self._leave)
+
+    def collect(self) -> Iterator[Metric]:
+        self._rules.current()
+        yield GaugeMetricFamily("fleetcast_web_config_last_reload_successful", "Whether the files of TLS and "
+                                "logins, if any, could be used when they were last read.", self._rules.error is None)
+        yield GaugeMetricFamily("fleetcast_web_config_last_reload_success_timestamp_seconds",
+                                "When the files of TLS and logins were last read with success.",
+                                self._rules.last_success)
+
+    def _read(self) -> tuple[Rules, tuple[Path, ...]]:
+        web_path, tokens_path = self._paths
+        files: tuple[Path, ...] = ()
+        rules = Rules()
+        if web_path:
+            web = read(web_path)
+            rules, files = Rules(web.tls, web.headers, Users(web.users)), web.files
+        if tokens_path:
+            tokens, token_files = Tokens.read(tokens_path)
+            rules, files = Rules(rules.tls, rules.headers, rules.users, tokens), files + token_files
+        return rules, files
+
+    def _enter(self) -> None:
+        """Refuses a request that may not enter; RequestError."""
+        rules = self._rules.current()
+        g.rules = rules
+        g.caller = caller = self._caller(rules)
+        g.scope = scope = _scope()
+        if scope not in caller.scopes:
+            raise RequestError(f"{caller.name} lacks the scope {scope}", "Authorization",
+                               f"a login with the scope {scope} for {request.method} {request.path}", status=403)
+
+    def _caller(self, rules: Rules) -> Caller:
+        if not rules.users and not rules.tokens:
+            return Caller("")
+        given = request.authorization
+        kind, caller = given.type if given is not None else "", None
+        try:
+            if given is not None and kind == "basic" and rules.users.check(given.username or "", given.password or ""):
+                caller = Caller(f"user {given.username}")
+        except Busy:
+            raise RequestError("too many passwords are being checked", "Authorization", "fewer logins at once; "
+                               "try again in a second", status=429) from None
+        if given is not None and kind == "bearer":
+            caller = rules.tokens.caller(given.token or "")
+        if caller is None:
+            ways = [*["a user with the password"] * bool(rules.users), *["a bearer token"] * bool(rules.tokens)]
+            problem = "the login is wrong" if given is not None else "this needs a login"
+            raise RequestError(problem, "Authorization", " or ".join(ways), status=401)
+        return caller
+
+    def _leave(self, response: Response) -> Response:
+        rules = g.get("rules", Rules())
+        response.headers.update(rules.headers)
+        if response.status_code == 401:
+            if rules.users:
+                response.headers.add("WWW-Authenticate", f'Basic realm="{self._name}", charset="UTF-8"')
+            if rules.tokens:
+                response.headers.add("WWW-Authenticate", "Bearer")
+        if response.status_code == 429:
+            response.headers["Retry-After"] = "1"
+        if self._audit is not None and "scope" in g and g.scope == "control":
+            self._audit.write(g.caller.name, request, response.status_code)
+        return response
+
+
+def _scope() -> Scope:
+    """The scope that this request needs."""
+    marked: Scope | None = getattr(current_app.view_functions.get(request.endpoint or ""), _SCOPE, None)
+    return marked or ("read" if request.method in ("GET", "HEAD", "OPTIONS") else "control")

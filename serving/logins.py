@@ -1,0 +1,143 @@
+"""Who may do what: users with passwords (bcrypt), and tokens of machines, each with scopes.
+
+A scope is `read` (every GET, and remote read), `control` (what changes a service: scenario, reload) or `write` (what
+brings data: the webhooks of the pager). A user has all of them.
+
+    tokens:                                  # a file of --web.tokens.file
+      prometheus: {file: secrets/prometheus.token, scopes: [read]}
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import bcrypt
+from pydantic import Field
+
+from serving.settings import Settings, SettingsError, load
+
+Scope = Literal["read", "control", "write"]
+SCOPES: tuple[Scope, ...] = ("read", "control", "write")
+_SECRET = secrets.token_bytes(32)  # of this process: digests are worth nothing elsewhere
+_SHORTEST = 16  # characters of a token
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750
+_BCRYPT_BYTES = 72  # bcrypt reads no more of a password
+_WAITING = 4  # passwords that are checked or wait for it
+
+
+class Busy(Exception):
+    """Too many passwords wait to be checked."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who sends a request: "user NAME", "token NAME", or "" where no login is needed."""
+
+    name: str
+    scopes: frozenset[Scope] = frozenset(SCOPES)
+
+
+class Users:
+    """Users by name with their bcrypt hashes.
+
+    A bcrypt hash takes a tenth of a second and more, so that one is computed at a time, and the digest of the password
+    that was right is remembered for each user. An unknown user takes as long as a user that there is.
+    """
+
+    def __init__(self, hashes: Mapping[str, str]):
+        self._hashes = dict(hashes)
+        self._known: dict[str, bytes] = {}
+        self._places, self._one = threading.BoundedSemaphore(_WAITING), threading.Lock()
+
+    def __bool__(self) -> bool:
+        return bool(self._hashes)
+
+    def check(self, name: str, password: str) -> bool:
+        """Whether this is the password of the user; Busy where too many others are being checked."""
+        if not self._hashes:
+            return False
+        given = _digest(name.encode(), password.encode())
+        if self._remembered(name, given):
+            return True
+        if not self._places.acquire(blocking=False):
+            raise Busy
+        try:
+            with self._one:
+                if self._remembered(name, given):  # while this one waited
+                    return True
+                decoys = [*self._hashes.values()]
+                decoy = decoys[int.from_bytes(_digest(name.encode())) % len(decoys)]
+                right = bcrypt.checkpw(password.encode()[:_BCRYPT_BYTES], self._hashes.get(name, decoy).encode())
+                if right and name in self._hashes:
+                    self._known[name] = given
+                    return True
+                return False
+        finally:
+            self._places.release()
+
+    def _remembered(self, name: str, given: bytes) -> bool:
+        return hmac.compare_digest(self._known.get(name, b""), given)
+
+
+class Token(Settings):
+    """A token of a machine."""
+
+    file: Path
+    scopes: Annotated[tuple[Scope, ...], Field(min_length=1)]
+
+
+class TokenSettings(Settings):
+    """The file of --web.tokens.file."""
+
+    tokens: Annotated[dict[str, Token], Field(min_length=1)]
+
+
+class Tokens:
+    """Callers by token. Digests with a key of the process are looked up, so that time tells nothing of a token."""
+
+    def __init__(self, callers: Mapping[bytes, Caller]):
+        self._callers = callers
+
+    def __bool__(self) -> bool:
+        return bool(self._callers)
+
+    @classmethod
+    def read(cls, path: Path) -> tuple["Tokens", tuple[Path, ...]]:
+        """The tokens of a file, and the files read; SettingsError if one cannot be used. Paths are relative to it."""
+        callers: dict[bytes, Caller] = {}
+        files = [path]
+        for name, given in load(TokenSettings, path).tokens.items():
+            file = path.parent / given.file
+            where = f"{path}: tokens.{name}.file: {file}"
+            try:
+                token = file.read_text("utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise SettingsError(f"{where} cannot be read ({getattr(error, 'strerror', None) or error}); expected a "
+                                    "token in a text file; check the path and its permissions") from error
+            if len(token) < _SHORTEST or not _TOKEN.fullmatch(token):
+                raise SettingsError(f"{where} has no token that can be used (not shown); expected {_SHORTEST} or more "
+                                    "letters, digits or -._~+/; make one with `openssl rand -hex 32`")
+            digest = _digest(token.encode())
+            if digest in callers:
+                raise SettingsError(f"{where} has the token of another name; expected one for each; make a new one")
+            callers[digest] = Caller(f"token {name}", frozenset(given.scopes))
+            files.append(file)
+        return cls(callers), tuple(files)
+
+    def caller(self, token: str) -> Caller | None:
+        """Whose token it is; None for nobody's."""
+        return self._callers.get(_digest(token.encode()))
+
+
+def _digest(*parts: bytes) -> bytes:
+    """A digest of the parts, and of where each one ends, that only this process can compute."""
+    digest = hashlib.blake2b(key=_SECRET, digest_size=32)
+    for part in parts:
+        digest.update(len(part).to_bytes(8) + part)
+    return digest.digest()

@@ -1,0 +1,85 @@
+"""Certificates of a stack: an authority of its own, and a certificate that it signs for the addresses of this machine.
+
+Made with `cryptography`: programs that could make them, such as openssl, are not on every machine and differ in their
+flags. A private key is readable by its owner only. The key of the authority is not kept.
+"""
+
+import ipaddress
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+AUTHORITY, CERTIFICATE, KEY = "ca.crt", "server.crt", "server.key"  # PEM, in the folder
+DAYS = 365
+_RENEWED = 30  # days before the end
+
+
+def make(folder: Path, addresses: Sequence[str] = ("127.0.0.1", "localhost"), days: float = DAYS,
+         now: datetime | None = None) -> None:
+    """Writes AUTHORITY, CERTIFICATE and KEY, valid for `days` from an hour before `now` on.
+
+    The certificate serves and logs in: it may be a server's and a client's.
+    """
+    began = (now or datetime.now(UTC)) - timedelta(hours=1)
+    ended = began + timedelta(days=days)
+    authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    authority_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Fleetcast of {began:%Y-%m-%d}")])
+
+    def builder(name: x509.Name, of: ec.EllipticCurvePrivateKey, authority: bool) -> x509.CertificateBuilder:
+        return (x509.CertificateBuilder().subject_name(name).issuer_name(authority_name).public_key(of.public_key())
+                .serial_number(x509.random_serial_number()).not_valid_before(began).not_valid_after(ended)
+                .add_extension(x509.BasicConstraints(ca=authority, path_length=0 if authority else None), critical=True)
+                .add_extension(_usage(authority), critical=True)
+                .add_extension(x509.SubjectKeyIdentifier.from_public_key(of.public_key()), critical=False)
+                .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()),
+                               critical=False))
+
+    authority = builder(authority_name, authority_key, True).sign(authority_key, hashes.SHA256())
+    certificate = (
+        builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, addresses[0])]), key, False)
+        .add_extension(x509.SubjectAlternativeName([_name(address) for address in addresses]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
+                       critical=False)
+        .sign(authority_key, hashes.SHA256()))
+    private(folder / KEY, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    private(folder / CERTIFICATE, certificate.public_bytes(Encoding.PEM))
+    private(folder / AUTHORITY, authority.public_bytes(Encoding.PEM))
+
+
+def current(folder: Path, now: datetime) -> bool:
+    """Whether the folder has a certificate that lasts for a while."""
+    try:
+        certificate = x509.load_pem_x509_certificate((folder / CERTIFICATE).read_bytes())
+    except (OSError, ValueError):
+        return False
+    whole = (folder / AUTHORITY).is_file() and (folder / KEY).is_file()
+    return whole and certificate.not_valid_after_utc - now > timedelta(days=_RENEWED)
+
+
+def private(path: Path, content: bytes) -> None:
+    """Writes a file that only its owner may read, whole or not at all."""
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+    new.replace(path)
+
+
+def _name(address: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(address))
+    except ValueError:
+        return x509.DNSName(address)
+
+
+def _usage(authority: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(digital_signature=not authority, key_cert_sign=authority, crl_sign=authority,
+                         content_commitment=False, key_encipherment=False, data_encipherment=False, key_agreement=False,
+                         encipher_only=False, decipher_only=False)

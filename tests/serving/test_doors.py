@@ -1,0 +1,224 @@
+"""Who enters a service, with which scope, and what is written down of it."""
+
+import json
+import logging
+import os
+from datetime import UTC, datetime
+
+import pytest
+from flask import Blueprint, request
+from prometheus_client import CollectorRegistry
+
+from serving.doors import Doors, needs
+from serving.settings import SettingsError
+from serving.web import Service, create_app
+from tests.doors import HASH, PASSWORD, WRONG, basic, bearer, token_of, write_certificates, write_tokens, write_users
+
+EVERYTHING = ("/", "/-/healthy", "/-/ready", "/nowhere")
+
+
+def app_behind(doors: Doors):
+    """A service with a view for each scope."""
+    views = Blueprint("views", __name__)
+
+    @views.post("/change")
+    def change():
+        return request.get_data()
+
+    @views.post("/bring")
+    @needs("write")
+    def bring():
+        return "brought"
+
+    @views.post("/ask")
+    @needs("read")
+    def ask():
+        return "answered"
+
+    return create_app(Service("example", "An example."), views, doors=doors).test_client()
+
+
+@pytest.fixture
+def files(tmp_path):
+    return write_users(tmp_path), write_tokens(tmp_path)
+
+
+def values(doors: Doors) -> dict[str, float]:
+    registry = CollectorRegistry()
+    registry.register(doors)
+    return {sample.name: sample.value for family in registry.collect() for sample in family.samples}
+
+
+def test_without_files_everybody_enters():
+    client = app_behind(Doors("example"))
+    assert [client.get("/-/healthy").status_code, client.post("/change").status_code] == [200, 200]
+
+
+@pytest.mark.parametrize("path", EVERYTHING)
+@pytest.mark.parametrize("login", [{}, basic("alice", WRONG), basic("mallory", PASSWORD), bearer("x" * 30),
+                                   {"Authorization": "Basic !"}, {"Authorization": "Digest a=b"}, bearer("é" * 20)])
+def test_nobody_enters_anywhere_without_a_login_not_even_for_health(files, path, login):
+    answer = app_behind(Doors("example", *files)).get(path, headers=login)
+    assert answer.status_code == 401
+    assert {*answer.json} == {"error", "field", "expected"}
+    assert answer.headers.getlist("WWW-Authenticate") == ['Basic realm="example", charset="UTF-8"', "Bearer"]
+
+
+def test_only_ways_to_log_in_that_there_are_are_named(files):
+    users, tokens = files
+    answer = app_behind(Doors("example", users)).get("/")
+    assert answer.headers.getlist("WWW-Authenticate") == ['Basic realm="example", charset="UTF-8"']
+    answer = app_behind(Doors("example", tokens=tokens)).get("/", headers=basic("alice", PASSWORD))
+    assert (answer.status_code, answer.headers.getlist("WWW-Authenticate")) == (401, ["Bearer"])
+
+
+def test_a_user_may_do_everything(files):
+    client, login = app_behind(Doors("example", *files)), basic("alice", PASSWORD)
+    assert [client.get(path, headers=login).status_code for path in EVERYTHING] == [200, 200, 200, 404]
+    assert [client.post(path, headers=login).status_code for path in ("/change", "/bring", "/ask")] == [200] * 3
+
+
+@pytest.mark.parametrize(("token", "allowed"), [
+    ("reader", {"get", "/ask"}), ("controller", {"get", "/ask", "/change", "/-/reload"}), ("writer", {"/bring"})])
+def test_a_token_may_do_what_its_scopes_say(files, token, allowed):
+    client, login = app_behind(Doors("example", *files)), bearer(token_of(token))
+    answers = {"get": client.get("/-/ready", headers=login)}
+    answers |= {path: client.post(path, headers=login) for path in ("/ask", "/change", "/-/reload", "/bring")}
+    assert {name for name, answer in answers.items() if answer.status_code == 200} == allowed
+    for answer in answers.values():
+        if answer.status_code != 200:
+            assert answer.status_code == 403
+            assert f"token {token} lacks the scope" in answer.json["error"]
+
+
+def test_the_headers_of_the_file_are_on_every_answer_and_win(tmp_path):
+    file = tmp_path / "web.yml"
+    file.write_text("http_server_config: {headers: {X-Frame-Options: deny, Content-Security-Policy: default-src x}}\n"
+                    f"basic_auth_users: {{alice: '{HASH}'}}\n")
+    client = app_behind(Doors("example", file))
+    for login in ({}, basic("alice", PASSWORD)):
+        headers = client.get("/", headers=login).headers
+        assert (headers["X-Frame-Options"], headers["Content-Security-Policy"]) == ("deny", "default-src x")
+
+
+def test_a_wrong_file_at_the_start_is_one_error(tmp_path):
+    for arguments in ({"web_config": tmp_path / "none.yml"}, {"tokens": tmp_path / "none.yml"}):
+        with pytest.raises(SettingsError, match="cannot be read"):
+            Doors("example", **arguments)
+
+
+class Clock:
+    """Seconds that pass as a test says."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def doors_with(clock: Clock, **files) -> Doors:
+    """Doors whose Unix time begins at 1000 s."""
+    return Doors("example", **files, ticks=clock, clock=lambda: 1000 + clock.now)
+
+
+def enters(client, login) -> bool:
+    return client.get("/", headers=login).status_code == 200
+
+
+def test_a_changed_file_counts_a_second_later_without_a_restart(tmp_path, clock):
+    client = app_behind(doors_with(clock, web_config=(file := write_users(tmp_path))))
+    assert enters(client, basic("alice", PASSWORD))
+    write_users(tmp_path, bob=HASH)
+    clock.now = 0.9
+    assert enters(client, basic("alice", PASSWORD))
+    clock.now = 1.0
+    assert not enters(client, basic("alice", PASSWORD))
+    assert enters(client, basic("bob", PASSWORD))
+    new = tmp_path / "new.yml"
+    new.write_text(f"basic_auth_users: {{eve: '{HASH}'}}")
+    os.replace(new, file)
+    clock.now = 2.0
+    assert enters(client, basic("eve", PASSWORD))
+
+
+def test_a_new_token_in_its_file_counts_as_well(tmp_path, clock):
+    client = app_behind(doors_with(clock, tokens=write_tokens(tmp_path)))
+    assert enters(client, bearer(token_of("reader")))
+    (tmp_path / "reader.token").write_text("another-token-0123456789")
+    clock.now = 1.0
+    assert not enters(client, bearer(token_of("reader")))
+    assert enters(client, bearer("another-token-0123456789"))
+
+
+def test_a_file_that_turns_wrong_changes_nothing_is_said_once_and_counted(tmp_path, clock, caplog):
+    write_certificates(tmp_path)
+    doors = doors_with(clock, web_config=write_users(tmp_path, tls=True))
+    client, before = app_behind(doors), doors.tls()
+    key = (tmp_path / "server.key").read_text()
+    for wrong in (lambda: (tmp_path / "server.key").write_text("no key"), lambda: (tmp_path / "server.key").unlink()):
+        caplog.clear()
+        wrong()
+        for _ in range(3):
+            clock.now += 1
+            assert enters(client, basic("alice", PASSWORD))
+        assert doors.tls() is before
+        [line] = [record.message for record in caplog.records if record.levelno == logging.ERROR]
+        assert "what was read before stays in use" in line
+        assert values(doors) == {"fleetcast_web_config_last_reload_successful": 0,
+                                 "fleetcast_web_config_last_reload_success_timestamp_seconds": 1000}
+    (tmp_path / "server.key").write_text(key)
+    clock.now += 1
+    assert doors.tls() not in (before, None)
+    assert values(doors)["fleetcast_web_config_last_reload_successful"] == 1
+    assert values(doors)["fleetcast_web_config_last_reload_success_timestamp_seconds"] == 1000 + clock.now
+
+
+def test_too_many_passwords_at_once_are_refused(files, monkeypatch):
+    monkeypatch.setattr("serving.logins._WAITING", 0)
+    answer = app_behind(Doors("example", *files)).get("/", headers=basic("alice", PASSWORD))
+    assert answer.status_code == 429
+    assert answer.headers["Retry-After"] == "1"
+
+
+def test_the_audit_log_has_who_changed_what_when_and_nothing_else(files, tmp_path):
+    log = tmp_path / "audit.jsonl"
+    client = app_behind(Doors("example", *files, str(log)))
+    client.get("/", headers=basic("alice", PASSWORD))
+    client.post("/change", headers=basic("mallory", PASSWORD))
+    client.post("/bring", headers=basic("alice", PASSWORD))
+    client.post("/change", headers=basic("alice", PASSWORD), data='{"scenario":"critical"}')
+    client.post("/-/reload", headers=bearer(token_of("reader")))
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [(line["who"], line["method"], line["path"], line["status"], line["body"]) for line in lines] == [
+        ("user alice", "POST", "/change", 200, '{"scenario":"critical"}'),
+        ("token reader", "POST", "/-/reload", 403, "")]
+    assert {line["service"] for line in lines} == {"example"}
+    assert all(datetime.fromisoformat(line["time"]).tzinfo == UTC for line in lines)
+
+
+def test_the_audit_log_escapes_and_cuts_what_a_client_chooses(tmp_path):
+    log = tmp_path / "audit.jsonl"
+    client = app_behind(Doors("example", audit_log=str(log)))
+    client.post("/change", data="\x1b[2J\x7f\n\u202e" + "x" * 1000)
+    [line] = log.read_bytes().splitlines()
+    assert line.isascii()
+    assert not {*line} & {*range(0x20), 0x7F}
+    assert json.loads(line)["body"] == "\x1b[2J\x7f\n\u202e" + "x" * 193
+    client.post("/change", data="x" * (1 << 21))  # more than a request may have
+    assert json.loads(log.read_text().splitlines()[1])["status"] == 413
+
+
+def test_an_audit_log_that_cannot_be_written_is_said_and_the_answer_goes_out(tmp_path, caplog):
+    client = app_behind(Doors("example", audit_log=str(tmp_path / "none/audit.jsonl")))
+    assert client.post("/change").status_code == 200
+    assert "cannot be written" in caplog.text
+
+
+def test_the_audit_log_may_be_standard_output(capsys, clock):
+    app_behind(doors_with(clock, audit_log="-")).post("/change")
+    assert json.loads(capsys.readouterr().out)["time"] == "1970-01-01T00:16:40.000+00:00"

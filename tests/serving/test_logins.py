@@ -1,0 +1,118 @@
+"""Users and tokens."""
+
+import threading
+import time
+
+import bcrypt
+import pytest
+
+from serving.logins import Busy, Tokens, Users
+from serving.settings import SettingsError
+from tests.doors import HASH, PASSWORD, TOKENS, WRONG, token_of, write_tokens
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """The bcrypt hashes that were computed."""
+    computed = []
+    check = bcrypt.checkpw
+    monkeypatch.setattr(bcrypt, "checkpw", lambda password, hashed: computed.append(hashed) or check(password, hashed))
+    return computed
+
+
+def test_a_user_enters_with_the_password_and_nobody_else():
+    users = Users({"alice": HASH})
+    assert users.check("alice", PASSWORD)
+    for name, password in [("alice", WRONG), ("alice", ""), ("bob", PASSWORD), ("", ""), ("alice", PASSWORD + "\0")]:
+        assert not users.check(name, password)
+
+
+def test_a_password_that_was_right_is_not_hashed_again_and_a_wrong_one_is(counted):
+    users = Users({"alice": HASH})
+    assert all(users.check("alice", PASSWORD) for _ in range(50))
+    assert len(counted) == 1
+    assert not users.check("alice", WRONG)
+    assert not users.check("alice", WRONG)
+    assert len(counted) == 3
+    assert users.check("alice", PASSWORD)
+    assert len(counted) == 3
+
+
+def test_an_unknown_user_costs_a_hash_as_one_that_there_is(counted):
+    users = Users({"alice": HASH})
+    users.check("mallory", WRONG)
+    assert counted == [HASH.encode()]
+
+
+def test_of_a_long_password_72_bytes_count_as_bcrypt_has_it():
+    users = Users({"alice": bcrypt.hashpw(b"x" * 72, bcrypt.gensalt(4)).decode()})
+    assert users.check("alice", "x" * 100)
+    assert not users.check("alice", "x" * 71)
+
+
+def test_one_password_is_hashed_at_a_time_and_a_crowd_is_refused(monkeypatch):
+    users, entered, go_on = Users({"alice": HASH}), threading.Semaphore(0), threading.Event()
+    running, most, results = 0, 0, []
+
+    def slow(password: bytes, hashed: bytes) -> bool:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        entered.release()
+        assert go_on.wait(10)
+        running -= 1
+        return False
+
+    monkeypatch.setattr(bcrypt, "checkpw", slow)
+
+    def check() -> None:
+        try:
+            results.append(users.check("alice", WRONG))
+        except Busy:
+            results.append(Busy)
+
+    threads = [threading.Thread(target=check) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    assert entered.acquire(timeout=10)
+    deadline = time.monotonic() + 10
+    while len(results) < 8 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert results == [Busy] * 8
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert results == [Busy] * 8 + [False] * 4
+    assert most == 1
+
+
+def test_a_token_names_its_machine_and_its_scopes(tmp_path):
+    tokens, files = Tokens.read(write_tokens(tmp_path))
+    assert len(files) == 1 + len(TOKENS)
+    for name, scopes in TOKENS.items():
+        caller = tokens.caller(token_of(name))
+        assert (caller.name, caller.scopes) == (f"token {name}", {*scopes})
+    assert tokens.caller("nobody's token") is None
+    assert tokens.caller("") is None
+
+
+@pytest.mark.parametrize(("content", "problem"), [
+    ("", "is empty"),
+    ("tokens: {}", "at least 1"),
+    ("tokens: {a: {file: a.token, scopes: []}}", "at least 1"),
+    ("tokens: {a: {file: a.token, scopes: [everything]}}", "'read', 'control' or 'write'"),
+    ("tokens: {a: {file: a.token}}", "scopes: missing"),
+    ("tokens: {a: {file: none.token, scopes: [read]}}", "cannot be read"),
+    ("tokens: {a: {file: short.token, scopes: [read]}}", "16 or more"),
+    ("tokens: {a: {file: spaced.token, scopes: [read]}}", "16 or more"),
+    ("tokens: {a: {file: a.token, scopes: [read]}, b: {file: a.token, scopes: [write]}}", "the token of another name"),
+    ("tokens: {a: {token: secret-0123456789, scopes: [read]}}", "file"),
+])
+def test_a_file_of_tokens_that_cannot_be_used_is_refused_and_no_token_shown(tmp_path, content, problem):
+    for name, token in {"a": "secret-0123456789", "short": "secret", "spaced": "secret 0123456789 0"}.items():
+        (tmp_path / f"{name}.token").write_text(token)
+    file = tmp_path / "tokens.yml"
+    file.write_text(content)
+    with pytest.raises(SettingsError, match=problem) as refused:
+        Tokens.read(file)
+    assert str(refused.value).startswith(str(file))

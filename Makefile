@@ -4,6 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 PART ?=
 ONLY ?=
+SECURE ?=
 MODULE ?= risk/score
 SEED ?=
 INCIDENTS ?= 200
@@ -18,8 +19,8 @@ SUPERVISORCTL := $(VENV)/bin/supervisorctl -c .data/supervisord.conf
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
 
-up: venv tools ## run everything on this machine until Ctrl-C
-	@exec $(VENV)/bin/python -m stack.up
+up: venv tools ## run everything on this machine until Ctrl-C; with TLS and a login: make up SECURE=1
+	@exec $(VENV)/bin/python -m stack.up $(if $(SECURE),--secure)
 
 test bench: FETCH := --tests
 

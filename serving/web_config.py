@@ -152,9 +152,9 @@ def _context(given: TLSServer, path: Path) -> ssl.SSLContext | None:
     where = f"{path}: tls_server_config"
     if not (given.cert_file or given.key_file or given.client_ca_file or given.client_auth_type):
         return None
-    for key in ("cert_file", "key_file"):
-        if not getattr(given, key):
-            raise SettingsError(f"{where}.{key}: is missing; expected the path of a PEM file; add it")
+    for setting in ("cert_file", "key_file"):
+        if not getattr(given, setting):
+            raise SettingsError(f"{where}.{setting}: is missing; expected the path of a PEM file; add it")
     verify = _CLIENT_CERTIFICATES.get(given.client_auth_type, ssl.CERT_NONE)
     if given.client_ca_file and given.client_auth_type in ("", "NoClientCert"):
         raise SettingsError(f"{where}.client_ca_file: given without a client_auth_type that uses it; expected "
@@ -206,8 +206,8 @@ def _readable(where: str, file: Path) -> None:
     try:
         file.read_bytes()
     except OSError as error:
-        raise SettingsError(f"{where}: {file} cannot be read ({error.strerror or error}); expected a readable PEM file; "
-                            "check the path and its permissions") from error
+        raise SettingsError(f"{where}: {file} cannot be read ({error.strerror or error}); expected a readable PEM "
+                            "file; check the path and its permissions") from error
 
 
 def _no_password(where: str) -> NoReturn:

@@ -7,6 +7,8 @@ In: the Procfile and the programs of this machine. Out: running parts with histo
     parts       the Procfile and the programs of this machine to parts
     preflight   ports in use and who holds them
     history     the past days, loaded into Prometheus
+    secure      TLS and a login for every part: `make up SECURE=1`
+    certificates  an authority, and a certificate that it signs
     runner      the parts under supervisor
     leftovers   ends the parts of a supervisord that was killed
     ready       waits until the parts are ready, prints the addresses

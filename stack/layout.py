@@ -9,7 +9,7 @@ import shutil
 import socket
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,7 +26,8 @@ PORTS: Mapping[str, int] = {
 }
 # A layout elsewhere has its own copy of these; everything else is read from the repository.
 CONFIGURATION = ("prometheus", "exporter/fleet.yml", "forecaster/presets", "grafana/provisioning")
-_ADDRESS = re.compile(r"(127\.0\.0\.1|localhost):(\d+)")
+SECURE = "secure"  # in the data folder: certificates, password, and a copy of the configuration that uses them
+_ADDRESS = re.compile(r"(http://)?(127\.0\.0\.1|localhost):(\d+)")
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class Layout:
     """Folders and ports of a stack.
 
     root: the repository; data: state; config: the folder with prometheus/, exporter/fleet.yml and forecaster/presets/;
-    tools: the folder with prometheus, promtool, alertmanager, amtool, node_exporter; ports: port by part.
+    tools: the folder with prometheus, promtool, alertmanager, amtool, node_exporter; ports: port by part; plain: where
+    every part has TLS and a login, the configuration without them that `config` is made from.
     """
 
     root: Path
@@ -42,6 +44,7 @@ class Layout:
     config: Path
     tools: Path
     ports: Mapping[str, int]
+    plain: Path | None = None
 
     @classmethod
     def here(cls, root: Path = ROOT) -> "Layout":
@@ -55,29 +58,43 @@ class Layout:
         The copy has the ports of the layout. Change it before the parts start.
         """
         layout = cls(root, data, data / "config", root / ".tools" / "bin", {**free_ports(), **(ports or {})})
+        layout.copy_configuration(root)
+        return layout
+
+    def secured(self) -> "Layout":
+        """The same stack with TLS and a login for every part; stack.secure makes its files."""
+        return replace(self, config=self.data / SECURE / "config", plain=self.config)
+
+    @property
+    def secure(self) -> Path | None:
+        """The folder of certificates and password, None where nothing needs a login."""
+        return None if self.plain is None else self.data / SECURE
+
+    def copy_configuration(self, origin: Path) -> None:
+        """Copies the configuration from a folder, with the addresses of this layout."""
         for name in CONFIGURATION:
-            source, target = root / name, layout.config / name
+            source, target = origin / name, self.config / name
             files = [source] if source.is_file() else [path for path in source.rglob("*") if path.is_file()]
             for path in files:
                 copy = target / path.relative_to(source) if source.is_dir() else target
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, copy)
                 if path.suffix in (".yml", ".yaml"):
-                    copy.write_text(layout.localise(copy.read_text()))
-        return layout
+                    copy.write_text(self.localise(copy.read_text()))
 
     def url(self, part: str, path: str = "") -> str:
         """The address of a part, e.g. http://127.0.0.1:8001 followed by `path`."""
-        return f"http://{HOST}:{self.ports[part]}{path}"
+        return f"{'http' if self.plain is None else 'https'}://{HOST}:{self.ports[part]}{path}"
 
     def localise(self, text: str) -> str:
         """`text` with the default address of each part replaced by that of this layout."""
         moved = {PORTS[name]: port for name, port in self.ports.items()}
 
-        def replace(found: re.Match[str]) -> str:
-            return f"{found[1]}:{moved.get(int(found[2]), found[2])}"
+        def moved_to(found: re.Match[str]) -> str:
+            scheme = "https://" if found[1] and self.plain is not None else found[1] or ""
+            return f"{scheme}{found[2]}:{moved.get(int(found[3]), found[3])}"
 
-        return _ADDRESS.sub(replace, text)
+        return _ADDRESS.sub(moved_to, text)
 
     def place(self, word: str) -> str:
         """A word of a Procfile command, with the addresses and paths of this layout."""

@@ -15,6 +15,7 @@ from stack.layout import Layout
 _LINE = re.compile(r"([A-Za-z0-9_-]+):\s*(\S.*)")
 _READY = {"node-exporter": "/", "grafana": "/api/health"}
 _TARGETS = {"node-exporter": "node.yml", "forecaster-node": "forecaster-node.yml"}
+WEB_CONFIG = "web.yml"  # in the secure folder: TLS and users of every part
 ALERTMANAGER = "--alertmanager.url"
 BOOTSTRAP = "history.om"  # in the data folder: the history that the forecaster reads if there is no Prometheus
 
@@ -105,11 +106,16 @@ def plan(layout: Layout, embedded: bool = False, without: Iterable[str] = ()) ->
         found = find_command(layout, words)
         if name in without:
             continue
+        if name == "grafana" and layout.secure is not None:
+            notes.append("grafana does not run with SECURE=1.")
+            continue
         if found is None:
             if name != "grafana":  # optional, and `make tools` does not fetch it
                 notes.append(f"{name} does not run: {words[0]} is missing (`make tools` says how to get it).")
             continue
         command = (found[0], *(layout.place(word) for word in found[1:]))
+        if layout.secure is not None:
+            command = (*command, "--web.config.file", str(layout.secure / WEB_CONFIG))
         parts[name] = Part(name, command, layout.ports[name], _READY.get(name, "/-/ready"))
     embedded = embedded or "prometheus" not in parts
     if embedded:

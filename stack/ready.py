@@ -3,15 +3,16 @@
 import json
 import time
 import urllib.parse
-import urllib.request
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from stack import PartFailed
+from stack.certificates import AUTHORITY
 from stack.layout import Layout
 from stack.parts import Part, Plan
 from stack.runner import Runner, log_file
+from stack.secure import CURL, PASSWORD, USER, open_url
 
 DEADLINE = 120.0  # seconds; loading the model on a slow machine takes most of it
 _GIVEN_UP = ("FATAL", "EXITED")
@@ -27,10 +28,10 @@ class Row:
     use: str
 
 
-def fetch(url: str, timeout: float = 3.0) -> tuple[str, str] | None:
-    """(address after redirects, body) of a page that answers 200; None otherwise."""
+def fetch(layout: Layout, url: str, timeout: float = 3.0) -> tuple[str, str] | None:
+    """(address after redirects, body) of a page of a part that answers 200; None otherwise."""
     try:
-        with urllib.request.urlopen(url, timeout=timeout) as response:
+        with open_url(layout, url, timeout) as response:
             return (response.url, response.read().decode(errors="replace")) if response.status == 200 else None
     except (OSError, ValueError):  # refused, timed out, or an HTTP error
         return None
@@ -45,7 +46,7 @@ def wait_ready(
     """Returns once every part is ready; PartFailed has the parts that are not, with the end of their logs."""
     layout, waiting, end = runner.layout, list(runner.parts), clock() + deadline
     while waiting:
-        waiting = [part for part in waiting if fetch(layout.url(part.name, part.ready)) is None]
+        waiting = [part for part in waiting if fetch(layout, layout.url(part.name, part.ready)) is None]
         states = runner.states() if runner.alive else {}
         dead = [part for part in waiting if part.name not in states or states[part.name].state in _GIVEN_UP]
         if dead:
@@ -70,9 +71,9 @@ def first_page(layout: Layout, part: str, pages: Iterable[str], otherwise: str) 
     The packages of distributions have other pages of Prometheus and Alertmanager than upstream, or none.
     """
     for page in pages:
-        address, body = fetch(layout.url(part, page)) or ("", "")
+        address, body = fetch(layout, layout.url(part, page)) or ("", "")
         script = body.partition("<script")[2].partition('src="')[2].partition('"')[0]
-        if script and fetch(urllib.parse.urljoin(address, script)) is not None:
+        if script and fetch(layout, urllib.parse.urljoin(address, script)) is not None:
             return address
     return layout.url(part, otherwise)
 
@@ -108,15 +109,20 @@ def render(layout: Layout, plan: Plan, rows: Iterable[Row], summary: str) -> str
     what, address = max(len(row.what) for row in rows), max(len(row.address) for row in rows)
     lines = [f"Fleetcast is ready: {summary}", ""]
     lines += [f"  {row.what:<{what}}  {row.address:<{address}}  {row.use}" for row in rows]
+    curl = "curl"
+    if layout.secure is not None:
+        curl = f"curl -K {_short(layout.secure / CURL)}"
+        lines += ["", f"Log in as {USER} with the password in {_short(layout.secure / PASSWORD)}.",
+                  f"Browsers warn until they trust {_short(layout.secure / AUTHORITY)}."]
     lines += ["", "Make the fleet critical, and healthy again:"]
     lines += [
-        f"  curl -X POST {layout.url('exporter', '/scenario/set')} -H 'Content-Type: application/json' "
+        f"  {curl} -X POST {layout.url('exporter', '/scenario/set')} -H 'Content-Type: application/json' "
         f'-d \'{{"scenario":"{scenario}"}}\''
         for scenario in ("critical", "healthy")
     ]
     if "prometheus" in plan.names():
         lines += ["", "Queries to start with:", "  topk(5, forecast_risk_score)", f"  {_FORECASTS}"]
-    if layout == Layout.here(layout.root):
+    if layout in (Layout.here(layout.root), Layout.here(layout.root).secured()):
         part = "prometheus" if "prometheus" in plan.names() else "forecaster"
         lines += ["", "Stop one part and start it again:", f"  make stop PART={part}", f"  make start PART={part}"]
     lines += ["", *plan.notes, f"Logs are in {_short(layout.data / 'logs')}. Ctrl-C stops everything."]
@@ -126,7 +132,7 @@ def render(layout: Layout, plan: Plan, rows: Iterable[Row], summary: str) -> str
 def summary(layout: Layout) -> str:
     """The number of servers and the state of their warm-up, from the forecaster's /status."""
     try:
-        status = json.loads((fetch(layout.url("forecaster", "/status")) or ("", ""))[1])
+        status = json.loads((fetch(layout, layout.url("forecaster", "/status")) or ("", ""))[1])
         return f"{status['servers']['total']} servers. {status['warmup']['message']}."
     except (ValueError, KeyError, TypeError):
         return "the first forecast is not there yet."

@@ -16,6 +16,7 @@ from stack.preflight import check_ports
 from stack.ready import DEADLINE, render, summary, table, wait_ready
 from stack.remedies import report
 from stack.runner import Runner, State, log_file
+from stack.secure import protect
 
 _FOLDERS = ("logs", "prometheus", "alertmanager", "forecaster", "forecaster-node")
 
@@ -46,6 +47,8 @@ class Stack:
         check_ports(self.plan.parts)
         for name in _FOLDERS:
             (self.layout.data / name).mkdir(parents=True, exist_ok=True)
+        if self.layout.plain is not None:
+            protect(self.layout)
         if self.plan.embedded:
             self._write_bootstrap()
         else:
@@ -185,10 +188,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     about = "Run Fleetcast on this machine until Ctrl-C."
     parser = argparse.ArgumentParser(prog="python -m stack.up", description=about)
     parser.add_argument("--embedded", action="store_true", help="run without Prometheus, even if it is installed")
+    about = "TLS and a login for every part; the password is in .data/secure/password"
+    parser.add_argument("--secure", action="store_true", help=about)
     about = "seconds until all parts must be ready (default: %(default)s)"
     parser.add_argument("--deadline", type=float, default=DEADLINE, help=about)
     options = parser.parse_args(arguments)
-    layout = Layout.here()
+    layout = Layout.here().secured() if options.secure else Layout.here()
     try:
         chosen = plan(layout, options.embedded)
     except (StackError, OSError) as error:

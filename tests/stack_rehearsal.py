@@ -82,8 +82,8 @@ def _routes(content: dict) -> None:
         route |= {key: faster(route[key]) for key in ("group_wait", "group_interval") if key in route}
 
 
-def rehearsal(folder: Path) -> Stack:
-    """A stack in `folder`, prepared to be started."""
+def rehearsal(folder: Path, secure: bool = False, without: tuple[str, ...] = ("grafana",)) -> Stack:
+    """A stack in `folder`, prepared to be started; `secure` as with `make up SECURE=1`."""
     layout = Layout.elsewhere(folder)
     config = layout.config
     _edit(config / "exporter" / "fleet.yml", _fleet)
@@ -93,7 +93,9 @@ def rehearsal(folder: Path) -> Stack:
     _edit(config / "prometheus" / "alertmanager.yml", _routes)
     for rules in (config / "prometheus" / "rules").glob("*.yml"):
         _edit(rules, _rules)
-    return Stack(layout, plan(layout, without=("grafana",)), HISTORY_DAYS)
+    if secure:
+        layout = layout.secured()
+    return Stack(layout, plan(layout, without=without), HISTORY_DAYS)
 
 
 class Observer:

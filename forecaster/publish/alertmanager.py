@@ -45,13 +45,15 @@ class AlertmanagerError(Exception):
 class Alertmanager:
     """Sends the alert to ``url`` in at most ``timeout`` seconds, as cycles wait for it. Not thread-safe.
 
-    ``source`` is Prometheus' address, ``listen`` the forecaster's, and the fleet's name unless ``fleet`` gives one.
+    ``source`` is Prometheus' address, ``listen`` the forecaster's, and the fleet's name unless ``fleet`` gives one;
+    ``scheme`` is http or https, for links to the forecaster.
     ``clock`` returns Unix seconds, ``elapsed`` seconds of any epoch.
     """
 
     def __init__(self, url: str, session: requests.Session, timeout: float, source: str, listen: str,
                  fleet: str | None, after: float, end_after: float, refresh: float, clock: Callable[[], float],
-                 elapsed: Callable[[], float] = time.monotonic):
+                 elapsed: Callable[[], float] = time.monotonic, scheme: str = "http"):
+        self._scheme = scheme
         self._url, self._session, self._timeout = f"{url.rstrip('/')}/api/v2/alerts", session, timeout
         self._source, self._after, self._end_after = source, after, end_after
         self._instance = re.sub(r"^(0\.0\.0\.0|\[::\]):", "127.0.0.1:", listen)
@@ -132,12 +134,12 @@ class Alertmanager:
             "annotations": {
                 "summary": summary,
                 "description": description,
-                "dashboard_url": f"http://{own}/",
-                "runbook_url": f"http://{own}/runbook#{NAME.lower()}",
+                "dashboard_url": f"{self._scheme}://{own}/",
+                "runbook_url": f"{self._scheme}://{own}/runbook#{NAME.lower()}",
             },
             "startsAt": _iso(since),
             "endsAt": _iso(back if over else back + max(self._end_after, 3 * self._refresh)),
-            "generatorURL": f"http://{own}/status",
+            "generatorURL": f"{self._scheme}://{own}/status",
         }
 
 

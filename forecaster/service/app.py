@@ -60,10 +60,14 @@ class Forecaster:
             close=self.close,
         )
         self._reloading = threading.Lock()
-        self.parts = assemble(read_config(), self._metrics, self._clock)
+        self.parts = assemble(read_config(), self._metrics, self._clock, self._scheme)
         self._announce(self.parts)
         self.app = self._make_app(self.parts)
         self._metrics.config_read(self._clock(), True)
+
+    @property
+    def _scheme(self) -> str:
+        return "http" if self._doors.tls() is None else "https"
 
     def start(self) -> None:
         """Begins to read and to forecast, in threads."""
@@ -81,7 +85,7 @@ class Forecaster:
         """
         with self._reloading:
             try:
-                parts = assemble(self._read_config(), self._metrics, self._clock)
+                parts = assemble(self._read_config(), self._metrics, self._clock, self._scheme)
                 if parts.model["problem"]:
                     raise ValueError(parts.model["problem"])
             except (ValueError, OSError) as error:

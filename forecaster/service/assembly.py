@@ -37,8 +37,11 @@ from forecaster.sources.up import RATE_SCRAPES, Up, render
 log = logging.getLogger(__name__)
 
 
-def assemble(config: ForecasterConfig, metrics: SelfMetrics, clock: Callable[[], float]) -> Parts:
-    """The parts that the configuration asks for, not started; without a model that can be used, the heuristic's."""
+def assemble(config: ForecasterConfig, metrics: SelfMetrics, clock: Callable[[], float], scheme: str = "http") -> Parts:
+    """The parts that the configuration asks for, not started; without a model that can be used, the heuristic's.
+
+    scheme: http or https, as the forecaster is served.
+    """
     try:
         model, problem = load_model(config), None
         chances, without = load_chances(config, model) if model is not None else (None, None)
@@ -61,7 +64,7 @@ def assemble(config: ForecasterConfig, metrics: SelfMetrics, clock: Callable[[],
     collector = ForecastCollector(board, config.horizons, config.windows, described, clock, scored)
     capacity = make_watch(config, metrics, clock, lambda: make_session(config.source, config.source.retries))
     cycle = Cycle(config, source, window, model, board, collector, metrics, clock, past, record, make_push(config),
-                  chances, make_alertmanager(config, clock), capacity.board if capacity is not None else None)
+                  chances, make_alertmanager(config, clock, scheme), capacity.board if capacity is not None else None)
     info = model.info if model else {"model": "none" if config.model is None else config.model}
     shown = {**info, "method": "tft" if model else "heuristic", "configured": config.model,
              "loaded": model is not None, "problem": problem,
@@ -97,13 +100,14 @@ def make_push(config: ForecasterConfig) -> Push | None:
     return Push(given.url, make_session(given, 1), given.timeout) if given.url is not None else None
 
 
-def make_alertmanager(config: ForecasterConfig, clock: Callable[[], float]) -> Alertmanager | None:
+def make_alertmanager(config: ForecasterConfig, clock: Callable[[], float], scheme: str = "http",
+                      ) -> Alertmanager | None:
     """The Alertmanager that is told when Prometheus is down, None without one or without Prometheus."""
     given = config.alertmanager
     if given.url is None or config.source.kind != "prometheus":
         return None
     return Alertmanager(given.url, make_session(given, 0), given.timeout, str(config.source.url), config.listen,
-                        given.fleet, given.after, given.end_after, config.refresh, clock)
+                        given.fleet, given.after, given.end_after, config.refresh, clock, scheme=scheme)
 
 
 def make_session(given: SourceConfig | Receiver, retries: int) -> requests.Session:

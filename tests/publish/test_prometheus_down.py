@@ -26,10 +26,10 @@ class Bench:
     """A cycle every 15 s that tells Alertmanager what became of its query."""
 
     def __init__(self, server: LocalServer, fleet: str | None = None, listen: str = "127.0.0.1:8000",
-                 clock: Clock | None = None, elapsed: Clock | None = None):
+                 clock: Clock | None = None, elapsed: Clock | None = None, scheme: str = "http"):
         self.server, self.clock, self.elapsed = server, clock or Clock(ISSUED), elapsed or Clock(0.0)
         self.told = Alertmanager(server.url, http_session(retries=0), 1.0, "http://prometheus:9090", listen, fleet,
-                                 45.0, 150.0, 15.0, self.clock, self.elapsed)
+                                 45.0, 150.0, 15.0, self.clock, self.elapsed, scheme)
 
     @property
     def posts(self) -> list[Request]:
@@ -186,3 +186,10 @@ def test_it_ends_where_alertmanager_hears_of_prometheus_though_the_forecaster_do
     heard = bench.clock.now + 15
     ended = bench.run(DOWN, 40)[10:]
     assert [unix(one["endsAt"]) for one in ended] == [heard], "a forecaster that hears nothing itself says it once"
+
+
+def test_its_links_are_https_where_the_forecaster_is_served_so(server):
+    [told] = Bench(server, scheme="https").run(DOWN, 3)
+    assert {*told["annotations"].values(), told["generatorURL"]} >= {
+        "https://127.0.0.1:8000/", "https://127.0.0.1:8000/runbook#fleetcastprometheusdown",
+        "https://127.0.0.1:8000/status"}

@@ -1,0 +1,108 @@
+"""The files of `make up SECURE=1`."""
+
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import bcrypt
+import pytest
+import yaml
+
+from serving.web_config import read
+from stack import certificates
+from stack.layout import PORTS, ROOT, Layout
+from stack.parts import plan
+from stack.ready import Row, render
+from stack.secure import PASSWORD, USER, protect
+from tests.doors import trusting
+from tests.tools import tool
+
+
+@pytest.fixture(scope="module")
+def layout(tmp_path_factory) -> Layout:
+    layout = Layout.elsewhere(tmp_path_factory.mktemp("stack"), PORTS).secured()
+    protect(layout)
+    return layout
+
+
+def run(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_prometheus_and_alertmanager_accept_what_is_written(layout):
+    run(tool("promtool"), "check", "web-config", str(layout.secure / "web.yml"))
+    run(tool("promtool"), "check", "config", str(layout.config / "prometheus/prometheus.yml"))
+    run(tool("amtool"), "check-config", str(layout.config / "prometheus/alertmanager.yml"))
+
+
+def test_no_address_is_left_that_speaks_plain_http(layout):
+    for file in (*(layout.config / "prometheus").rglob("*.yml"), *(layout.config / "forecaster").rglob("*.yml")):
+        assert "http://" not in file.read_text(), file
+    jobs = yaml.safe_load((layout.config / "prometheus/prometheus.yml").read_text())["scrape_configs"]
+    assert {job["scheme"] for job in jobs} == {"https"}
+    assert layout.url("pager", "/") == "https://127.0.0.1:8003/"
+
+
+def test_the_owner_alone_reads_what_is_secret_and_no_configuration_holds_it(layout):
+    assert layout.secure.stat().st_mode & 0o777 == 0o700
+    for file in layout.secure.glob("*.*"):
+        assert file.stat().st_mode & 0o777 == 0o600, file
+    password = (layout.secure / PASSWORD).read_text()
+    assert len(password) >= 32
+    assert not [file for file in layout.config.rglob("*") if file.is_file() and password in file.read_text()]
+    assert password not in " ".join(word for part in plan(layout).parts for word in part.command)
+
+
+def test_password_and_certificate_stay_the_same_until_the_certificate_is_about_to_end(layout):
+    def state() -> list[bytes]:
+        return [(layout.secure / name).read_bytes() for name in (PASSWORD, "ca.crt", "server.crt", "server.key")]
+
+    before = state()
+    protect(layout)
+    assert state() == before
+    assert certificates.current(layout.secure, datetime.now(UTC) + timedelta(days=330))
+    assert not certificates.current(layout.secure, datetime.now(UTC) + timedelta(days=340))
+    users = read(layout.secure / "web.yml").users
+    assert [*users] == [USER]
+    assert bcrypt.checkpw(before[0], users[USER].encode())
+
+
+def test_a_damaged_certificate_is_made_anew(tmp_path):
+    certificates.make(tmp_path)
+    assert certificates.current(tmp_path, datetime.now(UTC))
+    (tmp_path / "server.crt").write_text("no certificate")
+    assert not certificates.current(tmp_path, datetime.now(UTC))
+
+
+def test_the_certificate_is_for_this_machine_and_its_authority_signs_nothing_more(tmp_path):
+    certificates.make(tmp_path)
+    context = trusting(tmp_path)
+    [authority] = context.get_ca_certs()
+    assert authority["subject"] == authority["issuer"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ca.crt", "server.crt", "server.key"]
+
+
+def test_every_part_takes_the_file_and_grafana_does_not_run(layout):
+    chosen = plan(layout)
+    assert {"exporter", "forecaster", "forecaster-node", "pager", "prometheus", "alertmanager",
+            "node-exporter"} == chosen.names()
+    for part in chosen.parts:
+        assert part.command[-2:] == ("--web.config.file", str(layout.secure / "web.yml"))
+    assert "http://127.0.0.1" not in " ".join(word for part in chosen.parts for word in part.command)
+    assert "grafana does not run with SECURE=1." in chosen.notes
+
+
+def test_how_to_log_in_is_printed_and_the_password_is_not(layout):
+    text = render(layout, plan(layout), [Row("Fleet", layout.url("exporter"), "servers")], "20 servers.")
+    assert f"Log in as {USER} with the password in {layout.secure / PASSWORD}." in text
+    assert f"curl -K {layout.secure / 'curlrc'} -X POST https://127.0.0.1:8001/scenario/set" in text
+    assert (layout.secure / PASSWORD).read_text() not in text
+
+
+def test_the_layout_of_make_up_is_left_as_it_is():
+    plain = Layout.here()
+    assert plain.secure is None
+    assert plain.secured().secure == Path(ROOT, ".data/secure")
+    assert plain.secured().plain == ROOT

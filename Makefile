@@ -45,9 +45,9 @@ site: venv ## build docs/ as a web site in site/
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
 	@rm -rf site .data/site-docs && mkdir -p .data && cp -r docs .data/site-docs
 	@rm -rf .data/site-docs/*.py .data/site-docs/__pycache__
-	@cp -r examples prometheus/runbook.md CONTRIBUTING.md .data/site-docs/
+	@cp -r examples prometheus/runbook.md CONTRIBUTING.md SECURITY.md .data/site-docs/
 	@find .data/site-docs -name '*.md' -exec sed -Ei \
-	  's#\.\./prometheus/runbook#runbook#g; s#\.\./(CONTRIBUTING|examples/)#\1#g; s#\]\((\.\./)?docs/#](\1#g' {} +
+	  's#\.\./prometheus/runbook#runbook#g; s#\.\./(CONTRIBUTING|SECURITY|examples/)#\1#g; s#\]\((\.\./)?docs/#](\1#g' {} +
 	@$(VENV)/bin/zensical build --clean --strict
 
 train: venv ## train the default model anew from the simulator (forecaster/artifacts/default)

@@ -1,11 +1,16 @@
 """The examples of configuration and the figures in the text, held against the models and the presets."""
 
+import re
+
 import yaml
 
 from docs.generate import PARSERS
 from forecaster.config import load_config
 from forecaster.risk.thresholds import Band
+from serving.logins import Tokens
+from serving.web_config import read
 from stack.layout import ROOT
+from tests.doors import write_certificates
 from tests.documents import DOCUMENTS, blocks, commands, sentences, table, words
 
 
@@ -22,6 +27,17 @@ def test_every_example_of_a_configuration_can_be_used(tmp_path):
     for example in ours:
         (tmp_path / "example.yml").write_text(yaml.safe_dump(example if "base" in example else fleet | example))
         assert load_config(tmp_path / "example.yml") != load_config("fleet")
+
+
+def test_the_examples_of_tls_users_and_tokens_can_be_used(tmp_path):
+    write_certificates(tmp_path)
+    web, tokens = blocks("yml", "docs/tls-and-logins.md")
+    (tmp_path / "web.yml").write_text(web)
+    (tmp_path / "tokens.yml").write_text(tokens)
+    assert [*read(tmp_path / "web.yml").users] == ["alice"]
+    for name in re.findall(r"file: ([\w.-]+)", tokens):
+        (tmp_path / name).write_text(f"{name}-0123456789")
+    assert Tokens.read(tmp_path / "tokens.yml")[0]
 
 
 def test_the_example_for_another_prometheus_says_what_ours_is_told():

@@ -8,29 +8,30 @@ Prometheus shows a sample for 5 minutes: to draw these curves, take a range of a
 `last_over_time(forecast_capacity_used_ratio{source="curve"}[1h])`.
 """
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from forecaster.capacity.forecast import HORIZON
 from forecaster.capacity.outlook import PERCENTILES, Entity, Outlook
 from forecaster.publish import remote_pb as pb
+from forecaster.publish.budget import Budget
 from forecaster.publish.matching import SOURCE, accepted
 
 NAME = "forecast_capacity_used_ratio"
 
 
-def select(outlook: Outlook, matchers: Iterable[pb.Message]) -> list[tuple[int, int]]:
+def select(outlook: Outlook, query: pb.Message, budget: Budget) -> list[tuple[int, int]]:
     """(entity, percentile) of the series that every matcher accepts, in label order: as Prometheus sorts series."""
     entities = outlook.entities
-    keep = accepted(matchers, {
+    keep = accepted(query.matchers, {
         "__name__": [NAME], "source": [SOURCE], "percentile": PERCENTILES,
         "server": [one.server for one in entities], "resource": [one.resource for one in entities],
-        "entity": [one.name for one in entities], "profile": [one.profile for one in entities]})
+        "entity": [one.name for one in entities], "profile": [one.profile for one in entities]}, budget)
     if keep is None or not (keep["__name__"].all() and keep["source"].all()):
         return []
     rows = np.flatnonzero(keep["server"] & keep["resource"] & keep["entity"] & keep["profile"]).tolist()
-    found = [(row, q) for row in rows for q in np.flatnonzero(keep["percentile"]).tolist()]
+    percentiles = np.flatnonzero(keep["percentile"]).tolist()
+    budget.take(len(rows) * len(percentiles), samples(query))
+    found = [(row, q) for row in rows for q in percentiles]
     return sorted(found, key=lambda one: _labels(entities[one[0]], one[1]))
 
 

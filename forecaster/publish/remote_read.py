@@ -17,22 +17,26 @@ them selects nothing here. Prometheus adds its `external_labels` to the matchers
 remote_read section needs `filter_external_labels: false`.
 """
 
+import threading
 import time
 from collections.abc import Callable, Iterable
 
 import cramjam
 import numpy as np
 import numpy.typing as npt
-from flask import Blueprint, Response, request
+import re2
+from flask import Blueprint, Response, jsonify, make_response, request
 from google.protobuf.message import DecodeError
 
 from forecaster.board import Board
 from forecaster.capacity.outlook import Outlook
 from forecaster.publish import capacity_curves
 from forecaster.publish import remote_pb as pb
+from forecaster.publish.budget import AT_ONCE, PATIENCE, Budget
 from forecaster.publish.matching import SOURCE, accepted, asks_for_curves
 from forecaster.publish.result import PERCENTILES, Result
 from serving.doors import needs
+from serving.shown import quoted
 from serving.web import RequestError
 
 BODY_LIMIT = 1 << 20  # bytes, compressed and not: a request is some matchers, a thousand times smaller
@@ -42,7 +46,7 @@ SAMPLE_LIMIT = 1_000_000  # one signal of 3,400 servers: about 20 MB and one sec
 def remote_read_blueprint(board: Board[Result], clock: Callable[[], float] = time.time,
                           sample_limit: int = SAMPLE_LIMIT, capacity: Board[Outlook] | None = None) -> Blueprint:
     """POST /api/v1/read over the current Result and Outlook; an expired one answers with no series."""
-    blueprint = Blueprint("remote_read", __name__)
+    blueprint, places = Blueprint("remote_read", __name__), threading.BoundedSemaphore(AT_ONCE)
 
     @blueprint.post("/api/v1/read")
     @needs("read")
@@ -50,7 +54,17 @@ def remote_read_blueprint(board: Board[Result], clock: Callable[[], float] = tim
         """Prometheus' remote read: curves of the future."""
         request.max_content_length = BODY_LIMIT
         encoding = request.headers.get("Content-Encoding")
-        query = decode(request.get_data(cache=False), encoding, request.mimetype or None)
+        body = request.get_data(cache=False)
+        if not places.acquire(timeout=PATIENCE):
+            busy = jsonify(error=f"{AT_ONCE} other remote reads take long", field="request", expected="a later request")
+            return make_response(busy, 503, {"Retry-After": "5"})
+        try:
+            return _answered(decode(body, encoding, request.mimetype or None))
+        finally:
+            re2.purge()  # its cache would keep 128 expressions with the memory of each
+            places.release()
+
+    def _answered(query: pb.Message) -> Response:
         now = clock()
         response = answer(board.current(now), query, sample_limit, capacity.current(now) if capacity else None)
         body = bytes(cramjam.snappy.compress_raw(response.SerializeToString()))
@@ -67,7 +81,7 @@ def decode(body: bytes, encoding: str | None, content_type: str | None) -> pb.Me
     for header, given, expected in (("Content-Encoding", encoding, "snappy"),
                                     ("Content-Type", content_type, "application/x-protobuf")):
         if given not in (None, expected):
-            raise RequestError(f"the request's {header} is {given!r}", header, expected, 415)
+            raise RequestError(f"the request's {header} is {quoted(given)}", header, expected, 415)
     expected = "a prometheus.ReadRequest message (protobuf) in snappy's block format"
     if not body:
         raise RequestError("the request's body is empty", "body", expected)
@@ -82,7 +96,8 @@ def decode(body: bytes, encoding: str | None, content_type: str | None) -> pb.Me
         raise RequestError("the request's body is not a ReadRequest message", "body", expected) from error
     accepted = message.accepted_response_types
     if accepted and pb.SAMPLES not in accepted:
-        raise RequestError(f"the request accepts response types {list(accepted)} only", "accepted_response_types",
+        raise RequestError(f"the request accepts response types {quoted(list(accepted[:20]))} only",
+                           "accepted_response_types",
                            f"{pb.SAMPLES} (samples) among them: streamed chunks are not offered")
     return message
 
@@ -90,22 +105,18 @@ def decode(body: bytes, encoding: str | None, content_type: str | None) -> pb.Me
 def answer(result: Result | None, request: pb.Message, sample_limit: int = SAMPLE_LIMIT,
            outlook: Outlook | None = None) -> pb.Message:
     """A ReadResponse with one QueryResult for each query of the ReadRequest, in its order. Raises RequestError."""
-    response, budget = pb.ReadResponse(), sample_limit
+    response, budget = pb.ReadResponse(), Budget(sample_limit)
+    budget.admit(request)
     for query in request.queries:
         found = response.results.add()
         if not asks_for_curves(query.matchers):
             continue
-        instants = _instants(result) if result is not None else np.empty(0, np.int64)
-        steps = np.flatnonzero((instants >= query.start_timestamp_ms) & (instants <= query.end_timestamp_ms))
-        series = select(result, query.matchers) if result is not None and steps.size else []
-        filling = capacity_curves.select(outlook, query.matchers) if outlook is not None else []
-        budget -= len(series) * steps.size + len(filling) * capacity_curves.samples(query)
-        if budget < 0:
-            raise RequestError(f"the queries select more than {sample_limit} samples", "matchers",
-                               "fewer: add matchers on server, profile or percentile, or shorten the range")
         if outlook is not None:
-            capacity_curves.fill(found, outlook, filling, query)
+            capacity_curves.fill(found, outlook, capacity_curves.select(outlook, query, budget), query)
         if result is not None:
+            instants = _instants(result)
+            steps = np.flatnonzero((instants >= query.start_timestamp_ms) & (instants <= query.end_timestamp_ms))
+            series = select(result, query.matchers, steps.size, budget) if steps.size else []
             _fill(found, result, series, steps, instants[steps])
     return response
 
@@ -115,10 +126,11 @@ def _instants(result: Result) -> npt.NDArray[np.int64]:
     return round(result.issued * 1000) + np.rint((result.times() - result.issued) * 1000).astype(np.int64)
 
 
-def select(result: Result, matchers: Iterable[pb.Message]) -> list[tuple[int, int, int]]:
+def select(result: Result, matchers: Iterable[pb.Message], steps: int, budget: Budget) -> list[tuple[int, int, int]]:
     """(signal, percentile, server) indices of the series that every matcher accepts, in label order.
 
     Label order is __name__, percentile, profile, server: as Prometheus sorts series. Stale servers have none.
+    steps: how many samples of each are asked for.
     """
     values = {  # values of each label along one axis of the forecast: S + C + 3 comparisons instead of 3*S*C
         "__name__": [f"forecast_{signal}" for signal in result.signals],
@@ -127,13 +139,14 @@ def select(result: Result, matchers: Iterable[pb.Message]) -> list[tuple[int, in
         "profile": result.profiles,
         "source": (SOURCE,),
     }
-    keep = accepted(matchers, values)
+    keep = accepted(matchers, values, budget)
     if keep is None or not keep["source"].all():
         return []
     kept = np.flatnonzero(keep["server"] & keep["profile"] & result.live).tolist()
     servers = sorted(kept, key=lambda s: (result.profiles[s], result.servers[s]))
     signals = sorted(np.flatnonzero(keep["__name__"]).tolist(), key=lambda c: result.signals[c])
     percentiles: list[int] = np.flatnonzero(keep["percentile"]).tolist()
+    budget.take(len(signals) * len(percentiles) * len(servers), steps)
     return [(c, q, s) for c in signals for q in percentiles for s in servers]
 
 

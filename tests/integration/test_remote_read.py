@@ -1,6 +1,7 @@
 """Remote read: the curves in the future, queried through a real Prometheus."""
 
 import re
+import resource
 import subprocess
 import threading
 import time
@@ -145,3 +146,21 @@ def test_a_refused_request_reaches_the_user_of_prometheus_with_its_reason(live):
                     start=now, end=now + 28800, step=300)
     told = " ".join([body.get("error", ""), *body.get("warnings", [])])
     assert "1000 samples" in told
+
+
+def _asked(live, expression: str) -> tuple[list, int]:
+    """What an instant query for the servers that match finds, and by how many MiB this process grew."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    query = f'count(forecast_cpu_pct{{source="curve",percentile="p50",server=~"{expression}"}}) or vector(0)'
+    body = requests.post(f"{live.url}/api/v1/query", timeout=30,
+                         data={"query": query, "time": str(time.time() + 1800)}).json()
+    found = body["data"]["result"] if body["status"] == "success" else []
+    return found, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10
+
+
+def test_what_anybody_may_ask_of_prometheus_takes_little_memory_and_ordinary_names_are_found(live):
+    live.board.publish(_now_result(5)[1])
+    for expression in ("(a?)" * 5000, "(?:" + "(a?)" * 400 + "){100}"):
+        assert _asked(live, expression)[1] < 150
+    names = "|".join(f"ppdb{n:03}" for n in range(500))
+    assert [one["value"][1] for one in _asked(live, names)[0]] == ["2"]

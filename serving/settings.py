@@ -1,7 +1,8 @@
 """Reads YAML files into frozen, validated settings.
 
 A settings object is always valid: `load` returns one or raises `SettingsError`. The error has one line per problem:
-the file, the dotted key, the given value, what was expected and what to do.
+the file, the dotted key, the given value, what was expected and what to do. What a file may take is bounded before it
+is understood (serving.yaml_bounds).
 
     SettingsError (ServingError, ValueError)   any problem with a settings file or with overrides
 """
@@ -12,6 +13,7 @@ import re
 import types
 import typing
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -20,19 +22,23 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.fields import FieldInfo
 
 from serving import ServingError
+from serving.shown import cut, quoted, shown
+from serving.yaml_bounds import BYTES, LOADER, REMEDY, check
 
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
 _DURATION_EXPECTED = "a duration such as 250ms, 15s, 5m or 1h30m, or a number of seconds, greater than 0"
-_VALUE_WIDTH = 80
+_WIDTH = 80  # characters shown of a key or value
+_LONGEST = 2000  # characters of a line of the message
+_MOST = 20  # problems that are told
 
 
 class SettingsError(ServingError, ValueError):
     """Invalid settings; `problems` holds the lines of the message."""
 
     def __init__(self, *problems: str):
-        self.problems = problems
-        super().__init__("\n".join(problems))
+        self.problems = tuple(cut(shown(problem), _LONGEST) for problem in problems)
+        super().__init__("\n".join(self.problems))
 
 
 class Settings(BaseModel):
@@ -80,7 +86,10 @@ def load(
         return model_cls.model_validate(data)
     except ValidationError as error:
         file = "settings" if path is None else str(path)
-        problems = [_describe(model_cls, item, file, given) for item in error.errors(include_url=False)]
+        found = error.errors(include_url=False)
+        problems = [_describe(model_cls, item, file, given) for item in found[:_MOST]]
+        if len(found) > _MOST:
+            problems.append(f"{file}: and {len(found) - _MOST:,} more problems; correct these first")
         raise SettingsError(*problems) from error
 
 
@@ -109,7 +118,11 @@ def _read(path: Path, model_cls: type[BaseModel]) -> dict[str, Any]:
     """The mapping in a YAML file; SettingsError if there is none or a key is repeated."""
     keys = ", ".join(_keys_of(model_cls))
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        with path.open("rb") as file:
+            content = file.read(BYTES + 1)
+        if len(content) > BYTES:
+            raise SettingsError(f"{path}: is larger than {BYTES >> 20} MiB; expected a smaller file; {REMEDY}")
+        text = content.decode("utf-8-sig")
     except OSError as error:
         raise SettingsError(
             f"{path}: cannot be read ({error.strerror or error}); expected a readable YAML file; "
@@ -119,13 +132,15 @@ def _read(path: Path, model_cls: type[BaseModel]) -> dict[str, Any]:
         problem = f"{path}: byte {error.start} is not UTF-8; expected UTF-8 text; save the file as UTF-8"
         raise SettingsError(problem) from error
     try:
-        loader = yaml.SafeLoader(text)
+        if (too_much := check(text)) is not None:
+            raise SettingsError(f"{path}: {too_much}")
+        loader = LOADER(text)
         node = loader.get_single_node()
         if node is None:
             raise SettingsError(f"{path}: is empty; expected a mapping with some of the keys {keys}; restore the file")
         repeated = [
             f"{path}: {key}: repeated in lines {first} and {second}; expected once; remove one"
-            for key, first, second in _repeated_keys(node, (), set())
+            for key, first, second in islice(_repeated_keys(node, (), set()), _MOST)
         ]
         if repeated:
             raise SettingsError(*repeated)
@@ -134,8 +149,9 @@ def _read(path: Path, model_cls: type[BaseModel]) -> dict[str, Any]:
         raise SettingsError(f"{path}: {_yaml_problem(error)}; expected valid YAML; correct the file") from error
     except SettingsError:
         raise
-    except ValueError as error:  # an invalid scalar, such as the date 2025-13-40
-        problem = f"{path}: a value cannot be parsed ({error}); expected plain YAML values; put the value in quotes"
+    except Exception as error:  # PyYAML has many for an invalid scalar, such as the date 2025-13-40 or `!!bool 3`
+        told = cut(f"{error}" or type(error).__name__)
+        problem = f"{path}: a value cannot be parsed ({told}); expected plain YAML values; put the value in quotes"
         raise SettingsError(problem) from error
     if not isinstance(data, dict):
         raise SettingsError(
@@ -163,12 +179,12 @@ def _repeated_keys(node: yaml.Node, at: tuple[str, ...], seen: set[int]) -> Iter
     elif isinstance(node, yaml.MappingNode):
         lines: dict[tuple[str, str], int] = {}  # (tag, key) -> line of its first use
         for key, value in node.value:
-            name = str(key.value)
+            name = cut(str(key.value), _WIDTH)
             line = key.start_mark.line + 1
             if isinstance(key, yaml.ScalarNode):
-                if (key.tag, name) in lines:
-                    yield ".".join((*at, name)), lines[key.tag, name], line
-                lines.setdefault((key.tag, name), line)
+                if (key.tag, key.value) in lines:
+                    yield ".".join((*at, name)), lines[key.tag, key.value], line
+                lines.setdefault((key.tag, key.value), line)
             yield from _repeated_keys(value, (*at, name), seen)
 
 
@@ -185,13 +201,13 @@ def _put(data: dict[str, Any], dotted: str, value: Any) -> None:
 def _describe(model_cls: type[BaseModel], item: Any, file: str, overrides: Mapping[str, Any]) -> str:
     """One line of the message for one pydantic error."""
     owner, field, steps = _locate(model_cls, item["loc"])
-    dotted = ".".join(str(step) for step in steps)
+    dotted = ".".join(cut(str(step), _WIDTH) for step in steps)
     if any(dotted == key or dotted.startswith(f"{key}.") for key in overrides):
         file = "command line"
     start = f"{file}: {dotted or '(top level)'}: "
     if item["type"] == "extra_forbidden":
         valid = _keys_of(owner) if owner else []
-        near = difflib.get_close_matches(str(steps[-1]), valid, n=1)
+        near = difflib.get_close_matches(cut(str(steps[-1]), _WIDTH), valid, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         known = ", ".join(valid) or "none"
         return f"{start}unknown key (value {_shown(item['input'])}); {hint}valid keys: {known}"
@@ -291,5 +307,4 @@ def _shown(value: Any) -> str:
         return f"a mapping of {len(value)}"
     if value is None:
         return "nothing"
-    text = repr(value)
-    return text if len(text) <= _VALUE_WIDTH else f"{text[: _VALUE_WIDTH - 3]}..."
+    return quoted(value, _WIDTH)

@@ -1,20 +1,28 @@
 """HTTP requests of the sources and of push: login, TLS, retries, and a limit of time and size for every answer.
 
+The timeouts of requests, urllib3 and http.client are those of a single read: a byte each second never meets them. Here
+a request has one deadline, for all its attempts and everything that is read of them: _Deadline gives each attempt the
+time that is left, and _Response each read.
+
 Errors are those of the standard library: ConnectionError (no connection, or broken off), TimeoutError, TLSError and
 CredentialsError (both OSError), ValueError (an answer larger than allowed). Callers translate them into their own.
 """
 
+import http.client
+import io
+import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import ConnectionPool
 
 CONNECT_TIMEOUT = 3.0  # s; a lost SYN is sent again after 1 s (RFC 6298)
@@ -53,6 +61,93 @@ class _Retry(urllib3.Retry):
 
     def is_retry(self, method: str, status_code: int, has_retry_after: bool = False) -> bool:
         return not has_retry_after and super().is_retry(method, status_code)
+
+
+class _Deadline(urllib3.Timeout):
+    """The time that is left until `end`, seconds of the monotonic clock, whenever it is asked for."""
+
+    def __init__(self, end: float):
+        super().__init__()
+        self.end = end
+
+    def clone(self) -> "_Deadline":
+        """For the next attempt; there is none after the end."""
+        if time.monotonic() >= self.end:
+            raise urllib3.exceptions.TimeoutError
+        return _Deadline(self.end)
+
+    @property
+    def connect_timeout(self) -> float:
+        """For the connection, and the request."""
+        return min(CONNECT_TIMEOUT, max(self.end - time.monotonic(), 0.001))  # 0 means not to wait at all
+
+    @property
+    def read_timeout(self) -> float:
+        """For the answer."""
+        return max(self.end - time.monotonic(), 0.0)
+
+
+class _Timed(io.RawIOBase):
+    """What comes from a socket within the timeout that it has now; TimeoutError after that."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket):
+        self._raw, self._sock, self._end = raw, sock, time.monotonic() + (sock.gettimeout() or 0.0)
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """Reads what has arrived."""
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        self._sock.settimeout(left)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        """Closes the socket, if its connection is closed as well."""
+        self._raw.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    """Status line, headers, chunk sizes, trailers and body: all of it within the timeout of the socket."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any):
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_Timed(self.fp.detach(), sock))
+
+
+class _Plain(HTTPConnection):
+    response_class = _Response
+
+
+class _Secure(HTTPSConnection):
+    response_class = _Response
+
+
+class _PlainPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Plain
+
+
+class _SecurePool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _Secure
+
+
+class _Adapter(HTTPAdapter):
+    """Connections, also those of a proxy, whose answers are _Response."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Called once."""
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> urllib3.ProxyManager:
+        """Called for each request to a proxy."""
+        manager: urllib3.ProxyManager = super().proxy_manager_for(proxy, **kwargs)
+        manager.pool_classes_by_scheme = self.poolmanager.pool_classes_by_scheme
+        return manager
 
 
 class _Credentials(requests.auth.AuthBase):
@@ -101,8 +196,8 @@ def http_session(retries: int = 2, backoff: float = 0.2, headers: Mapping[str, s
     retry = _Retry(total=retries, backoff_factor=backoff, backoff_max=5.0, status_forcelist=_OVERLOADED,
                    allowed_methods=("GET", "POST"), raise_on_status=False, respect_retry_after_header=False)
     session = _Session()
-    session.mount("http://", HTTPAdapter(max_retries=retry))
-    session.mount("https://", HTTPAdapter(max_retries=retry))
+    session.mount("http://", _Adapter(max_retries=retry))
+    session.mount("https://", _Adapter(max_retries=retry))
     session.headers.update(headers or {})
     session.auth = _Credentials(bearer_token_file, basic_auth)
     session.verify = str(ca_file) if ca_file else True
@@ -114,19 +209,20 @@ def fetch(session: requests.Session, method: str, url: str, timeout: float, limi
           data: bytes | str | None = None, headers: Mapping[str, str] | None = None) -> Answer:
     """The answer, of any status, with a body of at most `limit` bytes after decompression.
 
-    `timeout` seconds bound each attempt's wait for the first byte, and the time until the body is complete.
+    `timeout` seconds bound everything: all attempts, and the answer to its last byte. Whatever ends it, the connection
+    is closed, or free for the next request.
     """
     began = time.monotonic()
     try:
         # verify: else REQUESTS_CA_BUNDLE of the environment replaces the session's ca_file
-        with session.request(method, url, data=data, headers=headers, timeout=(min(timeout, CONNECT_TIMEOUT), timeout),
-                             verify=session.verify, stream=True) as response:
+        with session.request(method, url, data=data, headers=headers, verify=session.verify, stream=True,
+                             timeout=_Deadline(began + timeout),  # type: ignore[arg-type]  # see HTTPAdapter.send
+                             ) as response:
             waited = time.monotonic() - began
-            body = _body(response.raw, began + timeout, timeout, limit)
-            return Answer(response.status_code, response.headers, body, waited)
-    except (CredentialsError, TimeoutError):
+            return Answer(response.status_code, response.headers, _body(response.raw, limit), waited)
+    except CredentialsError:
         raise
-    except (requests.Timeout, urllib3.exceptions.TimeoutError) as error:
+    except (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError) as error:
         raise TimeoutError(f"no answer within {timeout:g}s") from error
     except requests.exceptions.SSLError as error:
         raise TLSError(str(_cause(error))) from error
@@ -136,16 +232,14 @@ def fetch(session: requests.Session, method: str, url: str, timeout: float, limi
         raise TLSError(str(error)) from error
 
 
-def _body(raw: urllib3.HTTPResponse, end: float, timeout: float, limit: int) -> bytes:
-    """The whole body; ValueError for more than `limit` bytes, TimeoutError past `end` (monotonic clock)."""
+def _body(raw: urllib3.HTTPResponse, limit: int) -> bytes:
+    """The whole body; ValueError for more than `limit` bytes."""
     parts, size = [], 0
     while part := raw.read1(_CHUNK, decode_content=True):  # what has arrived; iter_content waits until a chunk is full
         parts.append(part)
         size += len(part)
         if size > limit:
             raise ValueError(f"the answer is larger than {limit} bytes")
-        if time.monotonic() > end:
-            raise TimeoutError(f"no complete answer within {timeout:g}s")
     return b"".join(parts)
 
 

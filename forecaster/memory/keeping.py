@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+from forecaster.memory.snapshot import SnapshotError
+from serving.storage import put_aside
+
 log = logging.getLogger(__name__)
 
 SECONDS = 300.0  # between snapshots: what a killed process loses at most; the source fills gaps of the window
@@ -19,7 +22,8 @@ class Kept(Protocol):
         """Writes everything, atomically; OSError if that fails."""
 
     def restore(self, path: str | os.PathLike[str], now: float) -> str | None:
-        """Restores a snapshot; None, or the reason why it was ignored."""
+        """Restores a snapshot; None, or why it does not fit. SnapshotError if it is damaged. The part changes only if
+        all of the snapshot is restored."""
 
 
 class Keeper:
@@ -32,11 +36,15 @@ class Keeper:
         self._folder, self._errors, self._every, self._due = folder, errors, every, 0.0
 
     def restore(self, parts: Mapping[str, Kept], now: float) -> None:
-        """Restores the parts, by file name, whose snapshot exists and fits."""
+        """Restores the parts, by file name, whose snapshot exists and fits; a damaged one is put aside."""
         for name, part in parts.items():
             if self._folder is not None and (path := self._folder / name).exists():
-                reason = part.restore(path, now)
-                log.info("%s %s", path, "restored" if reason is None else f"ignored: {reason}")
+                try:
+                    reason = part.restore(path, now)
+                except SnapshotError as error:
+                    put_aside(path, error)
+                else:
+                    log.info("%s %s", path, "restored" if reason is None else f"ignored: {reason}")
 
     def save(self, parts: Mapping[str, Kept]) -> None:
         """Writes the parts by file name; a failure is logged and shown, and forecasts go on."""
@@ -50,7 +58,7 @@ class Keeper:
             self._errors["snapshot"] = None
         except OSError as error:
             self._errors["snapshot"] = f"{path}: {error.strerror or error}; free space or choose another --storage.path"
-            log.error("window not saved: %s", self._errors["snapshot"])
+            log.error("snapshot not saved: %s", self._errors["snapshot"])
 
     def due(self) -> bool:
         """Whether it is time to save again: that long after the first question, and after each yes."""

@@ -24,7 +24,7 @@ import numpy as np
 from forecaster.memory import scores
 from forecaster.memory.ring import Flags, Values
 from forecaster.memory.scores import COUNTED, COVERED_RAW, Figures
-from forecaster.memory.snapshot import SnapshotError, load, save
+from forecaster.memory.snapshot import load, save, unusable
 
 VERSION = 1
 NARROW, FINE = 0.75, 0.79  # coverage of bands that should cover 0.8
@@ -210,21 +210,19 @@ class Record:
         )
 
     def restore(self, path: str | os.PathLike[str], now: float) -> str | None:
-        """Restores a snapshot; None, or the reason why it was ignored and the record left as it was."""
-        try:
-            head = load(path, ("version", "identity", "issued", "keys", "sums", "wide"))
-            if head["version"].tolist() != VERSION or str(head["identity"]) != self._fingerprint:
-                return f"{path} holds the record of another model, source, signals or horizons"
-            count = len(head["issued"])
-            more = load(path, tuple(f"{kind}_{i}" for i in range(count) for kind in ("kept", "servers")))
-        except SnapshotError as error:
-            return str(error)
-        kept = [(more[f"kept_{i}"].shape, len(more[f"servers_{i}"])) for i in range(count)]
-        if head["sums"].shape != (len(head["keys"]), *self._shape) or any(
-            shape[:3] != (3, names, len(self.signals)) or len(shape) != 5 or shape[3] > len(self.steps) or shape[4] != 3
-            for shape, names in kept
-        ):
-            return f"{path} cannot be read: its parts do not fit together"
+        """Restores a snapshot; None, or why it does not fit. SnapshotError if it is damaged. The record is left as it
+        was unless all of the snapshot is restored."""
+        head = load(path, {"version": ("int64", ()), "identity": ("str", ())})
+        if head["version"].tolist() != VERSION or str(head["identity"]) != self._fingerprint:
+            return f"{path} holds the record of another model, source, signals or horizons"
+        head = load(path, {"issued": ("float64", "N"), "keys": ("int64", "K"), "sums": ("float64", ("K", *self._shape)),
+                           "wide": ("bool", self._shape[:2])})
+        count = len(head["issued"])
+        more = load(path, {f"servers_{i}": ("str", (f"S{i}",)) for i in range(count)} | {
+            f"kept_{i}": ("float32", (3, f"S{i}", len(self.signals), f"K{i}", 3)) for i in range(count)})
+        if np.isnan(head["issued"]).any() or not (head["sums"] >= 0).all() or any(
+                more[f"kept_{i}"].shape[3] > len(self.steps) for i in range(count)):
+            raise unusable(path, "its parts do not fit together")
         self._reset()
         for i, issued in enumerate(head["issued"].tolist()):
             if issued <= now:

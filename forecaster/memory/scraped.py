@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from forecaster.memory.snapshot import SnapshotError
 from forecaster.memory.window import Window
 from forecaster.readings import (
     Labels,
@@ -181,12 +182,17 @@ class ScrapeSource:
         with self._lock:
             self._window.snapshot(path)
 
-    def restore(self, path: str | os.PathLike[str]) -> bool:
-        """Reads a snapshot; False, with the reason in describe(), if it is missing, damaged or too old."""
+    def restore(self, path: str | os.PathLike[str], now: float) -> str | None:
+        """Restores a snapshot; None, or why it does not fit. SnapshotError if it is damaged. In describe() either
+        way."""
         with self._lock:
-            reason = self._window.restore(path, self._clock())
+            try:
+                reason = self._window.restore(path, now)
+            except SnapshotError as error:
+                self._events["snapshot"] = str(error)
+                raise
             self._events["snapshot"] = reason or f"restored from {path}"
-        return reason is None
+        return reason
 
 
 def _origin(targets: Targets) -> str:

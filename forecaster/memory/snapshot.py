@@ -1,42 +1,42 @@
-"""Arrays in one file on disk (npz), written atomically; every problem when reading is one error."""
+"""Arrays in one file on disk (npz), written atomically; anything that is wrong with one is one error."""
 
 import os
-import tempfile
-import zipfile
-import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+from forecaster import npz
+from forecaster.npz import Arrays, NpzError, Shape
+from serving.storage import write
 
 
 class SnapshotError(Exception):
-    """A snapshot is missing, damaged, or lacks an array; the message says which."""
+    """A snapshot is missing or damaged; the message says which, and what is wrong with it."""
 
 
 def save(path: str | os.PathLike[str], **arrays: Any) -> None:
     """Writes the arrays; readers find the old file or the whole new one. OSError if it cannot be written."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, suffix=".part", delete=False) as file:
-        try:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
+    write(Path(path), lambda file: np.savez(file, allow_pickle=False, **arrays))
 
 
-def load(path: str | os.PathLike[str], names: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
-    """The arrays of these names; SnapshotError otherwise. Never runs code from the file."""
+def load(path: str | os.PathLike[str], fields: Mapping[str, tuple[str, Shape]], *more: str) -> Arrays:
+    """The arrays of these `fields`, with the kinds and shapes of `npz.check`, and `more` that are not checked;
+    SnapshotError otherwise."""
     try:
-        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-            return {name: file[name] for name in names}
+        with open(path, "rb") as file:  # its arrays are not compressed: they are as large as the file at most
+            arrays = npz.read(file, os.fstat(file.fileno()).st_size, (*fields, *more))
+        npz.check(arrays, fields)
     except FileNotFoundError as error:
         raise SnapshotError(f"no snapshot at {path}") from error
-    except (OSError, ValueError, TypeError, KeyError, EOFError, MemoryError, NotImplementedError,
-            zipfile.BadZipFile, zlib.error) as error:
-        raise SnapshotError(f"snapshot {path} cannot be read: {error}") from error
+    except OSError as error:
+        raise SnapshotError(f"snapshot {path} cannot be read: {error.strerror or error}") from error
+    except NpzError as error:
+        raise unusable(path, error) from error
+    return arrays
+
+
+def unusable(path: str | os.PathLike[str], reason: object) -> SnapshotError:
+    """The error for a snapshot whose content cannot be used."""
+    return SnapshotError(f"snapshot {path} cannot be read: {reason}")

@@ -24,10 +24,12 @@ import numpy.typing as npt
 
 from forecaster.memory.again import Again
 from forecaster.memory.ring import Columns, Flags, Ring, Values
-from forecaster.memory.snapshot import SnapshotError, load, save
+from forecaster.memory.snapshot import load, save, unusable
 from forecaster.readings import Reading, Readings, milliseconds
 
 SNAPSHOT_VERSION = 2
+_FIELDS = {"signals": ("str", "C"), "refresh_ms": ("int64", ()), "origin": ("str", ()), "columns": ("int64", "T"),
+           "values": ("float32", "TSC"), "last": ("float64", "S"), "servers": ("str", "S"), "profiles": ("str", "S")}
 
 
 class Window:
@@ -174,13 +176,11 @@ class Window:
              last=self.last_seen, servers=np.array(self.servers, np.str_), profiles=np.array(self.profiles, np.str_))
 
     def restore(self, path: str | os.PathLike[str], now: float) -> str | None:
-        """Restores a snapshot; None, or the reason why it was ignored and the window left as it was."""
-        try:
-            if (version := load(path, ("version",))["version"].tolist()) != SNAPSHOT_VERSION:
-                return f"snapshot {path} has version {version}, expected {SNAPSHOT_VERSION}"
-            held = load(path, ("signals", "refresh_ms", "origin", "columns", "values", "last", "servers", "profiles"))
-        except SnapshotError as error:
-            return str(error)
+        """Restores a snapshot; None, or why it does not fit. SnapshotError if it is damaged. The window is left as it
+        was unless all of the snapshot is restored."""
+        if (version := load(path, {"version": ("int64", ())})["version"].tolist()) != SNAPSHOT_VERSION:
+            return f"snapshot {path} has version {version}, expected {SNAPSHOT_VERSION}"
+        held = load(path, _FIELDS)
         mine = list(self.signals), self._refresh_ms
         found = held["signals"].tolist(), held["refresh_ms"].tolist()
         if found != mine:
@@ -190,9 +190,8 @@ class Window:
                     f"{origin!r}, expected {self.origin!r}")
         columns, last, values = held["columns"], held["last"], held["values"]
         servers, profiles = tuple(held["servers"].tolist()), tuple(held["profiles"].tolist())
-        if (values.shape != (len(columns), len(servers), len(self.signals))
-                or not len(servers) == len(set(servers)) == len(profiles) == len(last)):
-            return f"snapshot {path} cannot be read: its parts do not fit together"
+        if len(set(servers)) < len(servers):
+            raise unusable(path, "a server is there twice")
         present = self._column(now)
         usable = (columns > present - self._length) & (columns <= present)
         if not usable.any():

@@ -71,7 +71,7 @@ class Forecaster:
 
     def start(self) -> None:
         """Begins to read and to forecast, in threads."""
-        self.parts.start()
+        self.parts.start(self._clock())
 
     def close(self) -> None:
         """Ends the threads and writes snapshots for the next start."""

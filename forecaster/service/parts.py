@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from forecaster.board import Board
 from forecaster.config import ForecasterConfig
+from forecaster.memory.keeping import Keeper
 from forecaster.memory.scraped import ScrapeSource
 from forecaster.publish.collector import ForecastCollector
 from forecaster.publish.result import Result
@@ -33,12 +34,12 @@ class Parts:
     capacity: CapacityWatch | None  # what fills up, where it is watched
     joint: dict[str, dict[str, float]]  # window -> parameters of the chance of any server, where calibrated
 
-    def start(self) -> None:
-        """Restores what the last process saved, then begins to read and to forecast, in threads."""
-        source, storage = self.source, self.config.storage
+    def start(self, now: float) -> None:
+        """Restores what the last process saved, then begins to read and to forecast, in threads; `now` in Unix
+        seconds."""
+        source = self.source
         if isinstance(source, ScrapeSource):
-            if storage is not None and (storage / SCRAPE_FILE).exists():
-                source.restore(storage / SCRAPE_FILE)
+            Keeper(self.config.storage, self.cycle.errors).restore({SCRAPE_FILE: source}, now)
             if (path := self.config.source.bootstrap) is not None:
                 try:  # fills only what the snapshot lacks
                     log.info("bootstrapped with %d samples from %s", source.bootstrap(path), path)
@@ -51,18 +52,13 @@ class Parts:
 
     def close(self) -> bool:
         """Ends the threads and writes snapshots for the next start; whether the cycle's thread has ended."""
-        source, storage = self.source, self.config.storage
+        source = self.source
         ended = self.cycle.close()
         if self.capacity is not None:
             self.capacity.close()
         if isinstance(source, ScrapeSource):
             source.close()
-            if storage is not None:
-                try:
-                    storage.mkdir(parents=True, exist_ok=True)
-                    source.snapshot(storage / SCRAPE_FILE)
-                except OSError as error:
-                    log.error("scraped samples not saved: %s", error)
+            Keeper(self.config.storage, self.cycle.errors).save({SCRAPE_FILE: source})
         return ended
 
     def keep(self, old: Parts, ended: bool) -> None:

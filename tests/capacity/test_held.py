@@ -8,6 +8,7 @@ from forecaster.capacity.kept import Kept
 from forecaster.capacity.past import HOURS, RECENT
 from forecaster.capacity.series import Named, Stretch, settled
 from forecaster.capacity.today import of_today
+from forecaster.memory.snapshot import SnapshotError
 
 NOW = 1_700_006_400  # a whole hour
 NAN = np.nan
@@ -192,7 +193,9 @@ def test_a_damaged_snapshot_is_ignored_with_the_reason(tmp_path, change, reason)
     Kept(held(A, B)).snapshot(path)
     change(path)
     fresh = Held("origin")
-    assert reason in Kept(fresh).restore(path, NOW) and fresh.entities == ()
+    with pytest.raises(SnapshotError, match=reason):
+        Kept(fresh).restore(path, NOW)
+    assert fresh.entities == ()
 
 
 def test_a_snapshot_restores_everything_and_only_for_the_same_resource_and_time(tmp_path):

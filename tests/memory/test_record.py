@@ -19,6 +19,7 @@ from forecaster.memory.scores import (
     scored,
     widen,
 )
+from forecaster.memory.snapshot import SnapshotError
 from forecaster.readings import Reading, Readings
 from forecaster.service.app import Forecaster
 
@@ -200,7 +201,9 @@ def test_a_damaged_record_starts_empty_and_says_so(tmp_path):
     live(record(), 20).snapshot(path)
     path.write_bytes(path.read_bytes()[:-200])
     fresh = record()
-    assert "cannot be read" in fresh.restore(path, START) and (fresh.proof().outcomes == 0).all()
+    with pytest.raises(SnapshotError, match="cannot be read"):
+        fresh.restore(path, START)
+    assert (fresh.proof().outcomes == 0).all()
 
 
 def test_widening_keeps_the_median_and_the_bounds():
@@ -313,7 +316,8 @@ def test_a_record_whose_parts_do_not_fit_together_is_ignored(tmp_path, damage):
     with np.load(path) as file:
         held = dict(file)
     np.savez(path, **held | damage)
-    assert "do not fit together" in record().restore(path, START + 3 * STEP)
+    with pytest.raises(SnapshotError, match="expected|do not fit together"):
+        record().restore(path, START + 3 * STEP)
 
 
 SIGNALS = 14  # of the preset

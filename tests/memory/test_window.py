@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from forecaster.memory.snapshot import SnapshotError
 from forecaster.memory.window import Window
 from forecaster.readings import Reading, Readings
 
@@ -351,7 +352,8 @@ def test_a_snapshot_that_does_not_fit_is_ignored_with_the_reason(tmp_path):
     ring, path = window(), tmp_path / "window.npz"
     ring.append(reading(START, web=(1, 1)))
     ring.snapshot(path)
-    assert "no snapshot at" in window().restore(tmp_path / "none", START)
+    with pytest.raises(SnapshotError, match="no snapshot at"):
+        window().restore(tmp_path / "none", START)
     assert "expected ['cpu', 'disk']" in window(signals=("cpu", "disk")).restore(path, START)
     assert "refresh 15000 ms" in window(refresh=30.0).restore(path, START)
     assert "nothing from the last 180s" in window().restore(path, START + 3600)
@@ -363,7 +365,8 @@ def test_a_snapshot_that_does_not_fit_is_ignored_with_the_reason(tmp_path):
         path.write_bytes(data)
         kept = window()
         kept.append(reading(START, mine=(2, 2)))
-        assert f"snapshot {path} cannot be read" in kept.restore(path, START), name
+        with pytest.raises(SnapshotError, match=f"snapshot {path} cannot be read"):
+            kept.restore(path, START)
         assert kept.servers == ("mine",), name
 
 
@@ -405,7 +408,8 @@ def test_a_snapshot_whose_parts_do_not_fit_together_is_ignored(tmp_path, damage)
     with np.load(path) as file:
         held = dict(file)
     np.savez(path, **held | damage)
-    assert "do not fit together" in window().restore(path, START)
+    with pytest.raises(SnapshotError, match="expected|twice"):
+        window().restore(path, START)
 
 
 @pytest.mark.parametrize("change", [{"origin": "other"}, {"signals": ("cpu", "disk")}, {"refresh": 30.0},

@@ -11,6 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from forecaster.memory.scraped import ScrapeSource
+from forecaster.memory.snapshot import SnapshotError
 from forecaster.memory.window import Window
 from forecaster.readings import NoData, SourceNonsense, SourceUnreachable
 from tests.local_server import LocalServer, local_server
@@ -437,7 +438,7 @@ def test_a_snapshot_brings_back_what_was_held(rig, tmp_path):
     rig.rounds(source, 10)
     source.snapshot(path)
     fresh = rig.source()
-    assert fresh.restore(path) and fresh.describe()["snapshot"] == f"restored from {path}"
+    assert fresh.restore(path, rig.clock.now) is None and fresh.describe()["snapshot"] == f"restored from {path}"
     np.testing.assert_array_equal(fresh.latest(T0 + 45).values, source.latest(T0 + 45).values)
     np.testing.assert_array_equal(fresh.range(T0, T0 + 45, 15).values, source.range(T0, T0 + 45, 15).values)
 
@@ -453,10 +454,10 @@ def test_a_snapshot_of_other_targets_metrics_or_scales_is_ignored_and_told(rig, 
     source.snapshot(path)
     changes = dict(changes)
     other = rig.source(*changes.pop("targets", ()), **changes)
-    assert not other.restore(path) and "another origin" in other.describe()["snapshot"]
+    assert other.restore(path, rig.clock.now) and "another origin" in other.describe()["snapshot"]
     assert other.describe()["servers"] == 0
     again = rig.source(rig.two.url + "/metrics", rig.one.url + "/metrics")
-    assert again.restore(path), "the order of targets does not matter"
+    assert again.restore(path, rig.clock.now) is None, "the order of targets does not matter"
 
 
 def test_a_snapshot_that_is_damaged_old_or_missing_is_ignored_and_told(rig, tmp_path):
@@ -464,10 +465,14 @@ def test_a_snapshot_that_is_damaged_old_or_missing_is_ignored_and_told(rig, tmp_
     source.scrape()
     source.snapshot(path)
     fresh = rig.source()
-    assert not fresh.restore(tmp_path / "none") and "no snapshot" in fresh.describe()["snapshot"]
+    with pytest.raises(SnapshotError):
+        fresh.restore(tmp_path / "none", T0)
+    assert "no snapshot" in fresh.describe()["snapshot"]
     rig.clock.now = T0 + 4 * 3600
-    assert not fresh.restore(path) and "nothing from the last" in fresh.describe()["snapshot"]
+    assert fresh.restore(path, rig.clock.now) and "nothing from the last" in fresh.describe()["snapshot"]
     rig.clock.now = T0
     path.write_bytes(path.read_bytes()[:-100])
-    assert not fresh.restore(path) and "cannot be read" in fresh.describe()["snapshot"]
+    with pytest.raises(SnapshotError):
+        fresh.restore(path, T0)
+    assert "cannot be read" in fresh.describe()["snapshot"]
     assert fresh.describe()["servers"] == 0

@@ -207,9 +207,9 @@ def test_a_page_is_read_for_the_shards_servers_and_a_snapshot_of_another_shard_i
         source.scrape()
         assert list(source.latest(NOW).servers) == sorted(MINE)
         source.snapshot(tmp_path / "held.npz")
-        assert of_pages(server.url, Shard(1, 3), tmp_path, clock).restore(tmp_path / "held.npz")
+        assert of_pages(server.url, Shard(1, 3), tmp_path, clock).restore(tmp_path / "held.npz", clock()) is None
         for other in (Shard(0, 3), Shard(1, 4), Shard()):
-            assert not of_pages(server.url, other, tmp_path, clock).restore(tmp_path / "held.npz")
+            assert of_pages(server.url, other, tmp_path, clock).restore(tmp_path / "held.npz", clock())
 
 
 def test_a_page_with_servers_of_other_shards_only_is_an_empty_fleet_until_it_fails(tmp_path):

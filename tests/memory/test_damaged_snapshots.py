@@ -1,0 +1,145 @@
+"""Snapshots that are damaged or made up: restored whole, or ignored with a reason and the memory left as it was."""
+
+import numpy as np
+import pytest
+
+from forecaster.capacity.held import Held
+from forecaster.capacity.kept import Kept as Filling
+from forecaster.capacity.series import Named, Stretch
+from forecaster.memory.past import Past
+from forecaster.memory.record import Record
+from forecaster.memory.snapshot import SnapshotError
+from forecaster.memory.window import Window
+from forecaster.readings import Reading, Readings
+from tests import mutations
+
+NOW, STEP = 1_760_000_100.0, 300.0
+SERVERS, SIGNALS = ("db", "web"), ("cpu", "mem")
+
+
+def reading(now: float) -> Reading:
+    return Reading(now, SERVERS, ("p", "q"), np.array([[1, 2], [3, np.nan]], np.float32))
+
+
+class OfWindow:
+    def __init__(self, made: Window):
+        self.part = made
+
+    @classmethod
+    def empty(cls) -> "OfWindow":
+        return cls(Window(SIGNALS, 15.0, 60.0, 3, sample_interval=5.0, origin="o"))
+
+    def fill(self) -> None:
+        for n in range(12):
+            self.part.append(reading(NOW - 180 + 15 * n))
+
+    def use(self) -> None:
+        ring, now = self.part, NOW + 15
+        ring.append(reading(now))
+        ring.fill(Readings(np.array([now - 30]), SERVERS, ("p", "q"), np.ones((1, 2, 2), np.float32)))
+        assert ring.encoder(now).dtype == np.float32 and ring.latest(now).shape == (len(ring.servers), 2)
+        assert ring.samples(now).min() >= 0 and not np.isinf(ring.encoder(now)).any()
+        ring.gaps(now), ring.holes(now), ring.readings(now - 60, now), ring.last_seen + 1
+        assert (ring.last_seen[np.isfinite(ring.last_seen)] <= now).all()
+        "".join([*ring.servers, *ring.profiles]).encode()
+        ring.drop(ring.servers)
+
+
+class OfPast(OfWindow):
+    @classmethod
+    def empty(cls) -> "OfPast":
+        return cls(Past(SIGNALS, 15.0, 15.0, 12, "o"))
+
+    def use(self) -> None:
+        self.part.context(NOW, SERVERS, np.ones((2, 2, 4), np.float32)), self.part.piece(NOW)
+        super().use()
+
+
+class OfRecord:
+    def __init__(self) -> None:
+        self.part = Record(SIGNALS, {"5m": 1, "30m": 6}, STEP, 86400.0, 5, 3.0, "who")
+
+    @classmethod
+    def empty(cls) -> "OfRecord":
+        return cls()
+
+    def step(self, now: float) -> None:
+        forecast = np.tile(np.array([1, 2, 3], np.float32), (2, 2, 96, 1))
+        heuristic = forecast[:, :, :2] * np.array([0.8, 1, 1.2], np.float32)
+        proof = self.part.step_over(now, SERVERS, np.array([[2, 2.5], [1, np.nan]], np.float32), forecast, heuristic,
+                                    np.ones((2, 2), bool), [(0, 100), (None, None)])
+        assert proof.coverage.shape == (2, 2) and np.isfinite(proof.widening).all()
+
+    def fill(self) -> None:
+        for n in range(9):
+            self.step(NOW - STEP * (8 - n))
+
+    def use(self) -> None:
+        for n in range(1, 8):
+            self.step(NOW + STEP * n)
+
+
+class OfFilling:
+    def __init__(self) -> None:
+        self.held = Held("origin")
+        self.part = Filling(self.held)
+
+    @classmethod
+    def empty(cls) -> "OfFilling":
+        return cls()
+
+    def take(self, end: float) -> None:
+        instants, values = end - STEP * np.arange(2, -1, -1.0), np.array([[0.1, 0.2, 0.3]] * 2, np.float32)
+        entities = [Named("web", "/", "sda"), Named("db", "/", "sda")]
+        self.held.take(Stretch(instants, entities, ["p", "q"], values, values * 100), 100)
+
+    def fill(self) -> None:
+        self.take(NOW // STEP * STEP)
+
+    def use(self) -> None:
+        now = int(NOW // STEP * STEP) + 300
+        begin, end = self.held.stretch(now)
+        assert 0 <= end - begin <= 40 * 86400
+        self.take(now), self.held.advance(now + 300)
+        hourly, recent = self.held.past()
+        assert hourly.dtype == recent.dtype == np.float32 and not np.isinf(hourly).any()
+        self.held.used(), self.held.piece(), self.held.lost, self.held.read_share
+        "".join(text for one in self.held.entities for text in one).encode()
+
+
+KINDS = (OfWindow, OfPast, OfRecord, OfFilling)
+
+
+def checked(kind, path, now: float = NOW + 15) -> bool:
+    """Whether the file was restored; in either case the part works and can be written again."""
+    fresh = kind.empty()
+    try:
+        reason = fresh.part.restore(path, now)
+    except SnapshotError as error:
+        reason = str(error)
+    assert reason is None or str(path) in reason
+    fresh.use()
+    fresh.part.snapshot(path.with_name("again.npz"))
+    return reason is None
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return request.param
+
+
+def written(kind, tmp_path) -> tuple:
+    made, path = kind.empty(), tmp_path / "part.npz"
+    made.fill()
+    made.part.snapshot(path)
+    return path, path.read_bytes()
+
+
+def test_a_mutated_snapshot_is_restored_or_ignored_and_never_raises(kind, tmp_path):
+    path, whole = written(kind, tmp_path)
+    assert checked(kind, path)
+    rng, restored = np.random.default_rng(16), 0
+    for n in range(150):
+        path.write_bytes((mutations.bytes_of if n % 2 else mutations.arrays_of)(rng, whole))
+        restored += checked(kind, path)
+    assert restored < 100

@@ -110,7 +110,7 @@ def bomb(names: tuple[str, ...], gigabytes: float, member: str, compressed: bool
     """An npz file of small size whose `member` holds this many gigabytes of zeros; the others are empty arrays."""
     out = io.BytesIO()
     kind = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
-    with zipfile.ZipFile(out, "w", kind) as archive:
+    with zipfile.ZipFile(out, "w", kind, compresslevel=1) as archive:
         for name in names:
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
                 if name != member:

@@ -17,14 +17,21 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
+from pydantic import TypeAdapter
 
+from forecaster import npz
 from forecaster.models.features import Encoding
 from forecaster.models.series import SeriesEncoding
-from forecaster.signals import STEP_MINUTES, Signal
+from forecaster.npz import NpzError
+from forecaster.signals import HORIZON_STEPS, STEP_MINUTES, Signal
 
 FORMAT = 2
+LARGEST, LARGEST_TEXT = 1 << 28, 1 << 24  # bytes of all weights, unpacked, and of a file of facts; ours have 1 MB
+MOST_STEPS = 2016  # of an encoder: a week
+SAID = 300  # characters of an error about foreign content
 MODELS = Path(__file__).parents[1] / "artifacts"  # the shipped models, by name
 DEFAULT = MODELS / "default"
 
@@ -68,8 +75,12 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str,
             f"{folder / 'weights.npz'}: checksum {found[:12]}..., expected "
             f"{str(facts.get('weights_sha256'))[:12]}...; the file is damaged or half-written, copy it again"
         )
-    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-        weights = {name: archive[name] for name in archive.files}
+    try:
+        weights = npz.read(io.BytesIO(data), LARGEST)
+        if odd := [name for name, one in weights.items() if one.dtype.kind != "f" or not np.isfinite(one).all()]:
+            raise NpzError(f"{odd[0]} has other than finite numbers")
+    except NpzError as error:
+        raise ModelError(f"{folder / 'weights.npz'}: damaged ({error}); train the model anew") from error
     return facts, weights, _read_json(folder / "report.json")
 
 
@@ -80,16 +91,41 @@ def encoding_of(
     ``signals`` that are `like` one of its own."""
     try:
         stored = facts["encoding"]
-        if stored.get("kind") != "series":
-            return Encoding.from_json(stored)
-        return SeriesEncoding.from_json(stored).extended(signals or {})
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise incomplete(folder, error) from error
+        series = stored.get("kind") == "series"
+        encoding = SeriesEncoding.from_json(stored) if series else Encoding.from_json(stored)
+        _typed(type(encoding), encoding.to_json())
+        ZoneInfo(encoding.timezone)
+        if encoding.horizon != HORIZON_STEPS or not 1 <= encoding.encoder_steps <= MOST_STEPS or not encoding.step > 0:
+            raise ValueError(f"{encoding.encoder_steps} and {encoding.horizon} steps of {encoding.step:g} s, expected "
+                             f"1 to {MOST_STEPS} and {HORIZON_STEPS}")
+        if not isinstance(encoding, SeriesEncoding):
+            return encoding
+        if not len(encoding.signals) == len(encoding.floors) == len(encoding.low) == len(encoding.high):
+            raise ValueError("signals, floors, low and high have different lengths")
+        return encoding.extended(signals or {})
+    except Exception as error:  # the file may hold anything
+        raise _incomplete(folder, error) from error
 
 
-def incomplete(folder: Path, error: Exception) -> ModelError:
+def architecture_of(folder: Path, facts: dict[str, Any]) -> Architecture:
+    """The sizes among the facts of an artifact folder; raises ModelError."""
+    try:
+        sizes = facts["architecture"]
+        architecture = Architecture(**sizes | {"quantiles": tuple(sizes["quantiles"])})
+        _typed(Architecture, asdict(architecture))
+        return architecture
+    except Exception as error:  # as above
+        raise _incomplete(folder, error) from error
+
+
+def _typed(kind: type, stored: Mapping[str, Any]) -> None:
+    """ValueError unless the fields of a dataclass have its types, and numbers are finite."""
+    TypeAdapter(kind).validate_json(json.dumps(stored, allow_nan=False), strict=True)
+
+
+def _incomplete(folder: Path, error: Exception) -> ModelError:
     """The error for an artifact.json that lacks something."""
-    return ModelError(f"{folder / 'artifact.json'}: incomplete ({error}); train the model anew")
+    return ModelError(f"{folder / 'artifact.json'}: incomplete ({str(error)[:SAID]}); train the model anew")
 
 
 def check(
@@ -153,13 +189,17 @@ def write_artifact(
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text())
+        text = path.read_bytes()
+        if len(text) > LARGEST_TEXT:
+            raise ValueError(f"{len(text)} bytes, expected at most {LARGEST_TEXT}")
+        data = json.loads(text)
+        json.dumps(data, ensure_ascii=False).encode()  # what is read is shown, as text
     except OSError as error:
         raise ModelError(
             f"{path}: cannot be read ({error.strerror}); expected an artifact folder with artifact.json, "
             "weights.npz and report.json, as `fleet-forecaster train` writes it"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{path}: not JSON ({error}); the file is damaged or half-written, copy it again") from error
     if not isinstance(data, dict):
         raise ModelError(f"{path}: expected a JSON object, found {type(data).__name__}")

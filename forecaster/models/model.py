@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from forecaster.models import features, series
-from forecaster.models.artifact import Architecture, ModelError, encoding_of, incomplete, read
+from forecaster.models.artifact import SAID, Architecture, ModelError, architecture_of, encoding_of, read
 from forecaster.models.choice import choose
 from forecaster.models.eager import Eager
 from forecaster.models.engine import Engine
@@ -27,6 +27,7 @@ from forecaster.models.series import SeriesEncoding
 from forecaster.signals import Signal
 
 PUBLISHED = (0.1, 0.5, 0.9)
+SHOWN = 100  # characters of a fact in a label
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -45,17 +46,21 @@ class Model:
     ):
         self.encoding, self.architecture, self.device = encoding, architecture, device
         self.facts, self.report, self.weights = facts, report, weights
-        tensors = {name: torch.as_tensor(value, device=device) for name, value in weights.items()}
         try:
+            tensors = {name: torch.as_tensor(value, device=device) for name, value in weights.items()}
             network = build(tensors, encoding, architecture.heads)
             self._eager = Eager(network, device)
             self.engine: Engine = self._eager
             self._widening = _widening(facts, encoding)
             self._published = [architecture.quantiles.index(q) for q in PUBLISHED]
             self._middle = architecture.quantiles.index(0.5)
-            self.engine(self._rehearsal())  # parts that do not fit fail here and not at every refresh
-        except (LookupError, RuntimeError, ValueError, TypeError) as error:
-            raise ModelError(f"weights, architecture and encoding do not fit: {error}; train the model anew") from error
+            made = self.engine(self._rehearsal())  # parts that do not fit fail here and not at every refresh
+            expected = (*made.shape[:-2], encoding.horizon, len(architecture.quantiles))
+            if made.shape != expected:
+                raise ValueError(f"forecasts are {made.shape}, expected {expected}")
+        except Exception as error:  # parts that do not fit raise a dozen kinds
+            raise ModelError(f"weights, architecture and encoding do not fit: {str(error)[:SAID]}; "
+                             "train the model anew") from error
 
     def _rehearsal(self) -> dict[str, np.ndarray]:
         """Inputs as in serving, for names unseen in training and for the last name of each vocabulary."""
@@ -79,12 +84,11 @@ class Model:
         facts, weights, report = read(folder)
         encoding = encoding_of(folder, facts, signals)
         encoding = replace(encoding, timezone=timezone or encoding.timezone)
+        architecture, chosen = architecture_of(folder, facts), choose_device(device)
         try:
-            sizes = facts["architecture"]
-            architecture = Architecture(**sizes | {"quantiles": tuple(sizes["quantiles"])})
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            raise incomplete(folder, error) from error
-        model = cls(encoding, architecture, weights, facts, report, choose_device(device))
+            model = cls(encoding, architecture, weights, facts, report, chosen)
+        except ModelError as error:
+            raise ModelError(f"{folder}: {error}") from error
         model.engine = choose(model._eager, model._rehearsal())
         return model
 
@@ -92,8 +96,8 @@ class Model:
     def info(self) -> dict[str, str]:
         """Short facts for labels and /status."""
         return {
-            "model": str(self.facts.get("name", "unnamed")),
-            "trained": str(self.facts.get("trained", "unknown")),
+            "model": str(self.facts.get("name", "unnamed"))[:SHOWN],
+            "trained": str(self.facts.get("trained", "unknown"))[:SHOWN],
             "weights": self.facts["weights_sha256"][:12],
             "device": self.device.type,
             "engine": self.engine.name,

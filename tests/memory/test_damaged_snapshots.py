@@ -6,6 +6,7 @@ import pytest
 from forecaster.capacity.held import Held
 from forecaster.capacity.kept import Kept as Filling
 from forecaster.capacity.series import Named, Stretch
+from forecaster.memory.keeping import Keeper
 from forecaster.memory.past import Past
 from forecaster.memory.record import Record
 from forecaster.memory.snapshot import SnapshotError
@@ -139,7 +140,33 @@ def test_a_mutated_snapshot_is_restored_or_ignored_and_never_raises(kind, tmp_pa
     path, whole = written(kind, tmp_path)
     assert checked(kind, path)
     rng, restored = np.random.default_rng(16), 0
-    for n in range(150):
+    for n in range(80):
         path.write_bytes((mutations.bytes_of if n % 2 else mutations.arrays_of)(rng, whole))
         restored += checked(kind, path)
-    assert restored < 100
+    assert restored < 40
+
+
+def test_a_snapshot_that_unpacks_to_gigabytes_is_refused_before_it_is_unpacked(tmp_path):
+    path = tmp_path / "window.npz"
+    path.write_bytes(mutations.bomb(("version", "values"), 0.05, "version"))
+    with pytest.raises(SnapshotError, match="bytes, expected at most"):
+        OfWindow.empty().part.restore(path, NOW)
+
+
+def test_a_damaged_snapshot_is_put_aside_and_the_other_parts_are_restored(tmp_path, caplog):
+    _, record = written(OfRecord, tmp_path)
+    for damaged in (b"first", b"second"):
+        (tmp_path / "window.npz").write_bytes(damaged)
+        (tmp_path / "record.npz").write_bytes(record)
+        parts = OfWindow.empty().part, OfRecord.empty().part
+        Keeper(tmp_path, {}).restore(dict(zip(("window.npz", "record.npz"), parts, strict=True)), NOW + 15)
+        assert parts[0].servers == () and len(parts[1].proof().outcomes)
+        assert not (tmp_path / "window.npz").exists() and (tmp_path / "window.npz.damaged").read_bytes() == damaged
+        assert f"{tmp_path}/window.npz cannot be read" in caplog.text and "window.npz.damaged" in caplog.text
+    assert (tmp_path / "record.npz").read_bytes() == record
+
+
+def test_a_snapshot_that_does_not_fit_is_left_where_it_is(tmp_path):
+    path, whole = written(OfWindow, tmp_path)
+    Keeper(tmp_path, {}).restore({path.name: Window(SIGNALS, 15.0, 60.0, 3, origin="another")}, NOW)
+    assert path.read_bytes() == whole and [one.name for one in tmp_path.iterdir()] == [path.name]

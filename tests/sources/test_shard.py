@@ -99,7 +99,7 @@ def test_a_reading_keeps_the_rows_of_the_shard():
 
 def test_the_command_line_names_the_shard_by_number_or_by_pod(capsys, monkeypatch):
     served = []
-    monkeypatch.setattr("forecaster.commands.serve.serve", lambda app, listen, name: served.append(listen))
+    monkeypatch.setattr("forecaster.commands.serve.serve", lambda app, listen, *settings: served.append(listen))
     assert main(["serve", "--shard", "forecaster-4", "--total-shards", "5"]) == 0 and served
     assert main(["serve", "--shard=forecaster-5", "--total-shards=5"]) == 1
     assert "command line: total_shards: got 5; shard is 5, and shards are counted from 0" in capsys.readouterr().err

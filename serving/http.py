@@ -40,6 +40,7 @@ _BUSY = partial(refusal, "503 Service Unavailable", "too many requests wait for 
 _FAILED = partial(refusal, "500 Internal Server Error", "the service failed to answer; its log has the details",
                   "service", "an answer; try again, and report the problem if it persists")
 _TOGETHER = 1 << 16  # bytes of a body that are sent in one piece with the headers
+_READ = 1 << 18  # bytes of a connection that are read ahead: heads and parts of bodies
 _UNBOUNDED = 1 << 62  # Tornado's bound on a body: here the application answers one that is too large
 
 
@@ -86,10 +87,10 @@ class Server(HTTPServerConnectionDelegate):
             connection.close()
             return
         if isinstance(connection, ssl.SSLSocket):
-            secure = Secure(connection)
+            secure = Secure(connection, max_buffer_size=_READ)
             self.spawn(self._shake(Peer(self.connections, secure, address[0], "handshake"), secure))
         else:
-            self._begin(Peer(self.connections, Stream(connection), address[0], "head"))
+            self._begin(Peer(self.connections, Stream(connection, max_buffer_size=_READ), address[0], "head"))
 
     async def _shake(self, peer: Peer, stream: Secure) -> None:
         if stream.closed():  # there was no room
@@ -218,16 +219,16 @@ class _Exchange(HTTPMessageDelegate):
             body = []
         elif "Content-Length" not in headers:
             headers.add("Content-Length", str(answer.size))
-        if answer.size <= _TOGETHER:
-            body = [b"".join(body)]
         self._status, self._size = int(status), sum(map(len, body))
+        together = b"".join(body) if self._size <= _TOGETHER else None
         self._peer.answering = True
         self._peer.enter("send")
-        self._peer.hold(answer.size)
+        self._peer.hold(self._size)
         self._peer.stream.set_nodelay(True)
-        self._connection.write_headers(ResponseStartLine("", self._status, reason), headers, b"".join(body[:1]))
-        for part in body[1:]:
-            self._connection.write(part)
+        self._connection.write_headers(ResponseStartLine("", self._status, reason), headers, together)
+        if together is None:
+            for part in body:
+                self._connection.write(part)
         self._connection.finish()
 
     def _end(self) -> None:

@@ -88,7 +88,7 @@ def bind(listen: str) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen(1024)
+        listener.listen(4096)
     except OSError as error:
         listener.close()
         reasons = {

@@ -126,7 +126,7 @@ def busy(servers: int) -> Flask:
 
 @contextmanager
 def served(servers: int) -> Iterator[http.client.HTTPConnection]:
-    """A connection to the application above, under gunicorn in a process of its own."""
+    """A connection to the application above, as it is served, in a process of its own."""
     program = "import sys; from serving.web import serve; from tests.benchmarks.bench_exposition import busy; " \
               "serve(lambda: busy(int(sys.argv[1])), '127.0.0.1:0', 'bench')"
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])

@@ -283,6 +283,21 @@ def test_a_request_whose_client_has_left_is_dropped_if_no_thread_has_begun_it():
             one.close()
 
 
+def test_what_a_client_sends_while_it_is_answered_is_not_kept_without_a_bound():
+    release = threading.Event()
+
+    def stuck(environ, start_response):
+        release.wait(10)
+        start_response("200 OK", [])
+        return [b"done"]
+
+    with Served(stuck) as served, served.connect(GET % (b"/", b"")) as connection:
+        with pytest.raises(OSError):
+            for _ in range(1000):
+                connection.sendall(b"x" * (1 << 16))
+        release.set()
+
+
 def test_bodies_and_answers_together_have_a_bound():
     limits = Limits(held_bytes=1 << 20)
     with Served(echo, limits) as served:

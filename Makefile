@@ -20,7 +20,7 @@ help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
 
 up: venv tools ## run everything on this machine until Ctrl-C; with TLS and a login: make up SECURE=1
-	@exec $(VENV)/bin/python -m stack.up $(if $(SECURE),--secure)
+	@exec $(VENV)/bin/python -m stack.up $(if $(filter-out 0 no,$(SECURE)),--secure)
 
 test bench: FETCH := --tests
 

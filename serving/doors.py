@@ -70,15 +70,20 @@ class Doors(Collector):
         """The doors that the flags ask for."""
         return cls(name, arguments.web_config, arguments.web_tokens, arguments.audit_log)
 
-    @staticmethod
-    def add_flags(parser: argparse.ArgumentParser) -> None:
+    @classmethod
+    def add_flags(cls, parser: argparse.ArgumentParser) -> None:
         """The flags of a command that serves."""
+        cls.add_files(parser)
+        parser.add_argument("--web.audit-log", dest="audit_log", metavar="FILE", help="file to write who changed "
+                            "what to, as JSON lines, or - for standard output (default: none)")
+
+    @staticmethod
+    def add_files(parser: argparse.ArgumentParser) -> None:
+        """The flags of the files."""
         parser.add_argument("--web.config.file", dest="web_config", metavar="FILE", help="TLS, users and headers, "
                             "in the format of Prometheus' file of this name (default: plain HTTP without a login)")
         parser.add_argument("--web.tokens.file", dest="web_tokens", metavar="FILE",
                             help="bearer tokens of machines, each with its scopes (default: none)")
-        parser.add_argument("--web.audit-log", dest="audit_log", metavar="FILE", help="file to write who changed "
-                            "what to, as JSON lines, or - for standard output (default: none)")
 
     def tls(self) -> ssl.SSLContext | None:
         """The TLS of a new connection, None for plain HTTP."""
@@ -117,7 +122,7 @@ class Doors(Collector):
         g.scope = scope = _scope()
         if scope not in caller.scopes:
             raise RequestError(f"{caller.name} lacks the scope {scope}", "Authorization",
-                               f"a login with the scope {scope} for {request.method} {request.path}", status=403)
+                               f"a login with the scope {scope} for {request.method} {request.path[:100]}", status=403)
 
     def _caller(self, rules: Rules) -> Caller:
         if not rules.users and not rules.tokens:

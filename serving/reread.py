@@ -48,7 +48,7 @@ class Reread(Generic[Content]):
             self._content, self._seen = self._load()
         except ServingError as error:
             if str(error) != self.error:
-                log.error("not read anew, what was read before stays in use: %s", error)
+                log.error("not read anew, what was read before stays in use: %s", "; ".join(str(error).splitlines()))
             self.error = str(error)
             return
         self.error, self.last_success = None, self._clock()

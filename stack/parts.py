@@ -15,6 +15,7 @@ from stack.layout import Layout
 _LINE = re.compile(r"([A-Za-z0-9_-]+):\s*(\S.*)")
 _READY = {"node-exporter": "/", "grafana": "/api/health"}
 _TARGETS = {"node-exporter": "node.yml", "forecaster-node": "forecaster-node.yml"}
+_LINKED = ("prometheus", "alertmanager")  # write their own address into alerts, which is http:// unless they are told
 WEB_CONFIG = "web.yml"  # in the secure folder: TLS and users of every part
 ALERTMANAGER = "--alertmanager.url"
 BOOTSTRAP = "history.om"  # in the data folder: the history that the forecaster reads if there is no Prometheus
@@ -115,7 +116,9 @@ def plan(layout: Layout, embedded: bool = False, without: Iterable[str] = ()) ->
             continue
         command = (found[0], *(layout.place(word) for word in found[1:]))
         if layout.secure is not None:
-            command = (*command, "--web.config.file", str(layout.secure / WEB_CONFIG))
+            command += ("--web.config.file", str(layout.secure / WEB_CONFIG))
+            if name in _LINKED:
+                command += ("--web.external-url", layout.url(name))
         parts[name] = Part(name, command, layout.ports[name], _READY.get(name, "/-/ready"))
     embedded = embedded or "prometheus" not in parts
     if embedded:

@@ -5,19 +5,23 @@ import argparse
 from forecaster.commands.flags import Commands, add, read_config
 from forecaster.config import ForecasterConfig
 from forecaster.models.artifact import ModelError, check, encoding_of, folder_of, read
+from serving.doors import Doors
 from serving.settings import SettingsError
 
 
 def add_command(commands: Commands, common: argparse.ArgumentParser) -> None:
     """Adds `check-config` to the command line."""
-    add(commands, common, "check-config", run, help="check a configuration and print what is wrong",
-        description="Checks the configuration and the folder of its model without contacting the source. Prints one "
-        "line per problem and exits with 1, or prints a summary and exits with 0.")
+    parser = add(
+        commands, common, "check-config", run, help="check a configuration and print what is wrong",
+        description="Checks the configuration, the folder of its model, and the files of TLS and logins, without "
+        "contacting the source. Prints one line per problem and exits with 1, or prints a summary and exits with 0.")
+    Doors.add_files(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints a summary of the configuration; the exit code. Raises SettingsError."""
     config = read_config(arguments)
+    Doors("check-config", arguments.web_config, arguments.web_tokens)
     differences = _checked(arguments.config_file, config) if config.model is not None else []
     print(f"{arguments.config_file}: good; {len(config.signals)} signals, refresh {config.refresh:g}s, "
           f"source {config.source.kind}")

@@ -68,3 +68,11 @@ def test_an_unknown_model_folder_is_refused_with_what_is_expected(tmp_path, caps
     assert printed == "" and said == (
         f"fleet-forecaster: {path}: model: {tmp_path / 'nothing'} is not an artifact folder; expected one with "
         "artifact.json, the name of a shipped model (default, servers), or null\n")
+
+
+@pytest.mark.parametrize("flag", ["--web.config.file", "--web.tokens.file"])
+def test_the_files_of_tls_and_logins_are_checked_too(flag, tmp_path, capsys):
+    file = tmp_path / "wrong.yml"
+    file.write_text("unknown: 1")
+    assert main(["check-config", "--config.file", "fleet", flag, str(file)]) == 1
+    assert f"{file}: unknown: unknown key" in capsys.readouterr().err

@@ -10,8 +10,8 @@ from forecaster.risk.thresholds import Band
 from serving.logins import Tokens
 from serving.web_config import read
 from stack.layout import ROOT
-from tests.doors import write_certificates
 from tests.documents import DOCUMENTS, blocks, commands, sentences, table, words
+from tests.doors import write_certificates
 
 
 def points(bands: tuple[Band, ...]) -> tuple[str, str]:

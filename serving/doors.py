@@ -62,6 +62,7 @@ class Doors(Collector):
                  clock: Callable[[], float] = time.time):
         self._name = name
         self._paths = web_config and Path(web_config), tokens and Path(tokens)
+        self._users = Users({})  # the last ones
         self._rules = Reread(self._read, ticks, clock)
         self._audit = AuditLog(audit_log, name, clock) if audit_log else None
 
@@ -108,7 +109,8 @@ class Doors(Collector):
         rules = Rules()
         if web_path:
             web = read(web_path)
-            rules, files = Rules(web.tls, web.headers, Users(web.users)), web.files
+            self._users = Users(web.users, self._users)
+            rules, files = Rules(web.tls, web.headers, self._users), web.files
         if tokens_path:
             tokens, token_files = Tokens.read(tokens_path)
             rules, files = Rules(rules.tls, rules.headers, rules.users, tokens), files + token_files

@@ -11,7 +11,7 @@ from typing import TypeVar
 Result = TypeVar("Result")
 
 _OWN = {"/-/healthy": "health", "/-/ready": "health", "/metrics": "metrics"}  # every other path: "pages"
-_SIZES = {"health": (2, 64), "metrics": (2, 32), "pages": (8, 64)}  # threads, waiting requests
+_SIZES = {"health": (4, 64), "metrics": (4, 32), "pages": (8, 64)}  # threads, waiting requests
 
 
 class Lane:

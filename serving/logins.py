@@ -28,7 +28,7 @@ _SECRET = secrets.token_bytes(32)  # of this process: digests are worth nothing 
 _SHORTEST = 16  # characters of a token
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750
 _BCRYPT_BYTES = 72  # bcrypt reads no more of a password
-_WAITING = 4  # passwords that are checked or wait for it
+_WAITING = 3  # passwords that are checked or wait for it; a lane (serving.lanes) has more threads
 
 
 class Busy(Exception):
@@ -47,12 +47,16 @@ class Users:
     """Users by name with their bcrypt hashes.
 
     A bcrypt hash takes a tenth of a second and more, so that one is computed at a time, and the digest of the password
-    that was right is remembered for each user. An unknown user takes as long as a user that there is.
+    that was right is remembered for each user, also from `before`, unless the hash has changed. An unknown user takes
+    as long as a user that there is.
     """
 
-    def __init__(self, hashes: Mapping[str, str]):
+    def __init__(self, hashes: Mapping[str, str], before: "Users | None" = None):
         self._hashes = dict(hashes)
-        self._known: dict[str, bytes] = {}
+        self._known: dict[str, bytes] = {}  # digests by user
+        if before is not None:
+            same = before._hashes.items() & self._hashes.items()
+            self._known = {name: before._known[name] for name, _ in same if name in before._known}
         self._places, self._one = threading.BoundedSemaphore(_WAITING), threading.Lock()
 
     def __bool__(self) -> bool:

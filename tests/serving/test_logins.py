@@ -38,6 +38,25 @@ def test_a_password_that_was_right_is_not_hashed_again_and_a_wrong_one_is(counte
     assert len(counted) == 3
 
 
+def test_what_is_remembered_outlasts_a_file_that_is_read_anew_and_no_new_hash(counted):
+    users = Users({"alice": HASH, "bob": HASH})
+    assert users.check("alice", PASSWORD) and users.check("bob", PASSWORD)
+    other = bcrypt.hashpw(WRONG.encode(), bcrypt.gensalt(4)).decode()
+    users = Users({"alice": HASH, "bob": other}, users)
+    assert users.check("alice", PASSWORD)
+    assert len(counted) == 2
+    assert not users.check("bob", PASSWORD)
+    assert not Users({"alice": other}, users).check("bob", PASSWORD)
+
+
+def test_who_was_right_before_does_not_wait_for_those_who_guess(monkeypatch):
+    users = Users({"alice": HASH})
+    assert users.check("alice", PASSWORD)
+    monkeypatch.setattr(bcrypt, "checkpw", lambda *_: pytest.fail("a hash was computed"))
+    with users._one:  # a guess is being hashed
+        assert users.check("alice", PASSWORD)
+
+
 def test_an_unknown_user_costs_a_hash_as_one_that_there_is(counted):
     users = Users({"alice": HASH})
     users.check("mallory", WRONG)
@@ -76,13 +95,13 @@ def test_one_password_is_hashed_at_a_time_and_a_crowd_is_refused(monkeypatch):
         thread.start()
     assert entered.acquire(timeout=10)
     deadline = time.monotonic() + 10
-    while len(results) < 8 and time.monotonic() < deadline:
+    while len(results) < 9 and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert results == [Busy] * 8
+    assert results == [Busy] * 9
     go_on.set()
     for thread in threads:
         thread.join(10)
-    assert results == [Busy] * 8 + [False] * 4
+    assert results == [Busy] * 9 + [False] * 3
     assert most == 1
 
 

@@ -42,6 +42,12 @@ def _one_way_to_log_in(basic_auth: BasicAuth | None, info: ValidationInfo) -> Ba
     return basic_auth
 
 
+def _with_its_certificate(key_file: Path | None, info: ValidationInfo) -> Path | None:
+    if (key_file is None) != (info.data.get("cert_file") is None):
+        raise ValueError("expected cert_file and key_file together: give both or neither")
+    return key_file
+
+
 def _secrets_stay_in_files(headers: dict[str, str]) -> dict[str, str]:
     if any(name.lower() == "authorization" for name in headers):
         raise ValueError("Authorization belongs in a file: use bearer_token_file or basic_auth")
@@ -62,6 +68,8 @@ class SourceConfig(Settings):
     parameters: dict[str, str] = Field(default_factory=dict,
                                        description="further parameters of every query, such as those of Thanos")
     ca_file: Path | None = Field(None, description="certificates trusted in place of the system's")
+    cert_file: Path | None = Field(None, description="certificate to log in with in TLS, together with key_file")
+    key_file: Path | None = Field(None, description="key of that certificate")
     job: str | None = Field(None, pattern=r'^[^"\\\n]+$', description="job that `$job` stands for in `up` and in every "
                             "query, such as `node-exporter`")
     up: Selector | None = Field(None, description="selector of series that are 1 while a server is scraped, for kind "
@@ -83,6 +91,7 @@ class SourceConfig(Settings):
 
     _one_login = field_validator("basic_auth")(_one_way_to_log_in)
     _secrets = field_validator("headers")(_secrets_stay_in_files)
+    _pair = field_validator("key_file")(_with_its_certificate)
 
     @field_validator("profile_label")
     @classmethod
@@ -101,9 +110,12 @@ class Receiver(Settings):
     basic_auth: BasicAuth | None = Field(None, description="login; not together with a token")
     headers: dict[str, str] = Field(default_factory=dict, description="further request headers, except Authorization")
     ca_file: Path | None = Field(None, description="certificates trusted in place of the system's")
+    cert_file: Path | None = Field(None, description="certificate to log in with in TLS, together with key_file")
+    key_file: Path | None = Field(None, description="key of that certificate")
 
     _one_login = field_validator("basic_auth")(_one_way_to_log_in)
     _secrets = field_validator("headers")(_secrets_stay_in_files)
+    _pair = field_validator("key_file")(_with_its_certificate)
 
 
 class PushConfig(Receiver):

@@ -50,6 +50,7 @@ RULES = {
     "metric_is_a_name": ("signals.cpu_pct.metric", "'cpu-ratio'", "pattern", "correct the value"),
     "moderate_below_severe": ("risk.incident.30m.moderate", "p90 99", "severe's 98", "lower moderate's p90"),
     "one_way_to_log_in": ("source.basic_auth", "", "expected one way to log in", "remove basic_auth"),
+    "certificate_has_a_key": ("source.key_file", "nothing", "expected cert_file and key_file", "give both or neither"),
     "p2_below_p1": ("risk.priorities.p2", "70", "less than p1 (70)", "lower p2 or raise p1"),
     "prometheus_has_url": ("source.url", "nothing", "kind prometheus needs an address", "set source.url"),
     "query_has_known_placeholders": ("signals.cpu_pct.query", "$interval", "unknown", "only $step"),

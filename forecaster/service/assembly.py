@@ -114,7 +114,8 @@ def make_session(given: SourceConfig | Receiver, retries: int) -> requests.Sessi
     """Connections with the login, headers and TLS of a source or receiver."""
     login = (given.basic_auth.username, given.basic_auth.password_file) if given.basic_auth else None
     return http_session(retries, headers=given.headers, bearer_token_file=given.bearer_token_file, basic_auth=login,
-                        ca_file=given.ca_file)
+                        ca_file=given.ca_file,
+                        certificate=(given.cert_file, given.key_file) if given.cert_file and given.key_file else None)
 
 
 def load_model(config: ForecasterConfig) -> Model | None:

@@ -183,10 +183,12 @@ class _Session(requests.Session):
 
 def http_session(retries: int = 2, backoff: float = 0.2, headers: Mapping[str, str] | None = None,
                  bearer_token_file: str | Path | None = None, basic_auth: tuple[str, str | Path] | None = None,
-                 ca_file: str | Path | None = None) -> requests.Session:
+                 ca_file: str | Path | None = None,
+                 certificate: tuple[str | Path, str | Path] | None = None) -> requests.Session:
     """A session that verifies TLS (by `ca_file` or the system's authorities) and repeats failed requests.
 
-    `basic_auth` is (user name, password file). The pause between attempts starts at `backoff` seconds and doubles.
+    `basic_auth` is (user name, password file), `certificate` is (certificate file, key file) to log in with in TLS.
+    The pause between attempts starts at `backoff` seconds and doubles.
 
     Threads may share it for `fetch`. Requests makes no such promise (github.com/psf/requests/issues/2766), but a
     request changes only the session's cookies, of which none are accepted, and urllib3's pools, which are thread-safe.
@@ -201,6 +203,7 @@ def http_session(retries: int = 2, backoff: float = 0.2, headers: Mapping[str, s
     session.headers.update(headers or {})
     session.auth = _Credentials(bearer_token_file, basic_auth)
     session.verify = str(ca_file) if ca_file else True
+    session.cert = (str(certificate[0]), str(certificate[1])) if certificate else None
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
     return session
 
@@ -228,7 +231,7 @@ def fetch(session: requests.Session, method: str, url: str, timeout: float, limi
         raise TLSError(str(_cause(error))) from error
     except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError) as error:
         raise ConnectionError(str(_cause(error))) from error
-    except OSError as error:  # ca_file
+    except OSError as error:  # ca_file or certificate
         raise TLSError(str(error)) from error
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from forecaster.sources.transport import TLSError, fetch, http_session
 from stack import certificates
 from tests.doors import HASH, PASSWORD, basic, trusting, write_certificates, write_users
 from tests.stack_rehearsal import await_true
@@ -90,7 +91,7 @@ def test_a_file_that_turns_wrong_changes_nothing_and_metrics_say_so(running):
     await_true(lambda: "fleetcast_web_config_last_reload_successful 1.0" in running.get(), 10, "the metric says so")
 
 
-def test_a_client_needs_a_certificate_where_the_file_says_so(running):
+def test_a_client_and_the_forecaster_as_one_need_a_certificate_where_the_file_says_so(running):
     running.write(f"{TLS}, client_auth_type: RequireAndVerifyClientCert, client_ca_file: ca.crt")
     await_true(lambda: refused(running.get), 10, "a client without a certificate is refused")
     known, stranger = trusting(running.folder), trusting(running.folder)
@@ -101,6 +102,15 @@ def test_a_client_needs_a_certificate_where_the_file_says_so(running):
     certificates.make(other)
     stranger.load_cert_chain(other / "server.crt", other / "server.key")
     assert refused(lambda: running.get(stranger))
+    (running.folder / "password").write_text(PASSWORD)
+    given = {"ca_file": running.folder / "ca.crt", "basic_auth": ("alice", running.folder / "password")}
+    pair = running.folder / "server.crt", running.folder / "server.key"
+    url = f"https://127.0.0.1:{running.port}/metrics"
+    assert fetch(http_session(certificate=pair, **given), "GET", url, 10, 1 << 20).status == 200
+    with pytest.raises(OSError):
+        fetch(http_session(retries=0, **given), "GET", url, 10, 1 << 20)
+    with pytest.raises(TLSError, match=r"none\.crt"):
+        fetch(http_session(certificate=(running.folder / "none.crt", pair[1]), **given), "GET", url, 10, 1000)
 
 
 def test_a_client_that_speaks_only_an_older_version_or_other_ciphers_is_refused(running):

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 
 from forecaster.addresses import AlertmanagerConfig, ListenAddress, NonEmpty, PushConfig, SourceConfig
 from forecaster.capacity.settings import CapacityConfig
+from forecaster.limits import Limits
 from forecaster.risk.thresholds import RiskConfig
 from forecaster.signals import HORIZON_STEPS, STEP_MINUTES, Signal, StepsByLabel
 from forecaster.sources.shard import Shard, ordinal
@@ -93,6 +94,7 @@ class ForecasterConfig(Settings):
     signals: dict[str, Signal] = Field(min_length=1, description="name: query, unit, bounds")
     risk: RiskConfig = Field(default_factory=RiskConfig, description="thresholds of points, priorities, incidents")
     capacity: CapacityConfig = CapacityConfig()
+    limits: Limits = Limits()
     live: Live = Live()
     publish: Publish = Publish()
     push: PushConfig = PushConfig()

@@ -17,6 +17,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+NO_TEXT = "series with a label whose value is no text are left out"
+
 
 class SourceError(Exception):
     """Base of everything a source raises."""
@@ -52,8 +54,9 @@ class Reading:
     """One instant: servers and profiles (S,), values float32 (S, C).
 
     A signal of `failed` could not be read, and its column is NaN. `left_out` counts, by signal, series and values that
-    were read and are not used. `up` are the servers whose scrape succeeds, with or without values, `listed` these and
-    those whose scrape fails; None where the source does not know them.
+    were read and are not used; `refused` servers that were read and for which there is no room. `up` are the servers
+    whose scrape succeeds, with or without values, `listed` these and those whose scrape fails; None where the source
+    does not know them.
     """
 
     instant: float
@@ -64,6 +67,7 @@ class Reading:
     left_out: Mapping[str, int] = field(default_factory=dict)
     up: tuple[str, ...] | None = None
     listed: tuple[str, ...] | None = None
+    refused: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,15 +131,29 @@ def named(signals: Mapping[str, Any] | Sequence[Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Labels:
-    """The labels of a series that name the server and its profile (None: no label)."""
+    """The labels of a series that name the server and its profile (None: no label); how long a name may be (`longest`),
+    and all labels of a series together (`altogether`), in characters."""
 
     server: str = "server"
     profile: str | None = "profile"
     default_profile: str = "generic"
+    longest: int = 1024
+    altogether: int = 16_384
 
     def server_of(self, labels: Mapping[str, str]) -> str | None:
-        """The server's name, None if the series has none."""
-        return labels.get(self.server) or None
+        """The server's name, None if the series has none that can be used."""
+        name = labels.get(self.server)
+        return name if isinstance(name, str) and 0 < len(name) <= self.longest else None
+
+    def refusal(self, labels: Mapping[str, Any]) -> str | None:
+        """Why a series with these labels, which may be of any JSON type, is left out; None where it is used."""
+        if not all(isinstance(value, str) for value in labels.values()):
+            return NO_TEXT
+        if sum(map(len, labels.values())) + sum(map(len, labels)) > self.altogether:
+            return f"series with more than {self.altogether} characters of labels are left out (limits.labels_length)"
+        if any(len(labels.get(label or "", "")) > self.longest for label in (self.server, self.profile)):
+            return f"series with a name of more than {self.longest} characters are left out (limits.name_length)"
+        return None if labels.get(self.server) else self.unnamed
 
     @property
     def unnamed(self) -> str:

@@ -91,7 +91,15 @@ class Held:
     # -- writing ------------------------------------------------------------------------------------
 
     def take(self, stretch: Stretch, room: int) -> None:
-        """A pass: what was read of `stretch()`. At most `room` entities are new."""
+        """A pass: what was read of `stretch()`. At most `room` entities are new. After an error all is as before."""
+        before = vars(self).copy()  # the arrays that the pass writes to are its own, made by advance()
+        try:
+            self._take(stretch, room)
+        except BaseException:
+            vars(self).update(before)
+            raise
+
+    def _take(self, stretch: Stretch, room: int) -> None:
         self.advance(round(stretch.instants[-1]))
         stretch = settled(stretch)
         present, seen = stretch.present, {one[:2] for one in stretch.entities}
@@ -125,7 +133,7 @@ class Held:
         for name, step in (("hourly", HOUR), ("hourly_size", HOUR), ("recent", STEP), ("recent_size", STEP)):
             setattr(self, name, shifted(getattr(self, name), instant // step - was // step, np.nan))
         self.asked = shifted(self.asked[None], instant // HOUR - was // HOUR, False)[0]
-        self.last_seen = np.minimum(self.last_seen, instant)
+        self.last_seen, self.size = np.minimum(self.last_seen, instant), self.size.copy()
         self.instant = instant
 
     def _rename(self, stretch: Stretch, seen: set[tuple[str, str]]) -> None:

@@ -17,6 +17,7 @@ import requests
 from forecaster.capacity.past import Wide
 from forecaster.capacity.series import NO_SHARE, Naming, Stretch
 from forecaster.capacity.settings import STEP, Resource
+from forecaster.limits import Limits
 from forecaster.readings import Labels, SourceError, SourceNonsense, grid
 from forecaster.sources.answers import Parsed, parse
 from forecaster.sources.crew import gather
@@ -28,7 +29,6 @@ from forecaster.sources.up import render
 
 AT_ONCE = 2  # queries: used shares and sizes
 MAX_SAMPLES = 500_000  # of one answer
-MAX_BYTES = 1 << 28
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _FIRST_GUESS = 5000  # series, before the first answer
 
@@ -45,13 +45,14 @@ class ResourceReader:
 
     def __init__(self, name: str, resource: Resource, url: str, session: requests.Session, timeout: float,
                  labels: Labels, shard: Shard, parameters: Mapping[str, str], clock: Callable[[], float],
-                 stopping: Event):
+                 stopping: Event, limits: Limits | None = None):
         self.name, self._what = name, f"Prometheus at {url}, resource {name}"
         self._url, self._session, self._timeout, self._parameters = url, session, timeout, dict(parameters)
         queries = {"used": resource.query, "size": resource.size}
         self.queries = {kind: shard.fill(render(query, STEP)) for kind, query in queries.items() if query}
         self._naming = Naming(name, resource, labels, shard)
         self._once, self._clock, self._stopping = LoggedOnce(), clock, stopping
+        self._limits = limits or Limits()
         self._points: int | None = None
         self.series = self.ignored = 0
         self.error: str | None = None
@@ -123,11 +124,12 @@ class ResourceReader:
 
     def _parsed(self, kind: str, answer: Answer | Exception) -> Parsed:
         what = self._what if kind == "used" else f"{self._what}, its size"
-        return parse(answered(answer, what), "matrix", what, self.queries[kind])
+        parsed = parse(answered(answer, what), "matrix", what, self.queries[kind])
+        return parsed.bounded(self._limits.series, self._naming.known_first)
 
     def _fetch(self, form: str) -> Answer:
         url = f"{self._url}/api/v1/query_range"
-        return fetch(self._session, "POST", url, 3 * self._timeout, MAX_BYTES, form, _FORM)
+        return fetch(self._session, "POST", url, 3 * self._timeout, self._limits.bytes // AT_ONCE, form, _FORM)
 
     def _usable(self, stretch: Stretch, notes: Notes) -> None:
         """Raises SourceNonsense where there are values and none can be used."""

@@ -101,13 +101,18 @@ class Naming:
         rows, samples = [], []
         known, fresh, self.left_out = self._known, self._fresh, 0
         for labels, of in zip(parsed.labels, parsed.values, strict=True):
+            if (reason := self._labels.refusal(labels)) is not None:
+                notes.add(reason, [labels], 1)
+                continue
             key = tuple(labels.items())  # label sets rarely change from one pass to the next
             found = fresh[key] = known[key] if key in known else self._named(labels)
             if found is None:
-                if self._labels.server_of(labels) is None:
-                    notes.add(self._labels.unnamed, [labels], 1)
                 continue
             entity, profile = found
+            if entity is not None and max(map(len, entity)) > self._labels.longest:
+                notes.add(f"entities with a name of more than {self._labels.longest} characters are left out "
+                          "(limits.name_length)", [labels], 1)
+                continue
             if entity is None:
                 self.left_out += 1
                 continue
@@ -123,11 +128,16 @@ class Naming:
             np.fmax.at(table, (of_rows, at), values)
         return list(row), profiles, table
 
+    def known_first(self, labels: Mapping[str, str]) -> tuple[bool, str]:
+        """Sorts series of the last answers before others, both by server."""
+        return self._labels.refusal(labels) is not None or tuple(labels.items()) not in self._known, str(
+            self._labels.server_of(labels))
+
     def _named(self, labels: Mapping[str, str]) -> tuple[Named | None, str] | None:
-        """(entity, None where `ignore` names it; profile "" where not known) of a series; None for one of no server, or
-        of one of another shard."""
-        server = self._labels.server_of(labels)
-        if server is None or not self._shard.owns(server):
+        """(entity, None where `ignore` names it; profile "" where not known) of a series; None for one of another
+        shard."""
+        server = labels[self._labels.server]
+        if not self._shard.owns(server):
             return None
         if any(pattern.fullmatch(labels.get(label, "")) for label, pattern in self._ignored):
             return None, ""

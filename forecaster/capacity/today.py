@@ -37,9 +37,9 @@ def of_today(used: Floats, sizes: Floats) -> Floats:
 
 
 def shifted(values: npt.NDArray[Any], by: int, empty: float | bool) -> npt.NDArray[Any]:
-    """Columns (N, T) moved `by` places to the left (to the right where negative), with `empty` in the new ones."""
+    """A copy of columns (N, T), `by` places to the left (to the right where negative), with `empty` in the new ones."""
     if by == 0:
-        return values
+        return values.copy()
     found = np.full_like(values, empty)
     width = values.shape[1]
     if abs(by) < width:

@@ -6,6 +6,7 @@ S servers, C signals, T encoder steps.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ SNAPSHOT_FILE, PAST_FILE, RECORD_FILE = "window.npz", "past.npz", "record.npz"
 # s for which a server is missing from the source's list before it counts as removed: a list that is made anew, as after
 # a restart of Prometheus, lacks some for a moment
 REMOVED_AFTER = 300.0
+SHOWN = 10  # names in a line of the log
 
 log = logging.getLogger(__name__)
 
@@ -51,15 +53,23 @@ class Memory:
                  errors: dict[str, str | None]):
         self.window, self.past, self.record = window, past, record
         self._keeper = Keeper(folder, errors)
+        self.refused = 0  # servers of the latest reading for which there is no room
         self._unlisted: dict[str, float] = {}  # s, of servers that the source has listed
 
     def take(self, reading: Reading, drop_after: float, stale_after: float) -> None:
         """Adds the latest reading and forgets servers that sent nothing for ``drop_after`` seconds, or for
         ``stale_after`` where the source no longer lists them."""
-        if reason := self.window.append(reading):
+        window, past = self.window, self.past
+        if reason := window.append(reading):
             log.warning(reason)
-        if self.past is not None:
-            self.past.append(reading)
+        if past is not None:
+            past.drop(window.forgotten)
+            past.append(reading)
+        was, self.refused = self.refused, reading.refused + window.refused
+        if self.refused and not was:
+            log.warning("%d new servers are not taken up: %d are held (limits.servers); raise the limit, divide the "
+                        "fleet into shards, or find out who invents names", self.refused, len(window.servers))
+        _say_forgotten(window.forgotten, "silent the longest, and others need the room (limits.servers)")
         silent = reading.instant - self.window.last_seen
         removed = self._removed(reading) & (silent > stale_after)
         self._forget(removed, "taken out of what the source watches")
@@ -69,7 +79,7 @@ class Memory:
         """Forgets servers: bool (S,)."""
         names = [self.window.servers[row] for row in np.flatnonzero(which)]
         if names:
-            log.info("forgetting %s: %s", ", ".join(names), reason)
+            _say_forgotten(names, reason)
             self.window.drop(names)
             if self.past is not None:
                 self.past.drop(names)
@@ -116,3 +126,10 @@ class Memory:
     def _parts(self) -> dict[str, Kept]:
         named = {SNAPSHOT_FILE: self.window, PAST_FILE: self.past, RECORD_FILE: self.record}
         return {name: part for name, part in named.items() if part is not None}
+
+
+def _say_forgotten(names: Sequence[str], reason: str) -> None:
+    """Logs the first few names."""
+    if names:
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        log.info("forgetting %s%s: %s", ", ".join(names[:SHOWN]), more, reason)

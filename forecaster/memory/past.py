@@ -9,6 +9,7 @@ Not thread-safe, like every window.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,10 +22,11 @@ PIECE_SECONDS = 86400.0  # of one range query
 
 
 class Past(Window):
-    """``steps`` columns of ``step`` seconds; `every` is the time between two readings, `origin` as in Window."""
+    """``steps`` columns of ``step`` seconds; `every`: time between two readings; `origin`, `most` as in Window."""
 
-    def __init__(self, signals: Sequence[str], step: float, every: float, steps: int, origin: str = ""):
-        super().__init__(signals, step, step, steps, sample_interval=step, origin=origin)
+    def __init__(self, signals: Sequence[str], step: float, every: float, steps: int, origin: str = "",
+                 most: int = sys.maxsize):
+        super().__init__(signals, step, step, steps, sample_interval=step, origin=origin, most=most)
         self._every = every
 
     def append(self, reading: Reading) -> str | None:

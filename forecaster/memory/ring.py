@@ -17,10 +17,11 @@ Flags = npt.NDArray[np.bool_]
 
 
 class Ring:
-    """`length` columns of `signals` signals, and the servers that have a row in them."""
+    """`length` columns of `signals` signals, and the servers that have a row in them, at most `most` if its owner
+    keeps to it."""
 
-    def __init__(self, length: int, signals: int):
-        self.length = length
+    def __init__(self, length: int, signals: int, most: int):
+        self.length, self.most = length, most
         self.head: int | None = None  # the newest column
         self._tags = np.full(length, _EMPTY, np.int64)  # the column that each slot holds
         self._values = np.empty((length, 0, signals), np.float32)
@@ -47,6 +48,10 @@ class Ring:
     @last.setter
     def last(self, columns: npt.NDArray[np.float64]) -> None:
         self._last[self._order] = columns
+
+    def __contains__(self, server: str) -> bool:
+        """Whether this server has a row."""
+        return server in self._rows
 
     def held(self) -> Columns:
         """int64 (N,): the columns in the ring, oldest first."""
@@ -125,7 +130,8 @@ class Ring:
         self._last[observed] = np.fmax(self._last[observed], column)
 
     def enlist(self, servers: Sequence[str], profiles: Sequence[str], renew: bool) -> Columns:
-        """int64 (servers,): the row of each, new ones added; `renew` replaces the profiles of known ones too."""
+        """int64 (servers,): the row of each, new ones added; `renew` replaces the profiles of known ones too. Names are
+        text, and none is there twice."""
         fresh = [n for n, server in enumerate(servers) if server not in self._rows]
         self._grow(len(fresh) - len(self._free))
         for n in fresh:
@@ -150,10 +156,11 @@ class Ring:
         if short <= 0:
             return
         length, old, signals = self._values.shape
-        more = max(short, old, 16)
-        self._values = np.concatenate([self._values, np.full((length, more, signals), np.nan, np.float32)], axis=1)
-        self._seen = np.concatenate([self._seen, np.zeros((length, more), bool)], axis=1)
-        self._last = np.concatenate([self._last, np.full(more, np.nan)])
+        more = max(short, min(old, max(0, self.most - old)), 16)
+        values = np.concatenate([self._values, np.full((length, more, signals), np.nan, np.float32)], axis=1)
+        seen = np.concatenate([self._seen, np.zeros((length, more), bool)], axis=1)
+        last = np.concatenate([self._last, np.full(more, np.nan)])
+        self._values, self._seen, self._last = values, seen, last  # all or, where memory is short, nothing
         self._free += range(old + more - 1, old - 1, -1)
 
     def _sort(self) -> None:

@@ -8,6 +8,8 @@ S servers, C signals, N instants. Memory: S x C x retention / scrape_interval fl
 
 import hashlib
 import json
+import logging
+import math
 import os
 import threading
 import time
@@ -16,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from forecaster.limits import Limits
 from forecaster.memory.snapshot import SnapshotError
 from forecaster.memory.window import Window
 from forecaster.readings import (
@@ -32,33 +35,40 @@ from forecaster.readings import (
 from forecaster.sources.exposition_text import bootstrap_readings
 from forecaster.sources.scrape import Targets
 
+log = logging.getLogger(__name__)
+
 _RECENT = 2  # scrape intervals without a sample after which a server is gone; one scrape may fail
 
 
 class ScrapeSource:
     """Scrapes `targets`, addresses of /metrics pages, and answers as Prometheus would.
 
-    A page is given `timeout` seconds (by default and at most the scrape interval); for `signals` and `limits` see
-    `Targets`. start() starts a thread in the process that is to scrape, close() ends it; scrape() scrapes all targets
-    once, for callers without the thread.
+    A page is given `timeout` seconds (by default and at most the scrape interval); for `signals` and further `options`
+    see `Targets`. At most `limits.servers` are held: newcomers beyond them take the place of servers that have been
+    silent for `idle` seconds, or are refused. start() starts a thread in the process that is to scrape, close() ends
+    it; scrape() scrapes all targets once, for callers without the thread.
     """
 
     def __init__(self, targets: Sequence[str], signals: Mapping[str, Any] | Sequence[Any], step: float, *,
                  scrape_interval: float = 5.0, clock: Callable[[], float] = time.time,
                  timeout: float | None = None, retention: float = 3 * 3600.0, server_label: str = "server",
-                 profile_label: str | None = "profile", default_profile: str = "generic", **limits: Any):
+                 profile_label: str | None = "profile", default_profile: str = "generic",
+                 limits: Limits | None = None, idle: float = math.inf, **options: Any):
         if retention < step:
             raise ValueError(f"retention {retention:g}s is shorter than the step of {step:g}s: raise it")
-        labels = Labels(server_label, profile_label, default_profile)
+        limits = limits or Limits()
+        labels = Labels(server_label, profile_label, default_profile, limits.name_length, limits.labels_length)
         timeout = min(timeout or scrape_interval, scrape_interval)
-        self._targets = Targets(targets, signals, labels, timeout=timeout, **limits)
+        self._targets = Targets(targets, signals, labels, timeout=timeout, limits=limits, **options)
+        self._most_series = limits.series
         self._interval, self._step, self._retention = scrape_interval, step, retention
         self._reach = -(-milliseconds("step", step) // milliseconds("scrape_interval", scrape_interval))
         self._window = Window(self._targets.signals, refresh=scrape_interval, step=scrape_interval, encoder_steps=1,
-                              span=retention + step, sample_interval=scrape_interval, origin=_origin(self._targets))
+                              span=retention + step, sample_interval=scrape_interval, origin=_origin(self._targets),
+                              most=limits.servers, idle=idle)
         self._clock = clock
         self._left_out: Mapping[str, int] = {}  # of the last scrape, by signal
-        self._events: dict[str, str | None] = {"bootstrap": None, "snapshot": None, "clock": None}
+        self._events: dict[str, str | None] = {"bootstrap": None, "snapshot": None, "clock": None, "scrape": None}
         self._lock = threading.Lock()  # around the window, the targets and the events
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -95,7 +105,12 @@ class ScrapeSource:
     def _run(self) -> None:
         due = time.monotonic()
         while not self._stop.is_set():
-            self.scrape()
+            try:
+                self.scrape()
+                self._events["scrape"] = None
+            except Exception as error:  # the thread must go on: the next scrape is the next attempt
+                log.exception("scrape failed")
+                self._events["scrape"] = str(error) or type(error).__name__
             due = max(due + self._interval, time.monotonic())
             self._stop.wait(due - time.monotonic())
 
@@ -117,6 +132,7 @@ class ScrapeSource:
             answering = any(target.up for target in targets)
             back = max(self._reach - 1, _RECENT) * self._interval
             held, left_out = self._window.readings(instant - back, instant), self._left_out
+            refused = self._window.refused
         values = _means(held.values, np.array([len(held.instants)]), self._reach)[0]
         if scraped:
             what = f"{_RECENT} scrape intervals"
@@ -129,7 +145,8 @@ class ScrapeSource:
                          + ("; ".join(errors) or ("the targets were not asked then" if scraped
                                                   else "no target was asked yet")))
         return Reading(instant, tuple(held.servers[row] for row in rows),
-                       tuple(held.profiles[row] for row in rows), values[rows], left_out=left_out)
+                       tuple(held.profiles[row] for row in rows), values[rows], left_out=left_out,
+                       refused=refused)
 
     def range(self, start: float, end: float, step: float) -> Readings:
         """Trailing means at every multiple of `step` in start..end, float32 (N, S, C), of the retained samples."""
@@ -154,8 +171,8 @@ class ScrapeSource:
         with self._lock:
             return {"kind": "scrape", "scrape_interval": self._interval, "retention": self._retention,
                     "targets": [target.describe() for target in self._targets.all],
-                    "servers": len(self._window.servers), "warnings": [*self._targets.notes.texts().values()],
-                    **self._events}
+                    "servers": len(self._window.servers), "refused": self._window.refused,
+                    "warnings": [*self._targets.notes.texts().values()], **self._events}
 
     # -- samples from before the first scrape -------------------------------------------------------
 
@@ -165,7 +182,7 @@ class ScrapeSource:
         oldest = now - self._retention - self._step
         try:
             found, samples, notes = bootstrap_readings(path, oldest, now, self._interval, self._targets.metrics,
-                                                       self._targets.bounds, self._targets.labels)
+                                                       self._targets.bounds, self._targets.labels, self._most_series)
         except (SourceError, OSError) as error:
             with self._lock:
                 self._events["bootstrap"] = str(error)

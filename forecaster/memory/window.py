@@ -12,12 +12,18 @@ k x refresh on and stands for that instant. NaN means "nothing observed". The ru
 - a reading from before the newest column means that the clock was set back: the columns after it carry wrong times
   and are dropped, and append() returns the reason for the log; it is no error, so that the next reading works
 - a server is known once a value of it was observed, and stays known (with its last-seen time) until drop()
+- at most `most` servers are known: append() refuses newcomers beyond them, unless it can forget servers that have been
+  silent for `idle` seconds, the longest silent first; fill() refuses newcomers beyond them
+- what does not fit (shape, names) is a ValueError, and nothing changes
 
 Not thread-safe: its owner calls it from one thread or holds a lock.
 """
 
+import math
 import os
+import sys
 from collections.abc import Iterable, Sequence
+from itertools import chain, islice
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +47,8 @@ class Window:
     """
 
     def __init__(self, signals: Sequence[str], refresh: float, step: float, encoder_steps: int,
-                 span: float | None = None, sample_interval: float = 5.0, origin: str = ""):
+                 span: float | None = None, sample_interval: float = 5.0, origin: str = "",
+                 most: int = sys.maxsize, idle: float = math.inf):
         self.signals, self.origin = tuple(signals), origin
         self.refresh, self.step, self.encoder_steps = float(refresh), float(step), int(encoder_steps)
         self._refresh_ms = milliseconds("refresh", refresh)
@@ -58,7 +65,19 @@ class Window:
         if self._length < (self.encoder_steps - 1) * self._stride + 1:
             raise ValueError(f"span {span_ms / 1000:g}s is shorter than {encoder_steps} encoder steps of {step:g}s: "
                              "raise it")
-        self._ring, self._again = Ring(self._length, len(self.signals)), Again(self._length)
+        self.idle = idle
+        self.refused = 0  # newcomers of the last append() for which there was no room
+        self.forgotten: tuple[str, ...] = ()  # servers of which it took the place
+        self._ring, self._again = Ring(self._length, len(self.signals), most), Again(self._length)
+
+    @property
+    def most(self) -> int:
+        """How many servers are known at most; can be set: those that are known stay."""
+        return self._ring.most
+
+    @most.setter
+    def most(self, most: int) -> None:
+        self._ring.most = most
 
     # -- reading ------------------------------------------------------------------------------------
 
@@ -130,30 +149,37 @@ class Window:
 
     def append(self, reading: Reading) -> str | None:
         """Places the live reading; returns the reason if the clock was set back and columns were dropped."""
-        values = self._checked(reading.values, (len(reading.servers), len(self.signals)))
+        values = self._checked(reading, (len(reading.servers), len(self.signals)))
         column, head, reason = self._column(reading.instant), self._ring.head, None
+        known: Flags = np.any(np.isfinite(values), axis=1)
+        self.forgotten = self._yielding(reading, known)
+        if self.forgotten:
+            self._ring.drop(self.forgotten)
+        known, self.refused = self._admitted(reading, known)
+        rows = self._rows(reading, known, renew=True)
         if head is not None and column < head:
             reason = (f"the clock went back by {self._instant(head) - reading.instant:g}s: "
                       f"readings after {self._instant(column):.3f} were dropped")
             self._ring.last = np.minimum(self._ring.last, column)
         self._ring.advance(column)
-        known: Flags = np.any(np.isfinite(values), axis=1)
-        rows = self._rows(reading, known, renew=True)
         self._ring.write(column, rows, values[known], overwrite=True)
         return reason
 
     def fill(self, readings: Readings) -> None:
         """Merges a range answer into empty cells; none of its instants is a gap any more."""
-        values = self._checked(readings.values, (len(readings.instants), len(readings.servers), len(self.signals)))
+        values = self._checked(readings, (len(readings.instants), len(readings.servers), len(self.signals)))
         columns = np.array([self._column(instant) for instant in readings.instants], np.int64)
         if not columns.size:
             return
         newest, head = int(columns.max()), self._ring.head
-        if head is None or newest > head:
-            self._ring.advance(head := newest)
-        kept = np.flatnonzero(columns > head - self._length)
-        known: Flags = np.any([np.isfinite(values[n]).any(axis=1) for n in kept], axis=0)
-        rows = self._rows(readings, known, renew=False)
+        later = head is None or newest > head
+        kept = np.flatnonzero(columns > (newest if head is None or later else head) - self._length)
+        known: Flags = np.zeros(len(readings.servers), bool)
+        for n in kept:
+            known |= np.isfinite(values[n]).any(axis=1)
+        rows = self._rows(readings, known := self._admitted(readings, known)[0], renew=False)
+        if later:
+            self._ring.advance(newest)
         for n in reversed(kept):  # of several instants in one column the last one counts
             self._ring.write(int(columns[n]), rows, values[n][known], overwrite=False)
 
@@ -197,7 +223,7 @@ class Window:
         if not usable.any():
             return f"snapshot {path} has nothing from the last {self._length * self.refresh:g}s"
         instants = columns[usable] * self._refresh_ms / 1000
-        self._ring, self._again = Ring(self._length, len(self.signals)), Again(self._length)
+        self._ring, self._again = Ring(self._length, len(self.signals), self.most), Again(self._length)
         self._ring.enlist(servers, profiles, renew=True)
         self._ring.last = np.minimum(np.rint(last * 1000 / self._refresh_ms), present)[np.argsort(servers)]
         self.fill(Readings(instants, servers, profiles, values[usable]))
@@ -215,11 +241,37 @@ class Window:
         last = self._column(now)
         return np.arange(max(0, last - self._length + 1), last + 1)
 
-    def _checked(self, values: Values, shape: tuple[int, ...]) -> Values:
-        values = np.asarray(values, np.float32)
+    def _checked(self, read: Reading | Readings, shape: tuple[int, ...]) -> Values:
+        """Its values; ValueError for another shape, or names that are not text or are there twice."""
+        values = np.asarray(read.values, np.float32)
         if values.shape != shape:
             raise ValueError(f"values have shape {values.shape}, expected {shape}")
+        if not len(read.servers) == len(set(read.servers)) == len(read.profiles) or not all(
+                isinstance(name, str) for name in chain(read.servers, read.profiles)):
+            raise ValueError(f"{len(read.servers)} servers with {len(read.profiles)} profiles: expected a profile for "
+                             "each, all of them text, and no server twice")
         return values
+
+    def _fresh(self, read: Reading | Readings, known: Flags) -> list[int]:
+        """Places of those of the `known` servers (S,) that have no row."""
+        return [n for n in np.flatnonzero(known).tolist() if read.servers[n] not in self._ring]
+
+    def _yielding(self, reading: Reading, known: Flags) -> tuple[str, ...]:
+        """The servers to be forgotten for newcomers of a reading: as many as are needed, the longest silent first."""
+        if (over := len(self.servers) + len(self._fresh(reading, known)) - self.most) <= 0:
+            return ()
+        seen, there = self.last_seen, {reading.servers[n] for n in np.flatnonzero(known)}
+        order = np.argsort(seen, kind="stable")
+        silent = (self.servers[n] for n in order.tolist() if not reading.instant - seen[n] <= self.idle)
+        return tuple(islice((server for server in silent if server not in there), over))
+
+    def _admitted(self, read: Reading | Readings, known: Flags) -> tuple[Flags, int]:
+        """(`known` (S,) without the newcomers for which there is no room, the last by name; how many these are)."""
+        fresh = self._fresh(read, known)
+        beyond = fresh[max(0, self.most - len(self.servers)):]
+        known = known.copy()
+        known[beyond] = False
+        return known, len(beyond)
 
     def _rows(self, read: Reading | Readings, known: Flags, renew: bool) -> Columns:
         servers, profiles = ([names[n] for n in np.flatnonzero(known)] for names in (read.servers, read.profiles))

@@ -64,6 +64,9 @@ _DECLARED: dict[str, tuple[type[object], tuple[str, ...], str, str]] = {
     "forecaster_signal_left_out_series": (
         Gauge, ("signal",), "series",
         "Series of the signal that could not be used when values were last read; /status says why."),
+    "forecaster_refused_servers_total": (
+        Counter, (), "servers",
+        "New servers that were not taken up, because limits.servers are held, counted anew in each cycle."),
     "forecaster_last_success_timestamp_seconds": (
         Gauge, (), "Unix seconds",
         "End of the last cycle that succeeded, 0 before the first, also after a reload that keeps no forecast."),
@@ -200,6 +203,10 @@ class SelfMetrics:
         for name, good in success.items():
             self._gauges["forecaster_signal_success"].labels(name).set(good)
             self._gauges["forecaster_signal_left_out_series"].labels(name).set(left_out.get(name, 0))
+
+    def refused(self, servers: int) -> None:
+        """So many servers of the latest values are not taken up."""
+        self._counters["forecaster_refused_servers_total"].inc(servers)
 
     def cycle(self, seconds: float, now: float, success: bool) -> None:
         """A cycle has ended at `now` (Unix s)."""

@@ -144,8 +144,10 @@ class Forecaster:
     def _more(self) -> dict[str, object]:
         parts = self.parts
         shard = {"ordinal": parts.config.shard, "total": parts.config.total_shards}
-        return {"model": parts.model, "shard": shard, "source": parts.source.describe(), "errors": parts.cycle.errors,
-                "capacity": self._capacity()}
+        window, refused = parts.cycle.memory.window, parts.cycle.memory.refused
+        held = {"held": len(window.servers), "limit": parts.config.limits.servers, "refused": refused}
+        return {"model": parts.model, "shard": shard, "room": held, "source": parts.source.describe(),
+                "errors": parts.cycle.errors, "capacity": self._capacity()}
 
     def _tables(self) -> tuple[Table, ...]:
         now, parts = self._clock(), self.parts

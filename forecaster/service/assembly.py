@@ -51,10 +51,11 @@ def assemble(config: ForecasterConfig, metrics: SelfMetrics, clock: Callable[[],
     log_deprecated(config.risk)
     origin, signals, live = fingerprint(config), tuple(config.signals), config.live
     window = Window(signals, config.refresh, config.step, config.encoder_steps,
-                    sample_interval=config.warmup.sample_interval, origin=origin)
+                    sample_interval=config.warmup.sample_interval, origin=origin, most=config.limits.servers,
+                    idle=config.stale_after)
     past = record = None
     if model is not None and model.context_steps > config.encoder_steps:
-        past = Past(signals, config.step, config.refresh, model.context_steps, origin)
+        past = Past(signals, config.step, config.refresh, model.context_steps, origin, config.limits.servers)
     if model is not None and live.enabled:
         record = Record(signals, config.horizons, config.step, live.window, live.minimum, live.max_widening,
                         f"{origin} {model.info['weights']}", live.correction)
@@ -79,8 +80,11 @@ def make_source(config: ForecasterConfig, clock: Callable[[], float]) -> Source:
     common: dict[str, Any] = {
         "server_label": given.server_label, "profile_label": given.profile_label, "shard": config.share,
         "default_profile": given.default_profile, "timeout": given.timeout, "clock": clock,
+        "limits": config.limits,
     }
     if given.kind == "prometheus":
+        common["shares"] = len(config.signals) + (2 if given.up else 0)
+
         def ask(signals: Mapping[str, Any], step: float = config.step) -> PrometheusSource:
             return PrometheusSource(str(given.url), signals, step, session=make_session(given, given.retries),
                                     parameters=given.parameters, **common)
@@ -91,7 +95,7 @@ def make_source(config: ForecasterConfig, clock: Callable[[], float]) -> Source:
         scraped, scrapes = (ask({NAME: SimpleNamespace(query=query)}) for query in (up.scraped, up.scrapes))
         return Gate(ask(config.signals), scraped, scrapes, up, config.step, clock)
     return ScrapeSource(given.targets, config.signals, config.step, session=make_session(given, 0),
-                        scrape_interval=given.scrape_interval, **common)
+                        scrape_interval=given.scrape_interval, idle=config.stale_after, **common)
 
 
 def make_push(config: ForecasterConfig) -> Push | None:

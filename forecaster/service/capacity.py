@@ -58,10 +58,11 @@ class CapacityWatch:
         self._instant = 0  # of the last pass
         self._failing: set[str] = set()  # resources that could not be read since then
         source, resources = config.source, config.capacity.resources
-        labels = Labels(source.server_label, source.profile_label, source.default_profile)
+        labels = Labels(source.server_label, source.profile_label, source.default_profile,
+                        config.limits.name_length, config.limits.labels_length)
         self._readers = {
             name: ResourceReader(name, of, str(source.url), session, source.timeout, labels, config.share,
-                                 source.parameters, clock, self._stop) for name, of in resources.items()}
+                                 source.parameters, clock, self._stop, config.limits) for name, of in resources.items()}
         self.held = {name: Held(_origin(config, of), of.history, config.drop_after) for name, of in resources.items()}
         self._keeper = Keeper(config.storage, self.errors, SAVED)
 

@@ -134,6 +134,7 @@ class Cycle:
             raise Stopped
         with self._stage("window"):
             memory.take(reading, config.drop_after, config.stale_after)
+        self._metrics.refused(memory.refused)
         self._fill_gaps(now)
         with self._stage("features"):
             present = memory.present(now, config.warmup.samples, config.stale_after)

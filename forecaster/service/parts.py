@@ -77,9 +77,11 @@ class Parts:
         if old.board.last is not None:
             self.board.publish(old.board.last)
         if ended:
+            theirs.window.most, theirs.window.idle = mine.window.most, mine.window.idle
             mine.window = theirs.window
             self.cycle.course.keep(old.cycle.course)
             if mine.past is not None and theirs.past is not None and mine.past.same(theirs.past):
+                theirs.past.most = mine.past.most
                 mine.past = theirs.past
             if mine.record is not None and theirs.record is not None and mine.record.same(theirs.record):
                 mine.record = theirs.record

@@ -19,6 +19,7 @@ SHOWN_WARNINGS = 10  # of one signal
 HISTOGRAM = ("series that are native histograms are left out (let the query return one number, for example with "
              "histogram_quantile)")
 _NOBODY = (502, 503, 504)  # of a proxy, or of a Prometheus that reads its log at the start: no rule is evaluated
+TOO_MANY = "series of an answer beyond limits.series are left out (narrow the query, or raise the limit)"
 UNREADABLE = "series whose samples cannot be read are left out"
 PARTIAL = "partial answer: a part of the storage did not respond, and servers may be missing"
 
@@ -32,6 +33,16 @@ class Parsed(NamedTuple):
     warnings: list[str]
     infos: list[str]
     notes: Notes
+
+
+    def bounded(self, most: int, order: Callable[[Mapping[str, str]], Any]) -> "Parsed":
+        """At most `most` of the series, the lowest by `order`, and a note on the others."""
+        if len(self.labels) <= most:
+            return self
+        rows = sorted(range(len(self.labels)), key=lambda n: order(self.labels[n]))
+        self.notes.add(TOO_MANY, (self.labels[n] for n in rows[most:]), len(rows) - most)
+        kept = sorted(rows[:most])
+        return self._replace(labels=[self.labels[n] for n in kept], values=[self.values[n] for n in kept])
 
 
 class Piece(NamedTuple):
@@ -58,12 +69,13 @@ def parse(answer: Answer, kind: str, what: str, query: str) -> Parsed:
         told = None
     told = told if isinstance(told, dict) else {}
     if answer.status != 200 or told.get("status") == "error":
-        error_type, error = str(told.get("errorType", "")), str(told.get("error", "") or opening)
+        error_type = str(told.get("errorType", ""))[:LENGTH]
+        error = str(told.get("error", "") or opening)[:LENGTH]
         if kind == "vector" and answer.status in _NOBODY and "status" not in told:  # of a long range: too much to read
             raise SourceDown(f"{what}: HTTP {answer.status}: {error}; it is starting, or a proxy does not reach it: "
                              "check that Prometheus runs")
         if location := answer.headers.get("Location"):
-            error = f"redirected to {location}, put the final address into source.url"
+            error = f"redirected to {location[:LENGTH]}, put the final address into source.url"
         raise SourceRefused(f"{what}: HTTP {answer.status} {error_type}: {error}; the query was {query}",
                             answer.status, error_type, error)
     try:
@@ -84,6 +96,13 @@ def parse(answer: Answer, kind: str, what: str, query: str) -> Parsed:
     return Parsed(labels, values, warnings, infos, notes)
 
 
+def _labels(one: Any) -> dict[str, str]:
+    labels = one["metric"]
+    if not isinstance(labels, dict):
+        raise TypeError(f"labels are {type(labels).__name__}")
+    return labels
+
+
 def _value(one: Any) -> float:
     return float(one["value"][1])
 
@@ -97,12 +116,12 @@ def _series(series: Sequence[Any], value: Callable[[Any], Any]) -> tuple[list[di
     """Label sets and values of the elements that can be read, and notes on the others."""
     notes = Notes()
     try:
-        return [dict(one["metric"]) for one in series], [value(one) for one in series], notes
+        return [_labels(one) for one in series], [value(one) for one in series], notes
     except (KeyError, TypeError, ValueError, IndexError):  # one by one, to tell which
         labels, values = [], []
         for one in series:
             try:
-                given = dict(one["metric"]), value(one)
+                given = _labels(one), value(one)
             except (KeyError, TypeError, ValueError, IndexError):
                 histogram = isinstance(one, dict) and ("histogram" in one or "histograms" in one)
                 example = one.get("metric") if isinstance(one, dict) else one
@@ -141,13 +160,13 @@ def merge(instants: np.ndarray, pieces: Sequence[Piece], names: Labels,
     values = np.full((len(instants), len(servers), signals), np.nan, np.float32)
     given = np.zeros(values.shape, bool)
     first: dict[tuple[str, int], Mapping[str, str]] = {}
-    doubled: dict[int, dict[str, str]] = {}
+    doubled: dict[int, dict[str, tuple[Mapping[str, str], Mapping[str, str]]]] = {}
     profiles: dict[str, str] = {}
     newest: dict[str, int] = {}
     for server, c, labels, places, numbers in pieces:
         one, at = first.setdefault((server, c), labels), (places, row[server], c)
         if given[at].any():
-            doubled.setdefault(c, {}).setdefault(server, f"{server!r} has {one} and {labels}")
+            doubled.setdefault(c, {}).setdefault(server, (one, labels))
             numbers = np.fmax(values[at], numbers)
         values[at], given[at] = numbers, True
         profile = names.profile_of(labels)
@@ -155,5 +174,6 @@ def merge(instants: np.ndarray, pieces: Sequence[Piece], names: Labels,
             newest[server], profiles[server] = int(places[-1]), profile
     told: dict[int, Notes] = {}
     for c, pairs in doubled.items():
-        told.setdefault(c, Notes()).add(names.doubled, pairs.values(), len(pairs), left_out=False)
+        told.setdefault(c, Notes()).add(names.doubled, (f"{server!r} has {one} and {other}" for server, (one, other)
+                                                        in pairs.items()), len(pairs), left_out=False)
     return Readings(instants, servers, names.profiles(servers, profiles), values), told

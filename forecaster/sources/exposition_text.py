@@ -4,15 +4,18 @@ Only the lines of the signals' metrics are parsed. S servers, C signals, N insta
 """
 
 import codecs
+import io
 import os
 import re
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from forecaster.limits import Limits
 from forecaster.readings import Labels, Reading, Readings, SourceNonsense, milliseconds
 from forecaster.sources.bounds import Bounds
 from forecaster.sources.naming import Named, Roster
@@ -22,18 +25,21 @@ LOOKBACK = 300.0  # s; as Prometheus, which does not show older samples either
 OLD = "samples with a time stamp older than five minutes are left out"
 UNREADABLE = "lines that are not in Prometheus' text format are left out"
 NO_SAMPLE = "lines other than name{labels} value timestamp are left out"
+TOO_LONG = "lines longer than limits.labels_length are left out"
+TOO_MANY = "series of a metric beyond limits.series are left out"
 _EXEMPLAR = re.compile(r" # \{[^{}]*\} \S+( \S+)?\s*$")
 
 
 def page_reading(body: bytes, instant: float, metrics: Sequence[tuple[str, float]], signals: Mapping[str, Bounds],
-                 labels: Labels) -> tuple[Reading, Notes]:
-    """The reading (S, C) of a page, by (metric, scale) of each signal, and notes on what is left out of it.
+                 labels: Labels, most: int = Limits().series) -> tuple[Reading, Notes]:
+    """The reading (S, C) of a page, by (metric, scale) of each signal, of at most `most` series of a metric, and notes
+    on what is left out of it.
 
     A line that cannot be used costs only itself. SourceNonsense where no line can be.
     """
     notes, left_out = Notes(), {}
     found: dict[str, tuple[list[dict[str, str]], list[float]]] = {metric: ([], []) for metric, _ in metrics}
-    for sample, stamp in _page_samples(body, set(found), notes):
+    for sample, stamp in _page_samples(body, set(found), notes, labels.altogether, most):
         if stamp is not None and instant - stamp > LOOKBACK:
             notes.add(OLD, [f"{sample.name} of {sample.labels} is {instant - stamp:.0f} s old"], 1)
         else:
@@ -59,12 +65,12 @@ def page_reading(body: bytes, instant: float, metrics: Sequence[tuple[str, float
 
 def bootstrap_readings(path: str | os.PathLike[str], start: float, end: float, interval: float,
                        metrics: Sequence[tuple[str, float]], signals: Mapping[str, Bounds],
-                       labels: Labels) -> tuple[Readings, int, Notes]:
+                       labels: Labels, most: int = Limits().series) -> tuple[Readings, int, Notes]:
     """Samples of an OpenMetrics file within start..end, on the grid of `interval` seconds (N, S, C), their number, and
     notes on what is left out.
 
-    The file is streamed; name and labels of each series are parsed once. A line that cannot be used costs only itself.
-    SourceNonsense for a file that is cut off, or where no line can be used.
+    The file is streamed; name and labels of each of at most `most` series are parsed once. A line that cannot be used
+    costs only itself. SourceNonsense for a file that is cut off, or where no line can be used.
     """
     signal_of: dict[str, list[int]] = {}
     for c, (metric, _) in enumerate(metrics):
@@ -76,12 +82,15 @@ def bootstrap_readings(path: str | os.PathLike[str], start: float, end: float, i
     when, what, which, value = array("d"), array("q"), array("q"), array("d")
     line, usable = b"", False
     with open(path, "rb") as file:
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(iter(partial(file.readline, 2 * labels.altogether), b""), 1):
             if line.startswith(b"#") or not line.strip():
                 continue
             try:
                 head, given, stamp = line.rsplit(b" ", 2)
                 if head not in heads:
+                    if len(series) >= most:
+                        notes.add(TOO_MANY, [line[:100]], 1)
+                        continue
                     heads[head] = _head(head, signal_of, series, labels, notes)
                 found, instant, measured = heads[head], float(stamp), float(given)
                 usable = usable or found is not None
@@ -125,18 +134,28 @@ def bootstrap_readings(path: str | os.PathLike[str], start: float, end: float, i
     return readings, len(value), notes
 
 
-def _page_samples(body: bytes, names: set[str], notes: Notes) -> Iterator[tuple[Sample, float | None]]:
-    """The samples of a page whose metric is one of `names`, each with its time stamp (Unix s), if it has one."""
+def _page_samples(body: bytes, names: set[str], notes: Notes, longest: int,
+                  most: int) -> Iterator[tuple[Sample, float | None]]:
+    """The samples of a page whose metric is one of `names`, each with its time stamp (Unix s), if it has one; at most
+    `most` of a metric, on lines of at most `longest` bytes."""
     openmetrics = body.rstrip().endswith(b"# EOF")
     second = 1000 if openmetrics else 1  # the parser takes stamps for milliseconds, as they are in the text format
     starts = tuple(opening + name.encode() for name in names for opening in (b"", b'{"'))
-    lines = []
-    for one in body.removeprefix(codecs.BOM_UTF8).split(b"\n"):
+    lines, room = [], dict.fromkeys(names, most)
+    for one in io.BytesIO(body.removeprefix(codecs.BOM_UTF8)):  # a list of all lines takes many times their bytes
         if one.startswith(starts):
-            line = one.decode("utf-8", "backslashreplace")
+            if len(one) > longest:
+                notes.add(TOO_LONG, [one[:100]], 1)
+                continue
+            line = one.removesuffix(b"\n").decode("utf-8", "backslashreplace")
             name = line[2:].partition('"')[0] if line[0] == "{" else line.partition("{")[0].split(None, 1)[0]
-            if name in names:
-                lines.append(_EXEMPLAR.sub("", line) if openmetrics else line)
+            if name not in names:
+                continue
+            if room[name] <= 0:
+                notes.add(TOO_MANY, [line[:100]], 1)
+                continue
+            room[name] -= 1
+            lines.append(_EXEMPLAR.sub("", line) if openmetrics else line)
     try:
         samples = [*_samples("".join(f"{line}\n" for line in lines))]
     except SourceNonsense:  # one by one, to tell which
@@ -167,8 +186,8 @@ def _head(head: bytes, signal_of: dict[str, list[int]], series: list[dict[str, s
     if (name := text.partition("{")[0].strip()) not in signal_of:
         return None
     (sample,) = _samples(f"{text} 0\n")
-    if labels.server_of(sample.labels) is None:
-        notes.add(labels.unnamed, [sample.labels], 1)
+    if (reason := labels.refusal(sample.labels)) is not None:
+        notes.add(reason, [sample.labels], 1)
         return None
     series.append(sample.labels)
     return signal_of[name], len(series) - 1

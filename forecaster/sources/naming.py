@@ -30,28 +30,26 @@ class Named:
 
     @classmethod
     def of(cls, labels: Sequence[Mapping[str, str]], names: Labels) -> Named:
-        """Of these label sets; a series without the server label belongs to none."""
+        """Of these label sets; a series that does not name its server, or not in a usable way, belongs to none."""
         places: dict[str, int] = {}
         profiles: dict[str, str] = {}
         further: list[tuple[str, int]] = []
-        unnamed: list[Mapping[str, str]] = []
+        notes = Notes()
         for place, one in enumerate(labels):
-            server = names.server_of(one)
-            if server is None:
-                unnamed.append(one)
+            if (reason := names.refusal(one)) is not None:
+                notes.add(reason, [one], 1)
                 continue
+            server = one[names.server]
             if server in places:
                 further.append((server, place))
             else:
                 places[server] = place
             if profile := names.profile_of(one):
                 profiles.setdefault(server, profile)
-        notes = Notes()
-        if unnamed:
-            notes.add(names.unnamed, unnamed, len(unnamed))
         if further:
-            pairs = {server: f"{server!r} has {labels[places[server]]} and {labels[n]}" for server, n in further}
-            notes.add(names.doubled, pairs.values(), len(pairs), left_out=False)
+            pairs = dict(further)
+            notes.add(names.doubled, (f"{server!r} has {labels[places[server]]} and {labels[n]}"
+                                      for server, n in pairs.items()), len(pairs), left_out=False)
         return cls(labels, profiles, places, further, notes)
 
 

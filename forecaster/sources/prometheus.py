@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import requests
 
+from forecaster.limits import Limits
 from forecaster.readings import (
     Labels,
     NoData,
@@ -25,6 +27,7 @@ from forecaster.sources.bounds import Bounds
 from forecaster.sources.clock import source_clock
 from forecaster.sources.crew import gather
 from forecaster.sources.naming import Roster
+from forecaster.sources.notes import Notes
 from forecaster.sources.shard import WHOLE, Shard
 from forecaster.sources.signal_query import SignalQuery
 from forecaster.sources.transport import Answer, fetch, http_session
@@ -32,7 +35,7 @@ from forecaster.sources.up import render
 
 AT_ONCE = 8  # queries; Prometheus runs 20 at once by default (query.max-concurrency), for all its users
 MAX_POINTS = 11_000  # per series and request; Prometheus refuses more
-_MAX_BYTES = 1 << 28
+TOO_MANY = "servers of history beyond limits.servers are left out, those that are there now come first"
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _RANGE_PATIENCE = 3  # a range query reads hours where an instant query reads one step
 _FIRST_GUESS = 1000  # series of a signal, before the first answer
@@ -47,31 +50,36 @@ class PrometheusSource:
     every query.
 
     A series, a value or a query that cannot be used costs only itself (see signal_query); reading fails where every
-    query does. Of several series of one server the largest value counts. More than `max_servers` series of one signal
-    are an error. An answer holds about `max_samples` samples: longer ranges are asked for in pieces, as are those that
-    are refused as too large. Servers of other shards than `shard` are left out. A SourceClock as `clock` hears
-    the answers to instant queries.
+    query does. Of several series of one server the largest value counts. The series of an
+    answer, the bytes of all `shares` answers together (by default, one for each signal) and the servers of a range are
+    bounded by `limits`. An answer holds about `max_samples` samples: longer ranges are asked for in pieces, as are
+    those that are refused as too large. Servers of other shards than `shard` are left out. A SourceClock as `clock`
+    hears the answers to instant queries.
     """
 
     def __init__(self, url: str, signals: Mapping[str, Any] | Sequence[Any], step: float, *,
                  session: requests.Session | None = None, timeout: float = 5.0, server_label: str = "server",
                  profile_label: str | None = "profile", default_profile: str = "generic",
-                 max_servers: int = 10_000, max_samples: int = 500_000, shard: Shard = WHOLE,
+                 max_samples: int = 500_000, shard: Shard = WHOLE, limits: Limits | None = None, shares: int = 0,
                  parameters: Mapping[str, str] | None = None,
                  clock: Callable[[], float] = time.time):
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
             raise ValueError("source url: expected http(s)://host:port/prefix without user or query, found "
                              f"{parts.scheme}://{parts.hostname}; logins belong in basic_auth")
-        self._url, self._labels = url.rstrip("/"), Labels(server_label, profile_label, default_profile)
+        self._limits = limits = limits or Limits()
+        self._labels = Labels(server_label, profile_label, default_profile, limits.name_length, limits.labels_length)
+        self._url = url.rstrip("/")
         self._parameters, self._max_samples = dict(parameters or {}), max_samples
         self._session, self._timeout, self._clock = session or http_session(), timeout, source_clock(clock)
         self._queries = [
             SignalQuery(name, shard.fill(signal.query), f"Prometheus at {self._url}", Bounds.of(signal),
-                        self._labels, shard, max_servers, clock)
+                        self._labels, shard, limits, clock)
             for name, signal in named(signals).items()]
+        self._max_bytes = limits.bytes // (shares or len(self._queries))
         self.fit(lambda query: render(query, step))
         self._roster: Roster | None = None
+        self._servers: set[str] = set()  # of the latest values, at most limits.servers, those that stay first
         self._last_success: float | None = None
         self._last_error: str | None = None
 
@@ -87,6 +95,9 @@ class PrometheusSource:
             failed = self._failed({query.name: query.error for query in self._queries if query.error})
             if self._roster is None or not self._roster.holds(signals):
                 self._roster = Roster.of(signals, self._labels)
+                kept = self._servers.intersection(self._roster.servers)
+                fresh = (server for server in self._roster.servers if server not in kept)
+                self._servers = kept.union(islice(fresh, self._limits.servers - len(kept)))
             roster = self._roster
             if not roster.servers and not any(query.series for query in self._queries if not query.error):
                 names = ", ".join(query.name for query in self._queries if not query.error)  # else other shards'
@@ -101,6 +112,7 @@ class PrometheusSource:
         """Range queries in pieces; NaN where there was nothing, no servers if there was nothing at all."""
         instants = grid(start, end, step)
         pieces: list[Piece] = []
+        servers, beyond = set(self._servers), dict[int, Notes]()
         errors: dict[str, SourceError] = {}
         done = [0] * len(self._queries)
         for query in self._queries:
@@ -114,21 +126,28 @@ class PrometheusSource:
                 answers = self._ask("query_range", self._timeout * _RANGE_PATIENCE, asked)
                 for (c, part), (query, answer) in zip(parts.items(), answers, strict=True):
                     try:
-                        pieces += query.range(answer, part, step, c, done[c])
+                        for piece in query.range(answer, part, step, c, done[c]):
+                            if piece.server in servers or len(servers) < self._limits.servers:
+                                servers.add(piece.server)
+                                pieces.append(piece)
+                            else:
+                                beyond.setdefault(c, Notes()).add(TOO_MANY, [piece.server], 1)
                         done[c] += len(part)
                     except SourceError as error:
                         if not query.fewer(error, len(part)):
                             errors[query.name] = error
             failed = self._failed(errors)
             readings, doubled = merge(instants, pieces, self._labels, len(self._queries))
+        for c, notes in beyond.items():
+            doubled.setdefault(c, Notes()).join(notes)
         for c, query in enumerate(self._queries):
             query.end(doubled.get(c), errors.get(query.name))
         return replace(readings, failed=failed)
 
     def fit(self, fill: Callable[[str], str]) -> None:
         """Sends each query as `fill`, which replaces $step, returns it from now on."""
-        for query in self._queries:
-            query.query = fill(query.template)
+        for query, filled in zip(self._queries, [fill(query.template) for query in self._queries], strict=True):
+            query.query = filled
 
     @property
     def width(self) -> int:
@@ -166,7 +185,8 @@ class PrometheusSource:
 
     def _fetch(self, path: str, timeout: float, form: str) -> Answer:
         asked = self._clock.own()
-        answer = fetch(self._session, "POST", f"{self._url}/api/v1/{path}", timeout, _MAX_BYTES, form, _FORM)
+        answer = fetch(self._session, "POST", f"{self._url}/api/v1/{path}", timeout, self._max_bytes, form,
+                       _FORM)
         if path == "query":
             self._clock.heard(answer.headers.get("Date"), asked, answer.waited)
         return answer

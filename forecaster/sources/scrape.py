@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import requests
 
-from forecaster.readings import Labels, Reading, SourceNonsense, SourceRefused, named
+from forecaster.limits import Limits
+from forecaster.readings import Labels, Reading, SourceRefused, named
 from forecaster.sources.bounds import Bounds
 from forecaster.sources.crew import gather
 from forecaster.sources.exposition_text import page_reading
-from forecaster.sources.notes import LoggedOnce, Notes
+from forecaster.sources.notes import LENGTH, LoggedOnce, Notes
 from forecaster.sources.shard import WHOLE, Shard
 from forecaster.sources.transport import fetch, http_session
 
-_WORKERS = 16
+WORKERS = 16
 _ACCEPT = {"Accept": "text/plain; version=0.0.4"}
 
 
@@ -50,7 +51,8 @@ class Target:
 
 
 class Targets:
-    """Scrapes the addresses `urls`; a page has at most `max_body` bytes and `max_servers` servers.
+    """Scrapes the addresses `urls`, WORKERS at once. `limits` bound the bytes of these pages together, and the series
+    of each metric of a page.
 
     `signals` (by name, or objects with .name) have .metric, the metric to read, and .scale, the factor to signal units;
     they may have .min and .max. A line that cannot be used costs only itself, and describe() of its target says so.
@@ -58,8 +60,8 @@ class Targets:
     """
 
     def __init__(self, urls: Sequence[str], signals: Mapping[str, Any] | Sequence[Any], labels: Labels, *,
-                 session: requests.Session | None = None, timeout: float = 5.0, max_body: int = 16 << 20,
-                 max_servers: int = 10_000, shard: Shard = WHOLE):
+                 session: requests.Session | None = None, timeout: float = 5.0, shard: Shard = WHOLE,
+                 limits: Limits | None = None):
         if not urls:
             raise ValueError("source scrape needs at least one target: give addresses of /metrics pages")
         found = named(signals)
@@ -73,11 +75,11 @@ class Targets:
         self.notes, self._once = Notes(), LoggedOnce()  # on servers that several targets give
         self.all = [Target(url) for url in dict.fromkeys(urls)]
         self._session = session or http_session(retries=0)  # the next scrape is the next attempt
-        self._timeout, self._max_body, self._max_servers = timeout, max_body, max_servers
+        self._timeout, self._limits = timeout, limits or Limits()
 
     def ask(self, instant: float) -> list[tuple[Reading, Notes] | Exception]:
         """Scrapes every target once: its reading float32 (S, C) and notes on what is left out, or the error."""
-        return gather([partial(self._page, target.url, instant) for target in self.all], _WORKERS, self._timeout)
+        return gather([partial(self._page, target.url, instant) for target in self.all], WORKERS, self._timeout)
 
     def note(self, answers: Sequence[tuple[Reading, Notes] | Exception], instant: float) -> Reading | None:
         """Keeps success and failure of every target; all readings in one, None where no target answered."""
@@ -104,18 +106,14 @@ class Targets:
         self._session.close()
 
     def _page(self, url: str, instant: float) -> tuple[Reading, Notes]:
-        answer = fetch(self._session, "GET", url, self._timeout, self._max_body, headers=_ACCEPT)
+        answer = fetch(self._session, "GET", url, self._timeout, self._limits.bytes // WORKERS, headers=_ACCEPT)
         if answer.status != 200:
             location = answer.headers.get("Location")
             raise SourceRefused(f"HTTP {answer.status}, expected 200 and a page of metrics"
-                                + (f": redirected to {location}, put the final address into source.targets"
+                                + (f": redirected to {location[:LENGTH]}, put the final address into source.targets"
                                    if location else ""), answer.status)
-        page, notes = page_reading(answer.body, instant, self.metrics, self.bounds, self.labels)
-        reading = self.shard.share(page)
-        if len(reading.servers) > self._max_servers:
-            raise SourceNonsense(f"{len(reading.servers)} servers, allowed are {self._max_servers}: raise "
-                                 "max_servers if that is meant")
-        return reading, notes
+        page, notes = page_reading(answer.body, instant, self.metrics, self.bounds, self.labels, self._limits.series)
+        return self.shard.share(page), notes
 
 
 def together(readings: Sequence[Reading], labels: Labels, notes: Notes) -> Reading:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from forecaster.readings import Reading, Readings
+from forecaster.readings import Labels, Reading, Readings
 
 _CACHED_NAMES = 1 << 18
 
@@ -53,9 +53,9 @@ class Shard:
         """The query with $shard and $total_shards filled in."""
         return re.sub(r"\$total_shards\b", str(self.total), re.sub(r"\$shard\b", str(self.ordinal), query))
 
-    def owned(self, labels: Sequence[Mapping[str, str]], label: str) -> list[int]:
-        """Which of these label sets name, by `label`, a server of this shard, or no server."""
-        return [n for n, one in enumerate(labels) if not (server := one.get(label)) or self.owns(server)]
+    def owned(self, labels: Sequence[Mapping[str, str]], names: Labels) -> list[int]:
+        """Which of these label sets name a server of this shard, or no server."""
+        return [n for n, one in enumerate(labels) if not (server := names.server_of(one)) or self.owns(server)]
 
     def share(self, read: R) -> R:
         """The reading with this shard's servers only: values float32 (S, C) or (N, S, C)."""

@@ -7,11 +7,12 @@ N instants of a range, n series of one answer.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from forecaster.limits import Limits
 from forecaster.readings import Labels, SourceDown, SourceError, SourceNonsense, SourceRefused, SourceUnreachable
 from forecaster.sources.answers import UNREADABLE, Parsed, Piece, parse, place
 from forecaster.sources.bounds import Bounds
@@ -64,9 +65,9 @@ class SignalQuery:
     """
 
     def __init__(self, name: str, query: str, where: str, bounds: Bounds, labels: Labels, shard: Shard,
-                 max_servers: int, clock: Callable[[], float]):
+                 limits: Limits, clock: Callable[[], float]):
         self.name, self.query, self.template, self.what = name, query, query, f"{where}, signal {name}"
-        self._bounds, self._labels, self._shard, self._max_servers = bounds, labels, shard, max_servers
+        self._bounds, self._labels, self._shard, self._limits = bounds, labels, shard, limits
         self._named, self._once, self._clock = _NOBODY, LoggedOnce(), clock
         self.series = self.latest = self.left_out = 0  # series of the last answer, and of the last instant one
         self.error: SourceError | None = None
@@ -117,16 +118,15 @@ class SignalQuery:
         parsed = self._parsed(answer, "matrix")
         notes, kept, flat = parsed.notes, [], []
         for labels, samples in zip(parsed.labels, parsed.values, strict=True):
-            server = self._labels.server_of(labels)
             try:
                 places, values = place(samples, instants, step)
             except (TypeError, ValueError) as error:
                 notes.add(UNREADABLE, [f"{labels}: {error}"], 1)
                 continue
-            if server is None:
-                notes.add(self._labels.unnamed, [labels], 1)
+            if (reason := self._labels.refusal(labels)) is not None:
+                notes.add(reason, [labels], 1)
                 continue
-            kept.append(Piece(server, signal, labels, places + offset, values))
+            kept.append(Piece(labels[self._labels.server], signal, labels, places + offset, values))
             flat.append(values)
         if parsed.labels and not kept:
             self._nobody(parsed.labels)
@@ -174,15 +174,16 @@ class SignalQuery:
     def _parsed(self, answer: Answer | Exception, kind: str) -> Parsed:
         """The series of this shard's servers, and of none; keeps the count of all."""
         parsed = parse(answered(answer, self.what), kind, self.what, self.query)
-        labels, values = parsed.labels, parsed.values
-        self.series = len(labels)
+        self.series = len(parsed.labels)
         if self._shard.total > 1:
-            owned = self._shard.owned(labels, self._labels.server)
-            labels, values = [labels[n] for n in owned], [values[n] for n in owned]
-        if len(labels) > self._max_servers:
-            raise SourceNonsense(f"{self.what}: {len(labels)} series, allowed are {self._max_servers}: narrow "
-                                 "the query or raise max_servers")
-        return parsed._replace(labels=labels, values=values)
+            owned = self._shard.owned(parsed.labels, self._labels)
+            parsed = parsed._replace(labels=[parsed.labels[n] for n in owned], values=[parsed.values[n] for n in owned])
+        return parsed.bounded(self._limits.series, self._known_first)
+
+    def _known_first(self, labels: Mapping[str, str]) -> tuple[bool, str]:
+        """Sorts series of servers of the last instant answer before others, both by name."""
+        server = self._labels.server_of(labels)
+        return server not in self._named.places, server or ""
 
     def _nobody(self, labels: list[dict[str, str]]) -> None:
         """Raises SourceNonsense where the answer has series, and none of any shard names a server."""

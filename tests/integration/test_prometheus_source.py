@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 import numpy as np
 import pytest
 
+from forecaster.limits import Limits
 from forecaster.readings import NoData, SourceNonsense, SourceRefused
 from tests.prometheus_answers import T0
 from tests.stored_prometheus import stored
@@ -190,9 +191,10 @@ def test_a_query_of_another_kind_is_nonsense(prometheus, source):
         source(prometheus, cpu="cpu[5m]").latest(T0)
 
 
-def test_more_series_than_allowed_are_refused(prometheus, source):
-    with pytest.raises(SourceNonsense, match="2 series, allowed are 1: narrow the query or raise max_"):
-        source(prometheus, {"max_servers": 1}, cpu="cpu").latest(T0)
+def test_series_beyond_the_limit_are_left_out(prometheus, source):
+    asked = source(prometheus, {"limits": Limits(series=1)}, cpu="cpu")
+    assert len(asked.latest(T0).servers) == 1
+    assert "limits.series" in asked.describe()["signals"]["cpu"]["warnings"][0]
 
 
 def test_a_range_lies_on_the_grid_and_equals_the_instant_answers(prometheus, source):

@@ -11,6 +11,7 @@ import pytest
 
 from forecaster.__main__ import main
 from forecaster.config import load_config
+from forecaster.limits import Limits
 from forecaster.memory.scraped import ScrapeSource
 from forecaster.readings import NoData, Reading, Readings
 from forecaster.service.app import Forecaster
@@ -152,7 +153,7 @@ def of_prometheus(server, shard, **options):
 
 
 def test_prometheus_answers_for_all_and_the_shard_keeps_its_own(prometheus):
-    source = of_prometheus(prometheus, Shard(1, 3), max_servers=len(MINE))
+    source = of_prometheus(prometheus, Shard(1, 3), limits=Limits(series=len(MINE)))
     now, before = source.latest(NOW), source.range(NOW, NOW, 300.0)
     assert list(now.servers) == list(before.servers) == sorted(MINE)
     expected = [SERVERS.index(name) for name in sorted(MINE)]

@@ -275,7 +275,7 @@ def test_a_proxy_that_gives_up_waiting_is_one_too(asked, server):
 
 
 def test_an_answer_with_more_bytes_than_are_taken_is_asked_for_in_pieces(asked, server, monkeypatch):
-    monkeypatch.setattr("forecaster.sources.prometheus._MAX_BYTES", 1500)
+    monkeypatch.setattr(asked, "_max_bytes", 1500)
     server.respond = by_points(96, lambda request: None)
     readings = asked.range(T0, T0 + 15 * 95, 15)
     assert readings.failed == {} and np.isfinite(readings.values).all()

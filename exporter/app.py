@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from flask import Flask, Response, request
 
@@ -13,6 +14,7 @@ from exporter.profiles import FleetConfig
 from exporter.scenario_log import ScenarioLog
 from serving.doors import Doors
 from serving.exposition import metrics_response
+from serving.storage import claim
 from serving.web import Service
 from serving.web import create_app as create_web_app
 
@@ -35,6 +37,7 @@ class Exporter:
         read_config: Callable[[], FleetConfig] | None,
         storage: str | None,
     ):
+        self._claim = claim(Path(storage)) if storage is not None else None
         self.live = LiveFleet(config, clock, ScenarioLog(storage))
         self.running = True
         self._clock = clock
@@ -56,8 +59,10 @@ class Exporter:
         self._last_reload = (True, self._clock())
 
     def close(self) -> None:
-        """Marks the exporter as stopped."""
+        """Marks the exporter as stopped, and gives its folder free."""
         self.running = False
+        if self._claim is not None:
+            self._claim.close()
 
     def service(self) -> Service:
         """The service that the common pages show."""
@@ -90,7 +95,7 @@ def create_app(
     doors: Doors | None = None,
 ) -> Flask:
     """The exporter's application. read_config: reads the configuration for a reload. storage: the folder that keeps
-    the scenarios that were set. doors: who may enter (default: everybody)."""
+    the scenarios that were set; StorageError if another process has it. doors: who may enter (default: everybody)."""
     doors = doors or Doors(NAME)
     exporter = Exporter(config, clock, read_config, storage)
     collector = FleetCollector(exporter.live)

@@ -99,6 +99,9 @@ class Source(Protocol):
     def describe(self) -> dict[str, Any]:
         """What it reads and the state of the latest read, for /status."""
 
+    def close(self) -> None:
+        """Closes the connections."""
+
 
 def milliseconds(name: str, seconds: float) -> int:
     """Seconds as milliseconds; ValueError naming the quantity unless positive and whole."""

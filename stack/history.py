@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from serving.storage import put_aside, write
 from stack import HistoryFailed
 from stack.layout import HOST, PORTS
 from stack.remedies import report
@@ -32,6 +33,7 @@ SMALLEST_GAP = 60.0  # seconds; the look-back of Prometheus (5 minutes) covers s
 FINE, COARSE = 15, 60  # seconds between samples, for gaps up to BOOTSTRAP_HOURS and for longer ones
 MOUNT_RESOLUTION = 600  # seconds between samples of mounts before the last DAYS
 STATE = "backfilled.json"  # in the storage folder: {"until": Unix seconds}
+LATEST = 1 << 33  # Unix seconds: the year 2242
 _BLOCK_SPAN = "72h"  # promtool reads its input once per block; this takes 10 s for eight days instead of minutes
 _MOUNT_BLOCK_SPAN = "486h"  # the largest that promtool makes of 20 days
 _LATE = "from-out-of-order"
@@ -102,10 +104,7 @@ class History:
     def load(self, gap: Gap) -> None:
         """Loads a gap; it is closed once all its blocks are there."""
         self._add(gap)
-        state = self.storage / STATE
-        unfinished = state.with_suffix(".new")
-        unfinished.write_text(json.dumps({"until": gap.end}))
-        unfinished.replace(state)
+        write(self.storage / STATE, lambda file: file.write(json.dumps({"until": gap.end}).encode()))
 
     def _add(self, gap: Gap, mounts_only: bool = False) -> None:
         """Makes blocks beside the storage and moves them into it."""
@@ -141,16 +140,17 @@ def find_gap(storage: Path, now: float, days: float = DAYS) -> Gap | None:
 def newest_sample(storage: Path) -> float | None:
     """When Prometheus last stored a sample or the backfill ended, in Unix seconds; None if there was no backfill."""
     written = [segment.stat().st_mtime for segment in storage.glob("wal/[0-9]*") if segment.is_file()]
+    path = storage / STATE
     try:
-        written.append(float(json.loads((storage / STATE).read_text())["until"]))
+        until = float(json.loads(path.read_bytes())["until"])
+        if not 0 <= until < LATEST:
+            raise ValueError(f"until is {until}")
     except FileNotFoundError:
         return None  # any files here come from a first start that was interrupted
-    except (ValueError, KeyError, TypeError) as error:
-        raise HistoryFailed(
-            f'{storage / STATE} is damaged ({error}); expected {{"until": <Unix seconds>}}. '
-            "Delete it and start again to load the last days anew"
-        ) from error
-    return max(written)
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
+        put_aside(path, f'{path} is damaged ({error}), expected {{"until": <Unix seconds>}}; the last days are loaded')
+        return None
+    return max([*written, until])
 
 
 def mark_late(block: Path) -> None:

@@ -28,6 +28,9 @@ class Eager(Generic[AnyNetwork]):
         self.network, self.device = network, device
         self._fits: int | None = None  # rows at once, after memory was short
 
+    def close(self) -> None:
+        """It has no threads of its own."""
+
     def __call__(self, x: Inputs) -> np.ndarray:
         rows = len(x["observed"])
         at_once = self._fits or self.ROWS.get(self.device.type, rows)

@@ -21,5 +21,8 @@ class Engine(Protocol):
     def name(self) -> str:
         """Its name in labels and /status."""
 
+    def close(self) -> None:
+        """Ends its threads; it is not called afterwards."""
+
     def __call__(self, x: Inputs) -> np.ndarray:
         """Quantiles in signal units, rising along Q: float32 (B, C, H, Q), or (B, H, Q) of single series."""

@@ -77,20 +77,28 @@ class Model:
     @classmethod
     def load(
         cls, folder: Path, device: str = "auto", timezone: str | None = None,
-        signals: Mapping[str, Signal] | None = None,
+        signals: Mapping[str, Signal] | None = None, loaded: Model | None = None,
     ) -> Model:
         """Read an artifact folder; raises ModelError. ``timezone`` is the clock of the servers' days and weeks, None
-        for the one of the training data. ``signals`` as in ``encoding_of``."""
+        for the one of the training data. ``signals`` as in ``encoding_of``. ``loaded`` is returned if it is the same:
+        compiling takes seconds."""
         facts, weights, report = read(folder)
         encoding = encoding_of(folder, facts, signals)
         encoding = replace(encoding, timezone=timezone or encoding.timezone)
         architecture, chosen = architecture_of(folder, facts), choose_device(device)
+        if loaded is not None and (facts, report, encoding, chosen) == (
+                loaded.facts, loaded.report, loaded.encoding, loaded.device):
+            return loaded
         try:
             model = cls(encoding, architecture, weights, facts, report, chosen)
         except ModelError as error:
             raise ModelError(f"{folder}: {error}") from error
         model.engine = choose(model._eager, model._rehearsal())
         return model
+
+    def close(self) -> None:
+        """Ends its threads; it forecasts no more."""
+        self.engine.close()
 
     @property
     def info(self) -> dict[str, str]:

@@ -65,6 +65,10 @@ class Alertmanager:
         self._back: tuple[float, float] | None = None  # since when it has answered every time
         self._down: tuple[float, SourceDown] | None = None  # (Unix s of the last answer, the latest error) of the alert
 
+    def close(self) -> None:
+        """Closes the connections."""
+        self._session.close()
+
     def keep(self, old: Alertmanager) -> None:
         """Goes on where another one ended."""
         self._answered, self._back, self._down, self.active = old._answered, old._back, old._down, old.active

@@ -41,6 +41,10 @@ class Push:
         self._timeout, self._clock = timeout, clock
         self._written: int | None = None
 
+    def close(self) -> None:
+        """Closes the connections."""
+        self._session.close()
+
     def due(self, now: float, step: float) -> bool:
         """Whether a new step has begun since the last send."""
         return self._written != int(now // step)

@@ -1,8 +1,10 @@
 """The running forecaster: its parts, its Flask application, and how a reload replaces both."""
 
+import gc
 import threading
 from collections.abc import Callable
 from importlib import resources
+from pathlib import Path
 
 from flask import Flask, Response, request
 from markupsafe import Markup
@@ -17,10 +19,11 @@ from forecaster.publish.self_metrics import SelfMetrics
 from forecaster.service.assembly import assemble
 from forecaster.service.parts import Parts
 from forecaster.sources.clock import source_clock
-from serving import __version__
+from serving import ServingError, __version__
 from serving.doors import Doors
 from serving.exposition import metrics_response
 from serving.html import document
+from serving.storage import Claim, claim
 from serving.web import Service, Table
 from serving.web import create_app as create_web_app
 
@@ -60,7 +63,9 @@ class Forecaster:
             close=self.close,
         )
         self._reloading = threading.Lock()
-        self.parts = assemble(read_config(), self._metrics, self._clock, self._scheme)
+        config = read_config()
+        self._claim = _claim(config.storage)
+        self.parts = assemble(config, self._metrics, self._clock, self._scheme)
         self._announce(self.parts)
         self.app = self._make_app(self.parts)
         self._metrics.config_read(self._clock(), True)
@@ -74,8 +79,12 @@ class Forecaster:
         self.parts.start(self._clock())
 
     def close(self) -> None:
-        """Ends the threads and writes snapshots for the next start."""
+        """Ends the threads, writes snapshots for the next start, and gives the folder free."""
         self.parts.close()
+        if self.parts.loaded is not None:
+            self.parts.loaded.close()
+        if self._claim is not None:
+            self._claim.close()
 
     def reload(self) -> None:
         """Reads configuration and model again; ValueError, and nothing changes, where they cannot be used.
@@ -85,24 +94,35 @@ class Forecaster:
         """
         with self._reloading:
             try:
-                parts = assemble(self._read_config(), self._metrics, self._clock, self._scheme)
+                config, old = self._read_config(), self.parts
+                parts = assemble(config, self._metrics, self._clock, self._scheme, old.loaded)
                 if parts.model["problem"]:
                     raise ValueError(parts.model["problem"])
-            except (ValueError, OSError) as error:
+                moved = config.storage != old.config.storage
+                claimed = _claim(config.storage) if moved else self._claim
+            except (ValueError, OSError, ServingError) as error:
                 self._metrics.config_read(self._clock(), False)
                 raise ValueError(str(error)) from error
-            ended = self.parts.close()
-            parts.keep(self.parts, ended)
-            source, was = parts.config.source, self.parts.config.source
+            app = self._make_app(parts)
+            ended = old.close()
+            parts.keep(old, ended)
+            source, was = config.source, old.config.source
             if (source.kind, source.url) != (was.kind, was.url):
                 self._clock.forget()
             if parts.board.last is None:
                 self._metrics.no_forecast()
             self.parts = parts
             self._announce(parts)
-            self.app.wsgi_app = self._make_app(parts).wsgi_app  # type: ignore[method-assign]  # Flask's own way
+            self.app.wsgi_app = app.wsgi_app  # type: ignore[method-assign]  # Flask's own way
+            if moved and self._claim is not None:
+                self._claim.close()
+            self._claim = claimed
+            if old.loaded is not None and old.loaded is not parts.loaded and ended:
+                old.loaded.close()
             self.start()
             self._metrics.config_read(self._clock(), True)
+            del old, app
+            gc.collect()  # parts refer to each other; the next full collection by itself may be hours away
 
     def _announce(self, parts: Parts) -> None:
         """Shows configuration and model in the self-metrics."""
@@ -170,6 +190,10 @@ class Forecaster:
             return None
         problems = "; ".join(f"{stage}: {error}" for stage, error in self.parts.cycle.errors.items() if error)
         return f"There is no current forecast. {problems or 'The first cycle is under way.'}"
+
+
+def _claim(folder: Path | None) -> Claim | None:
+    return claim(folder) if folder is not None else None
 
 
 def create_app(read_config: Callable[[], ForecasterConfig], clock: Callable[[], float],

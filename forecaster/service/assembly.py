@@ -37,13 +37,15 @@ from forecaster.sources.up import RATE_SCRAPES, Up, render
 log = logging.getLogger(__name__)
 
 
-def assemble(config: ForecasterConfig, metrics: SelfMetrics, clock: Callable[[], float], scheme: str = "http") -> Parts:
-    """The parts that the configuration asks for, not started; without a model that can be used, the heuristic's.
+def assemble(config: ForecasterConfig, metrics: SelfMetrics, clock: Callable[[], float], scheme: str = "http",
+             loaded: Model | None = None) -> Parts:
+    """The parts that the configuration asks for, not started; without a model that can be used, the heuristic's. The
+    model `loaded` is used again if it is the configured one.
 
     scheme: http or https, as the forecaster is served.
     """
     try:
-        model, problem = load_model(config), None
+        model, problem = load_model(config, loaded), None
         chances, without = load_chances(config, model) if model is not None else (None, None)
     except ModelError as error:
         log.error("no model: %s; the trend heuristic forecasts every server", error)
@@ -71,7 +73,7 @@ def assemble(config: ForecasterConfig, metrics: SelfMetrics, clock: Callable[[],
              "loaded": model is not None, "problem": problem,
              "chances_problem": without}
     joint = {name: of for name, of in (chances.joint if chances else {}).items() if name in config.risk.incident}
-    return Parts(config, source, cycle, board, collector, shown, capacity, joint)
+    return Parts(config, source, cycle, board, collector, shown, capacity, model, joint)
 
 
 def make_source(config: ForecasterConfig, clock: Callable[[], float]) -> Source:
@@ -122,12 +124,12 @@ def make_session(given: SourceConfig | Receiver, retries: int) -> requests.Sessi
                         certificate=(given.cert_file, given.key_file) if given.cert_file and given.key_file else None)
 
 
-def load_model(config: ForecasterConfig) -> Model | None:
+def load_model(config: ForecasterConfig, loaded: Model | None = None) -> Model | None:
     """The configured model, None for the heuristic; ModelError where it does not fit the configuration."""
     if config.model is None:
         return None
     folder = folder_of(config.model)
-    model = Model.load(folder, config.device, config.timezone, config.signals)
+    model = Model.load(folder, config.device, config.timezone, config.signals, loaded)
     for difference in check(folder, model.encoding, config.signals, config.step, config.encoder_steps):
         log.info(difference)
     return model

@@ -50,7 +50,7 @@ class CapacityWatch:
     def __init__(self, config: ForecasterConfig, board: Board[Outlook], collector: CapacityCollector,
                  metrics: SelfMetrics, clock: Callable[[], float], session: requests.Session):
         self._config, self.board, self.collector = config, board, collector
-        self._metrics, self._clock = metrics, clock
+        self._metrics, self._clock, self._session = metrics, clock, session
         self._weights: Weights | None = None  # read by the first pass: damaged ones cost only what fills up
         self.errors: dict[str, str | None] = {}
         self._ticker = Ticker(self._tick, config.capacity.refresh, clock, "capacity")
@@ -82,6 +82,7 @@ class CapacityWatch:
         self.ended = self._ticker.join(timeout)
         if self.ended or self._reading:
             self._keeper.save(self._parts())
+        self._session.close()
         return self.ended
 
     def keep(self, old: "CapacityWatch") -> None:

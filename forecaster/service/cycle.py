@@ -99,6 +99,9 @@ class Cycle:
         ended = self._ticker.join(timeout)
         if ended or self._stage.running == "query":
             self.memory.save()
+        for one in (self._source, self._push, self.alertmanager):
+            if one is not None:
+                one.close()
         return ended
 
     def run_once(self) -> bool:

@@ -10,6 +10,7 @@ from forecaster.board import Board
 from forecaster.config import ForecasterConfig
 from forecaster.memory.keeping import Keeper
 from forecaster.memory.scraped import ScrapeSource
+from forecaster.models.model import Model
 from forecaster.publish.collector import ForecastCollector
 from forecaster.publish.result import Result
 from forecaster.readings import Source, SourceError
@@ -32,6 +33,7 @@ class Parts:
     collector: ForecastCollector
     model: Mapping[str, object]  # the model in /status; "problem" says why it is not used
     capacity: CapacityWatch | None  # what fills up, where it is watched
+    loaded: Model | None  # whose owner closes it: a reload keeps it where it is the same
     joint: dict[str, dict[str, float]]  # window -> parameters of the chance of any server, where calibrated
 
     def start(self, now: float) -> None:
@@ -57,7 +59,6 @@ class Parts:
         if self.capacity is not None:
             self.capacity.close()
         if isinstance(source, ScrapeSource):
-            source.close()
             Keeper(self.config.storage, self.cycle.errors).save({SCRAPE_FILE: source})
         return ended
 

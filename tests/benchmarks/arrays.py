@@ -37,5 +37,8 @@ class Arrays:
         instants = np.arange(start, end + step / 2, step)
         return Readings(instants, *self.names, self._values(len(instants)))
 
+    def close(self) -> None:
+        """Has nothing to close."""
+
     def describe(self) -> dict:
         return {"kind": "arrays"}

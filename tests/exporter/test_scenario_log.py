@@ -7,6 +7,7 @@ from exporter.fleet import Fleet
 from exporter.live import LiveFleet
 from exporter.profiles import load_fleet
 from exporter.scenario_log import FILE, ScenarioLog
+from tests import mutations
 
 pytestmark = pytest.mark.slow
 
@@ -64,7 +65,26 @@ def test_a_log_that_cannot_be_used_is_reported_and_the_fleet_starts_as_configure
     (tmp_path / FILE).write_text(content)
     assert live(tmp_path, NOW).view().scenario == "healthy"
     assert FILE in caplog.text
-    assert (tmp_path / FILE).read_text() == content
+    [kept] = tmp_path.iterdir()
+    assert kept.read_text() == content
+    assert kept.name == (FILE if '": 9' in content or ": 60" in content else f"{FILE}.damaged")
+
+
+def test_a_mutated_log_is_used_or_put_aside_and_the_fleet_goes_on(tmp_path):
+    fleet = live(tmp_path, NOW)
+    for name in ("degrading", "critical"):
+        fleet.set_scenario(name)
+    path, rng, used = tmp_path / FILE, np.random.default_rng(16), 0
+    whole = path.read_bytes()
+    for n in range(60):
+        path.write_bytes((mutations.bytes_of if n % 2 else mutations.json_of)(rng, whole))
+        again = Fleet(load_fleet())
+        again.events = ScenarioLog(tmp_path).load(load_fleet())
+        again.at(NOW)
+        assert again.affected.shape == (20,) and again.scenario in load_fleet().scenarios
+        again.set_scenario("healthy", NOW + 60)
+        used += path.exists()
+    assert 0 < used < 40
 
 
 def test_scenarios_the_fleet_file_no_longer_knows_are_left_out(tmp_path):

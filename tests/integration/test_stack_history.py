@@ -80,10 +80,13 @@ def test_after_a_long_stop_only_the_last_days_are_filled(tmp_path: Path):
     assert (gap.resolution, gap.start) == (COARSE, NOW - 2 * DAY + COARSE)
 
 
-def test_damaged_notes_are_named_with_the_remedy(tmp_path: Path):
-    (tmp_path / STATE).write_text("{}")
-    with pytest.raises(HistoryFailed, match=r"backfilled\.json is damaged .* Delete it"):
-        find_gap(tmp_path, NOW)
+@pytest.mark.parametrize("damaged", ["{}", "", "[" * 10**5, '{"until": NaN}', '{"until": 1e999}', '{"until": -1}',
+                                     '{"until": 1' + "0" * 400 + "}", '{"until": "x"}', '{"until": 9e9}', "\xff"])
+def test_damaged_notes_are_put_aside_and_the_last_days_loaded(tmp_path: Path, caplog, damaged: str):
+    (tmp_path / STATE).write_text(damaged)
+    gap = find_gap(tmp_path, NOW)
+    assert gap is not None and gap.start == pytest.approx(NOW - 8 * DAY, abs=COARSE)
+    assert (tmp_path / f"{STATE}.damaged").read_text() == damaged and f"{STATE} is damaged" in caplog.text
 
 
 def test_a_failing_program_is_quoted_and_nothing_counts_as_filled(tmp_path: Path):

@@ -326,6 +326,9 @@ SIGNALS = 14  # of the preset
 class OneHost:
     """A source of one host whose signals are noise around a level."""
 
+    def close(self) -> None:
+        """Has nothing to close."""
+
     def _values(self, instant: float) -> np.ndarray:
         return np.random.default_rng(int(instant)).normal(50, 2, (1, SIGNALS)).astype(np.float32)
 

@@ -67,6 +67,9 @@ class Fleet:
                 values[:, i] = np.nan
         return Readings(instants, history().servers, history().profiles, values)
 
+    def close(self):
+        """Has nothing to close."""
+
     def describe(self):
         return {"kind": "test"}
 

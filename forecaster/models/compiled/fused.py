@@ -103,6 +103,11 @@ class Fused:
             list(self._pool.map(some, edges[:-1], edges[1:]))
         return out[:rows]
 
+    def close(self) -> None:
+        """Ends the threads."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False)
+
     def _own_scratch(self) -> int:
         """Address of the calling thread's memory for intermediates, on a cache line; it is kept, for fresh pages cost
         more than a small pass."""

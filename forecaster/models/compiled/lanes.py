@@ -198,7 +198,7 @@ def _lowered(emitter: Emitter) -> tuple[llvm.ModuleRef, llvm.TargetMachine]:
     machine = llvm.Target.from_default_triple().create_target_machine(
         cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=2, jit=True
     )
-    module = llvm.parse_assembly(str(emitter.module))
+    module = llvm.parse_assembly(str(emitter.module), llvm.create_context())  # the global one keeps what it was given
     module.triple, module.data_layout = machine.triple, str(machine.target_data)
     module.verify()
     return module, machine

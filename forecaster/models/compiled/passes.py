@@ -29,6 +29,10 @@ class Compiled:
         self.eager, network = eager, eager.network
         self.fused = Fused(network.tft, network.encoding.horizon, finish=InSignalUnits(network))
 
+    def close(self) -> None:
+        """Ends its threads."""
+        self.fused.close()
+
     def __call__(self, x: Inputs) -> np.ndarray:
         return self.fused(x) if len(x["known"]) == 1 else self.eager(x)
 
@@ -41,6 +45,10 @@ class CompiledSeries:
     def __init__(self, eager: Eager[SeriesNetwork]):
         self.eager = eager
         self.fused = Fused(eager.network.tft, eager.network.encoding.positions, own=True)
+
+    def close(self) -> None:
+        """Ends its threads."""
+        self.fused.close()
 
     def __call__(self, x: Inputs) -> np.ndarray:
         with torch.inference_mode():

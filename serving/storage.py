@@ -41,17 +41,17 @@ class Claim:
             self._lock = None
 
 
-def claim(folder: Path, patience: float = PATIENCE) -> Claim:
+def claim(folder: Path, patience: float | None = None) -> Claim:
     """Claims a folder, which is made if it is missing, and removes the unfinished files of a process that was killed.
 
-    Waits up to `patience` seconds; StorageError if another process has the folder then. A folder that cannot be written
-    to, or whose file system has no locks, is claimed without a lock, which is logged.
+    Waits up to `patience` seconds (default: PATIENCE); StorageError if another process has the folder then. A folder
+    that cannot be written to, or whose file system has no locks, is claimed without a lock, which is logged.
     """
     path, lock = folder / LOCK, None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        _lock(lock, path, time.monotonic() + patience)
+        _lock(lock, path, time.monotonic() + (PATIENCE if patience is None else patience))
         os.ftruncate(lock, 0)
         os.write(lock, f"{os.getpid()}\n".encode())
         for unfinished in folder.glob(f"*{UNFINISHED}"):

@@ -1,0 +1,142 @@
+"""Reloads while clients read: nothing is left open, no answer fails, and none is of another fleet."""
+
+import gc
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from forecaster.config import load_config
+from forecaster.service.app import Forecaster
+from serving.storage import StorageError, claim
+from tests.benchmarks.measure import resident_mib
+from tests.grafana_stack import await_true
+from tests.local_server import Request, local_server
+from tests.tiny_models import write_untrained
+
+pytestmark = pytest.mark.slow
+
+WARM_UP, RELOADS = 3, 7
+
+
+def prometheus_of(*servers: str) -> Callable[[Request], None]:
+    """Answers of a Prometheus that holds 50 of every signal of these servers, at any time."""
+    def respond(request: Request) -> None:
+        ranged, form = "query_range" in request.path, request.form
+        kind, result = ("matrix", "values") if ranged else ("vector", "value")
+        value: object = [float(form.get("time", 0)), "50"]
+        if ranged:
+            times = np.arange(float(form["start"]), float(form["end"]) + 1e-3, float(form["step"]))
+            value = [[round(t, 3), "50"] for t in times.tolist()]
+        series = [{"metric": {"server": name, "profile": "web_api"}, result: value} for name in servers]
+        request.answer(200, json.dumps({"status": "success", "data": {"resultType": kind, "result": series}}))
+
+    return respond
+
+
+@contextmanager
+def running(**overrides):
+    """A started forecaster whose overrides can be changed; it has its first forecast."""
+    forecaster = Forecaster(lambda: load_config("fleet", overrides), time.time)
+    forecaster.start()
+    try:
+        await_ready(forecaster)
+        yield forecaster, overrides
+    finally:
+        forecaster.close()
+
+
+def await_ready(forecaster: Forecaster) -> None:
+    client = forecaster.app.test_client()
+    await_true(lambda: client.get("/-/ready").status_code == 200, 60, "there is a forecast")
+
+
+def names_of(forecaster: Forecaster) -> set[str] | None:
+    """The servers that are forecast; None without a forecast."""
+    answer = forecaster.app.test_client().get("/predictions/current")
+    return set(answer.json["predictions"]) if answer.status_code == 200 else None
+
+
+def test_reloads_leave_no_threads_descriptors_or_memory_and_clients_notice_nothing(tmp_path):
+    stop, failed, seen = threading.Event(), [], []
+
+    def read(forecaster: Forecaster) -> None:
+        client = forecaster.app.test_client()
+        while not stop.is_set():
+            for path in ("/metrics", "/predictions/current", "/status"):
+                answer = client.get(path)
+                if answer.status_code != 200 or b"web1" not in answer.data:
+                    failed.append((path, answer.status_code, answer.data[:200]))
+            seen.append(stop.wait(0.05))
+
+    def held() -> tuple[int, int]:
+        return threading.active_count(), len(os.listdir("/proc/self/fd"))
+
+    model = str(write_untrained(tmp_path / "tiny"))
+    with local_server(prometheus_of("web1")) as server, running(
+            **{"source.url": server.url, "model": model, "storage": str(tmp_path / "state")}) as (forecaster, _):
+        reader = threading.Thread(target=read, args=(forecaster,))
+        reader.start()
+        try:
+            for n in range(WARM_UP + RELOADS):
+                if n == WARM_UP:
+                    gc.collect()
+                    threads, descriptors, memory = *held(), resident_mib()
+                forecaster.reload()
+            await_true(lambda: held()[0] <= threads + 2 and held()[1] <= descriptors + 4, 30, "all is closed")
+            assert resident_mib() - memory < 12
+        finally:
+            stop.set()
+            reader.join()
+    assert failed == [] and seen
+
+
+def test_a_reload_to_another_fleet_shows_nothing_of_the_one_before(tmp_path):
+    with local_server(prometheus_of("red1")) as red, local_server(prometheus_of("blue1")) as blue, running(
+            **{"source.url": red.url, "model": "none"}) as (forecaster, overrides):
+        assert names_of(forecaster) == {"red1"}
+        overrides["source.url"] = blue.url
+        forecaster.reload()
+        assert names_of(forecaster) in (None, {"blue1"}), "none before the first cycle"
+        await_ready(forecaster)
+        assert names_of(forecaster) == {"blue1"}
+        assert "red1" not in forecaster.app.test_client().get("/metrics").text
+
+
+def test_a_model_that_is_the_same_is_kept_and_another_one_replaces_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("FLEETCAST_COMPILED", "0")
+    overrides = {"model": str(write_untrained(tmp_path / "tiny")), "source.url": "http://127.0.0.1:9"}
+    forecaster = Forecaster(lambda: load_config("fleet", overrides), time.time)
+    first = forecaster.parts.loaded
+    try:
+        forecaster.reload()
+        assert forecaster.parts.loaded is first
+        overrides["timezone"] = "America/New_York"
+        forecaster.reload()
+        assert forecaster.parts.loaded is not first
+        assert forecaster.parts.loaded.encoding.timezone == "America/New_York"
+    finally:
+        forecaster.close()
+
+
+def test_a_folder_of_another_process_is_refused_at_start_and_by_a_reload_and_free_after_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("serving.storage.PATIENCE", 0.0)
+    overrides = {"model": "none", "source.url": "http://127.0.0.1:9", "storage": str(tmp_path / "mine")}
+    taken = claim(tmp_path / "taken")
+    forecaster = Forecaster(lambda: load_config("fleet", overrides), time.time)
+    with pytest.raises(StorageError, match="mine is in use by process"):
+        Forecaster(lambda: load_config("fleet", overrides), time.time)
+    overrides["storage"] = str(taken.folder)
+    with pytest.raises(ValueError, match="taken is in use by process"):
+        forecaster.reload()
+    assert forecaster.parts.config.storage == tmp_path / "mine"
+    taken.close()
+    forecaster.reload()
+    claim(tmp_path / "mine", 0.0).close()
+    forecaster.close()
+    claim(tmp_path / "taken", 0.0).close()

@@ -20,7 +20,8 @@ from tests.fuzz.kind import Kind
 TEXTS = {"forecaster": (PRESETS / "fleet.yml").read_text(), "fleet": (ROOT / "exporter" / "fleet.yml").read_text()}
 YAML = ("*x", "&x [*x]", "!!python/object/apply:os.system [true]", "!!binary x", "!!timestamp 9999-99-99", "? ",
         "<<: *x", "2026-13-45", "0o9", "0x", "1:60:61", "~", "!!set {a}", "- - - -", "{[", "%YAML 9.9\n---\n", "\t",
-        "---\n---\n", "!!int x", "!!float x", "1e999", ".nan", "-.inf", "!<tag:yaml.org,2002:null> x", "'", "|+9\n", "9" * 5000)
+        "---\n---\n", "!!int x", "!!float x", "1e999", ".nan", "-.inf", "!<tag:yaml.org,2002:null> x", "'", "|+9\n",
+        "9" * 5000)
 
 
 class Configurations(Kind):

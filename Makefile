@@ -8,13 +8,15 @@ SECURE ?=
 MODULE ?= risk/score
 SEED ?=
 INCIDENTS ?= 200
+MINUTES ?= 60
+HOURS ?= 2
 VENV := .venv
 STAMP := $(VENV)/.installed
 MUTANTS := .data/mutants
 SUPERVISORCTL := $(VENV)/bin/supervisorctl -c .data/supervisord.conf
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check lint docs site train accuracy accuracy-tables bench mutants season venv tools status stop start reload clean
+.PHONY: help up test check lint docs site train accuracy accuracy-tables bench mutants season fuzz soak venv tools status stop start reload clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
@@ -90,6 +92,12 @@ mutants: venv tools ## change one operator of a module at a time, list changes n
 
 season: venv tools ## break the real stack again and again, in fast motion: make season [SEED=7] [INCIDENTS=200] (20 minutes)
 	@$(VENV)/bin/python -m tests.season $(if $(SEED),--seed $(SEED)) --incidents $(INCIDENTS)
+
+fuzz: venv ## give every reader of the outside broken and hostile inputs: make fuzz [MINUTES=60] [SEED=7]
+	@$(VENV)/bin/python -m tests.fuzz --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+soak: venv tools ## run the whole stack with a fault every few minutes: make soak [HOURS=2] [SEED=7] (needs root for a full disk)
+	@$(VENV)/bin/python -m tests.soak --hours $(HOURS) $(if $(SEED),--seed $(SEED))
 
 status: ## what `make up` runs right now
 	@$(SUPERVISORCTL) status || test $$? -eq 3  # 3: a part is stopped

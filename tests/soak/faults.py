@@ -21,7 +21,7 @@ class Fault:
     begin: Callable[[World], Callable[[], None]]
     seconds: float = 0.0
     excuses: frozenset[str] = frozenset()
-    grace: float = 45.0
+    grace: float = 60.0
 
 
 def _nothing() -> None:

@@ -11,8 +11,9 @@ from tests.soak.watch import Sample
 SETTLE = 60.0  # s after a start that are left out: what is loaded then stays
 FEW = 5  # samples below which nothing is said of a life
 THREADS, DESCRIPTORS = 12, 40  # more than at the start of the same life
-MEGABYTES = {"forecaster": 700.0, "forecaster-node": 400.0, "exporter": 300.0, "pager": 300.0}  # of our own, at most
+MEGABYTES = {"forecaster": 700.0, "forecaster-node": 500.0, "exporter": 300.0, "pager": 300.0}  # of our own, at most
 LONG = 1200.0  # s of a life from which on its slope counts
+SHOWN = 300.0  # s from which on it is shown
 SLOPE = 60.0  # MB per hour
 FIGURES = ("threads", "descriptors", "megabytes")
 
@@ -73,4 +74,4 @@ def text(made: Sequence[Row]) -> str:
     head = f"{'part':<16}{'figure':<13}{'lives':>6}{'seconds':>9}{'start':>8}{'end':>8}{'max':>8}{'per hour':>10}"
     return "\n".join([head, *(
         f"{row.part:<16}{row.figure:<13}{row.lives:>6}{row.seconds:>9.0f}{row.start:>8.0f}{row.end:>8.0f}"
-        f"{row.largest:>8.0f}{row.slope:>+10.1f}" for row in made)])
+        f"{row.largest:>8.0f}" + (f"{row.slope:>+10.1f}" if row.seconds >= SHOWN else f"{'':>10}") for row in made)])

@@ -23,6 +23,7 @@ from tornado.iostream import IOStream, SSLIOStream, UnsatisfiableReadError
 from serving.origin import secured
 from serving.wsgi import refusal
 
+_UNREAD = 16  # times 64 KiB
 _MALFORMED = ("the request is malformed", "request", "a request of HTTP/1.1 (RFC 9112)")
 
 
@@ -87,7 +88,7 @@ class Peer:
         self.stream, self.client = stream, client
         self.phase, self.held = phase, 0
         self.problem = _MALFORMED  # error, field and expected of the answer to a request that Tornado refuses
-        self.answering = False
+        self.answering = self.refused = False
         self.ended: Callable[[], object] = lambda: None  # called once the request under way is over
         self._connections = connections
         self._timer = connections.enter(self, phase)
@@ -111,6 +112,7 @@ class Peer:
 
     def refuse(self, status: str, error: str, field: str, expected: str) -> bytes:
         """The whole answer to a malformed request, after which the connection ends."""
+        self.refused = True
         answer = refusal(status, error, field, expected, ("Connection", "close"))
         self._connections.refused(self, int(status[:3]))
         head = "".join(f"{name}: {value}\r\n" for name, value in secured(answer.headers))
@@ -159,13 +161,15 @@ class Stream(IOStream):
         | tuple[type[BaseException] | None, BaseException | None, TracebackType | None] = False,
     ) -> None:
         """Says so where a head is too large."""
-        if isinstance(exc_info, UnsatisfiableReadError) and not self.peer.answering and not self.closed():
-            with suppress(OSError):
+        with suppress(OSError):
+            if isinstance(exc_info, UnsatisfiableReadError) and not self.peer.answering and not self.closed():
                 self.write_to_fd(memoryview(self.peer.refuse(
                     "431 Request Header Fields Too Large", "the request line and headers are too large", "headers",
                     "shorter ones")))
-                while self.read_from_fd(bytearray(1 << 16)):  # bytes that nobody has read would discard the answer
-                    pass
+            if self.peer.refused and not self.closed():
+                for _ in range(_UNREAD):  # bytes that nobody has read would discard the answer
+                    if not self.read_from_fd(bytearray(1 << 16)):
+                        break
         super().close(exc_info)
 
 

@@ -11,7 +11,6 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
 from email.utils import formatdate
 from functools import partial
 from typing import cast
@@ -136,7 +135,7 @@ class _Exchange(HTTPMessageDelegate):
         self._status = self._size = 0  # of the answer
         self._begun = time.monotonic()
         self._body: bytearray | None = bytearray()  # None: handed over to the application
-        self._job: Future[Answer] | None = None
+        self._left = self._running = False  # the client has left; a thread has begun
 
     def headers_received(self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders) -> None:
         """Refuses what is malformed, and waits for the body."""
@@ -188,17 +187,17 @@ class _Exchange(HTTPMessageDelegate):
 
     async def _answer(self) -> None:
         lane = self._server.lanes.of(self._environ["PATH_INFO"])
-        self._job = lane.submit(partial(run, self._server.application, self._environ))
-        if self._job is None:
+        job = lane.submit(self._work)
+        if job is None:
             answer = _BUSY()
         else:
             try:
-                answer = await asyncio.wrap_future(self._job)
-            except asyncio.CancelledError:  # the client has left
-                return
+                answer = await asyncio.wrap_future(job)
             except Exception:
                 log.exception("a request was not answered")
                 answer = _FAILED()
+        if self._left:
+            return
         try:
             self._send(answer)
         except Exception:  # what the application wrote into a header cannot be sent
@@ -207,6 +206,11 @@ class _Exchange(HTTPMessageDelegate):
                 self._peer.close()
             else:
                 self._send(_FAILED())
+
+    def _work(self) -> Answer:
+        """The application's answer; in a thread of the lane."""
+        self._running = True
+        return Answer("", []) if self._left else run(self._server.application, self._environ)
 
     def _send(self, answer: Answer) -> None:
         """Writes an answer; the stream sends it as fast as the client reads."""
@@ -233,8 +237,9 @@ class _Exchange(HTTPMessageDelegate):
 
     def _end(self) -> None:
         """After the answer, or the end of the connection."""
-        if self._job is not None:
-            self._job.cancel()  # where no thread has begun it
+        self._left = True
+        if not self._running:
+            self._environ["wsgi.input"] = io.BytesIO()  # the request stays in its lane, without its body
         if self._status:
             self._server.access(self._peer.client, self._environ["REQUEST_METHOD"], self._path, self._status,
                                 self._size, time.monotonic() - self._begun)

@@ -1,7 +1,6 @@
 """Command line of the exporter: `fleet-exporter serve` and `fleet-exporter history`."""
 
 import argparse
-import logging
 import math
 import os
 import sys
@@ -23,6 +22,7 @@ from serving.doors import Doors
 from serving.options import WebOptions
 from serving.runner import serve
 from serving.settings import SettingsError, parse_duration
+from serving.shown import log_to_stderr, say
 
 DAY = 86400
 EARLIEST = 3 * DAY  # the simulation starts up to three days before the first sample, and not before 1970
@@ -30,19 +30,19 @@ EARLIEST = 3 * DAY  # the simulation starts up to three days before the first sa
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; the exit code is 0, 1 for invalid settings or an output that fails, 2 for wrong arguments."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_to_stderr()
     arguments = _parser().parse_args(argv)
     try:
         code: int = arguments.run(arguments)
         return code
     except (SettingsError, HistoryError) as error:
         for line in str(error).splitlines():
-            print(f"{NAME}: {line}", file=sys.stderr)
+            say(f"{NAME}: {line}", sys.stderr)
     except BrokenPipeError:  # the reader of the history closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         problem = f"{error.filename or 'output'}: {error.strerror or error}"
-        print(f"{NAME}: {problem}; expected a writable file; choose another --output", file=sys.stderr)
+        say(f"{NAME}: {problem}; expected a writable file; choose another --output", sys.stderr)
     return 1
 
 
@@ -134,7 +134,7 @@ def _history(arguments: argparse.Namespace) -> int:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
-    print(f"{NAME}: wrote {samples} samples from {_shown(start)} to {_shown(end)} to {path}", file=sys.stderr)
+    say(f"{NAME}: wrote {samples} samples from {_shown(start)} to {_shown(end)} to {path}", sys.stderr)
     return 0
 
 

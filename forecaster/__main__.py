@@ -7,13 +7,14 @@ from collections.abc import Sequence
 
 from forecaster.commands import backtest, calibrate, check_config, export, flags, serve, train
 from serving import ServingError, __version__
+from serving.shown import log_to_stderr, say
 
 NAME = serve.NAME
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code: 0, or 1 with one line per problem on stderr. argparse exits with 2."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_to_stderr()
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # its retries end in one message of ours
     arguments = _parser().parse_args(argv)
     try:
@@ -21,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except ServingError as error:
         for line in str(error).splitlines():
-            print(f"{NAME}: {line}", file=sys.stderr)
+            say(f"{NAME}: {line}", sys.stderr)
         return 1
 
 

@@ -64,6 +64,6 @@ class Service:
                 self.reload()
         except _RELOAD_ERRORS as error:
             message = f"reload failed, the previous settings stay in use: {error}"
-            log.error(message)
+            log.error("%s", "; ".join(message.split("\n")))
             return message
         return None

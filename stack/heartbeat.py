@@ -45,7 +45,7 @@ class Heartbeats:
 
     def take(self, alert: Alert, now: float) -> Beat | None:
         """Takes a watchdog as it arrived; the fleet if it was lost and is back. RequestError for too many fleets."""
-        job, fleet = alert.labels.get("job", ""), alert.labels.get("fleet", "")
+        job, fleet = alert.labels.get("job", "")[:200], alert.labels.get("fleet", "")[:200]
         if (job, fleet) not in self.beats and len(self.beats) >= _MOST:
             problem = f"more than {_MOST} fleets send heartbeats"
             raise RequestError(problem, "alerts", "a watchdog for each job and fleet")
@@ -55,7 +55,7 @@ class Heartbeats:
                 beat.ended, beat.awaited = True, now
             return None
         beat.ended, beat.heard = False, now
-        time = alert.text("time")
+        time = alert.text("time")[:100]
         if time and time == beat.time:
             return None
         beat.fresh, beat.time = now, time

@@ -9,7 +9,8 @@ import orjson
 
 from stack.webhook import Alert
 
-MOST = 20_000  # alerts that are kept; of those beyond, each notification is told, and they are not on the page
+MOST = 20_000  # alerts that are kept, the newest; of the others each notification is told, and they are not on the page
+_CHARACTERS = 16 << 20  # of the summaries and links of all; the next are kept without, by name, place and time
 _ENDED = 10_000  # ended alerts that are remembered, so that a notification that is sent twice is told once
 _FORGOTTEN = 48 * 3600.0  # seconds; Alertmanager repeats a page every 4 h and a ticket every 24 h
 LOST_SIGHT = "lost sight of"  # in the summary of an alert whose server is not forecast any more
@@ -30,12 +31,19 @@ class Open:
     came: float
     heard: float
 
+    @property
+    def size(self) -> int:
+        """Characters of summary and links."""
+        return len(self.summary) + sum(map(len, self.links.values()))
+
 
 class OpenAlerts:
     """The alerts that fire, by their labels. Not safe to use from several threads."""
 
     def __init__(self) -> None:
-        self._open: dict[bytes, Open] = {}
+        self.dropped = 0  # that still fired, as there were too many
+        self._size = 0
+        self._open: OrderedDict[bytes, Open] = OrderedDict()  # the one heard of last at the end
         self._ended: OrderedDict[bytes, str] = OrderedDict()
 
     def __iter__(self) -> Iterator[Open]:
@@ -51,17 +59,21 @@ class OpenAlerts:
         but is no longer watched.
         """
         key = blake2b(orjson.dumps(alert.labels, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
-        known, summary = self._open.get(key), alert.summary[:300]
+        known, summary = self._pop(key), alert.summary[:300]
         if alert.status == "firing":
             self._ended.pop(key, None)
-            if known is None and len(self._open) >= MOST:
-                return summary, True
             since = known.starts_at if known else alert.starts_at or received
             name, where, fleet = (text[:200] for text in (alert.name, alert.where, alert.labels.get("fleet", "")))
             came = known.came if known else now
-            self._open[key] = Open(kind, name, where, fleet, summary, since, alert.links, came, now)
+            one = Open(kind, name, where, fleet, summary, since, alert.links, came, now)
+            if self._size + one.size > _CHARACTERS:
+                one.summary, one.links = "", {}
+            self._open[key] = one
+            self._size += one.size
+            if len(self._open) > MOST:
+                self._pop(next(iter(self._open)))
+                self.dropped += 1
             return summary, known is None or (LOST_SIGHT in known.summary) != (LOST_SIGHT in summary)
-        self._open.pop(key, None)
         if key in self._ended:
             return self._ended[key], False
         last = summary or (known.summary if known else "")
@@ -72,4 +84,10 @@ class OpenAlerts:
 
     def forget(self, now: float) -> None:
         """Drops alerts that were not repeated for so long that their end must have been missed."""
-        self._open = {key: one for key, one in self._open.items() if now - one.heard < _FORGOTTEN}
+        for key in [key for key, one in self._open.items() if now - one.heard >= _FORGOTTEN]:
+            self._pop(key)
+
+    def _pop(self, key: bytes) -> Open | None:
+        one = self._open.pop(key, None)
+        self._size -= one.size if one else 0
+        return one

@@ -30,6 +30,9 @@ _BODY = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_
 {% if view.left_out %}
 <p>Alertmanager left {{ "{:,}".format(view.left_out) }} more alerts out of its notifications.</p>
 {% endif %}
+{% if view.dropped %}
+<p>{{ "{:,}".format(view.dropped) }} alerts that fired had to give way to newer ones.</p>
+{% endif %}
 {% for group in view.groups %}
 <h3><span class="tag {{ group.kind.lower() }}">{{ group.kind }}</span> {{ group.name }}
 {%- if group.fleet %}, fleet {{ group.fleet }}{% endif %}</h3>
@@ -106,6 +109,7 @@ class View:
     left_out: int
     beats: Sequence[tuple[Beat, float, bool, str]]
     lines: Sequence[str]  # newest first
+    dropped: int = 0  # alerts that fired and are not kept
 
 
 def grouped(alerts: Iterable[Open]) -> list[Group]:

@@ -3,7 +3,7 @@
     POST /page, /ticket   Alertmanager's webhook (version 4), as application/json
     POST /heartbeat       the same, of the watchdogs: stack.heartbeat
     GET  /                what is open, for people
-    GET  /received        {"received": [...]}, oldest first
+    GET  /received        {"received": [...], "dropped": 0}, oldest first
     GET  /metrics         its own series, for Prometheus
 
 To replace it, write the address of your on-call service into prometheus/alertmanager.yml.
@@ -17,6 +17,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import TypedDict
 
 from flask import Blueprint, Flask, Response, jsonify, request
@@ -27,19 +28,21 @@ from serving.doors import Doors, needs
 from serving.exposition import metrics_response
 from serving.options import WebOptions
 from serving.settings import SettingsError
+from serving.shown import log_to_stderr, say
 from serving.web import RequestError, Service, serve
 from serving.web import create_app as create_web_app
 from stack.heartbeat import LOST, TIMEOUT, Beat, Heartbeats
+from stack.kept import Newest
 from stack.notices import News, left_out, lines
-from stack.open_alerts import UNWATCHED, OpenAlerts
+from stack.open_alerts import MOST, UNWATCHED, OpenAlerts
 from stack.page_view import View, grouped, page
-from stack.webhook import Alert, parse
+from stack.webhook import LARGEST, Alert, Webhook, parse, too_large
 
 log = logging.getLogger(__name__)
 
 NAME = "pager"
 KEPT = 100  # alerts in /received, and lines on the page
-LARGEST_BODY = 64 << 20  # bytes; 10,000 alerts are 9 to 12 MB
+_CHARACTERS = 4 << 20  # of the labels and annotations in /received
 _GROUPS = 1000  # groups whose number of left out alerts is remembered
 # Pages that say themselves that a fleet is not watched: a lost heartbeat is then no second page.
 COVERING = ("FleetcastForecasterDown", "FleetcastForecastsStale", "FleetcastPrometheusDown")
@@ -67,23 +70,28 @@ class Pager:
     def __init__(self, emit: Callable[[str], None], clock: Callable[[], datetime], ticks: Callable[[], float],
                  timeout: float = TIMEOUT):
         self._emit, self._clock, self._ticks = emit, clock, ticks
-        self._lock = threading.Lock()
-        self._received: deque[Entry] = deque(maxlen=KEPT)
+        self._lock = threading.RLock()
+        self._received: Newest[Entry] = Newest(KEPT, _CHARACTERS)
         self._lines: deque[str] = deque(maxlen=KEPT)
         self._open = OpenAlerts()
         self._heartbeats = Heartbeats(timeout)
-        self._left_out: OrderedDict[str, int] = OrderedDict()  # by group, where it is not 0
+        self._left_out: OrderedDict[bytes, int] = OrderedDict()  # by group, where it is not 0
 
     def receive(self, kind: str, body: bytes) -> int:
         """Takes the body of a webhook and returns the number of its alerts; RequestError if it is invalid."""
         with self._lock:  # one body at a time, as a large one takes several times its size
-            webhook = parse(body)
-            before = self._left_out.pop(webhook.group, 0)
+            webhook = self._parsed(kind, body)
+            group = blake2b(webhook.group.encode(), digest_size=16).digest()
+            before = self._left_out.pop(group, 0)
             if webhook.left_out:
-                self._left_out[webhook.group] = webhook.left_out
+                self._left_out[group] = webhook.left_out
                 if len(self._left_out) > _GROUPS:
                     self._left_out.popitem(last=False)
+            dropped = self._open.dropped
             self._tell(kind, webhook.alerts)
+            if more := self._open.dropped - dropped:
+                self._say(f"{kind} {self._time()} {more:,} alerts that fire had to leave the page, "
+                          f"which has the newest {MOST:,}")
             if webhook.left_out not in (0, before):
                 self._say(left_out(kind, self._time(), webhook.alerts, webhook.left_out))
         return len(webhook.alerts)
@@ -91,7 +99,7 @@ class Pager:
     def beat(self, body: bytes) -> int:
         """Takes the watchdogs of a webhook, as `receive` takes alerts."""
         with self._lock:
-            alerts, now = parse(body).alerts, self._ticks()
+            alerts, now = self._parsed("PAGE", body).alerts, self._ticks()
             back = [beat for alert in alerts if (beat := self._heartbeats.take(alert, now))]
             self._tell("PAGE", [self._lost(beat, "resolved") for beat in back])
         return len(alerts)
@@ -106,16 +114,16 @@ class Pager:
             late = self._heartbeats.overdue(now, covered)
             self._tell("PAGE", [self._lost(beat, "firing") for beat in late])
 
-    def refuse(self, kind: str) -> None:
+    def refuse(self, kind: str, error: RequestError) -> None:
         """Says that a notification was too large to be read, which must not look like silence."""
         with self._lock:
-            self._say(f"{kind} {self._time()} a notification of more than {LARGEST_BODY >> 20} MiB was refused: "
+            self._say(f"{kind} {self._time()} {error} was refused: "
                       "see Alertmanager for what fires, and set max_alerts there")
 
-    def received(self) -> list[Entry]:
-        """The last alerts, oldest first."""
+    def received(self) -> tuple[list[Entry], int]:
+        """The last alerts, oldest first, and how many before them are not kept."""
         with self._lock:
-            return list(self._received)
+            return list(self._received), self._received.dropped
 
     def view(self) -> View:
         """What the page shows."""
@@ -124,7 +132,16 @@ class Pager:
             hearts = self._heartbeats
             beats = [(beat, now - beat.heard, hearts.blind(beat.fleet, now), hearts.reason(beat, now))
                      for beat in hearts.beats.values()]
-            return View(self._clock(), grouped(self._open), sum(self._left_out.values()), beats, [*self._lines][::-1])
+            return View(self._clock(), grouped(self._open), sum(self._left_out.values()), beats, [*self._lines][::-1],
+                        self._open.dropped)
+
+    def _parsed(self, kind: str, body: bytes) -> Webhook:
+        try:
+            return parse(body)
+        except RequestError as error:
+            if error.status == 413:
+                self.refuse(kind, error)
+            raise
 
     def _tell(self, kind: str, alerts: Sequence[Alert]) -> None:
         """Keeps alerts, and prints what is news about them."""
@@ -132,10 +149,11 @@ class Pager:
         for alert in alerts:
             ended = alert.status == "resolved"
             words, is_news = self._open.take(kind, alert, now, at, self._end(alert, now) if ended else "")
-            self._received.append({
+            self._received.add({
                 "received": at, "kind": kind, "status": alert.status, "ended": words if ended else None,
                 "labels": alert.labels,
-                "annotations": alert.annotations or {}, "starts_at": alert.starts_at, "ends_at": alert.ends_at})
+                "annotations": alert.annotations or {}, "starts_at": alert.starts_at, "ends_at": alert.ends_at},
+                alert.size)
             if is_news:
                 news.append((alert, words))
         for line in lines(kind, self._time(), news):
@@ -188,14 +206,15 @@ def create_app(pager: Pager, close: Callable[[], None] = lambda: None, doors: Do
             raise RequestError(problem, "Content-Type", "application/json", status=415)
         try:
             return request.get_data(cache=False)
-        except RequestEntityTooLarge:
-            pager.refuse(kind)
-            raise
+        except RequestEntityTooLarge as error:
+            refused = too_large(f"{LARGEST >> 20} MiB")
+            pager.refuse(kind, refused)
+            raise refused from error
 
     @views.post("/page")
     @needs("write")
     def take_page() -> Response:
-        """Alertmanager's webhook (version 4, application/json, up to 64 MiB): alerts that wake somebody."""
+        """Alertmanager's webhook (version 4, application/json, up to 32 MiB): alerts that wake somebody."""
         return jsonify({"alerts": pager.receive("PAGE", body("PAGE"))})
 
     @views.post("/ticket")
@@ -212,8 +231,9 @@ def create_app(pager: Pager, close: Callable[[], None] = lambda: None, doors: Do
 
     @views.get("/received")
     def received() -> Response:
-        """The last 100 alerts as JSON, oldest first."""
-        return jsonify({"received": pager.received()})
+        """The last 100 alerts as JSON, oldest first, and how many before them are not kept (`dropped`)."""
+        kept, dropped = pager.received()
+        return jsonify({"received": kept, "dropped": dropped})
 
     @views.get("/metrics")
     def metrics() -> Response:
@@ -221,7 +241,7 @@ def create_app(pager: Pager, close: Callable[[], None] = lambda: None, doors: Do
         return metrics_response(registry, b"", request.headers)
 
     service = Service(NAME, "What Alertmanager sent.", landing=lambda: page(pager.view()), close=close)
-    return create_web_app(service, views, max_request_bytes=LARGEST_BODY, doors=doors)
+    return create_web_app(service, views, max_request_bytes=LARGEST, doors=doors)
 
 
 def watched(pager: Pager, doors: Doors | None = None) -> Flask:
@@ -249,14 +269,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     WebOptions.add_flags(parser)
     Doors.add_flags(parser)
     options = parser.parse_args(arguments)
+    log_to_stderr()
     try:
         doors = Doors.of(options, NAME)
     except SettingsError as error:
         for line in str(error).splitlines():
             print(f"{NAME}: {line}", file=sys.stderr)
         return 1
-    pager = Pager(lambda text: print(text, flush=True), lambda: datetime.now(UTC).astimezone(), time.monotonic,
-                  options.timeout)
+    pager = Pager(say, lambda: datetime.now(UTC).astimezone(), time.monotonic, options.timeout)
     serve(lambda: watched(pager, doors), options.listen, NAME, doors.tls, WebOptions.of(options))
     return 0
 

@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+from serving.shown import say
 from stack import StackError
 
 _REMEDIES = {
@@ -31,5 +32,5 @@ def explain(error: OSError, otherwise: Path) -> str:
 
 def report(error: StackError | OSError, path: Path, when: str = "") -> int:
     """Prints an error and returns the exit code 1; `path` is as `otherwise` in explain()."""
-    print(f"stack: {when}{explain(error, path) if isinstance(error, OSError) else error}", file=sys.stderr)
+    say(f"stack: {when}{explain(error, path) if isinstance(error, OSError) else error}", sys.stderr)
     return 1

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from types import FrameType
 from typing import Self
 
+from serving.shown import say
 from stack import AlreadyRunning, StackError
 from stack.history import BOOTSTRAP_HOURS, DAYS, FINE, Gap, History
 from stack.layout import HOST, Layout
@@ -137,11 +138,6 @@ class Watch:
         return [line for line in lines if line.startswith(("PAGE", "TICKET"))]
 
 
-def say(text: str) -> None:
-    """Prints and flushes, so that the order is right if the output is not a terminal."""
-    print(text, flush=True)
-
-
 def run(stack: Stack, deadline: float) -> int:
     """Starts the stack and watches it until a signal ends it; the exit code."""
     stopping = threading.Event()
@@ -179,7 +175,7 @@ def _run(stack: Stack, deadline: float, stopping: threading.Event) -> int:
         for line in watch.news():
             say(line)
         stopping.wait(0.5)
-    print("stack: supervisord ended; stopping", file=sys.stderr)
+    say("stack: supervisord ended; stopping", sys.stderr)
     return 1
 
 

@@ -16,6 +16,7 @@ from forecaster.commands.flags import Commands, add, progress, read_config
 from forecaster.config import ForecasterConfig
 from forecaster.evaluation.yardsticks import NAMES
 from serving.settings import SettingsError
+from serving.shown import say
 
 if TYPE_CHECKING:
     from forecaster.evaluation.backtest import Backtest
@@ -184,7 +185,7 @@ def _compare(arguments: argparse.Namespace, config: ForecasterConfig, loaded: Lo
     outputs.check_space(arguments, 4 * windows * len(signals) * HORIZON_STEPS * 3)
     for sentence in (*missing, *(f"{one.name} does not forecast {', '.join(one.unknown)}: its figures lack them"
                                  for one in forecasters if one.unknown)):
-        print(sentence, file=sys.stderr)
+        say(sentence, sys.stderr)
     result = backtest.measure(forecasters, parts, progress)
     report = {"data": _described(arguments), "windows": windows, "context_steps": CONTEXT_STEPS, "seed": arguments.seed,
               "models": result.figures} | ({"missing": missing} if missing else {})
@@ -193,7 +194,7 @@ def _compare(arguments: argparse.Namespace, config: ForecasterConfig, loaded: Lo
     if arguments.episodes is not None:
         report["episodes"] = {"model": forecasters[0].name} | episodes.measure(
             forecasters[0], evaluated, config.step, since, arguments.episodes, progress("episodes"))
-    print(table(report))
+    say(table(report))
     first = result.forecasts[forecasters[0].name]
     outputs.write(arguments.out, lambda file: np.savez_compressed(file, forecast=first))
     outputs.write(arguments.report, lambda file: file.write(to_json(report).encode()))
@@ -293,5 +294,5 @@ def _against_the_oracle(arguments: argparse.Namespace, config: ForecasterConfig,
     forecasters = [backtest.Forecaster(name, config.signals, source, config, chances)
                    for name, source, chances in loaded]
     report = limit.compare(forecasters, best, config)
-    print(limit.table(report, len(best.quantiles)))
+    say(limit.table(report, len(best.quantiles)))
     outputs.write(arguments.report, lambda file: file.write(to_json(report).encode()))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from forecaster.commands.flags import Commands, add, progress, read_config
 from serving.settings import SettingsError
+from serving.shown import say
 
 WEEKS = 45
 FIRST_SEED = 80_001
@@ -49,5 +50,5 @@ def run(arguments: argparse.Namespace) -> int:
     except OSError as error:
         raise SettingsError(f"calibrate: {folder}: cannot be written ({error.strerror}); make it writable, or copy the "
                             "model to another folder") from error
-    print(calibration.table(made.report))
+    say(calibration.table(made.report))
     return 0

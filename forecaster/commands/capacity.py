@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from forecaster.commands import outputs
 from forecaster.commands.flags import progress
 from forecaster.config import ForecasterConfig
+from serving.shown import say
 
 if TYPE_CHECKING:
     from forecaster.evaluation.capacity.courses import Courses
@@ -35,7 +36,7 @@ def measure(arguments: argparse.Namespace, config: ForecasterConfig) -> None:
     outputs.check(arguments)
     report = proof.measure(_courses(arguments, config, days), arguments.rollouts, progress("fleets"))
     report = {"data": _described(arguments, days)} | report
-    print(table(report))
+    say(table(report))
     outputs.write(arguments.report, lambda file: file.write(to_json(report).encode()))
 
 

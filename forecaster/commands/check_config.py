@@ -7,6 +7,7 @@ from forecaster.config import ForecasterConfig
 from forecaster.models.artifact import ModelError, check, encoding_of, folder_of, read
 from serving.doors import Doors
 from serving.settings import SettingsError
+from serving.shown import say
 
 
 def add_command(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -23,10 +24,10 @@ def run(arguments: argparse.Namespace) -> int:
     config = read_config(arguments)
     Doors("check-config", arguments.web_config, arguments.web_tokens)
     differences = _checked(arguments.config_file, config) if config.model is not None else []
-    print(f"{arguments.config_file}: good; {len(config.signals)} signals, refresh {config.refresh:g}s, "
-          f"source {config.source.kind}")
+    say(f"{arguments.config_file}: good; {len(config.signals)} signals, refresh {config.refresh:g}s, "
+        f"source {config.source.kind}")
     for difference in differences:
-        print(difference)
+        say(difference)
     return 0
 
 

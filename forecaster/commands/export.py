@@ -12,6 +12,7 @@ from forecaster.shipped import files
 from forecaster.shipped.installation import Installation
 from serving import __version__
 from serving.settings import SettingsError, load
+from serving.shown import say
 
 KINDS = {
     "rules": files.rules,
@@ -51,11 +52,11 @@ def run(arguments: argparse.Namespace) -> int:
     texts = {name: heads.get(Path(name).suffix, f"# {by}\n") + text for name, text in made.items()}
     write(arguments.out, texts, arguments.force)
     for name in sorted(texts):
-        print(arguments.out / name)
+        say(str(arguments.out / name))
     linked = "".join(text for name, text in made.items() if not name.endswith(".md"))  # a runbook's commands are edited
     for name, field in fields.items():
         if name.endswith("_url") and name not in given and field.default and field.default in linked:
-            print(f"fleet-forecaster: {field.default} is the demonstration's; set {FLAGS[name]}", file=sys.stderr)
+            say(f"fleet-forecaster: {field.default} is the demonstration's; set {FLAGS[name]}", sys.stderr)
     return 0
 
 

@@ -17,6 +17,7 @@ from forecaster.commands.flags import Commands, add, progress, read_config
 from forecaster.config import ForecasterConfig
 from forecaster.signals import HORIZON_STEPS
 from serving.settings import SettingsError
+from serving.shown import say
 
 if TYPE_CHECKING:
     from forecaster.models.features import Encoding
@@ -126,12 +127,12 @@ def _train_on_fleet(arguments: argparse.Namespace, config: ForecasterConfig) -> 
     )
     report = acceptance.of_fleet(trained, held_out, arguments.seed, 4 * arguments.rows)
     write_artifact(arguments.output, trained.weights, chosen, trained.architecture, report, trained.facts)
-    print(f"\n{'signal':16}{'wql 30m':>10}{'wql 8h':>10}{'cover 30m':>11}{'cover 8h':>10}")
+    say(f"\n{'signal':16}{'wql 30m':>10}{'wql 8h':>10}{'cover 30m':>11}{'cover 8h':>10}")
     for name, row in report["signals"].items():
-        print(f"{name:16}{row['wql_30m']:10.4f}{row['wql_8h']:10.4f}{row['coverage80_30m']:11.3f}"
-              f"{row['coverage80_8h']:10.3f}")
-    print(f"{report['parameters']} parameters, {report['epochs']} epochs in {report['seconds']} s, validation loss "
-          f"{report['val_loss']}; written to {arguments.output}")
+        say(f"{name:16}{row['wql_30m']:10.4f}{row['wql_8h']:10.4f}{row['coverage80_30m']:11.3f}"
+            f"{row['coverage80_8h']:10.3f}")
+    say(f"{report['parameters']} parameters, {report['epochs']} epochs in {report['seconds']} s, validation loss "
+        f"{report['val_loss']}; written to {arguments.output}")
 
 
 def _train_capacity(arguments: argparse.Namespace) -> None:
@@ -148,7 +149,7 @@ def _train_capacity(arguments: argparse.Namespace) -> None:
     weights = capacity.learn(rows, held_out, steps, arguments.seed, report)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_bytes(weights.to_bytes())
-    print(f"{len(rows.room)} rows, {steps} batches; written to {arguments.output}")
+    say(f"{len(rows.room)} rows, {steps} batches; written to {arguments.output}")
 
 
 def _start(arguments: argparse.Namespace, config: ForecasterConfig) -> tuple[Model | None, Encoding | None]:
@@ -219,12 +220,12 @@ def _train_on_hosts(arguments: argparse.Namespace, config: ForecasterConfig) -> 
     )
     report, facts = acceptance.of_hosts(trained, history, signals, arguments.seed)
     write_artifact(arguments.output, trained.weights, trained.encoding, trained.architecture, report, facts)
-    print(f"\n{'kept-out servers and weeks':28}{'wql mean':>10}{'sql geo':>10}{'inside 80':>11}")
+    say(f"\n{'kept-out servers and weeks':28}{'wql mean':>10}{'sql geo':>10}{'inside 80':>11}")
     rows: Mapping[str, Any] = {arguments.output.name: report, **report["yardsticks"]}
     for name, row in rows.items():
-        print(f"{name:28}{row['wql_mean']:10.4f}{row['sql_geo']:10.4f}{row['inside80']:11.3f}")
-    print(f"{report['parameters']} parameters, {report['steps']} steps in {report['seconds']} s; "
-          f"written to {arguments.output}")
+        say(f"{name:28}{row['wql_mean']:10.4f}{row['sql_geo']:10.4f}{row['inside80']:11.3f}")
+    say(f"{report['parameters']} parameters, {report['steps']} steps in {report['seconds']} s; "
+        f"written to {arguments.output}")
 
 
 def _learn_chances(arguments: argparse.Namespace, config: ForecasterConfig) -> None:
@@ -246,4 +247,4 @@ def _learn_chances(arguments: argparse.Namespace, config: ForecasterConfig) -> N
         log.warning("no chances of incidents: %s", error)
         return
     calibration.write(arguments.output, made, str(model.facts["weights_sha256"]))
-    print(calibration.table(made.report))
+    say(calibration.table(made.report))

@@ -6,7 +6,8 @@ from datetime import timedelta
 import pytest
 
 from stack import open_alerts
-from stack.pager import KEPT, LARGEST_BODY
+from stack.pager import KEPT
+from stack.webhook import LARGEST
 from tests.pagers import NOW, Asked, alert, servers
 
 
@@ -146,11 +147,11 @@ def test_a_content_type_with_a_character_set_is_taken(pager):
 
 
 def test_a_body_above_the_limit_is_refused_and_that_is_said(pager):
-    assert pager.client.application.config["MAX_CONTENT_LENGTH"] == LARGEST_BODY == 64 << 20
+    assert pager.client.application.config["MAX_CONTENT_LENGTH"] == LARGEST == 32 << 20
     pager.client.application.config["MAX_CONTENT_LENGTH"] = 100
     assert pager.send("/page", b"x" * 101).status_code == 413
     [line] = pager.new()
-    assert line.startswith("PAGE 10:30:05 a notification of more than 64 MiB was refused: see Alertmanager")
+    assert line.startswith("PAGE 10:30:05 a notification of more than 32 MiB was refused: see Alertmanager")
 
 
 def test_only_the_newest_are_kept(pager):
@@ -165,7 +166,10 @@ def test_what_is_kept_of_open_and_ended_alerts_has_a_limit(pager, monkeypatch):
     monkeypatch.setattr(open_alerts, "_ENDED", 10)
     kept = pager.pager._open
     pager.post("/page", *servers(20))
-    assert len(kept) == 10 and "and 15 more" in pager.new()[-1]
+    *_, counted, dropped = pager.new()
+    assert len(kept) == 10 and "and 15 more" in counted
+    assert "10 alerts that fire had to leave the page" in dropped and "10 alerts that fired" in pager.page()
+    assert {one.where for one in kept} == {f"web{n:05}" for n in range(10, 20)}, "the newest"
     pager.post("/page", *servers(20, "resolved"))
     assert len(kept) == 0 and len(kept._ended) == 10
 

@@ -6,12 +6,13 @@
 
 from collections.abc import Callable
 
+import orjson
 from flask import Blueprint, Response, jsonify, request
-from werkzeug.exceptions import BadRequest
 
 from exporter.fleet import UnknownScenario
 from exporter.live import LiveFleet
 from exporter.profiles import STATES
+from serving.shown import QUOTED, cut, quoted
 from serving.web import RequestError
 
 
@@ -51,7 +52,7 @@ def control_pages(live: LiveFleet, running: Callable[[], bool]) -> Blueprint:
         try:
             live.set_scenario(name)
         except UnknownScenario as error:
-            raise _refusal(f"unknown scenario {name!r}", name, live) from error
+            raise _refusal(f"unknown scenario {quoted(name)}", name, live) from error
         return jsonify(fleet_status(live, running()))
 
     return blueprint
@@ -64,10 +65,10 @@ def _requested_scenario(live: LiveFleet) -> str:
     """
     if not request.is_json:
         problem = "the body is not declared as JSON"
-        raise RequestError(problem, "Content-Type", "application/json", given=request.mimetype)
+        raise RequestError(problem, "Content-Type", "application/json", given=cut(request.mimetype))
     try:
-        body: object = request.get_json()
-    except BadRequest as error:
+        body: object = orjson.loads(request.get_data())  # refuses NaN and what is nested without end
+    except orjson.JSONDecodeError as error:
         raise _refusal("the body is not valid JSON", request.get_data(as_text=True)[:100], live) from error
     if not isinstance(body, dict):
         raise _refusal("the body is not a JSON object", body, live)
@@ -75,7 +76,8 @@ def _requested_scenario(live: LiveFleet) -> str:
     if "scenario" not in body:
         raise _refusal("the key scenario is missing", unknown, live)
     if unknown:
-        raise RequestError(f"unknown key {unknown[0]!r}", unknown[0], "only the key scenario", given=body[unknown[0]])
+        key, given = cut(unknown[0]), _short(body[unknown[0]])
+        raise RequestError(f"unknown key {quoted(key)}", key, "only the key scenario", given=given)
     name = body["scenario"]
     if not isinstance(name, str):
         raise _refusal("the scenario's name is not a string", name, live)
@@ -86,4 +88,10 @@ def _refusal(error: str, given: object, live: LiveFleet) -> RequestError:
     """The 400 answer with the valid scenarios."""
     valid = list(live.view().scenarios)
     expected = f'{{"scenario": NAME}} with NAME one of {", ".join(valid)}'
-    return RequestError(error, "scenario", expected, given=given, valid=valid)
+    return RequestError(error, "scenario", expected, given=_short(given), valid=valid)
+
+
+def _short(given: object) -> object:
+    """What was given as it is, or where that is long the start of it as text."""
+    text = quoted(given, QUOTED + 1)
+    return given if len(text) <= QUOTED else cut(text)

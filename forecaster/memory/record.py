@@ -26,7 +26,7 @@ from forecaster.memory.ring import Flags, Values
 from forecaster.memory.scores import COUNTED, COVERED_RAW, Figures
 from forecaster.memory.snapshot import load, save, unusable
 
-VERSION = 1
+VERSION = 2
 NARROW, FINE = 0.75, 0.79  # coverage of bands that should cover 0.8
 MIN_SPAN = 6 * 3600.0  # seconds between the first and the newest scored step: outcomes within an hour are much alike
 RECENT = 3600.0  # seconds of the short window: a day's figures hardly show a sudden change
@@ -84,6 +84,8 @@ class Record:
         rows = np.flatnonzero(by_model.any(1))
         made = by_model[rows][:, :, None, None]
         if due:
+            assert heuristic is not None, "a step is due: the heuristic's forecasts are missing"
+            base = heuristic[rows]
             self.observe(now, servers, observed)
             raw = np.where(made, forecast[rows][:, :, at], np.float32(np.nan))
         factors = self.factors(forecast.shape[2]) if self.correction else None
@@ -94,8 +96,7 @@ class Record:
             forecast[rows] = np.where(made, scores.widen(narrow, factors, low, high), narrow)
         if due:
             named = [servers[row] for row in rows.tolist()]
-            assert heuristic is not None, "a step is due: the heuristic's forecasts are missing"
-            self.keep(now, named, forecast[rows][:, :, at], raw, heuristic[rows])
+            self.keep(now, named, forecast[rows][:, :, at], raw, base)
         return self.proof()
 
     def due(self, now: float) -> bool:
@@ -104,13 +105,12 @@ class Record:
 
     def keep(self, now: float, servers: Sequence[str], published: Values, raw: Values, heuristic: Values) -> None:
         """Keeps forecasts float32 (S, C, K, 3) issued now, and drops kept horizons whose time has passed."""
-        present = int(now // self.step)
+        present, new = int(now // self.step), np.stack([published, raw, heuristic]).astype(np.float32)
         for key, (issued, names, kept) in list(self._pending.items()):
             waiting = sum(steps > present - key for steps in self.steps)  # the longest horizons
             if waiting < kept.shape[3]:
                 self._pending[key] = issued, names, kept[:, :, :, -waiting:].copy() if waiting else kept[:, :, :, :0]
-        kept = np.stack([published, raw, heuristic]).astype(np.float32)
-        self._pending[present] = now, tuple(servers), kept
+        self._pending[present] = now, tuple(servers), new
         while len(self._pending) > max(self.steps) + 1:
             self._pending.popitem(last=False)
 
@@ -119,13 +119,7 @@ class Record:
 
         After a clock was set back, what was kept or scored later is dropped.
         """
-        present = self._present = int(now // self.step)
-        for later in [key for key in self._pending if key >= present]:
-            del self._pending[later]
-        for later in [key for key in self._sums if key >= present]:
-            del self._sums[later]
-        while self._sums and next(iter(self._sums)) <= present - self._length:
-            self._sums.popitem(last=False)
+        present = int(now // self.step)
         sums = np.zeros(self._shape)
         place = {name: i for i, name in enumerate(servers)}
         for k, steps in enumerate(self.steps):
@@ -137,6 +131,13 @@ class Record:
             if rows and held >= 0:
                 old, new = (np.array(column) for column in zip(*rows, strict=True))
                 sums[:, k] = scores.scored(kept[2][:, :, :, held][:, old], observed[new])
+        self._present = present
+        for later in [key for key in self._pending if key >= present]:
+            del self._pending[later]
+        for later in [key for key in self._sums if key >= present]:
+            del self._sums[later]
+        while self._sums and next(iter(self._sums)) <= present - self._length:
+            self._sums.popitem(last=False)
         if sums[..., COUNTED].any():
             self._sums[present] = sums
         self._decide()
@@ -197,7 +198,10 @@ class Record:
         """Writes sums and pending forecasts, atomically; OSError if that fails."""
         pending = list(self._pending.items())
         arrays = {f"kept_{i}": kept for i, (_, (_, _, kept)) in enumerate(pending)}
-        arrays |= {f"servers_{i}": np.array(names, np.str_) for i, (_, (_, names, _)) in enumerate(pending)}
+        servers = sorted({name for _, (_, names, _) in pending for name in names})  # once: each costs as the longest
+        row = {name: n for n, name in enumerate(servers)}
+        arrays |= {f"rows_{i}": np.array([row[name] for name in names], np.int64)
+                   for i, (_, (_, names, _)) in enumerate(pending)}
         save(
             path,
             version=VERSION,
@@ -206,6 +210,7 @@ class Record:
             keys=np.array(list(self._sums), np.int64),
             sums=np.array(list(self._sums.values())).reshape(-1, *self._shape),
             wide=self._wide,
+            servers=np.array(servers, np.str_),
             **arrays,
         )
 
@@ -216,17 +221,18 @@ class Record:
         if head["version"].tolist() != VERSION or str(head["identity"]) != self._fingerprint:
             return f"{path} holds the record of another model, source, signals or horizons"
         head = load(path, {"issued": ("float64", "N"), "keys": ("int64", "K"), "sums": ("float64", ("K", *self._shape)),
-                           "wide": ("bool", self._shape[:2])})
-        count = len(head["issued"])
-        more = load(path, {f"servers_{i}": ("str", (f"S{i}",)) for i in range(count)} | {
+                           "wide": ("bool", self._shape[:2]), "servers": ("str", "S")})
+        count, servers = len(head["issued"]), head["servers"]
+        more = load(path, {f"rows_{i}": ("int64", (f"S{i}",)) for i in range(count)} | {
             f"kept_{i}": ("float32", (3, f"S{i}", len(self.signals), f"K{i}", 3)) for i in range(count)})
         if np.isnan(head["issued"]).any() or not (head["sums"] >= 0).all() or any(
-                more[f"kept_{i}"].shape[3] > len(self.steps) for i in range(count)):
+                more[f"kept_{i}"].shape[3] > len(self.steps)
+                or not ((more[f"rows_{i}"] >= 0) & (more[f"rows_{i}"] < len(servers))).all() for i in range(count)):
             raise unusable(path, "its parts do not fit together")
         self._reset()
         for i, issued in enumerate(head["issued"].tolist()):
             if issued <= now:
-                names = tuple(more[f"servers_{i}"].tolist())
+                names = tuple(servers[more[f"rows_{i}"]].tolist())
                 self._pending[int(issued // self.step)] = (issued, names, more[f"kept_{i}"])
         self._sums.update((key, row) for key, row in zip(head["keys"].tolist(), head["sums"], strict=True))
         self._wide, self._present = head["wide"], int(now // self.step)

@@ -49,7 +49,8 @@ class Up:
 
     def counted(self, servers: Sequence[str], scrapes: npt.NDArray[np.float32]) -> None:
         """Takes an answer to `scrapes`: these servers and their numbers (n,)."""
-        self._intervals = dict(zip(servers, (_SPAN * self._step / scrapes.astype(np.float64)).tolist(), strict=True))
+        counted = zip(servers, scrapes.astype(np.float64).tolist(), strict=True)
+        self._intervals = {server: _SPAN * self._step / count for server, count in counted if count > 0}
 
     def seen(self, servers: Sequence[str], gaps: npt.NDArray[np.float64], apart: float) -> None:
         """Takes the time between the newest scrapes (n,) of two readings that are `apart`, in s; NaN or 0 where it is

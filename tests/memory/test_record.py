@@ -306,7 +306,8 @@ def test_a_record_is_continued_under_the_same_settings_only(changed):
 
 
 @pytest.mark.parametrize("damage", [
-    {"sums": np.zeros((1, 1, 2, 66))}, {"servers_0": np.array(["a"])}, {"kept_0": np.zeros((3, 40, 1, 3, 3))},
+    {"sums": np.zeros((1, 1, 2, 66))}, {"rows_0": np.array([0])}, {"rows_0": np.full(40, 40)},
+    {"rows_0": np.full(40, -1)}, {"servers": np.array([1])}, {"kept_0": np.zeros((3, 40, 1, 3, 3))},
     {"kept_0": np.zeros((3, 40, 1, 2, 2))}, {"kept_0": np.zeros((2, 40, 1, 2, 3))},
     {"kept_0": np.zeros((3, 40, 2, 2, 3))}, {"kept_0": np.zeros((3, 40, 1, 2))},
 ])

@@ -3,13 +3,15 @@
 import gzip
 import http.client
 import os
+import resource
+import socket
 import statistics
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +155,28 @@ def _scraped(servers: int) -> Iterator[Line]:
             yield Line(f"a scrape over HTTP during forward passes, {name}", 1000 * statistics.median(last), "ms",
                        f"{series:,} series, {len(bodies[-1]) / 2**20:.1f} MiB; first byte after "
                        f"{1000 * statistics.median(first):.0f}, slowest of {SCRAPES} {1000 * max(last):.0f}", 150)
+
+
+        yield from (_health(connection, count) for count in (200, 2000))
+
+
+def _health(connection: http.client.HTTPConnection, slow: int) -> Line:
+    """Health on new connections while so many clients have not finished their request line."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with ExitStack() as clients:
+        for _ in range(slow):
+            client = clients.enter_context(socket.create_connection((connection.host, connection.port), 30))
+            client.sendall(b"GET /-/hea")
+        took = []
+        for _ in range(SCRAPES):
+            started = time.perf_counter()
+            asked = http.client.HTTPConnection(connection.host, connection.port, timeout=30)
+            asked.request("GET", "/-/healthy", headers={"Connection": "close"})
+            assert asked.getresponse().read() == b"fleet-forecaster is healthy.\n"
+            took.append(time.perf_counter() - started)
+    return Line(f"health during forward passes, {slow:,} slow connections", 1000 * statistics.median(took[1:]), "ms",
+                f"first {1000 * took[0]:.0f}, slowest of the others {1000 * max(took[1:]):.0f}", 100)
 
 
 def _scrape(connection: http.client.HTTPConnection, headers: dict[str, str]) -> tuple[float, float, bytes]:

@@ -14,6 +14,7 @@ Delete the folder, while nothing runs, to have a new certificate and a new passw
 import base64
 import http.client
 import secrets
+import shutil
 import ssl
 import urllib.request
 from collections.abc import Callable
@@ -50,6 +51,7 @@ def protect(layout: Layout) -> None:
     private(folder / WEB_CONFIG, yaml.safe_dump(web).encode())
     private(folder / CURL, f'cacert = "{folder / AUTHORITY}"\nuser = "{USER}:{password}"\n'.encode())
     assert layout.plain is not None
+    shutil.rmtree(layout.config, ignore_errors=True)  # it may have files that the plain one has no longer
     layout.copy_configuration(layout.plain)
     _configure(layout, folder)
 

@@ -69,6 +69,13 @@ def test_password_and_certificate_stay_the_same_until_the_certificate_is_about_t
     assert bcrypt.checkpw(before[0], users[USER].encode())
 
 
+def test_what_the_plain_configuration_has_no_longer_is_gone(layout):
+    old = layout.config / "prometheus/rules/old.yml"
+    old.write_text("groups: []")
+    protect(layout)
+    assert not old.exists()
+
+
 def test_a_damaged_certificate_is_made_anew(tmp_path):
     certificates.make(tmp_path)
     assert certificates.current(tmp_path, datetime.now(UTC))

@@ -4,6 +4,8 @@ In: a settings file and command line flags, a Service, arrays of metric values. 
 application under gunicorn, Prometheus' text format.
 
     settings     YAML files to frozen, validated settings
+    yaml_bounds  what such a file may take
+    shown        text from outside, as logs and terminals show it
     service      a service: its status, readiness, reload and close
     html         the look of every page for people
     web          landing page, health, readiness, reload and JSON errors

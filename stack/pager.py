@@ -261,6 +261,7 @@ def watched(pager: Pager, doors: Doors | None = None) -> Flask:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serves until SIGTERM or Ctrl-C."""
+    log_to_stderr()
     parser = argparse.ArgumentParser(prog="python -m stack.pager", description="Print the alerts of Alertmanager.")
     parser.add_argument("--web.listen-address", dest="listen", default="127.0.0.1:8003", metavar="HOST:PORT",
                         help="address to listen on (default: %(default)s)")
@@ -269,7 +270,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     WebOptions.add_flags(parser)
     Doors.add_flags(parser)
     options = parser.parse_args(arguments)
-    log_to_stderr()
     try:
         doors = Doors.of(options, NAME)
     except SettingsError as error:

@@ -4,7 +4,7 @@
     gauges        the series of forecasts; layout: which of them; collector: renders them for /metrics
     self_metrics  the forecaster's own series
     remote_read   curves that lie in the future, over Prometheus' remote-read protocol; remote_pb: its messages;
-                  matching: its matchers
+                  matching: its matchers; budget: what a request may cost
     capacity_gauges, capacity_curves, capacity_json  the same of what fills up
     push          the same curves written to VictoriaMetrics
     alertmanager  tells Alertmanager that Prometheus is down

@@ -72,3 +72,19 @@ def test_a_command_shows_a_wrong_file_escaped(tmp_path, command):
     done = subprocess.run([sys.executable, *command, path], check=False, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1 and r"a\x1b[2J\nfleet-forecaster: good: unknown key" in done.stderr
     assert done.stderr.replace("\n", "").isprintable()
+
+
+def test_every_program_logs_in_this_form():
+    code = """
+import importlib, logging
+for name in ("forecaster.__main__", "exporter.__main__", "stack.pager"):
+    logging.getLogger().handlers.clear()
+    try:
+        importlib.import_module(name).main(["--help"])
+    except SystemExit:
+        logging.getLogger(name).error("source failed: a\\nb\\x1b[2J")
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    ends = [line.partition(" ERROR ")[2] for line in done.stderr.splitlines()]
+    assert ends == [f"{name}: source failed: a\\nb\\x1b[2J" for name in (
+        "forecaster.__main__", "exporter.__main__", "stack.pager")]

@@ -93,5 +93,7 @@ def _refusal(error: str, given: object, live: LiveFleet) -> RequestError:
 
 def _short(given: object) -> object:
     """What was given as it is, or where that is long the start of it as text."""
-    text = quoted(given, QUOTED + 1)
-    return given if len(text) <= QUOTED else cut(text)
+    try:
+        return given if len(orjson.dumps(given)) <= QUOTED else quoted(given)
+    except orjson.JSONEncodeError:  # nested too deep to be written
+        return quoted(given)

@@ -6,6 +6,8 @@ with thousands of keys or levels takes minutes to parse and to refuse key by key
 
 import yaml
 
+from serving.shown import cut
+
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one of libyaml is ten times as fast, where PyYAML has it
 BYTES = 1 << 20  # of the file
 VALUES = 30_000  # keys, values, lists and mappings, those of an alias counted where it stands
@@ -22,7 +24,7 @@ def check(text: str) -> str | None:
     for event in yaml.parse(text, LOADER):
         if isinstance(event, yaml.AliasEvent):
             if event.anchor in {anchor for anchor, _ in inside}:
-                return f"the alias *{event.anchor} stands inside its own anchor; expected no such loop; remove it"
+                return f"the alias *{cut(event.anchor or '', 80)} is inside its own anchor; expected no loop; remove it"
             values += sizes.get(event.anchor or "", 1)
         elif isinstance(event, yaml.CollectionStartEvent):
             inside.append((event.anchor, values))

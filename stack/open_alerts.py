@@ -67,7 +67,7 @@ class OpenAlerts:
             came = known.came if known else now
             one = Open(kind, name, where, fleet, summary, since, alert.links, came, now)
             if self._size + one.size > _CHARACTERS:
-                one.summary, one.links = "", {}
+                one.summary, one.links = LOST_SIGHT if LOST_SIGHT in summary else "", {}
             self._open[key] = one
             self._size += one.size
             if len(self._open) > MOST:

@@ -80,5 +80,5 @@ def _expression(matcher: pb.Message) -> Callable[[str], object]:
     except re2.error as error:
         reason = str(error.args[0], "utf-8", "replace") if isinstance(error.args[0], bytes) else str(error)
         raise RequestError(f"{shown} is not a valid expression ({cut(reason)})", "matchers",
-                           "RE2 syntax, and that takes less than 2 MiB when compiled") from error
+                           "RE2 syntax, in less than 2 MiB when compiled") from error
     return find

@@ -16,7 +16,8 @@ MERGED = "a: &a {k: 1}\n" + "".join(f"{name}: &{name} {{<<: [{', '.join([f'*{bef
                                     for before, name in zip("abcdefgh", "bcdefghi", strict=True))
 HUGE = {
     "an alias of aliases": BOMB, "merged aliases": MERGED, "a mapping in itself": "a: &a {b: *a}\n",
-    "merged into itself": "a: &a {<<: *a}\n", "200,000 unknown keys": "".join(f"k{n}: 1\n" for n in range(200_000)),
+    "merged into itself": f"a: &{'a' * 900} {{<<: *{'a' * 900}}}\n",
+    "200,000 unknown keys": "".join(f"k{n}: 1\n" for n in range(200_000)),
     "90,000 unknown keys": "".join(f"k{n}: 1\n" for n in range(90_000)), "60,000 items": f"a: [{'1, ' * 60_000}]\n",
     "deep lists": "a: " + "[" * 100_000, "deep mappings": "a: " + "{a: " * 100_000,
     "deep dashes": "- " * 100_000, "a long value": f"refresh: {'x' * 900_000}\n",

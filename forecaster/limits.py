@@ -9,8 +9,8 @@ class Limits(Settings):
     """Limits of what sources answer. What is refused is said in `/status` and in the log, and counted."""
 
     servers: int = Field(20_000, ge=1, description="servers held: newcomers beyond them are refused, unless one that "
-                         "has been silent for `stale_after` can be forgotten for each; with 8 signals a server takes "
-                         "some 160 KB, so that 20,000 fill a machine of 4 GB: `shard` divides a larger fleet")
+                         "has been silent for `stale_after` can be forgotten for each; a server takes some 0.4 MiB, so "
+                         "that 20,000 need 8 GiB, and a larger fleet is better divided into shards")
     series: int = Field(100_000, ge=1, description="series of one answer that are used, those of known servers and "
                         "entities first; five for each of the servers")
     bytes: int = Field(256 << 20, ge=1 << 16, description="bytes of all answers of a cycle together, decompressed, of "

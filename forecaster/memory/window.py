@@ -152,10 +152,11 @@ class Window:
         values = self._checked(reading, (len(reading.servers), len(self.signals)))
         column, head, reason = self._column(reading.instant), self._ring.head, None
         known: Flags = np.any(np.isfinite(values), axis=1)
-        self.forgotten = self._yielding(reading, known)
+        fresh = self._fresh(reading, known)
+        self.forgotten = self._yielding(reading, known, len(fresh))
         if self.forgotten:
             self._ring.drop(self.forgotten)
-        known, self.refused = self._admitted(reading, known)
+        known, self.refused = self._admitted(known, fresh)
         rows = self._rows(reading, known, renew=True)
         if head is not None and column < head:
             reason = (f"the clock went back by {self._instant(head) - reading.instant:g}s: "
@@ -177,7 +178,8 @@ class Window:
         known: Flags = np.zeros(len(readings.servers), bool)
         for n in kept:
             known |= np.isfinite(values[n]).any(axis=1)
-        rows = self._rows(readings, known := self._admitted(readings, known)[0], renew=False)
+        known, _ = self._admitted(known, self._fresh(readings, known))
+        rows = self._rows(readings, known, renew=False)
         if later:
             self._ring.advance(newest)
         for n in reversed(kept):  # of several instants in one column the last one counts
@@ -246,28 +248,29 @@ class Window:
         values = np.asarray(read.values, np.float32)
         if values.shape != shape:
             raise ValueError(f"values have shape {values.shape}, expected {shape}")
-        if not len(read.servers) == len(set(read.servers)) == len(read.profiles) or not all(
-                isinstance(name, str) for name in chain(read.servers, read.profiles)):
+        if (not len(read.servers) == len(set(read.servers)) == len(read.profiles)
+                or not set(map(type, chain(read.servers, read.profiles))) <= {str}):
             raise ValueError(f"{len(read.servers)} servers with {len(read.profiles)} profiles: expected a profile for "
                              "each, all of them text, and no server twice")
         return values
 
     def _fresh(self, read: Reading | Readings, known: Flags) -> list[int]:
         """Places of those of the `known` servers (S,) that have no row."""
+        if read.servers == self.servers:
+            return []
         return [n for n in np.flatnonzero(known).tolist() if read.servers[n] not in self._ring]
 
-    def _yielding(self, reading: Reading, known: Flags) -> tuple[str, ...]:
-        """The servers to be forgotten for newcomers of a reading: as many as are needed, the longest silent first."""
-        if (over := len(self.servers) + len(self._fresh(reading, known)) - self.most) <= 0:
+    def _yielding(self, reading: Reading, known: Flags, fresh: int) -> tuple[str, ...]:
+        """The servers to be forgotten for so many newcomers: as many as are needed, the longest silent first."""
+        if (over := len(self.servers) + fresh - self.most) <= 0 or not fresh:
             return ()
         seen, there = self.last_seen, {reading.servers[n] for n in np.flatnonzero(known)}
         order = np.argsort(seen, kind="stable")
         silent = (self.servers[n] for n in order.tolist() if not reading.instant - seen[n] <= self.idle)
         return tuple(islice((server for server in silent if server not in there), over))
 
-    def _admitted(self, read: Reading | Readings, known: Flags) -> tuple[Flags, int]:
+    def _admitted(self, known: Flags, fresh: list[int]) -> tuple[Flags, int]:
         """(`known` (S,) without the newcomers for which there is no room, the last by name; how many these are)."""
-        fresh = self._fresh(read, known)
         beyond = fresh[max(0, self.most - len(self.servers)):]
         known = known.copy()
         known[beyond] = False

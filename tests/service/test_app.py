@@ -386,3 +386,20 @@ def test_a_model_reads_the_clock_of_the_configuration(folder, zone):
     there = datetime.fromtimestamp(START, ZoneInfo(zone))
     seconds = there.hour * 3600 + there.minute * 60 + there.second
     assert clock[0, 0, 0] == pytest.approx(np.sin(seconds / 86400 * 2 * np.pi), abs=1e-6)
+
+
+def test_servers_beyond_the_limit_are_counted_and_shown_until_a_reload_makes_room(monkeypatch, folder):
+    made = Bench(monkeypatch, **{"model": str(folder), "limits.servers": 2})
+    try:
+        made.run()
+        known = len(made.source.latest(START).servers)
+        held = made.client.get("/status").json["room"]
+        assert held == {"held": 2, "limit": 2, "refused": known - 2}
+        assert f"forecaster_refused_servers_total {known - 2}.0" in made.client.get("/metrics").text
+        made.overrides = {"model": str(folder)}
+        made.forecaster.reload()
+        made.clock.now += 15
+        made.run()
+        assert made.client.get("/status").json["room"] == {"held": known, "limit": 20_000, "refused": 0}
+    finally:
+        made.forecaster.close()

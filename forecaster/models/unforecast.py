@@ -1,9 +1,12 @@
 """Who is not forecast, and why: servers that are up or known and have no forecast of any signal.
 
-Servers that are up and never had a value are not in the memory. They are listed as long as the source names them.
+Servers that are up and never had a value are not in the memory. They are listed as long as the source names them, and
+the memory has room for them (limits.servers).
 """
 
 from __future__ import annotations
+
+import sys
 
 import numpy as np
 
@@ -18,10 +21,12 @@ REASONS = {
 }
 
 
-def unforecast(forecast: Forecast, present: Present, reading: Reading) -> dict[str, str]:
-    """The word of REASONS for every server without a forecast, by name; `reading` is the latest one."""
+def unforecast(forecast: Forecast, present: Present, reading: Reading, most: int = sys.maxsize) -> dict[str, str]:
+    """The word of REASONS for every server without a forecast, by name; `reading` is the latest one. At most `most`
+    servers are in the memory or listed here: those that are refused are only counted."""
     without = np.isnan(forecast.values[:, :, 0, 1]).all(axis=1)
     reasons = {present.servers[row]: "stale" if present.stale[row] else "no_values" for row in np.flatnonzero(without)}
-    reasons |= dict.fromkeys({*(reading.up or ())}.difference(present.servers), "no_values")
-    reasons |= dict.fromkeys({*reading.servers}.difference(present.servers), "unusable_values")
+    others = dict.fromkeys({*(reading.up or ())}.difference(present.servers), "no_values")
+    others |= dict.fromkeys({*reading.servers}.difference(present.servers), "unusable_values")
+    reasons |= dict(sorted(others.items())[:max(0, most - len(present.servers))])
     return dict(sorted(reasons.items()))

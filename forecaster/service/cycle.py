@@ -159,8 +159,8 @@ class Cycle:
                 issued=now, step=config.step, servers=present.servers, profiles=present.profiles, signals=self._signals,
                 observed=present.observed, trend=trend, forecast=made.values, method=made.method, risk=assessed,
                 samples=present.samples, required=config.warmup.samples, last_seen=present.last_seen,
-                stale=present.stale, state=state, proof=proof, unforecast=unforecast(made, present, reading),
-                optional=self._optional,
+                stale=present.stale, state=state, proof=proof, optional=self._optional,
+                unforecast=unforecast(made, present, reading, config.limits.servers),
             )
 
     def _read(self) -> tuple[float, Reading]:

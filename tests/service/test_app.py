@@ -395,6 +395,7 @@ def test_servers_beyond_the_limit_are_counted_and_shown_until_a_reload_makes_roo
         known = len(made.source.latest(START).servers)
         held = made.client.get("/status").json["room"]
         assert held == {"held": 2, "limit": 2, "refused": known - 2}
+        assert made.client.get("/status").json["unforecast"] == {}, "whose values are fine, but are not taken up"
         assert f"forecaster_refused_servers_total {known - 2}.0" in made.client.get("/metrics").text
         made.overrides = {"model": str(folder)}
         made.forecaster.reload()

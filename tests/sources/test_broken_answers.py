@@ -29,7 +29,8 @@ GOOD = [{"metric": {"server": name, "profile": "p"}, "value": [T0, "1.5"]} for n
 RANGE = [{"metric": {"server": name, "profile": "p"}, "values": [[T0, "0.5"]]} for name in ("a", "b")]
 
 anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20) | st.just("a"),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=20) | st.just("a"),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
         st.text(max_size=5) | st.sampled_from(["server", "profile", "metric", "value", "values"]), inner, max_size=3),
     max_leaves=8)

@@ -1,6 +1,5 @@
 """The running forecaster: its parts, its Flask application, and how a reload replaces both."""
 
-import gc
 import threading
 from collections.abc import Callable
 from importlib import resources
@@ -17,6 +16,7 @@ from forecaster.publish.page import filling_table, fleet_tables, glance
 from forecaster.publish.remote_read import remote_read_blueprint
 from forecaster.publish.self_metrics import SelfMetrics
 from forecaster.service.assembly import assemble
+from forecaster.service.heap import give_back
 from forecaster.service.parts import Parts
 from forecaster.sources.clock import source_clock
 from serving import ServingError, __version__
@@ -69,6 +69,7 @@ class Forecaster:
         self._announce(self.parts)
         self.app = self._make_app(self.parts)
         self._metrics.config_read(self._clock(), True)
+        give_back()
 
     @property
     def _scheme(self) -> str:
@@ -122,7 +123,7 @@ class Forecaster:
             self.start()
             self._metrics.config_read(self._clock(), True)
             del old, app
-            gc.collect()  # parts refer to each other; the next full collection by itself may be hours away
+            give_back()
 
     def _announce(self, parts: Parts) -> None:
         """Shows configuration and model in the self-metrics."""

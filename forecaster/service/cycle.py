@@ -48,6 +48,7 @@ from forecaster.risk import incidents, score
 from forecaster.risk.chances import WINDOWS, Chances
 from forecaster.risk.incidents import Incidents
 from forecaster.risk.state import Course, watched
+from forecaster.service.heap import give_back
 from forecaster.service.stages import StageError, Stages
 from forecaster.service.ticker import Ticker
 from forecaster.sources.clock import PROBLEM, source_clock
@@ -106,7 +107,7 @@ class Cycle:
 
     def run_once(self) -> bool:
         """One cycle; True if it published a Result."""
-        started, success, down = time.perf_counter(), False, None
+        started, success, down, first = time.perf_counter(), False, None, self._board.last is None
         try:
             result = self._result()
             self._publish(result)
@@ -121,6 +122,8 @@ class Cycle:
         self._tell(down)
         self._metrics.cycle(time.perf_counter() - started, self._clock(), success)
         self.memory.save(only_if_due=True)
+        if success and first:  # the answers with the history were large
+            give_back()
         return success
 
     def _now(self) -> float:

@@ -60,7 +60,7 @@ class PrometheusSource:
     def __init__(self, url: str, signals: Mapping[str, Any] | Sequence[Any], step: float, *,
                  session: requests.Session | None = None, timeout: float = 5.0, server_label: str = "server",
                  profile_label: str | None = "profile", default_profile: str = "generic",
-                 max_samples: int = 500_000, shard: Shard = WHOLE, limits: Limits | None = None, shares: int = 0,
+                 max_samples: int = 100_000, shard: Shard = WHOLE, limits: Limits | None = None, shares: int = 0,
                  parameters: Mapping[str, str] | None = None,
                  clock: Callable[[], float] = time.time):
         parts = urlsplit(url)

@@ -15,11 +15,13 @@ application under gunicorn, Prometheus' text format.
     reread       files that are read anew when they change
     audit        the lines of the audit log
     runner       gunicorn with one worker: listen address, signals, shutdown
+    storage      a service's folder on disk: one writer, whole files, damaged ones put aside
     exposition   gauge families from arrays, and the answer to a scrape
 
 ServingError
   SettingsError (ValueError)   invalid settings; serving.settings
   ListenError                  an invalid or unavailable listen address; serving.runner
+  StorageError                 a folder that another process uses; serving.storage
   RequestError                 a request that gets a 4xx answer; serving.refusals
 """
 

@@ -22,7 +22,7 @@ class Engine(Protocol):
         """Its name in labels and /status."""
 
     def close(self) -> None:
-        """Ends its threads; it is not called afterwards."""
+        """Ends its threads; another call starts new ones."""
 
     def __call__(self, x: Inputs) -> np.ndarray:
         """Quantiles in signal units, rising along Q: float32 (B, C, H, Q), or (B, H, Q) of single series."""

@@ -97,7 +97,7 @@ class Model:
         return model
 
     def close(self) -> None:
-        """Ends its threads; it forecasts no more."""
+        """Ends its threads; another forecast starts new ones."""
         self.engine.close()
 
     @property

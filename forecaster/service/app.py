@@ -118,7 +118,7 @@ class Forecaster:
             if moved and self._claim is not None:
                 self._claim.close()
             self._claim = claimed
-            if old.loaded is not None and old.loaded is not parts.loaded and ended:
+            if old.loaded is not None and old.loaded is not parts.loaded:
                 old.loaded.close()
             self.start()
             self._metrics.config_read(self._clock(), True)

@@ -75,7 +75,7 @@ class Fused:
         self._code, self._numbers, self._vectors = Compiled(emitted), emitted.constants.array(), emitted.scratch.size
         self._call = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 6, ctypes.c_int64)(self._code.address)
         self._local = threading.local()
-        self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="forward") if self.threads > 1 else None
+        self._pool: ThreadPoolExecutor | None = None
 
     # -- calling ------------------------------------------------------------------------------------------------------
 
@@ -97,16 +97,19 @@ class Fused:
 
         parts = min(self.threads, blocks)
         edges = [blocks * n // parts for n in range(parts + 1)]
-        if self._pool is None or parts == 1:
+        if parts == 1:
             some(0, blocks)
         else:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="forward")
             list(self._pool.map(some, edges[:-1], edges[1:]))
         return out[:rows]
 
     def close(self) -> None:
-        """Ends the threads."""
+        """Ends the threads; another call starts new ones."""
         if self._pool is not None:
             self._pool.shutdown(wait=False)
+            self._pool = None
 
     def _own_scratch(self) -> int:
         """Address of the calling thread's memory for intermediates, on a cache line; it is kept, for fresh pages cost

@@ -30,7 +30,7 @@ class Compiled:
         self.fused = Fused(network.tft, network.encoding.horizon, finish=InSignalUnits(network))
 
     def close(self) -> None:
-        """Ends its threads."""
+        """Ends its threads; another call starts new ones."""
         self.fused.close()
 
     def __call__(self, x: Inputs) -> np.ndarray:
@@ -47,7 +47,7 @@ class CompiledSeries:
         self.fused = Fused(eager.network.tft, eager.network.encoding.positions, own=True)
 
     def close(self) -> None:
-        """Ends its threads."""
+        """Ends its threads; another call starts new ones."""
         self.fused.close()
 
     def __call__(self, x: Inputs) -> np.ndarray:

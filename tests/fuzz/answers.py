@@ -33,8 +33,8 @@ def vector(*servers: str, kind: str = "vector", instant: float = NOW) -> dict[st
 class Answers(Kind):
     """An input is a line with status, path and encoding of the answers to the odd signal, then their body."""
 
-    name, inputs = "answers", 150
-    seconds, megabytes = 3.0, 300.0
+    name, inputs = "answers", 40
+    seconds, megabytes = 5.0, 600.0  # answers of 256 MB a cycle are allowed, and held twice for a moment
 
     def __init__(self) -> None:
         self._open, self._odd = ExitStack(), b"200 query\n"

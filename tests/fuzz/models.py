@@ -26,7 +26,7 @@ from tests.fuzz.kind import Kind
 class Models(Kind):
     """An input is a line with model and file, then the file's content."""
 
-    name, inputs = "models", 15
+    name, inputs = "models", 8
     seconds, megabytes = 10.0, 300.0
 
     def __init__(self) -> None:

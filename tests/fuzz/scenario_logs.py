@@ -19,7 +19,7 @@ GOOD = {"version": 1, "time_scale": 1.0,
 class ScenarioLogs(Kind):
     """An input is the content of the file."""
 
-    name, inputs = "scenario-logs", 60
+    name, inputs = "scenario-logs", 15
     seconds = 3.0
 
     def __init__(self) -> None:

@@ -30,7 +30,7 @@ CAPACITY_FILE = "capacity-filesystem.npz"
 class Snapshots(Kind):
     """An input is a line with the file's name, then its content."""
 
-    name, inputs = "snapshots", 300
+    name, inputs = "snapshots", 200
     seconds, megabytes = 1.0, 150.0
 
     def __init__(self) -> None:

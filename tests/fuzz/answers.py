@@ -31,7 +31,8 @@ def vector(*servers: str, kind: str = "vector", instant: float = NOW) -> dict[st
 
 
 class Answers(Kind):
-    """An input is a line with status, path and encoding of the answers to the odd signal, then their body."""
+    """An input is a line with status and path of the answers to the odd signal, and it may be their encoding and how
+    often the body is repeated (members of one gzip stream), then their body."""
 
     name, inputs = "answers", 40
     seconds, megabytes = 5.0, 600.0  # answers of 256 MB a cycle are allowed, and held twice for a moment
@@ -44,6 +45,7 @@ class Answers(Kind):
         kind = "matrix" if request.path.endswith("range") else "vector"
         line, _, body = self._odd.partition(b"\n")
         status, path, *encoding = line.decode().split()
+        body *= int(encoding.pop()) if len(encoding) == 2 else 1
         if request.form.get("query") == "odd" and request.path.endswith(path):
             request.answer(int(status), body, **({"Content_Encoding": encoding[0]} if encoding else {}))
         else:

@@ -61,7 +61,7 @@ class RemoteReads(ForecasterPages):
     """Remote read of the forecaster; the answer holds only curves, and health and forecasts are as before."""
 
     name, inputs = "remote-reads", 150
-    seconds, megabytes = 1.0, 64.0
+    seconds, megabytes = 1.0, 128.0
 
     def draw(self, chance: random.Random) -> bytes:
         return body(chance)

@@ -90,8 +90,8 @@ def _configure(layout: Layout, folder: Path) -> None:
 
     _edit(layout.config / "prometheus/prometheus.yml", prometheus)
     _edit(layout.config / "prometheus/alertmanager.yml", alertmanager)
-    for preset in (layout.config / "forecaster/presets").glob("*.yml"):
-        _edit(preset, forecaster)
+    for preset in ("fleet", "node_exporter"):  # those of the parts
+        _edit(layout.config / f"forecaster/presets/{preset}.yml", forecaster)
     for rules in (layout.config / "prometheus/rules").glob("*.yml"):
         rules.write_text(rules.read_text().replace("http://{{", "https://{{"))
 

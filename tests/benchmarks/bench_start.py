@@ -48,12 +48,6 @@ def ready(url: str, process: subprocess.Popen, patience: float = 120.0) -> float
     raise AssertionError("no forecast in time")
 
 
-def family_mib(process: subprocess.Popen) -> float:
-    """Resident memory of the serving worker, the largest child of the one launched."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return max(resident_mib(pid) for pid in children or [process.pid])
-
-
 def lines() -> Iterator[Line]:
     took = {}
     for name, module in (("torch", "torch"), ("the forecaster's application", "forecaster.service.app")):
@@ -77,7 +71,7 @@ def lines() -> Iterator[Line]:
                     times.append(ready(url, process))
                     if len(times) == (3 if servers == FEW else 1):
                         time.sleep(2 * REFRESH)
-                        memory = family_mib(process)
+                        memory = resident_mib(process.pid)
             limit = 6.0 if servers == FEW else None
             yield Line(
                 f"{servers} servers: launch to forecast",

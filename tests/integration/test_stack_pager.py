@@ -62,10 +62,8 @@ class Chain:
         return [line.split(maxsplit=2)[2] for line in self._log.read_text().splitlines() if f" {name} " in line]
 
     def resident(self) -> float:
-        """MiB of the process that serves."""
-        master = self._processes[0].pid
-        [worker] = Path(f"/proc/{master}/task/{master}/children").read_text().split()
-        return resident_mib(worker)
+        """MiB of the pager."""
+        return resident_mib(self._processes[0].pid)
 
 
 @pytest.fixture(scope="module")

@@ -306,7 +306,7 @@ def test_the_command_lines_source_and_model_win_over_the_file():
 
 
 def test_an_unknown_preset_is_an_error_that_names_the_known_ones():
-    with pytest.raises(SettingsError, match="fleet, node_exporter"):
+    with pytest.raises(SettingsError, match="fleet, kubernetes, node_exporter"):
         load_config("flet")
 
 
@@ -395,7 +395,7 @@ def test_servers_beyond_the_limit_are_counted_and_shown_until_a_reload_makes_roo
         known = len(made.source.latest(START).servers)
         held = made.client.get("/status").json["room"]
         assert held == {"held": 2, "limit": 2, "refused": known - 2}
-        assert made.client.get("/status").json["unforecast"] == {}, "whose values are fine, but are not taken up"
+        assert made.client.get("/status").json["servers"]["unforecast"] == {}, "their values are fine"
         assert f"forecaster_refused_servers_total {known - 2}.0" in made.client.get("/metrics").text
         made.overrides = {"model": str(folder)}
         made.forecaster.reload()

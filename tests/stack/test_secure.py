@@ -38,7 +38,10 @@ def test_prometheus_and_alertmanager_accept_what_is_written(layout):
 
 
 def test_no_address_is_left_that_speaks_plain_http(layout):
-    for file in (*(layout.config / "prometheus").rglob("*.yml"), *(layout.config / "forecaster").rglob("*.yml")):
+    used = [Path(word.rpartition("=")[2]) for part in plan(layout).parts for word in part.command
+            if word.endswith(".yml")]
+    assert {"fleet.yml", "node_exporter.yml", "web.yml", "prometheus.yml"} <= {file.name for file in used}
+    for file in (*(layout.config / "prometheus").rglob("*.yml"), *used):
         assert "http://" not in file.read_text(), file
     jobs = yaml.safe_load((layout.config / "prometheus/prometheus.yml").read_text())["scrape_configs"]
     assert {job["scheme"] for job in jobs} == {"https"}

@@ -10,8 +10,9 @@ from typing import TypeVar
 
 Result = TypeVar("Result")
 
-_OWN = {"/-/healthy": "health", "/-/ready": "health", "/metrics": "metrics"}  # every other path: "pages"
-_SIZES = {"health": (4, 64), "metrics": (4, 32), "pages": (8, 64)}  # threads, waiting requests
+_OWN = {"/-/healthy": "health", "/-/ready": "health", "/metrics": "metrics",
+        "/api/v1/read": "reads"}  # every other path: "pages"
+_SIZES = {"health": (4, 64), "metrics": (4, 32), "reads": (4, 32), "pages": (8, 64)}  # threads, waiting requests
 
 
 class Lane:

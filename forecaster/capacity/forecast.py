@@ -24,7 +24,7 @@ from forecaster.capacity.courses import KNOTS, Courses, courses
 from forecaster.capacity.growth import DAY
 from forecaster.capacity.network import PERCENTILES, WINDOW_HOURS, Weights, WeightsError, rising
 from forecaster.capacity.past import HOUR, Floats, Past, Wide
-from forecaster.capacity.runaway import SMOOTH, changed_at, runaway, steady
+from forecaster.capacity.runaway import changed_at, runaway, steady
 from forecaster.capacity.teeth import HORIZON, WEEK
 
 __all__ = ["HORIZON", "PERCENTILES", "WINDOWS", "WINDOW_HOURS", "Filling", "Weights", "WeightsError", "forecast",
@@ -70,7 +70,7 @@ def _of_some(past: Past, weights: Weights) -> tuple[Floats | Wide, ...]:
     relative = weights.percentiles(found)
     chance = _chances(past, found, relative, weights)
     lines, rises = steady(past), runaway(past)
-    relative, chance = lines.median(relative), lines.chances(chance, WINDOW_HOURS, SMOOTH)
+    relative, chance = lines.median(relative), lines.chances(chance, WINDOW_HOURS, lines.proven)
     relative, chance = rises.curves(relative, PERCENTILES), rises.chances(chance, WINDOW_HOURS)
     room = past.limit - found.now
     cap = np.maximum(np.maximum(1, past.limit), found.highest)[:, None, None]

@@ -3,7 +3,8 @@
     runaway  of hours: a log that runs away, a dump without end. Four weeks of hourly values know nothing of it, so it
              is read from the last six hours. One as fast as one that came and went (a nightly backup) is none.
     steady   of days and weeks, of an entity that nothing has emptied before it was full. It gives p50 its date; the
-             chance is the network's, or EVEN if that is more, and that of the rise only where it is SMOOTH.
+             chance is the network's, or EVEN if that is more, and that of the rise only where it is SMOOTH and has
+             outlasted a batch job (BATCH).
 
 How long a rise will go on is unknown. What has lasted for a time e goes on for a further time x with the chance
 (e / (e + x)) ** TAIL. So a rise that has just begun gives a date and little chance, and one that has lasted as long as
@@ -27,6 +28,7 @@ STRAIGHT = 0.03  # largest deviation from the line (root mean square), as a shar
 SOON = 6.0  # hours in which it fills the room that was free when it began; bursts that stop are slower
 EVEN = 0.6  # chance that a steady rise has at most: 0.65 would make it P2 (chosen on mounts that are not evaluated)
 SMOOTH = 0.005  # deviation from the line, as a share of the rise, up to which its own chance counts
+BATCH = 12.0  # hours; a copy or a dump that is as straight ends before
 TAIL = 1 / 3  # a choice, not a measurement: 0.5 after an eighth of the whole time, 0.8 after half of it
 SEEN = 0.5  # of its hourly rise, from which on an earlier rise is like it
 FALL = 0.02  # used share that is freed within an hour, with more than that left before the limit
@@ -73,10 +75,16 @@ class Runaway:
         out[self.on] = made
         return out
 
-    def chances(self, chance: Floats, hours: tuple[int, ...], rough: float = 1.0) -> Floats:
+    @property
+    def proven(self) -> Bools:
+        """(N,) whether a steady rise is smooth and long enough for a chance of its own."""
+        made: Bools = (self.rough <= SMOOTH) & (self.lasted >= BATCH)
+        return made
+
+    def chances(self, chance: Floats, hours: tuple[int, ...], proven: Bools | bool = True) -> Floats:
         """Chances (N, W) within windows of so many hours, at least that of the rise where it is full within them; of
-        one rougher than that at least EVEN."""
-        least = np.where(self.rough > rough, np.minimum(self.chance, EVEN), self.chance)
+        one that is not ``proven`` at least EVEN."""
+        least = np.where(proven, self.chance, np.minimum(self.chance, EVEN))
         own = np.where(self.left[:, None] <= np.array(hours), least[:, None], 0)
         made = np.where(self.on[:, None], np.maximum(chance, own), chance).astype(np.float32)
         return np.maximum.accumulate(made, 1)

@@ -65,6 +65,12 @@ def test_a_rise_that_needs_more_than_six_hours_is_no_runaway():
     assert slow < 24 * 0.9 / 7 / 2 and fast == pytest.approx(24 * 0.9 / 5, rel=0.05)
 
 
+def test_a_straight_rise_pages_nobody_before_it_has_outlasted_a_batch_job():
+    batch, longer = made(course(7 * 60 + 30, rate=0.1)), made(course(13 * 60, rate=0.06))
+    assert batch.chance[0, 0] < 0.8 and longer.chance[0, 0] >= 0.8
+    assert (batch.full_at[0, 1] - BEGAN) / HOUR == pytest.approx(9, rel=0.1)
+
+
 def weeks(rate: float, days: float, left: float, noise: float = 0.0) -> Past:
     """A line at so much a day since so many days, which is full in so many hours."""
     random = np.random.default_rng(5)

@@ -3,7 +3,7 @@
     P1  full within 4 hours      P2  within 24 hours      P3  within 7 days
 
 What is full now has no priority: it is no prediction. The guards were chosen on simulated mounts of seeds that are not
-evaluated (docs/accuracy.md): P2 and P3 with a precision of at least 0.9.
+evaluated (docs/accuracy.md): P2 and P3 with a precision of at least 0.9, P3 with every fill noticed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Guard:
 
 
 GUARDS: Mapping[str, Guard] = {
-    "P1": Guard("4h", 0.8, 0.5), "P2": Guard("24h", 0.65, 0.85), "P3": Guard("7d", 0.7, 0.9),
+    "P1": Guard("4h", 0.8, 0.5), "P2": Guard("24h", 0.65, 0.85), "P3": Guard("7d", 0.85, 0.9),
 }
 
 

@@ -124,11 +124,6 @@ def test_fleet_preset_spells_out_the_default_risk():
     assert load_config("fleet").risk == RiskConfig()
 
 
-@pytest.mark.parametrize("preset", ["fleet", "node_exporter"])
-def test_presets_spell_out_the_priorities_of_what_fills_up_that_were_measured(preset):
-    assert load_config(preset).capacity.priorities == CapacityPriorities()
-
-
 def test_fleet_preset_can_be_scraped_instead():
     config = load_config("fleet", {"source.kind": "scrape"})
     assert all(signal.metric and signal.metric in signal.query for signal in config.signals.values())

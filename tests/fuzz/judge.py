@@ -10,8 +10,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
+from stack.layout import ROOT
+
 PATIENCE = 30.0  # s until an input that is not done counts as hanging
 ADDRESSES = 4 << 30  # bytes of address space that one input may add
+PRODUCT = ("serving", "exporter", "forecaster", "stack")
 _SELF = Path("/proc/self")
 
 
@@ -51,9 +54,8 @@ def judged(run: Callable[[bytes], None], given: bytes, seconds: float, megabytes
 def _place(error: BaseException) -> str:
     """Where it was raised: the innermost place of the product, or of all."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if any(f"/{part}/" in frame.filename.replace("/tests/", "/", 1) for part in
-                                            ("forecaster", "exporter", "serving", "stack")) and "tests" not in
-           Path(frame.filename).parts]
+    own = [frame for frame in frames if Path(frame.filename).is_relative_to(ROOT)
+           and Path(frame.filename).relative_to(ROOT).parts[0] in PRODUCT]
     last = (own or frames)[-1]
     return f"at {'/'.join(Path(last.filename).parts[-2:])} in {last.name}"
 

@@ -10,6 +10,7 @@ is understood (serving.yaml_bounds).
 import difflib
 import math
 import re
+import sys
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -54,7 +55,7 @@ def parse_duration(given: Any) -> float:
     """Seconds (> 0, finite) from "15s", "5m", "1h30m", "250ms" or a number; ValueError otherwise."""
     seconds = math.nan
     if isinstance(given, (int, float)) and not isinstance(given, bool):
-        seconds = float(given)
+        seconds = float(given) if abs(given) < sys.float_info.max else math.inf  # of 400 digits there is no float
     elif isinstance(given, str):
         text = given.strip()
         if re.fullmatch(r"\d+(?:\.\d+)?", text):

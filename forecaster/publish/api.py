@@ -26,6 +26,7 @@ from forecaster.publish.result import PERCENTILES, Result
 from forecaster.publish.values import iso, number, numbers
 from forecaster.risk.state import State, counts, of_fleet
 from forecaster.risk.thresholds import Roles
+from serving.shown import cut
 from serving.web import RequestError
 
 SHOWN = 50  # names in a list of /status and of the landing page
@@ -100,7 +101,7 @@ def _asked_for(result: Result, names: list[str], now: float) -> list[str]:
             raise RequestError(f"{name} is not forecast: {reason}, {REASONS[reason]}", "server",
                                "a server that is forecast", 503)
     if missing:
-        raise RequestError(f"there is no server {', '.join(map(repr, missing))}", "server",
+        raise RequestError(f"there is no server {cut(', '.join(map(repr, missing)))}", "server",
                            f"a server of /status, such as {min(known, default='')!r}", 404)
     for name in names:
         if result.stale[known[name]]:

@@ -173,8 +173,10 @@ def _samples(text: str) -> Iterator[Sample]:
     """The samples of these lines; without # TYPE lines the parser keeps their names."""
     try:
         for family in text_string_to_metric_families(text):
-            yield from family.samples
-    except (ValueError, IndexError, KeyError) as error:
+            for sample in family.samples:
+                float(sample.value)  # of an integer of 400 digits there is none
+                yield sample
+    except (ValueError, IndexError, KeyError, OverflowError) as error:
         raise SourceNonsense(f"not in Prometheus' text format: {error}") from error
 
 

@@ -242,6 +242,7 @@ def _body(raw: urllib3.HTTPResponse, limit: int) -> bytes:
         parts.append(part)
         size += len(part)
         if size > limit:
+            parts.clear()  # the error may be kept, and with its traceback these
             raise ValueError(f"the answer is larger than {limit} bytes")
     return b"".join(parts)
 

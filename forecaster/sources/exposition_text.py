@@ -166,6 +166,9 @@ def _page_samples(body: bytes, names: set[str], notes: Notes, longest: int,
             except SourceNonsense as error:
                 notes.add(UNREADABLE, [f"{line[:100]!r} ({error.__cause__})"], 1)
     for sample in samples:
+        if sample.name not in names:  # words between a name and its labels are part of the name to the parser
+            notes.add(UNREADABLE, [sample.name[:100]], 1)
+            continue
         yield sample, None if sample.timestamp is None else float(sample.timestamp) * second
 
 

@@ -213,6 +213,7 @@ def test_a_client_that_does_not_read_its_answer_is_closed_after_a_deadline():
         return [b"x" * (64 << 20)]
 
     with Served(large, QUICK) as served, served.connect(GET % (b"/", b"")) as connection:
+        eventually(lambda: served.server.connections.held)
         eventually(lambda: not served.server.connections.open)
         assert served.server.connections.held == 0
         assert len(everything(connection)) < 64 << 20

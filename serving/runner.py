@@ -52,10 +52,6 @@ def serve(app_factory: Callable[[], Flask], listen: str, name: str = "service",
     except ListenError as error:
         print(f"{name}: {error}", file=sys.stderr)
         raise SystemExit(1) from error
-    host, port = listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    scheme = "http" if tls() is None else "https"
-    print(f"{name}: listening on {scheme}://{shown}:{port}", file=sys.stderr, flush=True)
     logging.getLogger("tornado.general").setLevel(logging.WARNING)  # below, it has a line for each malformed request
     code = asyncio.run(_run(app_factory, listener, parse_address(listen)[0], name, tls, options or WebOptions()))
     sys.stdout.flush()
@@ -109,6 +105,10 @@ async def _run(app_factory: Callable[[], Flask], listener: socket.socket, host: 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, hangups.put_nowait, None)
+    address, port = listener.getsockname()[:2]
+    shown = f"[{address}]" if ":" in address else address
+    scheme = "http" if tls() is None else "https"
+    print(f"{name}: listening on {scheme}://{shown}:{port}", file=sys.stderr, flush=True)
     making = _in_thread("start", app_factory)
     stopped = loop.create_task(stop.wait())
     await asyncio.wait(list[asyncio.Future[Any]]([making, stopped]), return_when=asyncio.FIRST_COMPLETED)

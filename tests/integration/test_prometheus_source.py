@@ -149,7 +149,7 @@ def test_a_range_that_is_too_large_for_prometheus_is_read_in_smaller_pieces_and_
         prometheus, small_prometheus, source, monkeypatch):
     queries = {"cpu_pct": CPU, "mem": "mem"}
     whole = source(prometheus, **queries).range(T0, T0 + 3600, 15)
-    asked, sent = source(small_prometheus, **queries), []
+    asked, sent = source(small_prometheus, {"max_samples": 10**6}, **queries), []
     monkeypatch.setattr("forecaster.sources.prometheus.urlencode", lambda form: sent.append(form) or urlencode(form))
     readings = asked.range(T0, T0 + 3600, 15)
     np.testing.assert_array_equal(readings.values, whole.values)

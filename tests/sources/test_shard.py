@@ -268,10 +268,12 @@ def test_a_snapshot_of_another_shard_is_not_taken_over(prometheus, tmp_path):
     first = forecaster(prometheus, clock, tmp_path, shard=1, total_shards=3)
     first.parts.cycle.run_once()
     first.parts.cycle.memory.save()
+    first.close()
     for shard, total, servers in ((1, 3, sorted(MINE)), (0, 3, []), (1, 2, [])):
         again = forecaster(prometheus, clock, tmp_path, shard=shard, total_shards=total)
         again.parts.cycle.memory.restore(NOW)
         assert list(again.parts.cycle.memory.window.servers) == servers
+        again.close()
 
 
 def test_a_reload_with_another_shard_begins_anew_and_says_so(prometheus):

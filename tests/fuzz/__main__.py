@@ -71,9 +71,11 @@ def main() -> int:
     parser.add_argument("--findings", type=Path, default=Path(".data/fuzz"), help="folder for inputs that broke "
                         "something (default: %(default)s)")
     given = parser.parse_args()
-    quiet()
-    if given.files:
-        return _again(given.files)
+    with quiet():
+        return _again(given.files) if given.files else _tried(given)
+
+
+def _tried(given: argparse.Namespace) -> int:
     print(f"seed {given.seed}", flush=True)
     tried = [Tried(name, given.seed, given.findings) for name in given.kind or KINDS]
     end = time.monotonic() + 60 * given.minutes

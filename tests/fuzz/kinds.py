@@ -4,6 +4,7 @@ import logging
 import random
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.fuzz.answers import Answers
@@ -41,7 +42,15 @@ def wrong(kind: Kind, given: bytes) -> str | None:
         return judged(kind.run, given, kind.seconds, kind.megabytes)
 
 
-def quiet() -> None:
+@contextmanager
+def quiet() -> Iterator[None]:
     """What the product logs of bad inputs is not shown."""
-    for name in ("forecaster", "exporter", "serving", "stack", "pager"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    loggers = [logging.getLogger(name) for name in ("forecaster", "exporter", "serving", "stack", "pager")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -2,6 +2,7 @@
 
 import json
 import random
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -15,15 +16,12 @@ SEED = 16
 
 @pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind.inputs])
 def test_no_input_breaks_anything(name):
-    quiet()
     kind = KINDS[name]()
-    try:
+    with quiet(), closing(kind):
         for path in corpus(name):
             assert (path.name, wrong(kind, path.read_bytes())) == (path.name, None)
         for number in range(kind.inputs):
             assert (number, wrong(kind, drawn(kind, SEED, number))) == (number, None)
-    finally:
-        kind.close()
 
 
 def test_every_kind_of_the_corpus_is_known_and_described_and_its_inputs_are_small():

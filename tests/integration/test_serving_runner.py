@@ -125,8 +125,8 @@ def test_the_access_log_is_written_to_standard_error():
 
 def test_an_application_that_cannot_be_made_ends_the_service_with_its_message():
     with Running(BAD_BOOT="1") as running:
-        _, errors = running.process.communicate(timeout=20)
-        assert running.process.returncode == 3
+        errors = running.process.stderr.read()
+        assert running.process.wait(20) == 3
         assert "example: the model is missing\n" in errors
         assert "Traceback" not in errors
 

@@ -141,7 +141,7 @@ class _Exchange(HTTPMessageDelegate):
         """Refuses what is malformed, and waits for the body."""
         method, target, version = cast(RequestStartLine, start_line)
         lines = [*headers.get_all()]
-        if (found := problem(version, target, lines)) is not None:
+        if (found := problem(method, version, target, lines)) is not None:
             self._peer.problem = found
             raise HTTPInputError(found[0])
         host, port = self._server.address

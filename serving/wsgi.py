@@ -37,12 +37,14 @@ def refusal(status: str, error: str, field: str, expected: str, *more: tuple[str
     return Answer(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body))), *more], [body])
 
 
-def problem(version: str, target: str, headers: Sequence[tuple[str, str]]) -> tuple[str, str, str] | None:
+def problem(method: str, version: str, target: str, headers: Sequence[tuple[str, str]]) -> tuple[str, str, str] | None:
     """(error, field, expected) of a request that is refused before anything reads its body, or None.
 
-    What two programs may understand differently is refused: a repeated length, both lengths, and names with a _,
-    which WSGI cannot tell from those with a -.
+    What two programs may understand differently is refused: a repeated length, both lengths, names with a _, which WSGI
+    cannot tell from those with a -, and a method in lower case, which Flask takes for the one in upper case.
     """
+    if method != method.upper():
+        return f"the method {method[:20]!r} is not in upper case", "method", "one such as GET"
     if not target.startswith("/"):
         return "the request's target is no path", "path", "a path that begins with /, without scheme and host"
     try:

@@ -41,6 +41,8 @@ def service(request):
     b"\x00\x01\x02\x03\r\n\r\n",
     b"GET\r\n\r\n",
     b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n",
+    b"head / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"post /-/reload HTTP/1.1\r\nHost: localhost\r\n\r\n",  # a check of the method POST would not see it
     b"GET /a b HTTP/1.1\r\nHost: localhost\r\n\r\n",
     b"GET / HTTP/1.1\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",

@@ -69,6 +69,6 @@ class ScenarioLog:
         kept = [event for event in events if event[0] > events[-1][0] - KEPT_MINUTES]
         text = json.dumps({"version": VERSION, "time_scale": config.time_scale, "events": kept}) + "\n"
         try:
-            write(self.path, lambda file: file.write(text.encode()))
+            write(self.path, lambda file: file.write(text.encode()), 0o644)  # stack.history may be another user
         except OSError as error:
             log.error("%s: cannot be written (%s); a restart loses the scenario", self.path, error.strerror or error)

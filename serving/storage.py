@@ -78,14 +78,15 @@ def _lock(lock: int, path: Path, until: float) -> None:
             time.sleep(0.1)
 
 
-def write(path: Path, content: Callable[[IO[bytes]], object]) -> None:
+def write(path: Path, content: Callable[[IO[bytes]], object], mode: int = 0o600) -> None:
     """Writes what `content` writes to a file; readers find the old file or the whole new one. OSError if it cannot be
-    written: the old one is whole then."""
+    written: the old one is whole then. mode: who may read it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, suffix=UNFINISHED, delete=False) as file:
         try:
             content(file)
             file.flush()
+            os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
             os.replace(file.name, path)
         except BaseException:

@@ -37,6 +37,11 @@ def test_history_over_a_scenario_is_what_the_live_fleet_showed(tmp_path):
     assert shown.values[:, 0].max() > 90
 
 
+def test_another_user_can_read_it_as_the_container_does_that_writes_history(tmp_path):
+    live(tmp_path, NOW).set_scenario("critical")
+    assert (tmp_path / "scenarios.json").stat().st_mode & 0o777 == 0o644
+
+
 def test_a_reloaded_fleet_file_leaves_the_same_servers_in_the_same_trouble(tmp_path):
     fleet = live(tmp_path, NOW)
     fleet.set_scenario("critical")

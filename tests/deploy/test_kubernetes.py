@@ -10,10 +10,15 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
+from werkzeug.test import Client
 
 from forecaster.__main__ import _parser
 from forecaster.commands.flags import read_config
 from forecaster.sources.shard import Shard
+from serving.options import WebOptions
+from serving.origin import Guard
+from serving.runner import parse_address
+from serving.web import Service, create_app
 from tests.tools import tool
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,6 +82,15 @@ def test_every_pod_is_a_shard_of_its_own_and_all_of_them_are_the_fleet(pod):
         assert {"targetLabel": "fleet", "replacement": config.alertmanager.fleet} in endpoint["relabelings"]
         assert config.alertmanager.url == "http://alertmanager-operated:9093"
     assert shards == [Shard(ordinal, count) for ordinal in range(count)]
+
+
+def test_every_forecaster_is_taken_by_the_name_that_its_service_gives_it(pod):
+    arguments = _parser().parse_args(pod["spec"]["containers"][0]["args"][1:])
+    options, (listen, _) = WebOptions.of(arguments), parse_address(arguments.listen)
+    answered = Client(Guard(create_app(Service("example", "An example.")), listen, options))
+    name = f"forecaster-0.{manifest('service')['metadata']['name']}"
+    for host in (name, f"{name}.monitoring.svc", f"{name}.monitoring.svc.cluster.local", "10.1.2.3"):
+        assert answered.get("/-/healthy", headers={"Host": f"{host}:8000"}).status_code == 200
 
 
 def test_names_ports_and_labels_fit_together(pod):

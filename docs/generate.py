@@ -47,9 +47,10 @@ def configuration() -> str:
     return page("Configuration", "forecaster/config.py, forecaster/risk/thresholds.py and exporter/profiles.py", f"""
 ## Configuration of the forecaster
 
-`--config.file` takes a YAML file or a preset (`fleet`, `node_exporter`). Unknown keys are refused. A file has
-at most 1 MiB, 30,000 keys and values (those of an alias counted at each use) and 50 levels. Durations are written like
-`15s`, `5m` or `1h30m`. Paths are relative to the working directory. `fleet-forecaster check-config` checks a file.
+`--config.file` takes a YAML file or a preset (`fleet`, `node_exporter`, `kubernetes`). Unknown keys are refused. A
+file has at most 1 MiB, 30,000 keys and values (those of an alias counted at each use) and 50 levels. Durations are
+written like `15s`, `5m` or `1h30m`. Paths are relative to the working directory. `fleet-forecaster check-config`
+checks a file.
 
 {table("key | type | default | meaning", keys(ForecasterConfig))}
 

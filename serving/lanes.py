@@ -26,7 +26,11 @@ class Lane:
         """The future result of `job`, or None where too many requests wait."""
         if not self._room.acquire(blocking=False):
             return None
-        future = self._threads.submit(job)
+        try:
+            future = self._threads.submit(job)
+        except RuntimeError:  # no thread can be started, as at a limit of processes
+            self._room.release()
+            return None
         future.add_done_callback(lambda _: self._room.release())
         return future
 

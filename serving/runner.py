@@ -17,6 +17,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from flask import Flask
@@ -54,8 +55,9 @@ def serve(app_factory: Callable[[], Flask], listen: str, name: str = "service",
         raise SystemExit(1) from error
     logging.getLogger("tornado.general").setLevel(logging.WARNING)  # below, it has a line for each malformed request
     code = asyncio.run(_run(app_factory, listener, parse_address(listen)[0], name, tls, options or WebOptions()))
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for output in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # a full disk, or a reader that has left
+            output.flush()
     os._exit(code)  # threads that still run, of the service or of a library, would keep the process
 
 

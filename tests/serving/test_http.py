@@ -3,6 +3,7 @@ import ssl
 import subprocess
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 from flask import Blueprint, request
@@ -265,6 +266,17 @@ def test_health_and_metrics_answer_while_every_thread_for_pages_is_occupied_and_
                 assert everything(one).endswith(b"done")
 
 
+def test_a_request_for_which_no_thread_can_be_started_gets_503_and_later_ones_are_answered(monkeypatch):
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    with Served(echo) as served:
+        with monkeypatch.context() as limited:
+            limited.setattr(threading.Thread, "start", refuse)
+            assert served.get("/").status == 503
+        assert served.get("/").status == 200
+
+
 def test_a_request_whose_client_has_left_is_dropped_if_no_thread_has_begun_it():
     release, seen = threading.Event(), []
 
@@ -347,3 +359,12 @@ def test_the_access_log_escapes_what_a_client_chooses(capsys):
     write("127.0.0.1", "GET", "/\x1b[2J\n{}", 200, 5, 0.1)
     line = capsys.readouterr().err
     assert line.count("\n") == 1 and line[:-1].isprintable() and line.isascii()
+
+
+def test_an_access_log_that_cannot_be_written_costs_its_lines_only(monkeypatch):
+    written = []
+    with suppress(OSError), open("/dev/full", "w") as full:  # closing it fails, as it still holds the line
+        monkeypatch.setattr("sys.stderr", full)
+        write("127.0.0.1", "GET", "/", 200, 5, 0.1)
+        written.append("nothing, and no error")
+    assert written

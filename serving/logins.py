@@ -121,7 +121,7 @@ class Tokens:
             where = f"{path}: tokens.{name}.file: {file}"
             try:
                 token = file.read_text("utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
+            except (OSError, ValueError) as error:  # no UTF-8, or a path with a NUL
                 raise SettingsError(f"{where} cannot be read ({getattr(error, 'strerror', None) or error}); expected a "
                                     "token in a text file; check the path and its permissions") from error
             if len(token) < _SHORTEST or not _TOKEN.fullmatch(token):

@@ -205,9 +205,9 @@ def _limit(context: ssl.SSLContext, given: TLSServer) -> None:
 def _readable(where: str, file: Path) -> None:
     try:
         file.read_bytes()
-    except OSError as error:
-        raise SettingsError(f"{where}: {file} cannot be read ({error.strerror or error}); expected a readable PEM "
-                            "file; check the path and its permissions") from error
+    except (OSError, ValueError) as error:  # no path has a NUL
+        raise SettingsError(f"{where}: {file} cannot be read ({getattr(error, 'strerror', None) or error}); expected a "
+                            "readable PEM file; check the path and its permissions") from error
 
 
 def _no_password(where: str) -> NoReturn:

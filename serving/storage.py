@@ -12,6 +12,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -52,8 +53,9 @@ def claim(folder: Path, patience: float | None = None) -> Claim:
         folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         _lock(lock, path, time.monotonic() + (PATIENCE if patience is None else patience))
-        os.ftruncate(lock, 0)
-        os.write(lock, f"{os.getpid()}\n".encode())
+        with suppress(OSError):  # on a full disk; it only tells the next one who has the folder
+            os.ftruncate(lock, 0)
+            os.write(lock, f"{os.getpid()}\n".encode())
         for unfinished in folder.glob(f"*{UNFINISHED}"):
             log.info("removing %s: its writer was killed", unfinished)
             unfinished.unlink(missing_ok=True)

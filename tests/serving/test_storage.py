@@ -51,6 +51,20 @@ def test_unfinished_files_of_a_killed_process_are_removed_by_the_next_and_no_oth
     assert sorted(one.name for one in tmp_path.iterdir()) == [LOCK, "notes.txt", "window.npz"]
 
 
+def test_a_full_disk_keeps_neither_the_lock_from_a_process_nor_unfinished_files(tmp_path, caplog):
+    (tmp_path / "window.npzab12.part").write_text("x")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        held = claim(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [one.name for one in tmp_path.iterdir()] == [LOCK] and "not locked" not in caplog.text
+    with pytest.raises(StorageError):
+        claim(tmp_path, patience=0.0)
+    held.close()
+
+
 def test_a_folder_that_cannot_be_written_is_claimed_without_a_lock_and_it_is_said(tmp_path, caplog):
     (tmp_path / "file").write_text("no folder")
     claim(tmp_path / "file" / "below").close()

@@ -53,18 +53,21 @@ def claim(folder: Path, patience: float | None = None) -> Claim:
         folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         _lock(lock, path, time.monotonic() + (PATIENCE if patience is None else patience))
-        with suppress(OSError):  # on a full disk; it only tells the next one who has the folder
-            os.ftruncate(lock, 0)
-            os.write(lock, f"{os.getpid()}\n".encode())
-        for unfinished in folder.glob(f"*{UNFINISHED}"):
-            log.info("removing %s: its writer was killed", unfinished)
-            unfinished.unlink(missing_ok=True)
     except OSError as error:
         log.error("%s: not locked (%s); another process must not use it", folder, error.strerror or error)
+        return Claim(folder, lock)
     except StorageError:
         if lock is not None:
             os.close(lock)
         raise
+    try:
+        for unfinished in folder.glob(f"*{UNFINISHED}"):  # first: they may be what fills the disk
+            log.info("removing %s: its writer was killed", unfinished)
+            unfinished.unlink(missing_ok=True)
+        os.ftruncate(lock, 0)
+        os.write(lock, f"{os.getpid()}\n".encode())
+    except OSError as error:
+        log.warning("%s: locked, but it cannot be written to (%s)", folder, error.strerror or error)
     return Claim(folder, lock)
 
 

@@ -71,6 +71,21 @@ def test_a_folder_that_cannot_be_written_is_claimed_without_a_lock_and_it_is_sai
     assert "not locked" in caplog.text
 
 
+def test_on_a_full_disk_the_folder_is_locked_and_unfinished_files_make_room(tmp_path, caplog):
+    (tmp_path / "window.npzab12.part").write_text("x")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # no file may grow
+    try:
+        first = claim(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "locked, but it cannot be written to" in caplog.text and "not locked" not in caplog.text
+    assert [one.name for one in tmp_path.iterdir()] == [LOCK]
+    with pytest.raises(StorageError, match="in use by process unknown"):
+        claim(tmp_path, patience=0.0)
+    first.close()
+
+
 def test_a_write_that_fails_leaves_the_old_file_whole_and_nothing_else(tmp_path):
     path = tmp_path / "state"
     write(path, lambda file: file.write(b"old"))

@@ -50,9 +50,9 @@ class ResourceReader:
         self._url, self._session, self._timeout, self._parameters = url, session, timeout, dict(parameters)
         queries = {"used": resource.query, "size": resource.size}
         self.queries = {kind: shard.fill(render(query, STEP)) for kind, query in queries.items() if query}
-        self._naming = Naming(name, resource, labels, shard)
-        self._once, self._clock, self._stopping = LoggedOnce(), clock, stopping
         self._limits = limits or Limits()
+        self._naming = Naming(name, resource, labels, shard, self._limits.series)
+        self._once, self._clock, self._stopping = LoggedOnce(), clock, stopping
         self._points: int | None = None
         self.series = self.ignored = 0
         self.error: str | None = None
@@ -124,8 +124,7 @@ class ResourceReader:
 
     def _parsed(self, kind: str, answer: Answer | Exception) -> Parsed:
         what = self._what if kind == "used" else f"{self._what}, its size"
-        parsed = parse(answered(answer, what), "matrix", what, self.queries[kind])
-        return parsed.bounded(self._limits.series, self._naming.known_first)
+        return parse(answered(answer, what), "matrix", what, self.queries[kind])
 
     def _fetch(self, form: str) -> Answer:
         url = f"{self._url}/api/v1/query_range"

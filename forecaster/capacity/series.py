@@ -21,12 +21,14 @@ from numpy.typing import NDArray
 
 from forecaster.capacity.past import Bools, Floats, Wide
 from forecaster.capacity.settings import Resource
+from forecaster.limits import Limits
 from forecaster.readings import Labels
-from forecaster.sources.answers import UNREADABLE, Parsed, place
+from forecaster.sources.answers import TOO_MANY, UNREADABLE, Parsed, place
 from forecaster.sources.notes import Notes
 from forecaster.sources.shard import Shard
 
 Ints = NDArray[np.int64]
+_Key = tuple[tuple[str, str], ...]  # labels and values of a series
 
 LOWEST, HIGHEST = -0.02, 2.0  # beyond them a value is no used share: a percentage, or a wrong query
 SAME_SIZE = 1e-3  # relative
@@ -65,12 +67,13 @@ class Stretch:
 
 
 class Naming:
-    """Names the series of one resource."""
+    """Names the series of one resource; of one answer `most` are used, those that are ignored or of other shards not
+    counted."""
 
-    def __init__(self, name: str, resource: Resource, labels: Labels, shard: Shard):
-        self._name, self._resource, self._labels, self._shard = name, resource, labels, shard
+    def __init__(self, name: str, resource: Resource, labels: Labels, shard: Shard, most: int = Limits().series):
+        self._name, self._resource, self._labels, self._shard, self._most = name, resource, labels, shard, most
         self._ignored = [(label, re2.compile(pattern)) for label, pattern in resource.ignore.items()]
-        self._known: dict[tuple[tuple[str, str], ...], tuple[Named | None, str] | None] = {}  # of the last answers
+        self._known: dict[_Key, tuple[Named | None, str] | None] = {}  # of the last answers
         self._fresh = self._known
         self.left_out = 0  # series that `ignore` names, of the last answer
 
@@ -96,42 +99,40 @@ class Naming:
 
     def _table(self, parsed: Parsed, instants: Wide, step: float, notes: Notes) -> tuple[list[Named], list[str], Wide]:
         """(entities (n,), profiles (n,), values (n, T)) of the series."""
-        row: dict[Named, int] = {}
-        profiles: list[str] = []
-        rows, samples = [], []
+        usable: list[tuple[_Key, Named, str, Any]] = []
         known, fresh, self.left_out = self._known, self._fresh, 0
         for labels, of in zip(parsed.labels, parsed.values, strict=True):
             if (reason := self._labels.refusal(labels)) is not None:
                 notes.add(reason, [labels], 1)
                 continue
             key = tuple(labels.items())  # label sets rarely change from one pass to the next
-            found = fresh[key] = known[key] if key in known else self._named(labels)
-            if found is None:
-                continue
-            entity, profile = found
-            if entity is not None and max(map(len, entity)) > self._labels.longest:
+            found = known[key] if key in known else self._named(labels)
+            if found is None or found[0] is None:
+                fresh[key] = found
+                self.left_out += found is not None
+            elif max(map(len, found[0])) > self._labels.longest:
                 notes.add(f"entities with a name of more than {self._labels.longest} characters are left out "
                           "(limits.name_length)", [labels], 1)
-                continue
-            if entity is None:
-                self.left_out += 1
-                continue
+            else:
+                usable.append((key, found[0], found[1], of))
+        if len(usable) > self._most:  # those of the last answers first
+            order = sorted(range(len(usable)), key=lambda n: (usable[n][0] not in known, usable[n][1]))
+            notes.add(TOO_MANY, (dict(usable[n][0]) for n in order[self._most:]), len(usable) - self._most)
+            usable = [usable[n] for n in sorted(order[:self._most])]
+        row: dict[Named, int] = {}
+        profiles: list[str] = []
+        for key, entity, profile, _ in usable:
+            fresh[key] = entity, profile
             if entity not in row:
                 row[entity] = len(row)
                 profiles.append("")
             profiles[row[entity]] = profiles[row[entity]] or profile
-            rows.append(row[entity])
-            samples.append(of)
+        rows, samples = [row[entity] for _, entity, _, _ in usable], [of for *_, of in usable]
         table = np.full((len(row), len(instants)), np.nan)
         for at, values, of_rows in _placed(rows, samples, instants, step, notes):
             values[~np.isfinite(values)] = np.nan
             np.fmax.at(table, (of_rows, at), values)
         return list(row), profiles, table
-
-    def known_first(self, labels: Mapping[str, str]) -> tuple[bool, str]:
-        """Sorts series of the last answers before others, both by server."""
-        return self._labels.refusal(labels) is not None or tuple(labels.items()) not in self._known, str(
-            self._labels.server_of(labels))
 
     def _named(self, labels: Mapping[str, str]) -> tuple[Named | None, str] | None:
         """(entity, None where `ignore` names it; profile "" where not known) of a series; None for one of another

@@ -16,7 +16,7 @@ from forecaster.capacity.settings import Resource
 from forecaster.limits import Limits
 from forecaster.memory.window import Window
 from forecaster.readings import Labels, Reading, Readings, SourceError
-from forecaster.sources.answers import parse
+from forecaster.sources.answers import TOO_MANY, parse
 from forecaster.sources.bounds import Bounds
 from forecaster.sources.naming import Roster
 from forecaster.sources.shard import WHOLE, Shard
@@ -139,3 +139,25 @@ def test_broken_series_of_what_fills_up_cost_only_themselves(series):
     found, _ = naming.read(parsed, None, np.array([float(T0)]), STEP)
     assert {"a", "b"} <= {one.server for one in found.entities}
     assert all(isinstance(part, str) and len(part) <= 16 for one in found.entities for part in one)
+
+
+def test_of_what_fills_up_ignored_series_and_those_of_other_shards_take_no_room_and_known_ones_come_first():
+    resource = Resource(query="q", entity=("mode",), ignore={"mode": "ignored.*"})
+
+    def answer(*series: tuple[str, str]):
+        return parse(text("matrix", [{"metric": {"server": server, "mode": mode}, "values": [[T0, "0.5"]]}
+                                     for server, mode in series]), "matrix", "here", "q")
+
+    def read(naming: Naming, *series: tuple[str, str]) -> tuple[list[str], list[str]]:
+        found, notes = naming.read(answer(*series), None, np.array([float(T0)]), STEP)
+        return [one.server for one in found.entities], [*notes.texts()]
+
+    ignored = [("a", f"ignored{n}") for n in range(9)]
+    naming = Naming("disk", resource, LABELS, WHOLE, most=2)
+    assert read(naming, *ignored, ("y", "/"), ("z", "/")) == (["y", "z"], [])
+    assert naming.left_out == 9
+    assert read(naming, ("b", "/"), ("y", "/"), ("z", "/")) == (["y", "z"], [TOO_MANY])
+    shard, servers = Shard(0, 2), [f"s{n}" for n in range(20)]
+    mine = [server for server in servers if shard.owns(server)]
+    sharded = Naming("disk", resource, LABELS, shard, most=len(mine))
+    assert read(sharded, *((server, "/") for server in servers)) == (mine, [])

@@ -218,7 +218,9 @@ class Record:
         """Restores a snapshot; None, or why it does not fit. SnapshotError if it is damaged. The record is left as it
         was unless all of the snapshot is restored."""
         head = load(path, {"version": ("int64", ()), "identity": ("str", ())})
-        if head["version"].tolist() != VERSION or str(head["identity"]) != self._fingerprint:
+        if (version := head["version"].tolist()) != VERSION:
+            return f"{path} has version {version}, expected {VERSION}"
+        if str(head["identity"]) != self._fingerprint:
             return f"{path} holds the record of another model, source, signals or horizons"
         head = load(path, {"issued": ("float64", "N"), "keys": ("int64", "K"), "sums": ("float64", ("K", *self._shape)),
                            "wide": ("bool", self._shape[:2]), "servers": ("str", "S")})

@@ -196,6 +196,15 @@ def test_the_record_of_another_model_or_layout_is_not_gone_on_with(tmp_path, cha
     assert "another model" in record(**changed).restore(tmp_path / "record.npz", START + 20 * STEP)
 
 
+def test_the_record_of_an_earlier_version_is_named_as_such_and_is_not_damaged(tmp_path):
+    path = tmp_path / "record.npz"
+    live(record(), 20).snapshot(path)
+    with np.load(path) as held:
+        arrays = dict(held)
+    np.savez(path, **arrays | {"version": 1})
+    assert "has version 1, expected 2" in record().restore(path, START + 20 * STEP)
+
+
 def test_a_damaged_record_starts_empty_and_says_so(tmp_path):
     path = tmp_path / "record.npz"
     live(record(), 20).snapshot(path)

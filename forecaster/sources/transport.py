@@ -22,7 +22,7 @@ from typing import Any, Self
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3 import connection
 from urllib3.connectionpool import ConnectionPool
 
 CONNECT_TIMEOUT = 3.0  # s; a lost SYN is sent again after 1 s (RFC 6298)
@@ -119,20 +119,24 @@ class _Response(http.client.HTTPResponse):
         self.fp = io.BufferedReader(_Timed(self.fp.detach(), sock))
 
 
-class _Plain(HTTPConnection):
+class HTTPConnection(connection.HTTPConnection):
+    """Its name is part of what urllib3 says of a connection that fails."""
+
     response_class = _Response
 
 
-class _Secure(HTTPSConnection):
+class HTTPSConnection(connection.HTTPSConnection):
+    """The same with TLS."""
+
     response_class = _Response
 
 
 class _PlainPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _Plain
+    ConnectionCls = HTTPConnection
 
 
 class _SecurePool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _Secure
+    ConnectionCls = HTTPSConnection
 
 
 class _Adapter(HTTPAdapter):

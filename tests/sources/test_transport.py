@@ -248,3 +248,8 @@ def test_the_request_says_who_it_is_for_and_how_long_it_is(server, source):
     assert int(request.headers["Content-Length"]) == len(request.body)
     assert request.headers["Content-Type"] == "application/x-www-form-urlencoded"
     assert request.form == {"query": "q0", "time": f"{T0}.000", "timeout": "4500ms"}
+
+
+def test_an_address_where_nobody_listens_is_named_in_the_error(free_port):
+    with pytest.raises(ConnectionError, match=f"^HTTPConnection.host='127.0.0.1', port={free_port}.: .*refused"):
+        fetch(http_session(retries=0), "GET", f"http://127.0.0.1:{free_port}/", 5.0, 100)

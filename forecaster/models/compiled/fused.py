@@ -100,9 +100,10 @@ class Fused:
         if parts == 1:
             some(0, blocks)
         else:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="forward")
-            list(self._pool.map(some, edges[:-1], edges[1:]))
+            pool = self._pool  # which close() of another owner may take away
+            if pool is None:
+                pool = self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="forward")
+            list(pool.map(some, edges[:-1], edges[1:]))
         return out[:rows]
 
     def close(self) -> None:

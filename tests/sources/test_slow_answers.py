@@ -120,7 +120,7 @@ def test_the_threads_of_a_round_end_with_their_deadline_and_not_with_the_answer(
         for _ in range(3):
             answers = gather([partial(fetch, session, "GET", url, TIMEOUT, 1 << 20)] * 4, 4, 0.1)
             assert all(isinstance(answer, TimeoutError) for answer in answers)
-        end = time.monotonic() + TIMEOUT + 1.0
+        end = time.monotonic() + TIMEOUT + 5.0  # with pauses between attempts; the answer drips for longer
         while held()[0] > before[0] and time.monotonic() < end:
             time.sleep(0.01)
         assert held()[0] == before[0]

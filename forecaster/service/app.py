@@ -99,7 +99,7 @@ class Forecaster:
                 parts = assemble(config, self._metrics, self._clock, self._scheme, old.loaded)
                 if parts.model["problem"]:
                     raise ValueError(parts.model["problem"])
-                moved = config.storage != old.config.storage
+                moved = _place(config.storage) != _place(old.config.storage)
                 claimed = _claim(config.storage) if moved else self._claim
             except (ValueError, OSError, ServingError) as error:
                 self._metrics.config_read(self._clock(), False)
@@ -191,6 +191,10 @@ class Forecaster:
             return None
         problems = "; ".join(f"{stage}: {error}" for stage, error in self.parts.cycle.errors.items() if error)
         return f"There is no current forecast. {problems or 'The first cycle is under way.'}"
+
+
+def _place(folder: Path | None) -> Path | None:
+    return folder.resolve() if folder is not None else None
 
 
 def _claim(folder: Path | None) -> Claim | None:

@@ -138,5 +138,7 @@ def test_a_folder_of_another_process_is_refused_at_start_and_by_a_reload_and_fre
     taken.close()
     forecaster.reload()
     claim(tmp_path / "mine", 0.0).close()
+    overrides["storage"] = str(tmp_path / "mine" / ".." / "taken")  # the same by another name
+    forecaster.reload()
     forecaster.close()
     claim(tmp_path / "taken", 0.0).close()

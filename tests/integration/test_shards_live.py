@@ -148,7 +148,7 @@ def stage(tmp_path_factory) -> Iterator[Stage]:
     model = Model.load(folder_of("default"), "cpu")
     keys = [("a", 0), ("a", 1), ("b", 0)]
     with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(composition, "load_model", lambda config: model if config.model else None)  # once for all
+        patch.setattr(composition, "load_model", lambda config, loaded=None: model if config.model else None)
         fleet = stack.enter_context(local_server(page_of(lambda: page(time.time()))))
         doors = {key: stack.enter_context(local_server(closed)) for key in [*keys, ("whole", 0)]}
         by_fleet = {"sharded": [doors[key] for key in keys], "whole": [doors["whole", 0]]}

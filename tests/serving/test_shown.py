@@ -30,13 +30,11 @@ def test_what_is_quoted_has_a_longest_length_whatever_was_given():
 @pytest.fixture
 def log():
     """(a logger, what it writes)."""
-    logger, handler = logging.getLogger("sources"), logging.StreamHandler(io.StringIO())
+    # outside of logging's tree: pytest cannot send a lone surrogate that it captured from one process to another
+    logger, handler = logging.Logger("sources"), logging.StreamHandler(io.StringIO())
     handler.setFormatter(LogFormatter())
     logger.addHandler(handler)
-    logger.propagate = False  # pytest cannot send a lone surrogate that it captured from a worker
-    yield logger, handler.stream.getvalue
-    logger.propagate = True
-    logger.removeHandler(handler)
+    return logger, handler.stream.getvalue
 
 
 def test_a_record_is_one_line_whatever_text_is_in_it(log):

@@ -30,8 +30,8 @@ def test_what_is_quoted_has_a_longest_length_whatever_was_given():
 @pytest.fixture
 def log():
     """(a logger, what it writes)."""
-    # outside of logging's tree: pytest cannot send a lone surrogate that it captured from one process to another
-    logger, handler = logging.Logger("sources"), logging.StreamHandler(io.StringIO())
+    # LOG001: outside of logging's tree, as pytest cannot pass on a lone surrogate that it captured in another process
+    logger, handler = logging.Logger("sources"), logging.StreamHandler(io.StringIO())  # noqa: LOG001
     handler.setFormatter(LogFormatter())
     logger.addHandler(handler)
     return logger, handler.stream.getvalue

@@ -42,12 +42,12 @@ docs: venv ## write the reference pages in docs/ from the code
 check: lint ## what to run before a commit: lint and the fast tests
 	@$(VENV)/bin/python -m pytest -q -n 2 --dist loadfile --ignore tests/integration -m "not slow"
 
-# Pages link to the runbook, CONTRIBUTING.md and examples/: these are copied beside the pages, and the links follow.
+# Pages link to the runbook, CONTRIBUTING.md, SECURITY.md and examples/: these are copied beside the pages, and the links follow.
 site: venv ## build docs/ as a web site in site/
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
 	@rm -rf site .data/site-docs && mkdir -p .data && cp -r docs .data/site-docs
 	@rm -rf .data/site-docs/*.py .data/site-docs/__pycache__
-	@cp -r examples prometheus/runbook.md CONTRIBUTING.md SECURITY.md .data/site-docs/
+	@cp -r examples prometheus/runbook.md CONTRIBUTING.md SECURITY.md CHANGELOG.md .data/site-docs/
 	@find .data/site-docs -name '*.md' -exec sed -Ei \
 	  's#\.\./prometheus/runbook#runbook#g; s#\.\./(CONTRIBUTING|SECURITY|examples/)#\1#g; s#\]\((\.\./)?docs/#](\1#g' {} +
 	@$(VENV)/bin/zensical build --clean --strict

@@ -6,7 +6,8 @@
 | 2 s of processor time before the last matcher | those of a thousand servers take milliseconds |
 | 65,536 characters in an expression, 2 MiB for it | a thousand names of 60 characters, and less than a second |
 | `publish.max_curve_samples`, and a tenth as many series | the labels of a series take as much as ten samples |
-| 4 requests at once, others wait up to 3 s | health, pages and other answers need the processor too |
+
+How many requests run at once is the lane's affair (serving.lanes).
 """
 
 import time
@@ -18,8 +19,6 @@ from serving.web import RequestError
 QUERIES = 100
 MATCHERS = 1000
 SECONDS = 2.0  # of processor time, of the thread that answers
-AT_ONCE = 4
-PATIENCE = 3.0  # seconds that a request waits for those before it
 
 
 class Budget:

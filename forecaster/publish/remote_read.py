@@ -17,7 +17,6 @@ them selects nothing here. Prometheus adds its `external_labels` to the matchers
 remote_read section needs `filter_external_labels: false`.
 """
 
-import threading
 import time
 from collections.abc import Callable, Iterable
 
@@ -25,14 +24,14 @@ import cramjam
 import numpy as np
 import numpy.typing as npt
 import re2
-from flask import Blueprint, Response, jsonify, make_response, request
+from flask import Blueprint, Response, request
 from google.protobuf.message import DecodeError
 
 from forecaster.board import Board
 from forecaster.capacity.outlook import Outlook
 from forecaster.publish import capacity_curves
 from forecaster.publish import remote_pb as pb
-from forecaster.publish.budget import AT_ONCE, PATIENCE, Budget
+from forecaster.publish.budget import Budget
 from forecaster.publish.matching import SOURCE, accepted, asks_for_curves
 from forecaster.publish.result import PERCENTILES, Result
 from serving.doors import needs
@@ -46,7 +45,7 @@ SAMPLE_LIMIT = 1_000_000  # one signal of 3,400 servers: about 20 MB and one sec
 def remote_read_blueprint(board: Board[Result], clock: Callable[[], float] = time.time,
                           sample_limit: int = SAMPLE_LIMIT, capacity: Board[Outlook] | None = None) -> Blueprint:
     """POST /api/v1/read over the current Result and Outlook; an expired one answers with no series."""
-    blueprint, places = Blueprint("remote_read", __name__), threading.BoundedSemaphore(AT_ONCE)
+    blueprint = Blueprint("remote_read", __name__)
 
     @blueprint.post("/api/v1/read")
     @needs("read")
@@ -54,15 +53,10 @@ def remote_read_blueprint(board: Board[Result], clock: Callable[[], float] = tim
         """Prometheus' remote read: curves of the future."""
         request.max_content_length = BODY_LIMIT
         encoding = request.headers.get("Content-Encoding")
-        body = request.get_data(cache=False)
-        if not places.acquire(timeout=PATIENCE):
-            busy = jsonify(error=f"{AT_ONCE} other remote reads take long", field="request", expected="a later request")
-            return make_response(busy, 503, {"Retry-After": "5"})
         try:
-            return _answered(decode(body, encoding, request.mimetype or None))
+            return _answered(decode(request.get_data(cache=False), encoding, request.mimetype or None))
         finally:
             re2.purge()  # its cache would keep 128 expressions with the memory of each
-            places.release()
 
     def _answered(query: pb.Message) -> Response:
         now = clock()

@@ -1,11 +1,10 @@
 """Remote read: what one request may cost, and that the ordinary ones cost little."""
 
-import threading
 import time
 
 import pytest
 
-from forecaster.publish import budget, remote_read
+from forecaster.publish import budget
 from forecaster.publish import remote_pb as pb
 from forecaster.publish.budget import MATCHERS, QUERIES
 from forecaster.publish.matching import LONGEST
@@ -106,31 +105,3 @@ def test_many_series_with_few_samples_are_refused_before_they_are_made():
     first = round(float(result.times()[0]) * 1000)
     refused = post(client, packed(query(CURVE, CPU, span=(first, first))))
     assert refused.status_code == 400 and "100 series" in refused.json["error"]
-
-
-def test_requests_beyond_those_at_once_wait_and_are_then_told_to_come_later(client, monkeypatch):
-    monkeypatch.setattr(remote_read, "PATIENCE", 0.05)
-    inside, leave = threading.Semaphore(0), threading.Event()
-    decode = remote_read.decode
-
-    def held(*given):
-        inside.release()
-        assert leave.wait(20)
-        return decode(*given)
-
-    monkeypatch.setattr(remote_read, "decode", held)
-    answers = []
-    threads = [threading.Thread(target=lambda: answers.append(post(client, packed(query(CURVE, CPU))).status_code))
-               for _ in range(budget.AT_ONCE)]
-    for thread in threads:
-        thread.start()
-    for _ in threads:
-        assert inside.acquire(timeout=20)
-    refused = post(client, packed(query(CURVE, CPU)))
-    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
-    assert set(refused.json) == {"error", "field", "expected"}
-    leave.set()
-    for thread in threads:
-        thread.join(20)
-    assert answers == [200] * budget.AT_ONCE
-    assert post(client, packed(query(CURVE, CPU))).status_code == 200

@@ -18,9 +18,9 @@ from exporter.fleet import Fleet
 from exporter.history import HistoryError, parse_labels, write_history
 from exporter.profiles import FleetConfig, load_fleet
 from exporter.scenario_log import ScenarioLog
-from serving.doors import Doors
-from serving.options import WebOptions
-from serving.runner import serve
+from serving.doors.entry import Doors
+from serving.net.options import WebOptions
+from serving.net.runner import serve
 from serving.settings import SettingsError, parse_duration
 from serving.shown import log_to_stderr, say
 

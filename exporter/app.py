@@ -12,7 +12,7 @@ from exporter.control import control_pages
 from exporter.live import LiveFleet
 from exporter.profiles import FleetConfig
 from exporter.scenario_log import ScenarioLog
-from serving.doors import Doors
+from serving.doors.entry import Doors
 from serving.exposition import metrics_response
 from serving.storage import claim
 from serving.web import Service

@@ -1,12 +1,12 @@
 """The web side of a service: landing page, health, readiness, reload and JSON errors.
 
-`create_app(service, *blueprints)` makes the Flask application; `serve` (serving.runner) runs it.
+`create_app(service, *blueprints)` makes the Flask application; `serve` (serving.net.runner) runs it.
 
     GET      /            landing page
     GET      /-/healthy   200 while the process answers
     GET      /-/ready     200, or 503 and the reason
     POST|PUT /-/reload    200, or 500 and the reason; the previous settings then stay in use. With
-                          --web.enable-lifecycle only (serving.origin)
+                          --web.enable-lifecycle only (serving.net.origin)
 
 The body of every other 4xx and 5xx answer is JSON with the keys error, field and expected.
 
@@ -23,10 +23,10 @@ from jinja2 import Environment
 from markupsafe import Markup
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from serving.doors import Doors
-from serving.html import document
+from serving.doors.entry import Doors
+from serving.net.runner import serve
+from serving.page.html import document
 from serving.refusals import RequestError
-from serving.runner import serve
 from serving.service import Service, Table
 
 __all__ = ["RequestError", "Service", "Table", "create_app", "serve"]

@@ -8,7 +8,7 @@ from flask import Response
 from jinja2 import Environment
 from markupsafe import Markup
 
-from serving.html import document
+from serving.page.html import document
 from stack.heartbeat import LOST, Beat
 from stack.open_alerts import MOST, Open
 

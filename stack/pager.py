@@ -24,9 +24,9 @@ from flask import Blueprint, Flask, Response, jsonify, request
 from prometheus_client import CollectorRegistry
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from serving.doors import Doors, needs
+from serving.doors.entry import Doors, needs
 from serving.exposition import metrics_response
-from serving.options import WebOptions
+from serving.net.options import WebOptions
 from serving.settings import SettingsError
 from serving.shown import log_to_stderr, say
 from serving.web import RequestError, Service, serve

@@ -1,4 +1,4 @@
-"""A WSGI application behind serving.http, on a port of its own of loopback."""
+"""A WSGI application behind serving.net.http, on a port of its own of loopback."""
 
 import asyncio
 import json
@@ -8,10 +8,10 @@ import threading
 from collections.abc import Callable
 from typing import Self
 
-from serving.connections import Limits
-from serving.http import Server
-from serving.runner import bind
-from serving.wsgi import Application
+from serving.net.connections import Limits
+from serving.net.http import Server
+from serving.net.runner import bind
+from serving.net.wsgi import Application
 
 QUICK = Limits(handshake=0.2, head=0.2, body=0.2, send=0.2, idle=0.2)
 
@@ -21,7 +21,7 @@ class Served:
 
     def __init__(self, application: Application, limits: Limits | None = None, body_limit: int = 1 << 20,
                  tls: Callable[[], ssl.SSLContext | None] = lambda: None):
-        self.log: list[tuple] = []  # of serving.access
+        self.log: list[tuple] = []  # of serving.net.access
         self.listener = bind("127.0.0.1:0")
         self.address = self.listener.getsockname()
         self._made = application, self.listener, body_limit, tls, limits

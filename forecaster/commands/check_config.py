@@ -5,7 +5,7 @@ import argparse
 from forecaster.commands.flags import Commands, add, read_config
 from forecaster.config import ForecasterConfig
 from forecaster.models.artifact import ModelError, check, encoding_of, folder_of, read
-from serving.doors import Doors
+from serving.doors.entry import Doors
 from serving.settings import SettingsError
 from serving.shown import say
 

@@ -6,8 +6,8 @@ from flask import Flask
 
 from forecaster.commands.flags import Commands, add, read_config
 from forecaster.sources.clock import SourceClock
-from serving.doors import Doors
-from serving.options import WebOptions
+from serving.doors.entry import Doors
+from serving.net.options import WebOptions
 from serving.web import serve
 
 NAME = "fleet-forecaster"

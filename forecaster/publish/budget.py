@@ -7,7 +7,7 @@
 | 65,536 characters in an expression, 2 MiB for it | a thousand names of 60 characters, and less than a second |
 | `publish.max_curve_samples`, and a tenth as many series | the labels of a series take as much as ten samples |
 
-How many requests run at once is the lane's affair (serving.lanes).
+How many requests run at once is the lane's affair (serving.net.lanes).
 """
 
 import time

@@ -34,7 +34,7 @@ from forecaster.publish import remote_pb as pb
 from forecaster.publish.budget import Budget
 from forecaster.publish.matching import SOURCE, accepted, asks_for_curves
 from forecaster.publish.result import PERCENTILES, Result
-from serving.doors import needs
+from serving.doors.entry import needs
 from serving.shown import quoted
 from serving.web import RequestError
 

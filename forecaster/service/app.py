@@ -20,9 +20,9 @@ from forecaster.service.heap import give_back
 from forecaster.service.parts import Parts
 from forecaster.sources.clock import source_clock
 from serving import ServingError, __version__
-from serving.doors import Doors
+from serving.doors.entry import Doors
 from serving.exposition import metrics_response
-from serving.html import document
+from serving.page.html import document
 from serving.storage import Claim, claim
 from serving.web import Service, Table
 from serving.web import create_app as create_web_app

@@ -13,7 +13,7 @@ def gather(calls: Sequence[Callable[[], T]], workers: int, limit: float) -> list
     The result is the exception of a call that raised, and TimeoutError for one not done within `limit` seconds. A call
     not begun by then is never begun; one that hangs is not waited for. Every round has threads of its own, so that a
     call that hangs takes none from the next round. Only the exit of the interpreter waits for such calls, until their
-    own timeouts; a service leaves by os._exit (see serving.runner) and does not.
+    own timeouts; a service leaves by os._exit (see serving.net.runner) and does not.
     """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="fetch")
     futures = [pool.submit(_outcome, call) for call in calls]

@@ -15,9 +15,9 @@ from werkzeug.test import Client
 from forecaster.__main__ import _parser
 from forecaster.commands.flags import read_config
 from forecaster.sources.shard import Shard
-from serving.options import WebOptions
-from serving.origin import Guard
-from serving.runner import parse_address
+from serving.net.options import WebOptions
+from serving.net.origin import Guard
+from serving.net.runner import parse_address
 from serving.web import Service, create_app
 from tests.tools import tool
 

@@ -7,8 +7,8 @@ import yaml
 from docs.generate import PARSERS
 from forecaster.config import load_config
 from forecaster.risk.thresholds import Band
-from serving.logins import Tokens
-from serving.web_config import read
+from serving.doors.logins import Tokens
+from serving.doors.web_config import read
 from stack.layout import ROOT
 from tests.documents import DOCUMENTS, blocks, commands, sentences, table, words
 from tests.doors import write_certificates

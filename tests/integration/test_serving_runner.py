@@ -11,12 +11,12 @@ from typing import Self
 
 import pytest
 
-from serving.runner import ListenError, bind, parse_address
+from serving.net.runner import ListenError, bind, parse_address
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import os, sys, time
-from serving.options import WebOptions
+from serving.net.options import WebOptions
 from serving import ServingError
 from serving.web import Service, create_app, serve
 

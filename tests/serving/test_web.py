@@ -4,7 +4,7 @@ import pytest
 from flask import Blueprint, request
 from markupsafe import Markup
 
-from serving.html import document
+from serving.page.html import document
 from serving.settings import SettingsError
 from serving.web import RequestError, Service, Table, create_app
 

@@ -8,7 +8,7 @@ import bcrypt
 import pytest
 import yaml
 
-from serving.web_config import read
+from serving.doors.web_config import read
 from stack import certificates
 from stack.layout import PORTS, ROOT, Layout
 from stack.parts import plan

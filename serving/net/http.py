@@ -1,7 +1,7 @@
 """Serves a WSGI application over HTTP: an event loop, on Tornado, that reads requests and writes answers.
 
-A request reaches the application (serving.lanes) once it is whole, so that a slow client occupies no thread; deadlines
-and bounds are those of serving.connections.
+A request reaches the application (serving.net.lanes) once it is whole, so that a slow client occupies no thread;
+deadlines and bounds are those of serving.net.connections.
 """
 
 import asyncio
@@ -27,10 +27,10 @@ from tornado.httputil import (
 )
 from tornado.netutil import add_accept_handler, ssl_wrap_socket
 
-from serving.connections import Connections, Limits, Peer, Secure, Stream
-from serving.lanes import Lanes
-from serving.origin import secured
-from serving.wsgi import Answer, Application, Environ, environ, problem, refusal, run
+from serving.net.connections import Connections, Limits, Peer, Secure, Stream
+from serving.net.lanes import Lanes
+from serving.net.origin import secured
+from serving.net.wsgi import Answer, Application, Environ, environ, problem, refusal, run
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Server(HTTPServerConnectionDelegate):
     """Accepts connections on a listening socket, in the running event loop.
 
     body_limit: bytes of a body; of a larger one, the application gets the length only. tls: asked for each connection.
-    access: told of each request (see serving.access).
+    access: told of each request (see serving.net.access).
     """
 
     def __init__(self, application: Application, listener: socket.socket, body_limit: int,

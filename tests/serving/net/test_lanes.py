@@ -2,7 +2,7 @@
 
 import threading
 
-from serving.lanes import Lanes
+from serving.net.lanes import Lanes
 
 
 def test_remote_reads_run_four_at_once_and_those_beyond_the_waiting_ones_are_refused_while_pages_go_on():

@@ -6,7 +6,7 @@ import time
 import bcrypt
 import pytest
 
-from serving.logins import Busy, Tokens, Users
+from serving.doors.logins import Busy, Tokens, Users
 from serving.settings import SettingsError
 from tests.doors import HASH, PASSWORD, TOKENS, WRONG, token_of, write_tokens
 

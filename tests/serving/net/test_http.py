@@ -12,8 +12,8 @@ from exporter.app import create_app as create_exporter
 from exporter.profiles import load_fleet
 from forecaster.config import load_config
 from forecaster.service.app import Forecaster
-from serving.access import write
-from serving.connections import Limits
+from serving.net.access import write
+from serving.net.connections import Limits
 from serving.web import Service, create_app
 from stack.pager import Pager
 from stack.pager import create_app as create_pager

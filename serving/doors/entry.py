@@ -21,11 +21,11 @@ from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from serving.audit import AuditLog
-from serving.logins import Busy, Caller, Scope, Tokens, Users
+from serving.doors.audit import AuditLog
+from serving.doors.logins import Busy, Caller, Scope, Tokens, Users
+from serving.doors.reread import Reread
+from serving.doors.web_config import read
 from serving.refusals import RequestError
-from serving.reread import Reread
-from serving.web_config import read
 
 _SCOPE = "fleetcast_scope"  # the attribute of a view with the scope that it needs
 View = TypeVar("View", bound=Callable[..., Any])

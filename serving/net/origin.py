@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
-from serving.options import WebOptions
-from serving.wsgi import HOST, Answer, Application, Environ, Headers, refusal
+from serving.net.options import WebOptions
+from serving.net.wsgi import HOST, Answer, Application, Environ, Headers, refusal
 
 _READS = ("GET", "HEAD", "OPTIONS")
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")

@@ -28,7 +28,7 @@ _SECRET = secrets.token_bytes(32)  # of this process: digests are worth nothing 
 _SHORTEST = 16  # characters of a token
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750
 _BCRYPT_BYTES = 72  # bcrypt reads no more of a password
-_WAITING = 3  # passwords that are checked or wait for it; a lane (serving.lanes) has more threads
+_WAITING = 3  # passwords that are checked or wait for it; a lane (serving.net.lanes) has more threads
 
 
 class Busy(Exception):

@@ -9,7 +9,7 @@ import pytest
 from flask import Blueprint, request
 from prometheus_client import CollectorRegistry
 
-from serving.doors import Doors, needs
+from serving.doors.entry import Doors, needs
 from serving.settings import SettingsError
 from serving.web import Service, create_app
 from tests.doors import HASH, PASSWORD, WRONG, basic, bearer, token_of, write_certificates, write_tokens, write_users
@@ -179,7 +179,7 @@ def test_a_file_that_turns_wrong_changes_nothing_is_said_once_and_counted(tmp_pa
 
 
 def test_too_many_passwords_at_once_are_refused(files, monkeypatch):
-    monkeypatch.setattr("serving.logins._WAITING", 0)
+    monkeypatch.setattr("serving.doors.logins._WAITING", 0)
     answer = app_behind(Doors("example", *files)).get("/", headers=basic("alice", PASSWORD))
     assert answer.status_code == 429
     assert answer.headers["Retry-After"] == "1"

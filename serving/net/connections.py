@@ -20,8 +20,8 @@ from types import TracebackType
 
 from tornado.iostream import IOStream, SSLIOStream, UnsatisfiableReadError
 
-from serving.origin import secured
-from serving.wsgi import refusal
+from serving.net.origin import secured
+from serving.net.wsgi import refusal
 
 _UNREAD = 16  # times 64 KiB
 _MALFORMED = ("the request is malformed", "request", "a request of HTTP/1.1 (RFC 9112)")

@@ -4,8 +4,8 @@ import pytest
 from flask import Blueprint, Response, jsonify
 from werkzeug.test import Client
 
-from serving.options import WebOptions
-from serving.origin import Guard, secured
+from serving.net.options import WebOptions
+from serving.net.origin import Guard, secured
 from serving.web import Service, create_app
 
 LOOPBACK = ("localhost", "127.0.0.1", "127.0.0.2:8001", "[::1]:8001", "LOCALHOST:1", "fleet.localhost")

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from serving.doors.web_config import read
 from serving.settings import SettingsError
-from serving.web_config import read
 from tests.doors import write_certificates
 from tests.tools import tool
 
 pytestmark = pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1")  # the files that ask for it
-FILES = sorted((Path(__file__).parents[1] / "fixtures/web_config").glob("*.yml"))
+FILES = sorted((Path(__file__).parents[2] / "fixtures/web_config").glob("*.yml"))
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ _HOST = re.compile(r"\*|(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 
 @dataclass(frozen=True)
 class WebOptions:
-    """allowed_hosts: names of this service besides those of serving.origin; "*.example.com" is every name below
+    """allowed_hosts: names of this service besides those of serving.net.origin; "*.example.com" is every name below
     example.com, "*" every name. lifecycle: whether POST /-/reload reloads. access_log: whether requests are logged."""
 
     allowed_hosts: tuple[str, ...] = ()

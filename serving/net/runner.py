@@ -1,4 +1,4 @@
-"""Runs a web application: one process, an event loop that speaks HTTP (serving.http), and a clean shutdown.
+"""Runs a web application: one process, an event loop that speaks HTTP (serving.net.http), and a clean shutdown.
 
 The application is made in a thread while signals are heard already; connections wait until it is made. SIGTERM and
 SIGINT end the service within 5 seconds, even while clients keep connections open. SIGHUP reloads the settings.
@@ -22,10 +22,11 @@ from typing import Any, TypeVar
 
 from flask import Flask
 
-from serving import ServingError, access
-from serving.http import Server
-from serving.options import WebOptions
-from serving.origin import Guard
+from serving import ServingError
+from serving.net import access
+from serving.net.http import Server
+from serving.net.options import WebOptions
+from serving.net.origin import Guard
 from serving.service import Service
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,13 @@
+"""HTTP on a socket: connections with deadlines, requests, and the threads that answer them.
+
+In: a WSGI application, a listen address, flags. Out: answers on the wire, until a signal ends the process.
+
+    runner       one process: listen address, signals, shutdown
+    options      the flags of a command that serves
+    http         requests and answers, on an event loop
+    connections  deadlines and bounds of connections
+    lanes        the threads that answer, by path
+    wsgi         a request and an answer as the application sees them
+    origin       names of the service, changes by web pages, headers for browsers
+    access       the access log
+"""

@@ -1,0 +1,4 @@
+"""Pages for people.
+
+    html         the look of every page
+"""

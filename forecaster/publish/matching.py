@@ -67,7 +67,7 @@ def _test(matcher: pb.Message, budget: Budget) -> Callable[[str], bool]:
 
 def _expression(matcher: pb.Message) -> Callable[[str], object]:
     """What finds a whole value, else None. RE2 has the syntax of Prometheus and is linear in time, unlike `re`."""
-    shown = f"{quoted(matcher.name)[1:-1]}{_OPERATORS[matcher.type]}{quoted(matcher.value)}"
+    shown = cut(f"{quoted(matcher.name)[1:-1]}{_OPERATORS[matcher.type]}{quoted(matcher.value)}")
     if len(matcher.value) > LONGEST:
         raise RequestError(f"{shown} has {len(matcher.value)} characters", "matchers",
                            f"at most {LONGEST} in an expression; names joined by | may be longer")
@@ -79,6 +79,6 @@ def _expression(matcher: pb.Message) -> Callable[[str], object]:
         find: Callable[[str], object] = re2.compile(matcher.value, options).fullmatch
     except re2.error as error:
         reason = str(error.args[0], "utf-8", "replace") if isinstance(error.args[0], bytes) else str(error)
-        raise RequestError(f"{shown} is not a valid expression ({cut(reason)})", "matchers",
+        raise RequestError(f"{shown} is not a valid expression ({cut(reason, 40)})", "matchers",
                            "RE2 syntax, in less than 2 MiB when compiled") from error
     return find

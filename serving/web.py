@@ -28,6 +28,7 @@ from serving.net.runner import serve
 from serving.page.html import document
 from serving.refusals import RequestError
 from serving.service import Service, Table
+from serving.shown import cut
 
 __all__ = ["RequestError", "Service", "Table", "create_app", "serve"]
 
@@ -130,10 +131,10 @@ def _error_body(error: HTTPException) -> dict[str, str]:
     """The JSON body for an error that Flask raised."""
     if isinstance(error, NotFound):
         paths = ", ".join(sorted({rule.rule for rule in current_app.url_map.iter_rules()}))
-        return {"error": f"there is nothing at {request.path}", "field": "path", "expected": f"one of {paths}"}
+        return {"error": f"there is nothing at {cut(request.path)}", "field": "path", "expected": f"one of {paths}"}
     if isinstance(error, MethodNotAllowed):
         methods = ", ".join(sorted(set(error.valid_methods or ()) - {"OPTIONS", "HEAD"}))
-        return {"error": f"{request.path} does not take {request.method}", "field": "method", "expected": methods}
+        return {"error": f"{cut(request.path)} does not take {request.method}", "field": "method", "expected": methods}
     if (error.code or 500) >= 500:
         return {
             "error": "the service failed to answer; its log has the details",

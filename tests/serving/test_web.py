@@ -125,6 +125,12 @@ def test_an_unknown_path_lists_those_that_exist(client):
     assert "/-/ready" in answer.json["expected"]
 
 
+def test_a_refusal_of_a_path_quotes_little_of_it(client):
+    refused = client.get("/x" * 5000)
+    assert refused.status_code == 404 and refused.json["error"].endswith("...")
+    assert len(refused.json["error"]) < 300
+
+
 def test_a_request_error_is_answered_with_its_field_and_what_was_expected(client):
     answer = client.post("/strict")
     assert answer.status_code == 400

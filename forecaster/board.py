@@ -1,6 +1,7 @@
 """The board on which the threads that show results find the latest one."""
 
 import threading
+from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 
@@ -40,3 +41,16 @@ class Board(Generic[Item]):
         """The latest; None before the first, and where it is older than the time-to-live."""
         result = self.last
         return result if result is not None and result.age(now) <= self.ttl else None
+
+
+class Derived(Board[Item]):
+    """A board whose latest result is what `look` makes of another's."""
+
+    def __init__(self, ttl: float, look: Callable[[], Item | None]):
+        super().__init__(ttl)
+        self._look = look
+
+    @property
+    def last(self) -> Item | None:
+        """The latest of any age; None before the first."""
+        return self._look()

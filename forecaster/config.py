@@ -17,6 +17,7 @@ from forecaster.limits import Limits
 from forecaster.risk.thresholds import RiskConfig
 from forecaster.signals import HORIZON_STEPS, STEP_MINUTES, Signal, StepsByLabel
 from forecaster.sources.shard import Shard, ordinal
+from forecaster.tenants import Tenants
 from serving.settings import Duration, Settings, SettingsError, load
 
 MODEL_STEP = 60.0 * STEP_MINUTES  # s, the step the model was trained on
@@ -99,6 +100,7 @@ class ForecasterConfig(Settings):
     publish: Publish = Publish()
     push: PushConfig = PushConfig()
     alertmanager: AlertmanagerConfig = AlertmanagerConfig()
+    tenants: Tenants = Tenants()
 
     @field_validator("total_shards")
     @classmethod

@@ -23,7 +23,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from serving.doors.entry import Doors
+from serving.doors.entry import Admit, Doors, only_of_everything
 from serving.net.runner import serve
 from serving.page.html import document
 from serving.refusals import RequestError
@@ -62,10 +62,11 @@ class _Json(DefaultJSONProvider):
 
 
 def create_app(service: Service, *blueprints: Blueprint, max_request_bytes: int = _MAX_REQUEST_BYTES,
-               doors: Doors | None = None) -> Flask:
-    """A Flask application with the common pages of `service` and the given blueprints, behind `doors`."""
+               doors: Doors | None = None, admit: Admit = only_of_everything) -> Flask:
+    """A Flask application with the common pages of `service` and the given blueprints, behind `doors`, of whose callers
+    `admit` may refuse some."""
     app = Flask(service.name, static_folder=None)
-    (doors or Doors(service.name)).guard(app)
+    (doors or Doors(service.name)).guard(app, admit)
     app.config["MAX_CONTENT_LENGTH"] = max_request_bytes
     app.json = _Json(app)
     service.attach(app)

@@ -15,10 +15,11 @@ Letters: N entities, H hours of the horizon, Q percentiles, W windows.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import repeat
 
 import numpy as np
+from numpy.typing import NDArray
 
 from forecaster.capacity.courses import KNOTS, Courses, courses
 from forecaster.capacity.growth import DAY
@@ -49,6 +50,10 @@ class Filling:
     changed_at: Wide  # (N,) Unix seconds
     step: Wide  # (N,) largest rise of the last 24 h within an hour (share)
     step_at: Wide  # (N,) Unix seconds; NaN without any
+
+    def only(self, rows: NDArray[np.int64]) -> Filling:
+        """That of the entities at these rows."""
+        return Filling(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 def until_full(used: Floats, limit: Floats) -> Floats:

@@ -5,8 +5,8 @@ Letters: N entities, sorted by server, resource and name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -66,6 +66,14 @@ class Outlook:
     def age(self, now: float) -> float:
         """Seconds since the pass, at least 0 (a clock may be set back)."""
         return max(0.0, now - self.instant)
+
+    def only(self, servers: Collection[str]) -> Outlook:
+        """That of the entities of these servers."""
+        rows = np.flatnonzero(np.array([one.server in servers for one in self.entities], bool))
+        return replace(
+            self, entities=tuple(self.entities[row] for row in rows.tolist()), used=self.used[rows],
+            limit=self.limit[rows], size=self.size[rows], last_seen=self.last_seen[rows], issued=self.issued[rows],
+            lost=self.lost[rows], filling=self.filling.only(rows), priority=self.priority[rows], full=self.full[rows])
 
     @cached_property
     def places(self) -> Mapping[tuple[str, str, str], int]:

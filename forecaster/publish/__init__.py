@@ -6,6 +6,7 @@
     remote_read   curves that lie in the future, over Prometheus' remote-read protocol; remote_pb: its messages;
                   matching: its matchers; budget: what a request may cost
     capacity_gauges, capacity_curves, capacity_json  the same of what fills up
+    view          what a reader sees of these: the whole fleet, or the servers of tenants
     push          the same curves written to VictoriaMetrics
     alertmanager  tells Alertmanager that Prometheus is down
     api, page     JSON, and the tables of the web page; alerts: what needs attention; values: as JSON has them

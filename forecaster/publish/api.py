@@ -116,20 +116,20 @@ class _Predictions:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._result: Result | None = None
-        self._texts: dict[str, str] = {}
+        self._texts: dict[Result, dict[str, str]] = {}  # of one cycle: all servers', and those of tenants
 
     def of(self, result: Result, servers: Iterable[str]) -> str:
         """{"<server>": {"<signal>": {"p10": [H], "p50": [H], "p90": [H], "current": , "trend": }}}"""
         with self._lock:
-            if self._result is not result:
-                self._result, self._texts = result, {}
-            missing = [name for name in servers if name not in self._texts]
+            if result not in self._texts:
+                self._texts = {of: kept for of, kept in self._texts.items() if of.issued == result.issued}
+            texts = self._texts.setdefault(result, {})
+            missing = [name for name in servers if name not in texts]
             if missing:
                 positions = {name: position for position, name in enumerate(result.servers)}
                 for name in missing:
-                    self._texts[name] = f"{json.dumps(name)}:{_json(_curves(result, positions[name]))}"
-            return "{" + ",".join([self._texts[name] for name in servers]) + "}"
+                    texts[name] = f"{json.dumps(name)}:{_json(_curves(result, positions[name]))}"
+            return "{" + ",".join([texts[name] for name in servers]) + "}"
 
 
 def _curves(result: Result, server: int) -> dict[str, dict[str, Any]]:

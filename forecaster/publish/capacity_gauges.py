@@ -114,6 +114,10 @@ class CapacityCollector:
         self._lock = threading.Lock()
         self._made: tuple[tuple[Outlook, Prepared, Prepared], ...] = ()  # of the next Outlook and of the shown one
 
+    def over(self, board: Board[Outlook]) -> CapacityCollector:
+        """One with the same settings over another board."""
+        return CapacityCollector(board, self._clock, self._every)
+
     def prepare(self, outlook: Outlook) -> int:
         """Renders and compresses it before it is published; the bytes without compression."""
         parts = self._text(outlook)

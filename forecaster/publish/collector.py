@@ -34,6 +34,11 @@ class ForecastCollector:
         self._pages: dict[bool, Page] = {}
         self._rendered: tuple[tuple[Result, Prepared, Prepared], ...] = ()  # of the next Result and of the shown one
 
+    def over(self, board: Board[Result]) -> "ForecastCollector":
+        """One with the same settings over another board."""
+        return ForecastCollector(board, dict(self._horizons), dict(self._windows), self._described, self._clock,
+                                 self._scored)
+
     def prepare(self, result: Result) -> int:
         """Renders `result` before it is published, so that scrapes find it ready; the bytes of a scrape without
         compression."""

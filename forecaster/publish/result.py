@@ -3,8 +3,8 @@
 Letters: S servers, C signals, H horizon steps; the last axis of a forecast is p10, p50, p90.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -61,6 +61,18 @@ class Result:
             object.__setattr__(self, name, view)
         assert len(self.profiles) == servers, f"profiles: {len(self.profiles)}, expected {servers}"
         assert len(self.method) == servers, f"method: {len(self.method)}, expected {servers}"
+
+    def only(self, servers: Collection[str]) -> "Result":
+        """That of these servers, as a fleet of their own. The record's figures are of all servers together, and left
+        out."""
+        rows = np.flatnonzero(np.array([name in servers for name in self.servers], bool))
+        kept = rows.tolist()
+        return replace(
+            self, servers=tuple(self.servers[row] for row in kept), profiles=tuple(self.profiles[row] for row in kept),
+            observed=self.observed[rows], trend=self.trend[rows], forecast=self.forecast[rows],
+            method=tuple(self.method[row] for row in kept), risk=self.risk.only(rows), samples=self.samples[rows],
+            last_seen=self.last_seen[rows], stale=self.stale[rows], state=self.state[rows], proof=None,
+            unforecast={name: reason for name, reason in self.unforecast.items() if name in servers})
 
     @property
     def horizon(self) -> int:

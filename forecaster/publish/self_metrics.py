@@ -117,14 +117,23 @@ _DECLARED: dict[str, tuple[type[object], tuple[str, ...], str, str]] = {
         "When it was last read without a problem."),
 }
 
+# What a reader needs to judge forecasts. The others count servers of the whole fleet, or are the operator's.
+TENANTS = (
+    "forecaster_build_info", "forecaster_model_info", "forecaster_model_loaded", "forecaster_model_configured",
+    "forecaster_chances_loaded", "forecaster_last_success_timestamp_seconds",
+    "forecaster_capacity_last_success_timestamp_seconds", "forecaster_shard_ordinal", "forecaster_total_shards",
+    "forecaster_health_limit_ratio", "forecaster_calibration_parameter", "forecaster_refresh_interval_seconds",
+    "forecaster_forecast_ttl_seconds",
+)
 SELF_METRICS = tuple((name, labels, unit, text) for name, (_, labels, unit, text) in _DECLARED.items())
 
 
 class SelfMetrics:
-    """The forecaster's own metrics in `registry`, with those of the process and the Python platform."""
+    """The forecaster's own metrics in `registry`, with those of the process and the Python platform; in `tenants` those
+    that tenants may see."""
 
     def __init__(self, registry: CollectorRegistry, version: str):
-        self.registry = registry
+        self.registry, self.tenants = registry, CollectorRegistry()
         self._signals: set[str] = set()  # of the latest values
         self._sizes: dict[str, int] = {}
         self._large = False  # whether some scrapers refuse the page
@@ -140,6 +149,8 @@ class SelfMetrics:
             else:
                 self._model = Info(name.removesuffix("_info"), text, registry=registry)
         self._hidden: set[str] = set()  # gauges that are not registered
+        for name in TENANTS:
+            self.tenants.register(self._gauges.get(name, self._model))
         self.capacity_watched()
         self._gauges["forecaster_build_info"].labels(version).set(1)
         self.clock_offset(None)
@@ -252,7 +263,8 @@ class SelfMetrics:
     def _show(self, name: str, shown: bool) -> None:
         """Whether a gauge without labels has its series."""
         if shown == (name in self._hidden):
-            (self.registry.register if shown else self.registry.unregister)(self._gauges[name])
+            for registry in (self.registry, self.tenants) if name in TENANTS else (self.registry,):
+                (registry.register if shown else registry.unregister)(self._gauges[name])
             self._hidden ^= {name}
 
     def config_read(self, now: float, success: bool) -> None:

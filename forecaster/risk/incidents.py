@@ -10,7 +10,7 @@ Letters: S servers, C signals, I incidents, H horizon steps, T steps of history,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -58,6 +58,7 @@ class Incidents:
     matters: NDArray[np.bool_]  # (S, I): it may give the server more than P3
     texts: tuple[str, ...]  # I: "CPU above 95%"
     zone: ZoneInfo
+    chances: Chances | None = None  # that they are by
 
     def begin(self, window: str) -> Wide:
         """float64 (S, I): the chance that it begins within the window; NaN while it is on."""
@@ -70,6 +71,18 @@ class Incidents:
         chance = np.where(self.on & np.isnan(self.chance[window]), 1.0, self.chance[window])
         largest: Wide = np.fmax.reduce(np.where(self.matters, chance, np.nan), axis=1, initial=np.nan)
         return largest
+
+    def any_server(self) -> dict[str, float]:
+        """By window, the chance that any of the servers has an incident; empty where chances are not known."""
+        return self.chances.of_fleet({window: self.any(window) for window in WINDOWS}) if self.chances else {}
+
+    def only(self, rows: NDArray[np.int64]) -> Incidents:
+        """Those of the servers at these rows."""
+        return replace(
+            self, known=self.known[rows], on=self.on[rows], expected=self.expected[rows], days=self.days[rows],
+            chance={window: chance[rows] for window, chance in self.chance.items()}, ranks=self.ranks[rows],
+            recurring=self.recurring.only(rows), priority=tuple(self.priority[row] for row in rows.tolist()),
+            leading=self.leading[rows], matters=self.matters[rows])
 
     def nothing(self, server: int) -> str:
         """What is said of a server without a leading incident."""
@@ -129,7 +142,7 @@ def find(
     texts = tuple(f"{signals[one.signal].title or one.signal} {limit}" for one, limit in zip(of, words, strict=True))
     return Incidents(
         tuple(conditions), of, known, on, chance, expected, days, before, priority, gives, leading,
-        _matters(of, days, held), texts, zone)
+        _matters(of, days, held), texts, zone, chances)
 
 
 def _newest(context: NDArray[np.float32], steps: int) -> NDArray[np.float32]:

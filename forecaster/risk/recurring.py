@@ -48,6 +48,10 @@ class Recurring:
         """float64 (S, I): share of the days held on which it was on; NaN for fewer than MIN_DAYS."""
         return np.where(self.held >= MIN_DAYS, self.on / np.maximum(self.held, 1), np.nan)
 
+    def only(self, rows: NDArray[np.int64]) -> Recurring:
+        """Those of the servers at these rows."""
+        return Recurring(self.step[rows], self.on[rows], self.held[rows], self.limits)
+
     def text(self, server: int, incident: int) -> str:
         """In words; empty where it is not expected, or without days."""
         on, held = int(self.on[server, incident]), int(self.held[server, incident])

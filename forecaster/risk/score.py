@@ -14,7 +14,7 @@ has a NaN score and no priority, and the fleet's mean leaves it out.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -50,6 +50,24 @@ class Risk:
     missing: tuple[str, ...]             # roles whose signal is not forecast
     incidents: Incidents | None = None   # the configured incidents
     by: str = "score"                    # what decides the priority: "score" or "chance"
+    limits: Health = field(default_factory=Health)  # of the fleet's health
+
+    def only(self, rows: np.ndarray) -> "Risk":
+        """That of the servers at these rows, int64 (N,), as a fleet of their own."""
+        kept = rows.tolist()
+        priority = tuple(self.priority[row] for row in kept)
+        probability = {window: chance[rows] for window, chance in self.probability.items()}
+        fleet = {window: mean_known(chance) for window, chance in probability.items()}
+        incidents = self.incidents.only(rows) if self.incidents is not None else None
+        any_server = incidents.any_server() if incidents is not None else {}
+        high_risk = priority.count("P1")
+        return replace(
+            self, points=self.points[rows], score=self.score[rows], priority=priority, probability=probability,
+            component=tuple(self.component[row] for row in kept), fleet_probability=fleet, high_risk=high_risk,
+            health=_health(fleet[RISK_WINDOW], self.limits, high_risk), worst=self.worst[rows],
+            worst_step=self.worst_step[rows], severe={window: of[rows] for window, of in self.severe.items()},
+            severe_any={window: any_server.get(window, float("nan")) for window in self.severe_any},
+            incidents=incidents)
 
     def message(self, server: int) -> str:
         """One sentence for an on-call person about the server at this index."""
@@ -107,7 +125,8 @@ def assess(values: np.ndarray, signals: Sequence[str], config: RiskConfig,
                 fleet_probability=fleet, health=_health(fleet[RISK_WINDOW], config.health, high_risk),
                 high_risk=high_risk, worst=worst, worst_step=worst_step,
                 severe=chances, severe_any=any_server,
-                missing=tuple(role for role in ROLES if role not in columns), incidents=incidents, by=by)
+                missing=tuple(role for role in ROLES if role not in columns), incidents=incidents, by=by,
+                limits=config.health)
 
 
 def _worst(values: np.ndarray, columns: Mapping[Role, int]) -> tuple[np.ndarray, np.ndarray]:

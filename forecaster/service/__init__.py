@@ -4,6 +4,7 @@
     capacity  the watch over what fills up, in a thread of its own
     assembly  makes the parts that a configuration asks for
     parts     these parts: how they start, close, and what of them a reload keeps
+    admission which tenants' servers a request gets
     heap      gives memory back after a start and a reload
     app       the Flask application over them, and the reload
 """

@@ -9,12 +9,17 @@ from flask import Flask, Response, request
 from markupsafe import Markup
 from prometheus_client import CollectorRegistry
 
+from forecaster.board import Board, Derived
+from forecaster.capacity.outlook import Outlook
 from forecaster.config import ForecasterConfig
 from forecaster.publish.api import api_blueprint
-from forecaster.publish.capacity_json import capacity_blueprint
+from forecaster.publish.capacity_json import about, capacity_blueprint
 from forecaster.publish.page import filling_table, fleet_tables, glance
 from forecaster.publish.remote_read import remote_read_blueprint
+from forecaster.publish.result import Result
 from forecaster.publish.self_metrics import SelfMetrics
+from forecaster.publish.view import View
+from forecaster.service.admission import Admission, tenants
 from forecaster.service.assembly import assemble
 from forecaster.service.heap import give_back
 from forecaster.service.parts import Parts
@@ -136,20 +141,24 @@ class Forecaster:
         self._metrics.fleet(dict(parts.config.risk.health), parts.joint)
 
     def _make_app(self, parts: Parts) -> Flask:
-        filling = parts.capacity.board if parts.capacity is not None else None
+        admission = Admission(parts.config.tenants)
+        board, filling = _asked(parts)
         app = create_web_app(
             self._service,
-            api_blueprint(parts.board, parts.config.risk.roles, self._more, self._clock, filling),
+            api_blueprint(board, parts.config.risk.roles, self._more, self._clock, filling),
             capacity_blueprint(filling, self._capacity, self._clock),
-            remote_read_blueprint(parts.board, self._clock, parts.config.publish.max_curve_samples, filling),
-            doors=self._doors,
+            remote_read_blueprint(board, self._clock, parts.config.publish.max_curve_samples, filling),
+            doors=self._doors, admit=admission.admit,
         )
+        if parts.config.tenants.servers:
+            app.after_request(admission.mark)
 
         @app.get("/metrics")
         def metrics() -> Response:
             """Forecasts and the forecaster's own series, for Prometheus."""
-            more = parts.capacity.collector.exposition() if parts.capacity is not None else ()
-            return metrics_response(self._metrics.registry, (*parts.collector.exposition(), *more), request.headers)
+            of = tenants()
+            own = self._metrics.registry if of is None else self._metrics.tenants
+            return metrics_response(own, parts.views.of(of).exposition(), request.headers)
 
         runbook_text = Markup(resources.files("forecaster.shipped").joinpath("runbook.html").read_text("utf-8"))
 
@@ -162,35 +171,58 @@ class Forecaster:
 
     # -- status --------------------------------------------------------------------------------------------
 
+    # What tells of sources, queries and errors quotes series of any server, so that tenants do not get it.
+
+    @property
+    def _view(self) -> View:
+        return self.parts.views.of(tenants())
+
     def _more(self) -> dict[str, object]:
         parts = self.parts
         shard = {"ordinal": parts.config.shard, "total": parts.config.total_shards}
+        if tenants() is not None:
+            return {"model": parts.model, "shard": shard, "capacity": self._capacity()}
         window, refused = parts.cycle.memory.window, parts.cycle.memory.refused
         held = {"held": len(window.servers), "limit": parts.config.limits.servers, "refused": refused}
         return {"model": parts.model, "shard": shard, "room": held, "source": parts.source.describe(),
                 "errors": parts.cycle.errors, "capacity": self._capacity()}
 
     def _tables(self) -> tuple[Table, ...]:
-        now, parts = self._clock(), self.parts
-        filling = parts.capacity.board.current(now) if parts.capacity is not None else None
-        return *filling_table(filling), *fleet_tables(parts.board.current(now), parts.config.risk.roles)
+        now, view = self._clock(), self._view
+        filling = view.filling.current(now) if view.filling is not None else None
+        return *filling_table(filling), *fleet_tables(view.board.current(now), self.parts.config.risk.roles)
 
     def _capacity(self) -> dict[str, object]:
-        watch = self.parts.capacity
-        return watch.state() if watch is not None else {"enabled": False}
+        watch, filling, now = self.parts.capacity, self._view.filling, self._clock()
+        if watch is None or filling is None:
+            return {"enabled": False}
+        if tenants() is None:
+            return watch.state()
+        return {"enabled": True, **about(filling.last, filling.current(now) is not None, now)}
 
     def _glance(self) -> dict[str, object]:
         parts, now = self.parts, self._clock()
-        board, source = parts.board, parts.config.source.kind
+        board, source = self._view.board, parts.config.source.kind
         shown = glance(board.last, board.current(now), parts.model, source, self._ready(), now)
         return shown | ({"Clock": self._clock.words} if self._clock.words else {})
 
     def _ready(self) -> str | None:
-        board = self.parts.board
-        if board.current(self._clock()) is not None:
+        if self.parts.board.current(self._clock()) is not None:
             return None
+        if tenants() is not None:
+            return "There is no current forecast."
         problems = "; ".join(f"{stage}: {error}" for stage, error in self.parts.cycle.errors.items() if error)
         return f"There is no current forecast. {problems or 'The first cycle is under way.'}"
+
+
+def _asked(parts: Parts) -> tuple[Board[Result], Board[Outlook] | None]:
+    """The boards of the tenants whose request looks at them."""
+    def filling() -> Outlook | None:
+        board = parts.views.of(tenants()).filling
+        return board.last if board is not None else None
+
+    board = Derived(parts.board.ttl, lambda: parts.views.of(tenants()).board.last)
+    return board, Derived(parts.capacity.board.ttl, filling) if parts.capacity is not None else None
 
 
 def _place(folder: Path | None) -> Path | None:

@@ -151,9 +151,8 @@ class Cycle:
             proof = self._record(made, present)
             found = self._incidents(made, present, context)
             severe = {window: found.any(window) for window in WINDOWS}
-            any_server = self._chances.of_fleet(severe) if self._chances else {}
             assessed = score.assess(
-                made.values, self._signals, config.risk, severe, any_server, found, made.by_model)
+                made.values, self._signals, config.risk, severe, found.any_server(), found, made.by_model)
             state = self.course.step(now, present.servers, present.last_seen, assessed, self._lost(made, present))
             filling = self._capacity.current(now) if self._capacity is not None else None
             if filling is not None:

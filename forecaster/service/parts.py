@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from forecaster.board import Board
 from forecaster.config import ForecasterConfig
@@ -13,6 +14,7 @@ from forecaster.memory.scraped import ScrapeSource
 from forecaster.models.model import Model
 from forecaster.publish.collector import ForecastCollector
 from forecaster.publish.result import Result
+from forecaster.publish.view import View, Views
 from forecaster.readings import Source, SourceError
 from forecaster.service.capacity import CapacityWatch
 from forecaster.service.cycle import Cycle
@@ -35,6 +37,13 @@ class Parts:
     capacity: CapacityWatch | None  # what fills up, where it is watched
     loaded: Model | None  # whose owner closes it: a reload keeps it where it is the same
     joint: dict[str, dict[str, float]]  # window -> parameters of the chance of any server, where calibrated
+
+    @cached_property
+    def views(self) -> Views:
+        """What readers see, by tenants."""
+        watch = self.capacity
+        filling = (watch.board, watch.collector) if watch is not None else (None, None)
+        return Views(View(self.board, self.collector, *filling), self.config.tenants.servers)
 
     def start(self, now: float) -> None:
         """Restores what the last process saved, then begins to read and to forecast, in threads; `now` in Unix

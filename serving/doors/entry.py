@@ -4,7 +4,7 @@ Without these files a service takes every request, as plain HTTP. With users or 
 health and metrics too.
 
     401   no login, or a wrong one
-    403   a token without the scope that the request needs
+    403   a token without the scope that the request needs, or bound to tenants where none are known
     429   too many passwords are being checked
 """
 
@@ -22,7 +22,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from serving.doors.audit import AuditLog
-from serving.doors.logins import Busy, Caller, Scope, Tokens, Users
+from serving.doors.logins import EVERYTHING, Busy, Caller, Scope, Tokens, Users
 from serving.doors.reread import Reread
 from serving.doors.web_config import read
 from serving.refusals import RequestError
@@ -38,6 +38,16 @@ def needs(scope: Scope) -> Callable[[View], View]:
         return view
 
     return mark
+
+
+Admit = Callable[[Caller, Scope], None]
+
+
+def only_of_everything(caller: Caller, _: Scope) -> None:
+    """Refuses callers that are bound to tenants, as a service that knows none has nothing for them; RequestError."""
+    if caller.tenants is not None and EVERYTHING not in caller.tenants:
+        raise RequestError(f"{caller.name} is bound to tenants, and here are none", "Authorization",
+                           "a login that is not bound to tenants", status=403)
 
 
 @dataclass(frozen=True)
@@ -90,9 +100,10 @@ class Doors(Collector):
         """The TLS of a new connection, None for plain HTTP."""
         return self._rules.current().tls
 
-    def guard(self, app: Flask) -> None:
-        """Lets only those requests into an application that may enter."""
-        app.before_request(self._enter)
+    def guard(self, app: Flask, admit: Admit = only_of_everything) -> None:
+        """Lets only those requests into an application that may enter. `admit` may refuse further ones (RequestError),
+        by the caller and the scope that the request needs."""
+        app.before_request(lambda: self._enter(admit))
         app.after_request(self._leave)
 
     def collect(self) -> Iterator[Metric]:
@@ -116,7 +127,7 @@ class Doors(Collector):
             rules, files = Rules(rules.tls, rules.headers, rules.users, tokens), files + token_files
         return rules, files
 
-    def _enter(self) -> None:
+    def _enter(self, admit: Admit) -> None:
         """Refuses a request that may not enter; RequestError."""
         rules = self._rules.current()
         g.rules = rules
@@ -125,6 +136,7 @@ class Doors(Collector):
         if scope not in caller.scopes:
             raise RequestError(f"{caller.name} lacks the scope {scope}", "Authorization",
                                f"a login with the scope {scope} for {request.method} {request.path[:100]}", status=403)
+        admit(caller, scope)
 
     def _caller(self, rules: Rules) -> Caller:
         if not rules.users and not rules.tokens:
@@ -133,7 +145,7 @@ class Doors(Collector):
         kind, caller = given.type if given is not None else "", None
         try:
             if given is not None and kind == "basic" and rules.users.check(given.username or "", given.password or ""):
-                caller = Caller(f"user {given.username}")
+                caller = rules.tokens.user(given.username or "")
         except Busy:
             raise RequestError("too many passwords are being checked", "Authorization", "fewer logins at once; "
                                "try again in a second", status=429) from None

@@ -3,8 +3,15 @@
 A scope is `read` (every GET, and remote read), `control` (what changes a service: scenario, reload) or `write` (what
 brings data: the webhooks of the pager). A user has all of them.
 
+A login may be bound to tenants, of which the configuration of the forecaster says which servers are theirs. Where the
+file has users, one that it does not name may see no tenant's.
+
     tokens:                                  # a file of --web.tokens.file
       prometheus: {file: secrets/prometheus.token, scopes: [read]}
+      payments: {file: secrets/payments.token, scopes: [read], tenants: [payments]}
+    users:                                   # of --web.config.file
+      alice: {tenants: [payments]}
+      root: {tenants: ["*"]}                 # the whole fleet
 """
 
 import hashlib
@@ -24,6 +31,9 @@ from serving.settings import Settings, SettingsError, load
 
 Scope = Literal["read", "control", "write"]
 SCOPES: tuple[Scope, ...] = ("read", "control", "write")
+EVERYTHING = "*"  # in place of tenants: the whole fleet
+_TENANT = r"[A-Za-z0-9!_.()'-]{1,150}"  # as Mimir and Loki have them
+TenantName = Annotated[str, Field(pattern=f"^{_TENANT}$")]
 _SECRET = secrets.token_bytes(32)  # of this process: digests are worth nothing elsewhere
 _SHORTEST = 16  # characters of a token
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750
@@ -41,6 +51,7 @@ class Caller:
 
     name: str
     scopes: frozenset[Scope] = frozenset(SCOPES)
+    tenants: frozenset[str] | None = None  # that it is bound to; None: to none, so that it may name any
 
 
 class Users:
@@ -89,24 +100,36 @@ class Users:
         return hmac.compare_digest(self._known.get(name, b""), given)
 
 
+Bound = Annotated[tuple[Annotated[str, Field(pattern=rf"^(\*|{_TENANT})$")], ...], Field(min_length=1)]
+
+
 class Token(Settings):
     """A token of a machine."""
 
     file: Path
     scopes: Annotated[tuple[Scope, ...], Field(min_length=1)]
+    tenants: Bound | None = None
+
+
+class User(Settings):
+    """What a user may see."""
+
+    tenants: Bound
 
 
 class TokenSettings(Settings):
     """The file of --web.tokens.file."""
 
     tokens: Annotated[dict[str, Token], Field(min_length=1)]
+    users: Annotated[dict[str, User], Field(min_length=1)] | None = None
 
 
 class Tokens:
-    """Callers by token. Digests with a key of the process are looked up, so that time tells nothing of a token."""
+    """Callers by token, and the tenants of users (None: those are not said). Digests with a key of the process are
+    looked up, so that time tells nothing of a token."""
 
-    def __init__(self, callers: Mapping[bytes, Caller]):
-        self._callers = callers
+    def __init__(self, callers: Mapping[bytes, Caller], users: Mapping[str, User] | None = None):
+        self._callers, self._users = callers, users
 
     def __bool__(self) -> bool:
         return bool(self._callers)
@@ -116,7 +139,8 @@ class Tokens:
         """The tokens of a file, and the files read; SettingsError if one cannot be used. Paths are relative to it."""
         callers: dict[bytes, Caller] = {}
         files = [path]
-        for name, given in load(TokenSettings, path).tokens.items():
+        settings = load(TokenSettings, path)
+        for name, given in settings.tokens.items():
             file = path.parent / given.file
             where = f"{path}: tokens.{name}.file: {file}"
             try:
@@ -130,13 +154,20 @@ class Tokens:
             digest = _digest(token.encode())
             if digest in callers:
                 raise SettingsError(f"{where} has the token of another name; expected one for each; make a new one")
-            callers[digest] = Caller(f"token {name}", frozenset(given.scopes))
+            tenants = None if given.tenants is None else frozenset(given.tenants)
+            callers[digest] = Caller(f"token {name}", frozenset(given.scopes), tenants)
             files.append(file)
-        return cls(callers), tuple(files)
+        return cls(callers, settings.users), tuple(files)
 
     def caller(self, token: str) -> Caller | None:
         """Whose token it is; None for nobody's."""
         return self._callers.get(_digest(token.encode()))
+
+    def user(self, name: str) -> Caller:
+        """The caller that a user is, whose password was right."""
+        if self._users is None:
+            return Caller(f"user {name}")
+        return Caller(f"user {name}", tenants=frozenset(self._users[name].tenants if name in self._users else ()))
 
 
 def _digest(*parts: bytes) -> bytes:

@@ -64,6 +64,17 @@ def test_nobody_enters_anywhere_without_a_login_not_even_for_health(files, path,
     assert answer.headers.getlist("WWW-Authenticate") == ['Basic realm="example", charset="UTF-8"', "Bearer"]
 
 
+def test_a_login_that_is_bound_to_tenants_gets_nothing_of_a_service_that_knows_none(tmp_path):
+    file = write_tokens(tmp_path, {"bound": ("read",), "whole": ("read",)})
+    for name, tenants in (("bound", "[a]"), ("whole", "['*']")):
+        file.write_text(file.read_text().replace(f"{name}.token,", f"{name}.token, tenants: {tenants},"))
+    client = app_behind(Doors("example", write_users(tmp_path), file))
+    for path in (*EVERYTHING, "/metrics"):
+        answer = client.get(path, headers=bearer(token_of("bound")))
+        assert answer.status_code == 403 and "token bound is bound to tenants" in answer.json["error"]
+    assert client.get("/", headers=bearer(token_of("whole"))).status_code == 200
+
+
 def test_only_ways_to_log_in_that_there_are_are_named(files):
     users, tokens = files
     answer = app_behind(Doors("example", users)).get("/")

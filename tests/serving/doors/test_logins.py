@@ -115,6 +115,17 @@ def test_a_token_names_its_machine_and_its_scopes(tmp_path):
     assert tokens.caller("") is None
 
 
+def test_tokens_and_users_may_be_bound_to_tenants(tmp_path):
+    file = write_tokens(tmp_path, {"reader": ("read",)})
+    assert Tokens.read(file)[0].caller(token_of("reader")).tenants is None
+    assert Tokens.read(file)[0].user("alice").tenants is None
+    file.write_text("tokens: {reader: {file: reader.token, scopes: [read], tenants: [a, b]}}\n"
+                    "users: {alice: {tenants: [a]}, root: {tenants: ['*']}}\n")
+    tokens, _ = Tokens.read(file)
+    assert tokens.caller(token_of("reader")).tenants == {"a", "b"}
+    assert [tokens.user(name).tenants for name in ("alice", "root", "bob")] == [{"a"}, {"*"}, set()]
+
+
 @pytest.mark.parametrize(("content", "problem"), [
     ("", "is empty"),
     ("tokens: {}", "at least 1"),
@@ -126,6 +137,11 @@ def test_a_token_names_its_machine_and_its_scopes(tmp_path):
     ("tokens: {a: {file: spaced.token, scopes: [read]}}", "16 or more"),
     ("tokens: {a: {file: a.token, scopes: [read]}, b: {file: a.token, scopes: [write]}}", "the token of another name"),
     ("tokens: {a: {token: secret-0123456789, scopes: [read]}}", "file"),
+    ("tokens: {a: {file: a.token, scopes: [read], tenants: []}}", "at least 1"),
+    ("tokens: {a: {file: a.token, scopes: [read], tenants: [a b]}}", "pattern"),
+    ("tokens: {a: {file: a.token, scopes: [read]}}\nusers: {}", "at least 1"),
+    ("tokens: {a: {file: a.token, scopes: [read]}}\nusers: {alice: {tenants: []}}", "at least 1"),
+    ("tokens: {a: {file: a.token, scopes: [read]}}\nusers: {alice: {}}", "tenants: missing"),
 ])
 def test_a_file_of_tokens_that_cannot_be_used_is_refused_and_no_token_shown(tmp_path, content, problem):
     for name, token in {"a": "secret-0123456789", "short": "secret", "spaced": "secret 0123456789 0"}.items():

@@ -33,11 +33,12 @@ def test_the_examples_of_tls_users_and_tokens_can_be_used(tmp_path):
     write_certificates(tmp_path)
     web, tokens = blocks("yml", "docs/tls-and-logins.md")
     (tmp_path / "web.yml").write_text(web)
-    (tmp_path / "tokens.yml").write_text(tokens)
     assert [*read(tmp_path / "web.yml").users] == ["alice"]
-    for name in re.findall(r"file: ([\w.-]+)", tokens):
-        (tmp_path / name).write_text(f"{name}-0123456789")
-    assert Tokens.read(tmp_path / "tokens.yml")[0]
+    for text in (tokens, *blocks("yml", "docs/tenants.md")):
+        (tmp_path / "tokens.yml").write_text(text)
+        for name in re.findall(r"file: ([\w.-]+)", text):
+            (tmp_path / name).write_text(f"{name}-0123456789")
+        assert Tokens.read(tmp_path / "tokens.yml")[0]
 
 
 def test_the_example_for_another_prometheus_says_what_ours_is_told():

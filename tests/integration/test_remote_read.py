@@ -55,7 +55,7 @@ remote_read:
             [tool("prometheus"), f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}",
              "--web.listen-address=127.0.0.1:0"], stdout=output, stderr=subprocess.STDOUT)
     try:
-        yield Live(_ready(prometheus, log), board)
+        yield Live(ready(prometheus, log), board)
     finally:
         prometheus.terminate()
         prometheus.wait(20)
@@ -64,7 +64,7 @@ remote_read:
         server.server_close()
 
 
-def _ready(process, log) -> str:
+def ready(process, log) -> str:
     """The address a Prometheus started on port 0 listens on, once it answers."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and process.poll() is None:

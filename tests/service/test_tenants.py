@@ -1,6 +1,7 @@
 """Tenants: on every path, a request of one gets nothing of the servers of others."""
 
 import json
+from pathlib import Path
 
 import cramjam
 import pytest
@@ -217,20 +218,15 @@ def test_where_a_tenant_is_required_nothing_goes_without():
     assert bench.get("/-/ready", None).text == "There is no current forecast.\n"
 
 
-@pytest.fixture
-def locked(tmp_path):
-    """Makes a bench with logins; tokens: bound to pay, to two tenants, to one that is not known, to the whole fleet,
-    and to none."""
-    def make(users: str = "", **settings) -> Bench:
-        bound = {"bound": "pay", "two": "search, rest", "lost": "gone", "whole": '"*"'}
-        file = write_tokens(tmp_path, dict.fromkeys((*bound, "free"), ("read", "control")))
-        lines = file.read_text().splitlines()
-        lines = [line.replace("}", f", tenants: [{bound[name]}]}}") if (name := line.split(":")[0].strip()) in bound
-                 else line for line in lines]
-        file.write_text("\n".join([*lines, users]))
-        return Bench(Doors("test", write_users(tmp_path, alice=HASH, bob=HASH), file), **settings)
-
-    return make
+def doors(folder: Path, users: str = "") -> Doors:
+    """Logins; tokens: bound to pay, to two tenants, to one that is not known, to the whole fleet, and to none."""
+    bound = {"bound": "pay", "two": "search, rest", "lost": "gone", "whole": '"*"'}
+    file = write_tokens(folder, dict.fromkeys((*bound, "free"), ("read", "control")))
+    text = file.read_text()
+    for name, tenants in bound.items():
+        text = text.replace(f"{name}.token,", f"{name}.token, tenants: [{tenants}],")
+    file.write_text(text + users)
+    return Doors("test", write_users(folder, alice=HASH, bob=HASH), file)
 
 
 def seen(bench: Bench, login: dict[str, str], tenant: str | None = None) -> set[str] | int:
@@ -239,8 +235,8 @@ def seen(bench: Bench, login: dict[str, str], tenant: str | None = None) -> set[
     return set(answer.json["predictions"]) if answer.status_code == 200 else answer.status_code
 
 
-def test_a_token_is_held_to_its_tenants(locked):
-    bench, everybody = locked(), {'pay-"1"\\', "pay-db", "qsearchq-\u001b[2J", "qloneq"}
+def test_a_token_is_held_to_its_tenants(tmp_path):
+    bench, everybody = Bench(doors(tmp_path)), {'pay-"1"\\', "pay-db", "qsearchq-\u001b[2J", "qloneq"}
     bound, two, lost, whole, free = (bearer(token_of(name)) for name in ("bound", "two", "lost", "whole", "free"))
     assert seen(bench, bound) == seen(bench, bound, "pay") == {'pay-"1"\\'}
     assert seen(bench, bound, "search") == seen(bench, bound, "all") == seen(bench, bound, "unknown") == 403
@@ -252,22 +248,22 @@ def test_a_token_is_held_to_its_tenants(locked):
     assert bench.client.get("/status", headers={HEADER: "pay"}).status_code == 401, "a header is no login"
 
 
-def test_where_a_tenant_is_required_logins_that_are_bound_to_none_have_to_name_one(locked):
-    bench = locked(**REQUIRED)
+def test_where_a_tenant_is_required_logins_that_are_bound_to_none_have_to_name_one(tmp_path):
+    bench = Bench(doors(tmp_path), **REQUIRED)
     assert seen(bench, bearer(token_of("free"))) == 403 and len(seen(bench, bearer(token_of("free")), "pay")) == 1
     assert len(seen(bench, bearer(token_of("bound")))) == 1 and len(seen(bench, bearer(token_of("whole")))) == 4
 
 
-def test_a_user_is_held_to_its_tenants_and_one_that_is_not_named_gets_none(locked):
-    bench = locked("users: {alice: {tenants: [pay]}}")
+def test_a_user_is_held_to_its_tenants_and_one_that_is_not_named_gets_none(tmp_path):
+    bench = Bench(doors(tmp_path, "users: {alice: {tenants: [pay]}}"))
     alice, bob = (basic(name, PASSWORD) for name in ("alice", "bob"))
     assert seen(bench, alice) == seen(bench, alice, "pay") == {'pay-"1"\\'} and seen(bench, alice, "search") == 403
     assert seen(bench, bob) == seen(bench, bob, "pay") == 403
     assert len(seen(bench, bearer(token_of("free")))) == 4, "tokens say it themselves"
 
 
-def test_a_login_that_is_bound_gets_nothing_where_there_are_no_tenants(locked):
-    bench = locked(**{"tenants.servers": {}})
+def test_a_login_that_is_bound_gets_nothing_where_there_are_no_tenants(tmp_path):
+    bench = Bench(doors(tmp_path), **{"tenants.servers": {}})
     assert seen(bench, bearer(token_of("bound"))) == 403 and len(seen(bench, bearer(token_of("whole")))) == 4
 
 

@@ -106,7 +106,8 @@ A refused request gets a 4xx whose JSON body has the keys `error`, `field` and `
 Port {PORTS["forecaster"]}, and {PORTS["forecaster-node"]} for this machine. The landing page shows the fleet, most
 urgent first. The forecaster is ready while it has a current forecast. A reload reads the model, too; a new `listen`
 needs a restart.
-What is on `/metrics` is on the page [series](series.md).
+What is on `/metrics` is on the page [series](series.md). With `tenants`, the header `X-Scope-OrgID` or the login says
+whose servers an answer has: [tenants](../tenants.md).
 
 {table("request | answer", routes(FORECASTER))}
 

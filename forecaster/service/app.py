@@ -207,9 +207,13 @@ class Forecaster:
         return shown | ({"Clock": self._clock.words} if self._clock.words else {})
 
     def _ready(self) -> str | None:
+        return self._problem(tenants())
+
+    def _problem(self, of: frozenset[str] | None) -> str | None:
+        """Why there is no current forecast; None where there is one."""
         if self.parts.board.current(self._clock()) is not None:
             return None
-        if tenants() is not None:
+        if of is not None:
             return "There is no current forecast."
         problems = "; ".join(f"{stage}: {error}" for stage, error in self.parts.cycle.errors.items() if error)
         return f"There is no current forecast. {problems or 'The first cycle is under way.'}"

@@ -27,6 +27,7 @@ from exporter.profiles import FleetConfig, load_fleet
 from forecaster.config import ForecasterConfig, load_config
 from forecaster.publish.gauges import METRICS
 from forecaster.service.app import Forecaster
+from serving.doors.entry import Doors
 from stack.layout import PORTS, ROOT
 from stack.pager import Pager
 from stack.pager import create_app as create_pager
@@ -37,9 +38,11 @@ FORECASTER = Forecaster(lambda: load_config("fleet", {"model": "none"}), clock=l
 PAGER = create_pager(Pager(print, lambda: datetime.fromtimestamp(NOW, UTC), lambda: NOW))
 PARSERS = {"fleet-forecaster": forecaster.__main__._parser(), "fleet-exporter": exporter.__main__._parser()}
 
-UNITS = {"_ratio": "ratio", "_bytes_per_second": "bytes/s", "_timestamp_seconds": "Unix seconds",
-         "_seconds": "seconds", "_bytes": "bytes", "_info": "1", "_ticks_total": "ticks",
-         "_servers": "servers"}  # by the names' suffix
+WEB = "fleetcast_web_"
+UNITS = {"_connections_closed_total": "connections", "_requests_refused_total": "requests",
+         "_failures_total": "failures", "_ratio": "ratio", "_bytes_per_second": "bytes/s",
+         "_timestamp_seconds": "Unix seconds", "_seconds": "seconds", "_bytes": "bytes", "_info": "1",
+         "_ticks_total": "ticks", "_servers": "servers"}  # by the names' suffix
 
 
 def configuration() -> str:
@@ -70,14 +73,16 @@ changed file, and so does `POST /-/reload` with `--web.enable-lifecycle`.
 def series() -> str:
     """docs/reference/series.md"""
     exposed = text_string_to_metric_families(EXPORTER.test_client().get("/metrics").text)
-    fleets = ((sample.name, tuple(sample.labels), unit_of(sample.name), family.documentation)
-              for family in exposed for sample in family.samples[:1])
+    fleets = [(sample.name, tuple(sample.labels), unit_of(sample.name), family.documentation)
+              for family in exposed for sample in family.samples[:1] if not sample.name.startswith(WEB)]
+    web = [(name := sample.name if sample else family.name, tuple(sample.labels) if sample else (), unit_of(name),
+            family.documentation) for family in Doors("docs").collect() for sample in family.samples[:1] or [None]]
 
     def rows(metrics: Iterable[tuple[str, tuple[str, ...], str, str]]) -> Iterator[Row]:
         for name, labels, unit, meaning in metrics:
             yield f"`{name}`", f"`{' '.join(labels)}`" if labels else "–", unit, meaning
 
-    return page("Series", "the HELP texts in forecaster/publish and exporter/collector.py", f"""
+    return page("Series", "the HELP texts in forecaster/publish, exporter/collector.py and serving", f"""
 ## Series of the forecaster
 
 `<signal>` is each signal of the configuration, in the unit given there. `percentile` is p10, p50 or p90; `horizon` and
@@ -90,6 +95,12 @@ def series() -> str:
 ## Series of the exporter
 
 {table("series | labels | unit | meaning", rows(fleets))}
+
+## Series of every service
+
+Forecaster, exporter and pager have these, of [TLS and logins](../tls-and-logins.md) and of what they did not serve.
+
+{table("series | labels | unit | meaning", rows(web))}
 """)
 
 

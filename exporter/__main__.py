@@ -104,7 +104,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     def make() -> Flask:
         return create_app(config, time.time, lambda: _read_config(arguments), arguments.storage, doors)
 
-    serve(make, arguments.listen, NAME, doors.tls, WebOptions.of(arguments))
+    serve(make, arguments.listen, NAME, doors.tls, WebOptions.of(arguments), doors.traffic)
     return 0
 
 

@@ -277,7 +277,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{NAME}: {line}", file=sys.stderr)
         return 1
     pager = Pager(say, lambda: datetime.now(UTC).astimezone(), time.monotonic, options.timeout)
-    serve(lambda: watched(pager, doors), options.listen, NAME, doors.tls, WebOptions.of(options))
+    serve(lambda: watched(pager, doors), options.listen, NAME, doors.tls, WebOptions.of(options), doors.traffic)
     return 0
 
 

@@ -11,6 +11,7 @@ from typing import Self
 from serving.net.connections import Limits
 from serving.net.http import Server
 from serving.net.runner import bind
+from serving.net.traffic import Traffic
 from serving.net.wsgi import Application
 
 QUICK = Limits(handshake=0.2, head=0.2, body=0.2, send=0.2, idle=0.2)
@@ -20,17 +21,19 @@ class Served:
     """Serves in a thread, until the end of a `with` block."""
 
     def __init__(self, application: Application, limits: Limits | None = None, body_limit: int = 1 << 20,
-                 tls: Callable[[], ssl.SSLContext | None] = lambda: None):
+                 tls: Callable[[], ssl.SSLContext | None] = lambda: None, traffic: Traffic | None = None):
         self.log: list[tuple] = []  # of serving.net.access
         self.listener = bind("127.0.0.1:0")
         self.address = self.listener.getsockname()
         self._made = application, self.listener, body_limit, tls, limits
+        self._traffic = traffic
         self._up = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        self.server = Server(*self._made, access=lambda *request: self.log.append(request))
+        self.server = Server(*self._made, access=lambda *request: self.log.append(request),
+                             traffic=self._traffic)
         self._up.set()
         await self._stop.wait()
         await self.server.close(0.2)

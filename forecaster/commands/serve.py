@@ -44,5 +44,5 @@ def run(arguments: argparse.Namespace) -> int:
 
         return create_app(lambda: read_config(arguments), SourceClock(), doors)
 
-    serve(app, config.listen, NAME, doors.tls, WebOptions.of(arguments))
+    serve(app, config.listen, NAME, doors.tls, WebOptions.of(arguments), doors.traffic)
     return 0

@@ -17,16 +17,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from flask import Flask, Response, current_app, g, request
-from prometheus_client import Metric
+from prometheus_client import Counter, Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from serving.doors.audit import AuditLog
 from serving.doors.logins import EVERYTHING, Busy, Caller, Scope, Tokens, Users
-from serving.doors.reread import Reread
+from serving.doors.reread import Note, Reread
 from serving.doors.web_config import read
+from serving.net.traffic import Traffic
 from serving.refusals import RequestError
 
+_FAILURES = ("missing", "password", "token", "scheme", "scope", "busy")  # why a login fails
 _SCOPE = "fleetcast_scope"  # the attribute of a view with the scope that it needs
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -52,9 +54,10 @@ def only_of_everything(caller: Caller, _: Scope) -> None:
 
 @dataclass(frozen=True)
 class Rules:
-    """What the files say: TLS, headers of every answer, users, tokens."""
+    """What the files say: TLS, when its certificate ends (Unix s), headers of every answer, users, tokens."""
 
     tls: ssl.SSLContext | None = None
+    expiry: float | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     users: Users = field(default_factory=lambda: Users({}))
     tokens: Tokens = field(default_factory=lambda: Tokens({}))
@@ -64,7 +67,7 @@ class Doors(Collector):
     """The doors of the service `name`; SettingsError if a file cannot be used.
 
     ticks: seconds of a clock that only moves forward; clock: Unix seconds. As a collector it has the metrics on the
-    files.
+    files, on logins that failed and on traffic that was not served.
     """
 
     def __init__(self, name: str, web_config: str | Path | None = None, tokens: str | Path | None = None,
@@ -75,6 +78,13 @@ class Doors(Collector):
         self._users = Users({})  # the last ones
         self._rules = Reread(self._read, ticks, clock)
         self._audit = AuditLog(audit_log, name, clock) if audit_log else None
+        self.traffic = Traffic(ticks)
+        self._failed = Counter(
+            "fleetcast_web_login_failures_total", "Requests that were refused for their login, by reason: missing, "
+            "password or token (a wrong one), scheme (another kind of login), scope (the token lacks it), busy (too "
+            "many passwords were being checked).", ["reason"], registry=None)
+        for reason in _FAILURES:
+            self._failed.labels(reason)
 
     @classmethod
     def of(cls, arguments: argparse.Namespace, name: str) -> "Doors":
@@ -97,8 +107,8 @@ class Doors(Collector):
                             help="bearer tokens of machines, each with its scopes (default: none)")
 
     def tls(self) -> ssl.SSLContext | None:
-        """The TLS of a new connection, None for plain HTTP."""
-        return self._rules.current().tls
+        """The TLS of a new connection, None for plain HTTP; on the event loop, too."""
+        return self._rules.latest().tls
 
     def guard(self, app: Flask, admit: Admit = only_of_everything) -> None:
         """Lets only those requests into an application that may enter. `admit` may refuse further ones (RequestError),
@@ -107,25 +117,28 @@ class Doors(Collector):
         app.after_request(self._leave)
 
     def collect(self) -> Iterator[Metric]:
-        self._rules.current()
+        rules = self._rules.current()
         yield GaugeMetricFamily("fleetcast_web_config_last_reload_successful", "Whether the files of TLS and "
                                 "logins, if any, could be used when they were last read.", self._rules.error is None)
         yield GaugeMetricFamily("fleetcast_web_config_last_reload_success_timestamp_seconds",
                                 "When the files of TLS and logins were last read with success.",
                                 self._rules.last_success)
+        expiry = GaugeMetricFamily("fleetcast_web_certificate_expiry_timestamp_seconds", "When the certificate of TLS "
+                                   "ends; of a chain, the earliest end.")
+        if rules.expiry is not None:
+            expiry.add_metric([], rules.expiry)
+        yield expiry
+        yield from self._failed.collect()
+        yield from self.traffic.collect()
 
-    def _read(self) -> tuple[Rules, tuple[Path, ...]]:
+    def _read(self, note: Note) -> Rules:
         web_path, tokens_path = self._paths
-        files: tuple[Path, ...] = ()
-        rules = Rules()
-        if web_path:
-            web = read(web_path)
-            self._users = Users(web.users, self._users)
-            rules, files = Rules(web.tls, web.headers, self._users), web.files
-        if tokens_path:
-            tokens, token_files = Tokens.read(tokens_path)
-            rules, files = Rules(rules.tls, rules.headers, rules.users, tokens), files + token_files
-        return rules, files
+        web = read(web_path, note) if web_path else None
+        tokens = Tokens.read(tokens_path, note) if tokens_path else Tokens({})
+        if web is None:
+            return Rules(tokens=tokens)
+        self._users = Users(web.users, self._users)
+        return Rules(web.tls, web.expiry, web.headers, self._users, tokens)
 
     def _enter(self, admit: Admit) -> None:
         """Refuses a request that may not enter; RequestError."""
@@ -134,6 +147,7 @@ class Doors(Collector):
         g.caller = caller = self._caller(rules)
         g.scope = scope = _scope()
         if scope not in caller.scopes:
+            self._failed.labels("scope").inc()
             raise RequestError(f"{caller.name} lacks the scope {scope}", "Authorization",
                                f"a login with the scope {scope} for {request.method} {request.path[:100]}", status=403)
         admit(caller, scope)
@@ -144,14 +158,18 @@ class Doors(Collector):
         given = request.authorization
         kind, caller = given.type if given is not None else "", None
         try:
-            if given is not None and kind == "basic" and rules.users.check(given.username or "", given.password or ""):
+            if given is not None and kind == "basic" and rules.users.check(
+                    given.username or "", given.password or "", request.remote_addr or ""):
                 caller = rules.tokens.user(given.username or "")
         except Busy:
+            self._failed.labels("busy").inc()
             raise RequestError("too many passwords are being checked", "Authorization", "fewer logins at once; "
                                "try again in a second", status=429) from None
         if given is not None and kind == "bearer":
             caller = rules.tokens.caller(given.token or "")
         if caller is None:
+            reasons = {"": "missing", "basic": "password", "bearer": "token"}
+            self._failed.labels(reasons.get(kind, "scheme")).inc()
             ways = [*["a user with the password"] * bool(rules.users), *["a bearer token"] * bool(rules.tokens)]
             problem = "the login is wrong" if given is not None else "this needs a login"
             raise RequestError(problem, "Authorization", " or ".join(ways), status=401)

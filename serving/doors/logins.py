@@ -16,10 +16,14 @@ file has users, one that it does not name may see no tenant's.
 
 import hashlib
 import hmac
+import ipaddress
 import re
 import secrets
 import threading
-from collections.abc import Mapping
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -39,6 +43,9 @@ _SHORTEST = 16  # characters of a token
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750
 _BCRYPT_BYTES = 72  # bcrypt reads no more of a password
 _WAITING = 3  # passwords that are checked or wait for it; a lane (serving.net.lanes) has more threads
+_SUSPECT = 1  # of those, the ones from addresses that sent a wrong password lately
+_LATELY = 60.0  # s
+_ADDRESSES = 10_000  # whose wrong passwords are remembered
 
 
 class Busy(Exception):
@@ -60,29 +67,41 @@ class Users:
     A bcrypt hash takes a tenth of a second and more, so that one is computed at a time, and the digest of the password
     that was right is remembered for each user, also from `before`, unless the hash has changed. An unknown user takes
     as long as a user that there is.
+
+    Addresses that sent a wrong password within a minute share one place among those that wait, so that they leave the
+    others to everybody else. ticks: seconds of a clock that only moves forward.
     """
 
-    def __init__(self, hashes: Mapping[str, str], before: "Users | None" = None):
-        self._hashes = dict(hashes)
+    def __init__(self, hashes: Mapping[str, str], before: "Users | None" = None,
+                 ticks: Callable[[], float] = time.monotonic):
+        self._hashes, self._ticks = dict(hashes), ticks
         self._known: dict[str, bytes] = {}  # digests by user
+        self._wrong: OrderedDict[str, float] = OrderedDict()  # address: when, the latest last
         if before is not None:
+            self._wrong = before._wrong
             same = before._hashes.items() & self._hashes.items()
             self._known = {name: before._known[name] for name, _ in same if name in before._known}
-        self._places, self._one = threading.BoundedSemaphore(_WAITING), threading.Lock()
+        self._places, self._suspects = threading.BoundedSemaphore(_WAITING), threading.BoundedSemaphore(_SUSPECT)
+        self._one = threading.Lock()
 
     def __bool__(self) -> bool:
         return bool(self._hashes)
 
-    def check(self, name: str, password: str) -> bool:
-        """Whether this is the password of the user; Busy where too many others are being checked."""
+    def check(self, name: str, password: str, client: str = "") -> bool:
+        """Whether this is the password of the user; Busy where too many others are being checked. client: the address
+        that it comes from."""
         if not self._hashes:
             return False
         given = _digest(name.encode(), password.encode())
         if self._remembered(name, given):
             return True
-        if not self._places.acquire(blocking=False):
-            raise Busy
-        try:
+        client = _network(client)
+        with ExitStack() as held:
+            suspect = self._ticks() - self._wrong.get(client, float("-inf")) < _LATELY
+            for places in (self._suspects, self._places) if suspect else (self._places,):
+                if not places.acquire(blocking=False):
+                    raise Busy
+                held.callback(places.release)
             with self._one:
                 if self._remembered(name, given):  # while this one waited
                     return True
@@ -92,9 +111,11 @@ class Users:
                 if right and name in self._hashes:
                     self._known[name] = given
                     return True
+                self._wrong[client] = self._ticks()
+                self._wrong.move_to_end(client)
+                if len(self._wrong) > _ADDRESSES:
+                    self._wrong.popitem(last=False)
                 return False
-        finally:
-            self._places.release()
 
     def _remembered(self, name: str, given: bytes) -> bool:
         return hmac.compare_digest(self._known.get(name, b""), given)
@@ -135,14 +156,16 @@ class Tokens:
         return bool(self._callers)
 
     @classmethod
-    def read(cls, path: Path) -> tuple["Tokens", tuple[Path, ...]]:
-        """The tokens of a file, and the files read; SettingsError if one cannot be used. Paths are relative to it."""
+    def read(cls, path: Path, note: Callable[[Path], object] = lambda file: None) -> "Tokens":
+        """The tokens of a file; SettingsError if one cannot be used. Paths are relative to it. note: gets the path of
+        each file before it is opened."""
         callers: dict[bytes, Caller] = {}
-        files = [path]
+        note(path)
         settings = load(TokenSettings, path)
         for name, given in settings.tokens.items():
             file = path.parent / given.file
             where = f"{path}: tokens.{name}.file: {file}"
+            note(file)
             try:
                 token = file.read_text("utf-8").strip()
             except (OSError, ValueError) as error:  # no UTF-8, or a path with a NUL
@@ -156,8 +179,7 @@ class Tokens:
                 raise SettingsError(f"{where} has the token of another name; expected one for each; make a new one")
             tenants = None if given.tenants is None else frozenset(given.tenants)
             callers[digest] = Caller(f"token {name}", frozenset(given.scopes), tenants)
-            files.append(file)
-        return cls(callers, settings.users), tuple(files)
+        return cls(callers, settings.users)
 
     def caller(self, token: str) -> Caller | None:
         """Whose token it is; None for nobody's."""
@@ -168,6 +190,16 @@ class Tokens:
         if self._users is None:
             return Caller(f"user {name}")
         return Caller(f"user {name}", tenants=frozenset(self._users[name].tenants if name in self._users else ()))
+
+
+def _network(address: str) -> str:
+    """The /64 of an IPv6 address, which one client has all of; another address as it is."""
+    if ":" not in address:
+        return address
+    try:
+        return str(ipaddress.IPv6Network((address.partition("%")[0], 64), strict=False))
+    except ValueError:
+        return address
 
 
 def _digest(*parts: bytes) -> bytes:

@@ -7,9 +7,10 @@ The format: https://prometheus.io/docs/prometheus/latest/configuration/https/. P
 a client_ca_file without certificates); versions of which none is left; cipher suites without forward secrecy.
 """
 
+import logging
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
@@ -17,6 +18,8 @@ from typing import Annotated, Literal, NoReturn
 from pydantic import Field, StrictBool, ValidationInfo, field_validator
 
 from serving.settings import Settings, SettingsError, load
+
+log = logging.getLogger(__name__)
 
 Version = Literal["TLS10", "TLS11", "TLS12", "TLS13"]
 _VERSIONS = {"TLS10": ssl.TLSVersion.TLSv1, "TLS11": ssl.TLSVersion.TLSv1_1,
@@ -119,21 +122,28 @@ class WebSettings(Settings):
 
 @dataclass(frozen=True)
 class Web:
-    """What the file says. tls: None for plain HTTP; users: bcrypt hash by name; files: all that were read."""
+    """What the file says. tls: None for plain HTTP; users: bcrypt hash by name; expiry: Unix seconds at which the first
+    certificate of cert_file ends, None where that is not known or TLS not spoken."""
 
     tls: ssl.SSLContext | None
     headers: Mapping[str, str]
     users: Mapping[str, str]
-    files: tuple[Path, ...]
+    expiry: float | None
 
 
-def read(path: Path) -> Web:
-    """Reads the file, certificates and key; SettingsError if any of it cannot be used."""
+def read(path: Path, note: Callable[[Path], object] = lambda file: None) -> Web:
+    """Reads the file, certificates and key; SettingsError if any of it cannot be used. note: gets the path of each of
+    these files before it is opened."""
+    note(path)
     given = load(WebSettings, path)
     tls, folder = given.tls_server_config, path.parent
-    named = [folder / name for name in (tls.cert_file, tls.key_file, tls.client_ca_file) if name]
+    for name in (tls.cert_file, tls.key_file, tls.client_ca_file):
+        if name:
+            note(folder / name)
     users = _users(f"{path}: basic_auth_users", given.basic_auth_users)
-    return Web(_context(tls, path), given.http_server_config.headers, users, (path, *named))
+    context = _context(tls, path)
+    return Web(context, given.http_server_config.headers, users,
+               None if context is None else _expiry(folder / tls.cert_file))
 
 
 def _users(where: str, given: object) -> dict[str, str]:
@@ -181,7 +191,9 @@ def _context(given: TLSServer, path: Path) -> ssl.SSLContext | None:
         except OSError as error:
             raise SettingsError(f"{where}.client_ca_file: {authority} cannot be used ({_reason(error)}); expected "
                                 "certificates in PEM; correct the file") from error
-    elif verify != ssl.CERT_NONE:
+    elif verify != ssl.CERT_NONE:  # as Go does, whose exporter-toolkit takes such a file, too
+        log.warning("%s.client_auth_type: %s without a client_ca_file takes the certificates of every authority that "
+                    "this machine trusts; give the client_ca_file of your own authority", where, given.client_auth_type)
         context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
     context.verify_mode = verify
     return context
@@ -200,6 +212,19 @@ def _limit(context: ssl.SSLContext, given: TLSServer) -> None:
             context.minimum_version = ssl.TLSVersion.TLSv1_3
     for curve in given.curve_preferences:
         context.set_ecdh_curve(_CURVES[curve])
+
+
+def _expiry(certificate: Path) -> float | None:
+    """Unix seconds at which the certificate of a PEM file ends, of a chain the earliest end; None where `cryptography`
+    cannot read what OpenSSL has taken."""
+    from cryptography import x509  # 8 MB that only TLS needs
+
+    try:
+        chain = x509.load_pem_x509_certificates(certificate.read_bytes())
+    except (OSError, ValueError) as error:
+        log.warning("%s: its end is not known (%s)", certificate, error)
+        return None
+    return min(one.not_valid_after_utc.timestamp() for one in chain)
 
 
 def _readable(where: str, file: Path) -> None:

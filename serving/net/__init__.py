@@ -7,6 +7,7 @@ In: a WSGI application, a listen address, flags. Out: answers on the wire, until
     http         requests and answers, on an event loop
     connections  deadlines and bounds of connections
     lanes        the threads that answer, by path
+    traffic      counters of connections, handshakes and requests that were not served
     wsgi         a request and an answer as the application sees them
     origin       names of the service, changes by web pages, headers for browsers
     access       the access log

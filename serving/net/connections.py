@@ -21,6 +21,7 @@ from types import TracebackType
 from tornado.iostream import IOStream, SSLIOStream, UnsatisfiableReadError
 
 from serving.net.origin import secured
+from serving.net.traffic import Traffic
 from serving.net.wsgi import refusal
 
 _UNREAD = 16  # times 64 KiB
@@ -49,8 +50,8 @@ class Limits:
 class Connections:
     """All open connections."""
 
-    def __init__(self, limits: Limits):
-        self.limits = limits
+    def __init__(self, limits: Limits, traffic: Traffic):
+        self.limits, self.traffic = limits, traffic
         self.refused: Callable[[Peer, int], object] = lambda peer, status: None  # told of each malformed request
         self.open: set[Peer] = set()
         self.held = 0  # bytes
@@ -63,13 +64,13 @@ class Connections:
         if seconds is None:
             return None
         self._waiting[peer] = None
-        return asyncio.get_running_loop().call_later(seconds, peer.close)
+        return asyncio.get_running_loop().call_later(seconds, peer.close, f"{phase}_timeout")
 
     def add(self, peer: "Peer") -> None:
         """Adds a connection, in place of another if there are too many."""
         self.open.add(peer)
         while len(self.open) > self.limits.connections:
-            next(iter(self._waiting), peer).close()
+            next(iter(self._waiting), peer).close("connection_limit")
 
     def hold(self, size: int) -> None:
         """Adds to the bytes held."""
@@ -78,7 +79,7 @@ class Connections:
             longest = next((peer for peer in self._waiting if peer.held), None)
             if longest is None:
                 break
-            longest.close()
+            longest.close("memory_limit")
 
 
 class Peer:
@@ -125,9 +126,11 @@ class Peer:
         self.hold(0)
         ended()
 
-    def close(self) -> None:
-        """Closes the connection."""
+    def close(self, reason: str | None = None) -> None:
+        """Closes the connection; reason: of those of serving.net.traffic, None if there is nothing to count."""
         if self.phase != "closed":
+            if reason is not None:
+                self._connections.traffic.closed(reason)
             self.hold(0)
             self.enter("closed")
             self._connections.open.discard(self)

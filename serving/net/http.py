@@ -30,6 +30,7 @@ from tornado.netutil import add_accept_handler, ssl_wrap_socket
 from serving.net.connections import Connections, Limits, Peer, Secure, Stream
 from serving.net.lanes import Lanes
 from serving.net.origin import secured
+from serving.net.traffic import Traffic
 from serving.net.wsgi import Answer, Application, Environ, environ, problem, refusal, run
 
 log = logging.getLogger(__name__)
@@ -47,17 +48,20 @@ class Server(HTTPServerConnectionDelegate):
     """Accepts connections on a listening socket, in the running event loop.
 
     body_limit: bytes of a body; of a larger one, the application gets the length only. tls: asked for each connection.
-    access: told of each request (see serving.net.access).
+    access: told of each request (see serving.net.access). traffic: counts what is not served.
     """
 
     def __init__(self, application: Application, listener: socket.socket, body_limit: int,
                  tls: Callable[[], ssl.SSLContext | None] = lambda: None, limits: Limits | None = None,
-                 access: Callable[[str, str, str, int, int, float], None] | None = None):
+                 access: Callable[[str, str, str, int, int, float], None] | None = None,
+                 traffic: Traffic | None = None):
+        logging.getLogger("tornado.general").setLevel(logging.ERROR)  # below, it has lines for what clients do
         self.application, self.body_limit = application, body_limit
         self.access = access or (lambda *request: None)
         self.address: tuple[str, int] = listener.getsockname()[:2]
         self.lanes = Lanes()
-        self.connections = Connections(limits or Limits())
+        self.traffic = traffic or Traffic()
+        self.connections = Connections(limits or Limits(), self.traffic)
         self.connections.refused = lambda peer, status: self.access(peer.client, "", "", status, 0, 0.0)
         self._tls = tls
         head_bytes = self.connections.limits.head_bytes
@@ -82,7 +86,8 @@ class Server(HTTPServerConnectionDelegate):
         try:
             if (context := self._tls()) is not None:
                 connection = ssl_wrap_socket(connection, context, do_handshake_on_connect=False, server_side=True)
-        except OSError:  # the client has left
+        except OSError as error:  # the client has left
+            self.traffic.handshake_failed(address[0], error)
             connection.close()
             return
         if isinstance(connection, ssl.SSLSocket):
@@ -96,7 +101,8 @@ class Server(HTTPServerConnectionDelegate):
             return
         try:
             await stream.wait_for_handshake()
-        except OSError:
+        except OSError as error:
+            self.traffic.handshake_failed(peer.client, stream.error or error)
             peer.close()
         else:
             peer.enter("head")
@@ -189,6 +195,7 @@ class _Exchange(HTTPMessageDelegate):
         lane = self._server.lanes.of(self._environ["PATH_INFO"])
         job = lane.submit(self._work)
         if job is None:
+            self._server.traffic.refused(lane.name)
             answer = _BUSY()
         else:
             try:

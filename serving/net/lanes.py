@@ -12,13 +12,14 @@ Result = TypeVar("Result")
 
 _OWN = {"/-/healthy": "health", "/-/ready": "health", "/metrics": "metrics",
         "/api/v1/read": "reads"}  # every other path: "pages"
-_SIZES = {"health": (4, 64), "metrics": (4, 32), "reads": (4, 32), "pages": (8, 64)}  # threads, waiting requests
+LANES = {"health": (4, 64), "metrics": (4, 32), "reads": (4, 32), "pages": (8, 64)}  # threads, waiting requests
 
 
 class Lane:
     """Up to `threads` requests at once and `waiting` more in their order of arrival."""
 
     def __init__(self, name: str, threads: int, waiting: int):
+        self.name = name
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._room = threading.BoundedSemaphore(threads + waiting)
 
@@ -39,7 +40,7 @@ class Lanes:
     """The lanes of a service. Their threads start with the first request that needs them."""
 
     def __init__(self) -> None:
-        self._lanes = {name: Lane(name, *size) for name, size in _SIZES.items()}
+        self._lanes = {name: Lane(name, *size) for name, size in LANES.items()}
 
     def of(self, path: str) -> Lane:
         """The lane of a request's path."""

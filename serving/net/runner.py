@@ -27,6 +27,7 @@ from serving.net import access
 from serving.net.http import Server
 from serving.net.options import WebOptions
 from serving.net.origin import Guard
+from serving.net.traffic import Traffic
 from serving.service import Service
 
 log = logging.getLogger(__name__)
@@ -43,19 +44,21 @@ class ListenError(ServingError):
 
 
 def serve(app_factory: Callable[[], Flask], listen: str, name: str = "service",
-          tls: Callable[[], ssl.SSLContext | None] = lambda: None, options: WebOptions | None = None) -> None:
+          tls: Callable[[], ssl.SSLContext | None] = lambda: None, options: WebOptions | None = None,
+          traffic: Traffic | None = None) -> None:
     """Serves `app_factory()` on `listen` ("host:port") until a signal ends it; never returns.
 
-    tls: asked for each connection; None means plain HTTP. options: names of the service, reload, access log. Exit code
-    0 after a signal; 1, with one line on stderr, if the address cannot be used; 3 if the application cannot be made.
+    tls: asked for each connection; None means plain HTTP. options: names of the service, reload, access log. traffic:
+    counts what is not served. Exit code 0 after a signal; 1, with one line on stderr, if the address cannot be used; 3
+    if the application cannot be made.
     """
     try:
         listener = bind(listen)
     except ListenError as error:
         print(f"{name}: {error}", file=sys.stderr)
         raise SystemExit(1) from error
-    logging.getLogger("tornado.general").setLevel(logging.WARNING)  # below, it has a line for each malformed request
-    code = asyncio.run(_run(app_factory, listener, parse_address(listen)[0], name, tls, options or WebOptions()))
+    code = asyncio.run(_run(app_factory, listener, parse_address(listen)[0], name, tls, options or WebOptions(),
+                            traffic))
     for output in (sys.stdout, sys.stderr):
         with suppress(OSError):  # a full disk, or a reader that has left
             output.flush()
@@ -101,7 +104,8 @@ def bind(listen: str) -> socket.socket:
 
 
 async def _run(app_factory: Callable[[], Flask], listener: socket.socket, host: str, name: str,
-               tls: Callable[[], ssl.SSLContext | None], options: WebOptions) -> int:
+               tls: Callable[[], ssl.SSLContext | None], options: WebOptions,
+               traffic: Traffic | None) -> int:
     """Makes the application and serves it until a signal; the exit code."""
     loop = asyncio.get_running_loop()
     stop, hangups = asyncio.Event(), asyncio.Queue[None]()
@@ -126,7 +130,7 @@ async def _run(app_factory: Callable[[], Flask], listener: socket.socket, host: 
         log.exception("the application could not be made")
         return 3
     server = Server(Guard(app, host, options), listener, app.config["MAX_CONTENT_LENGTH"], tls,
-                    access=access.write if options.access_log else None)
+                    access=access.write if options.access_log else None, traffic=traffic)
     service = Service.of(app)
     reloading = loop.create_task(_reload(service, hangups))
     await stopped

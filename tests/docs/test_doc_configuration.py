@@ -38,7 +38,7 @@ def test_the_examples_of_tls_users_and_tokens_can_be_used(tmp_path):
         (tmp_path / "tokens.yml").write_text(text)
         for name in re.findall(r"file: ([\w.-]+)", text):
             (tmp_path / name).write_text(f"{name}-0123456789")
-        assert Tokens.read(tmp_path / "tokens.yml")[0]
+        assert Tokens.read(tmp_path / "tokens.yml")
 
 
 def test_the_example_for_another_prometheus_says_what_ours_is_told():

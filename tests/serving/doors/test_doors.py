@@ -12,7 +12,9 @@ from prometheus_client import CollectorRegistry
 from serving.doors.entry import Doors, needs
 from serving.settings import SettingsError
 from serving.web import Service, create_app
+from stack.certificates import make
 from tests.doors import HASH, PASSWORD, WRONG, basic, bearer, token_of, write_certificates, write_tokens, write_users
+from tests.grafana_stack import await_true
 
 EVERYTHING = ("/", "/-/healthy", "/-/ready", "/nowhere")
 
@@ -46,7 +48,14 @@ def files(tmp_path):
 def values(doors: Doors) -> dict[str, float]:
     registry = CollectorRegistry()
     registry.register(doors)
-    return {sample.name: sample.value for family in registry.collect() for sample in family.samples}
+    return {sample.name: sample.value for family in registry.collect() for sample in family.samples
+            if sample.name.startswith("fleetcast_web_config")}
+
+
+def failures(doors: Doors) -> dict[str, float]:
+    """The logins that failed, by reason; none that is 0."""
+    return {sample.labels["reason"]: sample.value for family in doors.collect() for sample in family.samples
+            if sample.name == "fleetcast_web_login_failures_total" and sample.value}
 
 
 def test_without_files_everybody_enters():
@@ -184,9 +193,41 @@ def test_a_file_that_turns_wrong_changes_nothing_is_said_once_and_counted(tmp_pa
                                  "fleetcast_web_config_last_reload_success_timestamp_seconds": 1000}
     (tmp_path / "server.key").write_text(key)
     clock.now += 1
-    assert doors.tls() not in (before, None)
+    doors.tls()  # read anew in a thread, as an event loop asks
+    await_true(lambda: doors.tls() not in (before, None), 10, "the files are read anew")
     assert values(doors)["fleetcast_web_config_last_reload_successful"] == 1
     assert values(doors)["fleetcast_web_config_last_reload_success_timestamp_seconds"] == 1000 + clock.now
+
+
+def test_logins_that_fail_are_counted_by_reason(files, monkeypatch):
+    doors = Doors("example", *files)
+    client = app_behind(doors)
+    for login in (basic("alice", PASSWORD), bearer(token_of("reader"))):
+        assert enters(client, login)
+    assert failures(doors) == {}
+    for login in ({}, basic("alice", WRONG), basic("mallory", PASSWORD), bearer("x" * 30), bearer(token_of("writer")),
+                  {"Authorization": "Digest a=b"}, {"Authorization": "X" * 1000}):
+        client.get("/", headers=login)
+    assert failures(doors) == {"missing": 1, "password": 2, "token": 1, "scope": 1, "scheme": 2}
+    monkeypatch.setattr("serving.doors.logins._WAITING", 0)
+    doors = Doors("example", *files)
+    app_behind(doors).get("/", headers=basic("alice", PASSWORD))
+    assert failures(doors) == {"busy": 1}
+
+
+def test_the_end_of_the_certificate_is_on_the_metrics_and_changes_with_it(tmp_path, clock):
+    def ends() -> list[float]:
+        return [sample.value for family in doors.collect() for sample in family.samples
+                if sample.name == "fleetcast_web_certificate_expiry_timestamp_seconds"]
+
+    for days in (10, 20):
+        make(tmp_path, days=days, now=datetime(2026, 1, 1, 1, tzinfo=UTC))
+        if days == 10:
+            doors = doors_with(clock, web_config=write_users(tmp_path, tls=True))
+        clock.now += 1
+        assert ends() == [datetime(2026, 1, 1 + days, tzinfo=UTC).timestamp()]
+    doors = doors_with(clock, web_config=write_users(tmp_path))
+    assert ends() == []
 
 
 def test_too_many_passwords_at_once_are_refused(files, monkeypatch):

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import bcrypt
 import pytest
@@ -105,9 +106,57 @@ def test_one_password_is_hashed_at_a_time_and_a_crowd_is_refused(monkeypatch):
     assert most == 1
 
 
+@pytest.fixture
+def stuck(monkeypatch):
+    """Each computation of a hash waits until this is set."""
+    go_on, check = threading.Event(), bcrypt.checkpw
+    monkeypatch.setattr(bcrypt, "checkpw", lambda *given: go_on.wait(10) and check(*given))
+    yield go_on
+    go_on.set()
+
+
+def flood(threads: ThreadPoolExecutor, users: Users, addresses: list[str]) -> list[Future]:
+    """Wrong passwords at once, one from each address; returns once all that can be refused are."""
+    tries = [threads.submit(users.check, "alice", f"{WRONG} {n}", address) for n, address in enumerate(addresses)]
+    wait(tries, 0.2)
+    return tries
+
+
+def refused(tries: list[Future]) -> int:
+    return sum(isinstance(one.exception(10), Busy) for one in tries)
+
+
+def test_a_flood_of_wrong_passwords_leaves_room_for_right_ones_from_other_addresses(stuck):
+    users = Users({"alice": HASH}, ticks=lambda: 0.0)
+    stuck.set()
+    assert not users.check("alice", WRONG, "192.0.2.1")
+    stuck.clear()
+    with ThreadPoolExecutor(20) as threads:
+        tries = flood(threads, users, ["192.0.2.1"] * 12)
+        right = [threads.submit(users.check, "alice", PASSWORD, address) for address in ("192.0.2.2", "2001:db8::1")]
+        stuck.set()
+        assert [one.result(10) for one in right] == [True, True]
+    assert refused(tries) == 11
+
+
+@pytest.mark.parametrize(("seconds", "number"), [(59.0, 2), (60.0, 0)])
+def test_an_address_with_a_wrong_password_is_like_any_other_after_a_minute(stuck, seconds, number):
+    now = 0.0
+    users = Users({"alice": HASH}, ticks=lambda: now)
+    stuck.set()
+    assert not users.check("alice", WRONG, "2001:db8::1")
+    stuck.clear()
+    now = seconds
+    with ThreadPoolExecutor(20) as threads:
+        tries = flood(threads, users, ["2001:db8::2", "2001:db8::3", "2001:db8::4"])  # all of a /64 are one client
+        stuck.set()
+    assert refused(tries) == number
+
+
 def test_a_token_names_its_machine_and_its_scopes(tmp_path):
-    tokens, files = Tokens.read(write_tokens(tmp_path))
-    assert len(files) == 1 + len(TOKENS)
+    noted = []
+    tokens = Tokens.read(write_tokens(tmp_path), noted.append)
+    assert len(noted) == 1 + len(TOKENS)
     for name, scopes in TOKENS.items():
         caller = tokens.caller(token_of(name))
         assert (caller.name, caller.scopes) == (f"token {name}", {*scopes})

@@ -4,6 +4,7 @@ import re
 import shutil
 import ssl
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives import serialization
 
 from serving.doors.web_config import read
 from serving.settings import SettingsError
+from stack.certificates import make
 from tests.doors import write_certificates
 from tests.tools import tool
 
@@ -98,8 +100,32 @@ def test_a_file_without_a_certificate_is_plain_http(folder):
 
 def test_paths_are_relative_to_the_file(folder, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert read(folder / "everything.good.yml").files == tuple(
-        folder / name for name in ("everything.good.yml", "server.crt", "server.key", "ca.crt"))
+    noted = []
+    read(folder / "everything.good.yml", noted.append)
+    assert noted == [folder / name for name in ("everything.good.yml", "server.crt", "server.key", "ca.crt")]
+
+
+def test_the_end_of_the_certificate_that_ends_first_is_told(folder, tmp_path):
+    assert read(folder / "users.good.yml").expiry is None
+    for name, days in (("first", 20), ("second", 10)):
+        (tmp_path / name).mkdir()
+        make(tmp_path / name, days=days, now=datetime(2026, 1, 1, 1, tzinfo=UTC))
+    chain = [(tmp_path / name / "server.crt").read_text() for name in ("first", "second")]
+    (tmp_path / "server.key").write_bytes((tmp_path / "first/server.key").read_bytes())
+    (tmp_path / "web.yml").write_text("tls_server_config: {cert_file: server.crt, key_file: server.key}")
+    for certificates, day in ((chain[:1], 21), (chain, 11)):
+        (tmp_path / "server.crt").write_text("".join(certificates))
+        assert read(tmp_path / "web.yml").expiry == datetime(2026, 1, day, tzinfo=UTC).timestamp()
+
+
+def test_client_certificates_of_every_authority_are_taken_as_go_does_and_warned_about(folder, caplog):
+    tls = read(folder / "client_auth_without_ca.good.yml").tls
+    assert tls.verify_mode == ssl.CERT_REQUIRED
+    system = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    system.load_default_certs(ssl.Purpose.CLIENT_AUTH)
+    assert tls.cert_store_stats() == system.cert_store_stats()
+    [line] = [record.getMessage() for record in caplog.records]
+    assert "without a client_ca_file" in line and "every authority" in line
 
 
 def test_headers_are_text_where_yaml_makes_numbers_of_them(folder):

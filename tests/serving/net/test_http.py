@@ -4,6 +4,7 @@ import subprocess
 import threading
 import time
 from contextlib import suppress
+from typing import get_type_hints
 
 import pytest
 from flask import Blueprint, request
@@ -14,6 +15,8 @@ from forecaster.config import load_config
 from forecaster.service.app import Forecaster
 from serving.net.access import write
 from serving.net.connections import Limits
+from serving.net.lanes import LANES
+from serving.net.traffic import PHASES, REASONS, Traffic
 from serving.web import Service, create_app
 from stack.pager import Pager
 from stack.pager import create_app as create_pager
@@ -260,6 +263,7 @@ def test_health_and_metrics_answer_while_every_thread_for_pages_is_occupied_and_
             assert time.monotonic() - started < 0.5
         reply = served.get("/other")
         assert (reply.headers["retry-after"], set(reply.json)) == ("1", {"error", "field", "expected"})
+        assert counted(served) == {"pages": 1}
         release.set()
         for one in slow:
             with one:
@@ -340,6 +344,66 @@ def test_tls_is_asked_for_each_connection(tls):
         assert connection.getresponse().read() == b"GET secure"
         connection.close()
         assert served.get("/?plain").body == b"GET plain"
+
+
+# -- counters ----------------------------------------------------------------------------------------------------------
+
+
+def counted(served: Served) -> dict[str, float]:
+    """The counters that are not 0, by the value of their label, or their name without one."""
+    return {(*sample.labels.values(), sample.name)[0]: sample.value for family in served.server.traffic.collect()
+            for sample in family.samples if sample.name.endswith("_total") and sample.value}
+
+
+def test_every_reason_and_lane_has_a_counter_that_begins_at_zero():
+    samples = [sample for family in Traffic().collect() for sample in family.samples if sample.name.endswith("_total")]
+    assert len(samples) == len(REASONS) + len(LANES) + 1
+    assert {sample.value for sample in samples} == {0}
+    assert {*PHASES} == {name for name, kind in get_type_hints(Limits).items() if kind is float}
+
+
+@pytest.mark.parametrize("phase", [phase for phase in SLOW if phase not in ("headers", "chunks")])
+def test_a_connection_that_is_closed_after_a_deadline_is_counted_by_its_phase(phase):
+    with Served(echo, QUICK) as served, served.connect(SLOW[phase]) as connection:
+        everything(connection)
+        assert counted(served) == {f"{'head' if phase == 'nothing' else phase}_timeout": 1}
+
+
+def test_a_client_that_leaves_by_itself_is_not_counted():
+    with Served(echo) as served:
+        for text in (b"", SLOW["head"], SLOW["body"], SLOW["idle"]):
+            served.connect(text).close()
+        assert served.get("/").status == 200
+        assert counted(served) == {}
+
+
+def test_connections_closed_for_want_of_room_or_memory_are_counted():
+    with Served(echo, Limits(connections=4)) as served:
+        slow = [served.connect() for _ in range(9)]
+        eventually(lambda: counted(served) == {"connection_limit": 5})
+        for one in slow:
+            one.close()
+    with Served(echo, Limits(held_bytes=1 << 20)) as served:
+        slow = [served.connect(POST % (b"/", b"Content-Length: 500000\r\n", b"x" * 400_000)) for _ in range(3)]
+        eventually(lambda: counted(served) == {"memory_limit": 1})
+        for one in slow:
+            one.close()
+
+
+def test_tls_handshakes_that_fail_are_counted_and_a_scan_of_ports_is_one_line_a_minute(tls, caplog):
+    now = 0.0
+    with Served(echo, tls=lambda: tls, traffic=Traffic(lambda: now)) as served:
+        for number in range(1, 21):
+            with served.connect(b"GET / HTTP/1.1\r\n\r\n" if number % 2 else b"\x16\x03\x01" + bytes(200)) as client:
+                everything(client)
+            eventually(lambda expected=number: [*counted(served).values()] == [expected])
+        assert [*counted(served)] == ["fleetcast_web_tls_handshake_failures_total"]
+        now = 60.0
+        served.connect().close()
+        eventually(lambda: len(caplog.records) == 2)
+    first, second = [record.getMessage() for record in caplog.records]
+    assert "failed: 1 since" in first and "127.0.0.1" in first
+    assert "failed: 20 since" in second
 
 
 # -- the access log ----------------------------------------------------------------------------------------------------

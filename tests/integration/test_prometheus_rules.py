@@ -199,7 +199,7 @@ def test_only_what_every_installation_has_is_a_fixed_target():
     fixed = {job: static_targets(job) for job in JOBS}
     assert fixed == {
         "fleet-exporter": ["127.0.0.1:8001"], "forecaster": ["127.0.0.1:8000"], "node": [],
-        "prometheus": ["127.0.0.1:9090"], "alertmanager": ["127.0.0.1:9093"],
+        "prometheus": ["127.0.0.1:9090"], "alertmanager": ["127.0.0.1:9093"], "pager": ["127.0.0.1:8003"],
     }
     optional = {name: job["file_sd_configs"][0]["files"]
                 for name, job in JOBS.items() if "file_sd_configs" in job}

@@ -102,10 +102,14 @@ class Forecaster:
             try:
                 config, old = self._read_config(), self.parts
                 parts = assemble(config, self._metrics, self._clock, self._scheme, old.loaded)
-                if parts.model["problem"]:
-                    raise ValueError(parts.model["problem"])
                 moved = _place(config.storage) != _place(old.config.storage)
-                claimed = _claim(config.storage) if moved else self._claim
+                try:
+                    if parts.model["problem"]:
+                        raise ValueError(parts.model["problem"])
+                    claimed = _claim(config.storage) if moved else self._claim
+                except BaseException:
+                    parts.discard(old.loaded)
+                    raise
             except (ValueError, OSError, ServingError) as error:
                 self._metrics.config_read(self._clock(), False)
                 raise ValueError(str(error)) from error

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any
 
@@ -44,12 +45,25 @@ def assemble(config: ForecasterConfig, metrics: SelfMetrics, clock: Callable[[],
 
     scheme: http or https, as the forecaster is served.
     """
-    try:
-        model, problem = load_model(config, loaded), None
-        chances, without = load_chances(config, model) if model is not None else (None, None)
-    except ModelError as error:
-        log.error("no model: %s; the trend heuristic forecasts every server", error)
-        model, chances, problem, without = None, None, str(error), None
+    model, chances, problem, without = None, None, None, None
+    with ExitStack() as opened:
+        try:
+            model = load_model(config, loaded)
+            if model is not None and model is not loaded:
+                opened.callback(model.close)
+            chances, without = load_chances(config, model) if model is not None else (None, None)
+        except ModelError as error:
+            log.error("no model: %s; the trend heuristic forecasts every server", error)
+            opened.close()
+            model, problem = None, str(error)
+        parts = _assembled(config, metrics, clock, scheme, model, chances, problem, without)
+        opened.pop_all()  # the model is the parts' now
+    return parts
+
+
+def _assembled(config: ForecasterConfig, metrics: SelfMetrics, clock: Callable[[], float], scheme: str,
+               model: Model | None, chances: Chances | None, problem: str | None, without: str | None) -> Parts:
+    """The parts around a model; problem, without: why there is no model, and why there are no chances."""
     log_deprecated(config.risk)
     origin, signals, live = fingerprint(config), tuple(config.signals), config.live
     window = Window(signals, config.refresh, config.step, config.encoder_steps,

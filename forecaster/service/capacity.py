@@ -82,8 +82,12 @@ class CapacityWatch:
         self.ended = self._ticker.join(timeout)
         if self.ended or self._reading:
             self._keeper.save(self._parts())
-        self._session.close()
+        self.disconnect()
         return self.ended
+
+    def disconnect(self) -> None:
+        """Closes the connections."""
+        self._session.close()
 
     def keep(self, old: "CapacityWatch") -> None:
         """Takes over from a closed watch what is still valid: the resources that are read in the same way, if the

@@ -100,10 +100,14 @@ class Cycle:
         ended = self._ticker.join(timeout)
         if ended or self._stage.running == "query":
             self.memory.save()
+        self.disconnect()
+        return ended
+
+    def disconnect(self) -> None:
+        """Closes the connections."""
         for one in (self._source, self._push, self.alertmanager):
             if one is not None:
                 one.close()
-        return ended
 
     def run_once(self) -> bool:
         """One cycle; True if it published a Result."""

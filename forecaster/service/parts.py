@@ -26,7 +26,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts of one configuration. Their owner calls start() once, and close() before it lets go of them."""
+    """The parts of one configuration. Their owner calls start() once, and close() before it lets go of them; discard()
+    if it never starts them."""
 
     config: ForecasterConfig
     source: Source
@@ -70,6 +71,14 @@ class Parts:
         if isinstance(source, ScrapeSource):
             Keeper(self.config.storage, self.cycle.errors).save({SCRAPE_FILE: source})
         return ended
+
+    def discard(self, kept: Model | None) -> None:
+        """Closes what was never started, except the model that others keep. Snapshots stay as they are."""
+        self.cycle.disconnect()
+        if self.capacity is not None:
+            self.capacity.disconnect()
+        if self.loaded is not None and self.loaded is not kept:
+            self.loaded.close()
 
     def keep(self, old: Parts, ended: bool) -> None:
         """Takes over what is still valid of closed parts, where both read the same values at the same times.

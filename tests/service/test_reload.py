@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from forecaster.config import load_config
+from forecaster.service import assembly
 from forecaster.service.app import Forecaster
 from serving.storage import StorageError, claim
 from tests.benchmarks.measure import resident_mib
@@ -94,6 +95,39 @@ def test_reloads_leave_no_threads_descriptors_or_memory_and_clients_notice_nothi
             stop.set()
             reader.join()
     assert failed == [] and seen
+
+
+@pytest.mark.parametrize("failure", ["folder in use", "no chances", "half assembled"])
+def test_a_reload_that_fails_closes_what_it_had_opened_and_leaves_the_snapshots(failure, tmp_path, monkeypatch):
+    monkeypatch.setattr("serving.storage.PATIENCE", 0.0)
+    monkeypatch.setenv("FLEETCAST_COMPILED", "0")
+    monkeypatch.setattr("forecaster.models.model.Model.close", lambda model: closed.append(model))
+    closed, models = [], []
+    overrides = {"model": str(write_untrained(tmp_path / "tiny")), "source.url": "http://127.0.0.1:9",
+                 "storage": str(tmp_path / "mine")}
+    forecaster = Forecaster(lambda: load_config("fleet", overrides), time.time)
+    load = assembly.load_model
+    monkeypatch.setattr(assembly, "load_model", lambda *given: models.append(load(*given)) or models[-1])
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "window.npz").write_text("of another process")
+    overrides["timezone"] = "America/New_York"  # another model
+    if failure == "folder in use":
+        taken, overrides["storage"] = claim(tmp_path / "taken"), str(tmp_path / "taken")
+    elif failure == "no chances":
+        overrides["risk.method"] = "calibrated"
+    else:
+        monkeypatch.setattr(assembly, "make_push", lambda config: int("no number"))
+    try:
+        for _ in range(2):
+            with pytest.raises(ValueError):
+                forecaster.reload()
+        assert len(models) == 2 and closed == models
+        assert forecaster.parts.loaded not in models
+        assert (tmp_path / "taken" / "window.npz").read_text() == "of another process"
+    finally:
+        forecaster.close()
+        if failure == "folder in use":
+            taken.close()
 
 
 def test_a_reload_to_another_fleet_shows_nothing_of_the_one_before(tmp_path):

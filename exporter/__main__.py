@@ -117,7 +117,7 @@ def _history(arguments: argparse.Namespace) -> int:
         raise HistoryError(f"--start {start:.0f}: expected {EARLIEST} (1970-01-04) or later; choose a later start")
     config = _read_config(arguments)
     fleet = Fleet(config)
-    fleet.events = ScenarioLog(arguments.storage).load(config)
+    fleet.events = ScenarioLog(arguments.storage).load(config, own=False)
 
     def write(out: BinaryIO) -> int:
         return write_history(fleet, start, end, resolution, out, labels, arguments.states, arguments.mounts_only)

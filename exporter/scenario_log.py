@@ -44,9 +44,9 @@ class ScenarioLog:
     def __init__(self, folder: str | Path | None):
         self.path = None if folder is None else Path(folder) / FILE
 
-    def load(self, config: FleetConfig) -> list[Event]:
+    def load(self, config: FleetConfig, own: bool = True) -> list[Event]:
         """The events whose scenario this fleet has, oldest first; none if there is no valid file. A damaged file is put
-        aside."""
+        aside, unless the folder is not the `own` one: an exporter may be using it."""
         if self.path is None or not self.path.exists():
             return []
         try:
@@ -55,7 +55,11 @@ class ScenarioLog:
             held = _Held.model_validate_json(self.path.read_bytes())
         except (OSError, ValueError) as error:
             reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
-            put_aside(self.path, f"{self.path} cannot be read: {reason}; the fleet starts with {config.scenario!r}")
+            problem = f"{self.path} cannot be read: {reason}; the fleet starts with {config.scenario!r}"
+            if own:
+                put_aside(self.path, problem)
+            else:
+                log.warning("%s", problem)
             return []
         if held.version != VERSION or held.time_scale != config.time_scale:
             log.warning("%s: has another version or time_scale; its scenarios are ignored", self.path)

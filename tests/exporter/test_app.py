@@ -120,6 +120,18 @@ def test_a_reload_that_fails_keeps_the_fleet_and_is_seen_in_the_metrics(client, 
     assert "config_last_reload_successful 1.0" in client.get("/metrics").text
 
 
+def test_history_reads_the_scenarios_of_a_running_exporter_and_leaves_its_file_even_where_half_of_it_is_there(
+        tmp_path, caplog):
+    file, half = tmp_path / "scenarios.json", '{"version": 1, "time_scale": 1.0, "events": [[29333300, "crit'
+    file.write_text(half)
+    arguments = ["history", "--start", "2025-10-13T10:00:00Z", "--end", "2025-10-13T10:05:00Z", "--resolution", "5m",
+                 "--storage.path", str(tmp_path), "--output", str(tmp_path / "history.om")]
+    assert main(arguments) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"scenarios.json", "history.om"}
+    assert file.read_text() == half
+    assert "cannot be read" in caplog.text
+
+
 def test_history_is_written_whole_or_not_at_all(tmp_path, capsys):
     path = tmp_path / "history.om"
     arguments = [

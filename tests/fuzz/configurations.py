@@ -50,7 +50,7 @@ class Configurations(Kind):
                                            f" {lines[at]}"))
             text = "\n".join(lines)
         elif draw < 0.9:
-            text = chance.choice((_bomb(), "".join(f"key{n}: 1\n" for n in range(50_000)), "[" * 3000, "{a: " * 3000,
+            text = chance.choice((bomb(), "".join(f"key{n}: 1\n" for n in range(50_000)), "[" * 3000, "{a: " * 3000,
                                   f"signals: {'x' * (4 << 20)}\n", "? " * 3000, "- " * 20_000))
         made = text.encode()
         return f"{kind}\n".encode() + (mutate.data(chance, made, 3) if chance.random() < 0.25 else made)
@@ -71,7 +71,7 @@ class Configurations(Kind):
         self._folder.cleanup()
 
 
-def _bomb() -> str:
+def bomb() -> str:
     """Aliases of aliases: ten lines that are 10^9 values when written out."""
     return "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9))

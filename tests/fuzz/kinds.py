@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.fuzz.answers import Answers
 from tests.fuzz.configurations import Configurations
+from tests.fuzz.doors import DoorFiles
 from tests.fuzz.judge import judged
 from tests.fuzz.kind import Kind
 from tests.fuzz.models import Models
@@ -21,7 +22,7 @@ from tests.fuzz.sockets import ExporterSockets, ForecasterSockets, PagerSockets
 
 KINDS: dict[str, Callable[[], Kind]] = {kind.name: kind for kind in (
     Exporter, ForecasterPages, Pager, PagerSockets, ExporterSockets, ForecasterSockets, RemoteReads, Answers, Pages,
-    Snapshots, ScenarioLogs, Models, Configurations)}
+    Snapshots, ScenarioLogs, Models, Configurations, DoorFiles)}
 CORPUS = Path(__file__).with_name("corpus")
 
 

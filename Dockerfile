@@ -1,8 +1,8 @@
 # One image for the exporter, the forecaster, the pager and the loading of history.
 
-FROM prom/prometheus:v2.42.0 AS prometheus
+FROM docker.io/prom/prometheus:v2.42.0 AS prometheus
 
-FROM python:3.11-slim-bookworm
+FROM docker.io/library/python:3.11-slim-bookworm
 
 # PyTorch for CPUs by default: a third of the size, and the model is small. For PyTorch's standard build, with CUDA:
 #   docker compose build --build-arg TORCH_INDEX=
@@ -23,12 +23,13 @@ COPY stack/ stack/
 COPY prometheus/ prometheus/
 COPY grafana/dashboards/ grafana/dashboards/
 COPY deploy/kubernetes/ deploy/kubernetes/
-RUN pip install --constraint constraints.txt --editable .
+# Compiled here, as nothing can be written where it runs.
+RUN pip install --constraint constraints.txt --editable . && python -m compileall -q serving exporter forecaster stack
 
 COPY --from=prometheus /bin/promtool /usr/local/bin/promtool
 
 # 65534 is the user of the Prometheus image, which shares /prometheus with the loading of history.
-RUN useradd --system --uid 10001 --no-create-home fleetcast \
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin fleetcast \
  && install -d -o 10001 -g 10001 /data && install -d -o 65534 -g 65534 /prometheus
 USER 10001
 

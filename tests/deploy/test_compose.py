@@ -1,10 +1,12 @@
 """docker-compose.yml and the Dockerfile, as far as they can be checked without a container engine.
 
-The programs in the images are the ones the stack runs natively, so the real programs judge the flags.
+`make containers` starts them (tests/containers). The programs in the images are the ones the stack runs natively, so
+the real programs judge the flags.
 """
 
 import json
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -24,7 +26,7 @@ COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES = COMPOSE["services"]
 SCHEMA = ROOT / "tests" / "fixtures" / "compose" / "compose_spec.json"
 ONE_SHOT = {"history"}
-LONG_RUNNING = sorted(set(SERVICES) - ONE_SHOT - {"pod"})
+LONG_RUNNING = sorted(set(SERVICES) - ONE_SHOT)
 PROGRAMS = {
     "prometheus": ["prometheus"],
     "alertmanager": ["alertmanager"],
@@ -65,13 +67,13 @@ def test_the_file_follows_the_compose_specification():
 
 
 def test_the_services_of_the_stack_are_there():
-    assert set(PORTS) | {"pod", "history"} == set(SERVICES)
+    assert set(PORTS) | {"history"} == set(SERVICES)
 
 
 @pytest.mark.parametrize("service", sorted(SERVICES))
-def test_images_are_pinned(service: str):
+def test_images_are_pinned_and_named_in_full_as_podman_wants_them(service: str):
     image = SERVICES[service]["image"]
-    assert re.fullmatch(r"[a-z0-9./-]+:v?\d+(\.\d+)+", image), f"{image} is no exact version"
+    assert re.fullmatch(r"(docker\.io/[a-z]+/[a-z-]+|fleetcast):v?\d+(\.\d+)+", image), f"{image} is no exact version"
 
 
 @pytest.mark.parametrize("service", sorted(SERVICES))
@@ -81,6 +83,15 @@ def test_no_service_runs_as_root_or_may_become_it(service: str):
     assert settings["cap_drop"] == ["ALL"]
     assert "no-new-privileges:true" in settings["security_opt"]
     assert not settings.get("privileged")
+
+
+@pytest.mark.parametrize("service", sorted(SERVICES))
+def test_a_service_can_neither_write_to_its_root_nor_take_the_machine(service: str):
+    settings = SERVICES[service]
+    assert settings["read_only"] is True
+    assert re.fullmatch(r"\d+[mg]", settings["mem_limit"])
+    assert settings["pids_limit"] and 0 < settings["cpus"] <= 1, "Docker refuses more CPUs than the machine has"
+    assert all("size=" in text for text in settings.get("tmpfs", []))
 
 
 @pytest.mark.parametrize("service", LONG_RUNNING)
@@ -124,9 +135,8 @@ def test_containers_and_native_stack_share_flags_and_configuration():
         return {word.partition("=")[0] for word in words if word.startswith("--")}
 
     for service in ("exporter", "forecaster", "forecaster-node", "pager", "prometheus", "alertmanager"):
-        assert flags([str(word) for word in SERVICES[service]["command"]]) == flags(
-            shlex.split(native[service])
-        ), service
+        own = flags([str(word) for word in SERVICES[service]["command"]]) - {"--source.url"}  # else in the preset
+        assert own == flags(shlex.split(native[service])), service
 
 
 def test_nobody_can_stop_or_reload_prometheus_over_the_network():
@@ -149,15 +159,48 @@ def test_prometheus_accepts_its_configuration_as_it_is_mounted(tmp_path: Path):
     assert done.returncode == 0, done.stderr
     assert "SUCCESS" in done.stdout
     targets = [yaml.safe_load(path.read_text()) for path in (tmp_path / "targets").glob("*.yml")]
-    assert sorted(entry["targets"][0] for (entry,) in targets) == ["127.0.0.1:8002", "127.0.0.1:9100"]
+    assert sorted(entry["targets"][0] for (entry,) in targets) == ["forecaster-node:8002", "node-exporter:9100"]
 
 
-def test_all_share_the_network_of_the_pod_which_publishes_on_loopback_only():
-    assert {SERVICES[name].get("network_mode") for name in SERVICES if name != "pod"} == {"service:pod"}
-    published = [text.split(":") for text in SERVICES["pod"]["ports"]]
-    assert {(host, outside == inside) for host, outside, inside in published} == {("127.0.0.1", True)}
-    assert {int(inside) for _, _, inside in published} == set(PORTS.values()) - {PORTS["node-exporter"]}
-    assert not any("ports" in SERVICES[name] for name in SERVICES if name != "pod")
+def test_the_configuration_is_that_of_make_up_with_names_for_addresses():
+    folder = ROOT / "deploy" / "compose"
+    made = runpy.run_path(str(folder / "addresses.py"))["files"]()
+    for name, text in made.items():
+        assert (folder / name).read_text() == text, "run: python deploy/compose/addresses.py"
+    assert {str(path.relative_to(folder)) for path in folder.rglob("*.yml")} == set(made)
+
+
+def test_whoever_reads_an_address_shares_a_network_with_the_service_it_names():
+    folder = ROOT / "deploy" / "compose"
+    texts = [(name, " ".join(map(str, SERVICES[name].get("command", [])))) for name in LONG_RUNNING]
+    for reader, pattern in (("prometheus", "prometheus.yml"), ("prometheus", "targets/*.yml"),
+                            ("alertmanager", "alertmanager.yml"), ("grafana", "datasources/*.yml")):
+        texts += [(reader, path.read_text()) for path in folder.glob(pattern)]
+    asked = {(reader, other) for reader, text in texts for other in re.findall(r"\b([a-z-]+):\d+\b", text)
+             if other in SERVICES and other != reader}
+    assert {("prometheus", "node-exporter"), ("alertmanager", "pager"), ("forecaster", "prometheus"),
+            ("forecaster-node", "alertmanager"), ("grafana", "alertmanager")} <= asked
+    for reader, other in asked:
+        assert set(SERVICES[reader]["networks"]) & set(SERVICES[other]["networks"]), f"{reader} cannot reach {other}"
+
+
+def test_only_who_must_shares_a_network():
+    def reach(service: str) -> set[str]:
+        mine = set(SERVICES[service]["networks"])
+        return {name for name in LONG_RUNNING if name != service and mine & set(SERVICES[name]["networks"])}
+
+    assert reach("exporter") == reach("node-exporter") == {"prometheus"}
+    assert reach("pager") == {"alertmanager"}
+    assert reach("grafana") == {"prometheus", "alertmanager"}
+    assert COMPOSE["networks"]["machine"]["internal"] and SERVICES["node-exporter"]["networks"] == ["machine"]
+    assert SERVICES["history"]["network_mode"] == "none"
+    assert all(one["driver_opts"] == {"isolate": "true"} for one in COMPOSE["networks"].values())
+
+
+def test_ports_are_published_on_loopback_only():
+    for name in LONG_RUNNING:
+        expected = [] if name == "node-exporter" else [f"127.0.0.1:{PORTS[name]}:{PORTS[name]}"]
+        assert SERVICES[name].get("ports", []) == expected
 
 
 def test_a_service_waits_for_services_that_can_satisfy_it():
@@ -185,13 +228,14 @@ def test_grafana_shows_without_login_and_has_no_default_password():
 
 
 def test_grafana_finds_its_data_sources_and_dashboards():
-    folder = ROOT / "grafana" / "provisioning"
-    sources = yaml.safe_load((folder / "datasources" / "fleetcast.yml").read_text())["datasources"]
+    folder = "/etc/grafana/provisioning"
+    datasources, providers = (mounts("grafana")[f"{folder}/{name}"][0] for name in ("datasources", "dashboards"))
+    sources = yaml.safe_load((datasources / "fleetcast.yml").read_text())["datasources"]
     assert {source["uid"]: source["url"] for source in sources} == {
-        "fleetcast-prometheus": f"http://127.0.0.1:{PORTS['prometheus']}",
-        "fleetcast-alertmanager": f"http://127.0.0.1:{PORTS['alertmanager']}",
+        "fleetcast-prometheus": f"http://prometheus:{PORTS['prometheus']}",
+        "fleetcast-alertmanager": f"http://alertmanager:{PORTS['alertmanager']}",
     }
-    provider = yaml.safe_load((folder / "dashboards" / "fleetcast.yml").read_text())["providers"][0]
+    provider = yaml.safe_load((providers / "fleetcast.yml").read_text())["providers"][0]
     assert provider["options"]["path"] == "$FLEETCAST_DASHBOARDS"
     dashboards = SERVICES["grafana"]["environment"]["FLEETCAST_DASHBOARDS"]
     assert mounts("grafana")[dashboards][0] == ROOT / "grafana" / "dashboards"
@@ -201,7 +245,7 @@ def test_the_image_is_built_from_pinned_images_and_files_that_reach_the_build():
     text = (ROOT / "Dockerfile").read_text()
     kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     images = re.findall(r"^FROM (\S+)", text, re.MULTILINE)
-    assert images == [SERVICES["prometheus"]["image"], "python:3.11-slim-bookworm"]
+    assert images == [SERVICES["prometheus"]["image"], "docker.io/library/python:3.11-slim-bookworm"]
     for words in re.findall(r"^COPY (?!--from)(.+)$", text, re.MULTILINE):
         for source in words.split()[:-1]:
             assert (ROOT / source).exists(), f"{source} does not exist"

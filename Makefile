@@ -5,6 +5,7 @@ PYTHON ?= python3
 PART ?=
 ONLY ?=
 SECURE ?=
+FRESH ?=
 MODULE ?= risk/score
 SEED ?=
 INCIDENTS ?= 200
@@ -16,7 +17,7 @@ MUTANTS := .data/mutants
 SUPERVISORCTL := $(VENV)/bin/supervisorctl -c .data/supervisord.conf
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check lint docs site train accuracy accuracy-tables bench mutants season fuzz soak venv tools status stop start reload clean
+.PHONY: help up test check lint docs site train accuracy accuracy-tables bench mutants season fuzz soak containers venv tools status stop start reload clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
@@ -98,6 +99,10 @@ fuzz: venv ## give every reader of the outside broken and hostile inputs: make f
 
 soak: venv tools ## run the whole stack with a fault every few minutes: make soak [HOURS=2] [SEED=7] (needs root for a full disk)
 	@$(VENV)/bin/python -m tests.soak --hours $(HOURS) $(if $(SEED),--seed $(SEED))
+
+containers: venv ## build the image and run docker-compose.yml with podman: sudo make containers [FRESH=1] (15 minutes)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[containers]'
+	@$(VENV)/bin/python -m tests.containers $(if $(filter-out 0 no,$(FRESH)),--fresh)
 
 status: ## what `make up` runs right now
 	@$(SUPERVISORCTL) status || test $$? -eq 3  # 3: a part is stopped

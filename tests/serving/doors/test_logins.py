@@ -166,11 +166,11 @@ def test_a_token_names_its_machine_and_its_scopes(tmp_path):
 
 def test_tokens_and_users_may_be_bound_to_tenants(tmp_path):
     file = write_tokens(tmp_path, {"reader": ("read",)})
-    assert Tokens.read(file)[0].caller(token_of("reader")).tenants is None
-    assert Tokens.read(file)[0].user("alice").tenants is None
+    assert Tokens.read(file).caller(token_of("reader")).tenants is None
+    assert Tokens.read(file).user("alice").tenants is None
     file.write_text("tokens: {reader: {file: reader.token, scopes: [read], tenants: [a, b]}}\n"
                     "users: {alice: {tenants: [a]}, root: {tenants: ['*']}}\n")
-    tokens, _ = Tokens.read(file)
+    tokens = Tokens.read(file)
     assert tokens.caller(token_of("reader")).tenants == {"a", "b"}
     assert [tokens.user(name).tenants for name in ("alice", "root", "bob")] == [{"a"}, {"*"}, set()]
 

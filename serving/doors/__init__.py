@@ -7,5 +7,6 @@ scopes for each request, or its refusal.
     web_config   the file of TLS, headers and users
     logins       users with passwords, tokens of machines
     reread       files that are read anew when they change
+    files        files that a configuration names
     audit        the lines of the audit log
 """

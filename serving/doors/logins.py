@@ -31,6 +31,7 @@ from typing import Annotated, Literal
 import bcrypt
 from pydantic import Field
 
+from serving.doors.files import content
 from serving.settings import Settings, SettingsError, load
 
 Scope = Literal["read", "control", "write"]
@@ -164,13 +165,10 @@ class Tokens:
         settings = load(TokenSettings, path)
         for name, given in settings.tokens.items():
             file = path.parent / given.file
-            where = f"{path}: tokens.{name}.file: {file}"
+            where = f"{path}: tokens.{name}.file"
             note(file)
-            try:
-                token = file.read_text("utf-8").strip()
-            except (OSError, ValueError) as error:  # no UTF-8, or a path with a NUL
-                raise SettingsError(f"{where} cannot be read ({getattr(error, 'strerror', None) or error}); expected a "
-                                    "token in a text file; check the path and its permissions") from error
+            token = content(where, file, "a token in a text file").decode("utf-8", "replace").strip()
+            where = f"{where}: {file}"
             if len(token) < _SHORTEST or not _TOKEN.fullmatch(token):
                 raise SettingsError(f"{where} has no token that can be used (not shown); expected {_SHORTEST} or more "
                                     "letters, digits or -._~+/; make one with `openssl rand -hex 32`")

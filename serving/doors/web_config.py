@@ -17,6 +17,7 @@ from typing import Annotated, Literal, NoReturn
 
 from pydantic import Field, StrictBool, ValidationInfo, field_validator
 
+from serving.doors.files import content
 from serving.settings import Settings, SettingsError, load
 
 log = logging.getLogger(__name__)
@@ -178,7 +179,7 @@ def _context(given: TLSServer, path: Path) -> ssl.SSLContext | None:
     certificate, key = path.parent / given.cert_file, path.parent / given.key_file
     for setting in ("cert_file", "key_file", "client_ca_file"):
         if getattr(given, setting):
-            _readable(f"{where}.{setting}", path.parent / getattr(given, setting))
+            content(f"{where}.{setting}", path.parent / getattr(given, setting), "a readable PEM file")
     try:
         context.load_cert_chain(certificate, key, password=lambda: _no_password(where))
     except OSError as error:  # SSLError is one
@@ -225,14 +226,6 @@ def _expiry(certificate: Path) -> float | None:
         log.warning("%s: its end is not known (%s)", certificate, error)
         return None
     return min(one.not_valid_after_utc.timestamp() for one in chain)
-
-
-def _readable(where: str, file: Path) -> None:
-    try:
-        file.read_bytes()
-    except (OSError, ValueError) as error:  # no path has a NUL
-        raise SettingsError(f"{where}: {file} cannot be read ({getattr(error, 'strerror', None) or error}); expected a "
-                            "readable PEM file; check the path and its permissions") from error
 
 
 def _no_password(where: str) -> NoReturn:

@@ -98,6 +98,15 @@ def test_a_file_without_a_certificate_is_plain_http(folder):
     assert [*read(folder / "users.good.yml").users] == ["alice", "bob"]
 
 
+def test_a_certificate_larger_than_any_is_refused_unread(folder, tmp_path):
+    write_certificates(tmp_path)
+    (tmp_path / "web.yml").write_text("tls_server_config: {cert_file: server.crt, key_file: server.key}")
+    with (tmp_path / "server.crt").open("r+b") as certificate:
+        certificate.truncate(1 << 40)
+    with pytest.raises(SettingsError, match=r"cert_file: .*server\.crt is larger than 1 MiB"):
+        read(tmp_path / "web.yml")
+
+
 def test_paths_are_relative_to_the_file(folder, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     noted = []

@@ -11,11 +11,12 @@ ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /app
 
-# First what rarely changes: the pinned packages.
-COPY constraints.txt ./
-RUN pip install --constraint constraints.txt ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} torch
+# First what rarely changes: the pinned packages, each file of which is checked against its hash.
+COPY constraints.txt pyproject.toml ./
+COPY supply/ supply/
+RUN env ${TORCH_INDEX:+PIP_EXTRA_INDEX_URL="$TORCH_INDEX"} python -m supply.install
 
-COPY pyproject.toml README.md LICENSE ./
+COPY README.md LICENSE ./
 COPY serving/ serving/
 COPY exporter/ exporter/
 COPY forecaster/ forecaster/
@@ -24,7 +25,7 @@ COPY prometheus/ prometheus/
 COPY grafana/dashboards/ grafana/dashboards/
 COPY deploy/kubernetes/ deploy/kubernetes/
 # Compiled here, as nothing can be written where it runs.
-RUN pip install --constraint constraints.txt --editable . && python -m compileall -q serving exporter forecaster stack
+RUN pip install --no-deps --no-build-isolation --editable . && python -m compileall -q serving exporter forecaster stack
 
 COPY --from=prometheus /bin/promtool /usr/local/bin/promtool
 

@@ -11,13 +11,14 @@ SEED ?=
 INCIDENTS ?= 200
 MINUTES ?= 60
 HOURS ?= 2
+UPGRADE ?=
 VENV := .venv
 STAMP := $(VENV)/.installed
 MUTANTS := .data/mutants
 SUPERVISORCTL := $(VENV)/bin/supervisorctl -c .data/supervisord.conf
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check lint docs site train accuracy accuracy-tables bench mutants season fuzz soak containers venv tools status stop start reload clean
+.PHONY: help up test check lint docs site train accuracy accuracy-tables bench mutants season fuzz soak containers constraints venv tools status stop start reload clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
@@ -32,7 +33,7 @@ test: venv tools ## run all tests
 
 lint: venv ## check style, types, the direction of imports, reference pages, and shell scripts' syntax
 	@$(VENV)/bin/ruff check .
-	@$(VENV)/bin/mypy serving exporter stack forecaster
+	@$(VENV)/bin/mypy serving exporter stack forecaster supply
 	@$(VENV)/bin/lint-imports --no-logo
 	@$(VENV)/bin/python -m docs.generate --check
 	@bash -n stack/fetch_tools.sh .ci/run
@@ -45,7 +46,7 @@ check: lint ## what to run before a commit: lint and the fast tests
 
 # Pages link to the runbook, CONTRIBUTING.md, SECURITY.md and examples/: these are copied beside the pages, and the links follow.
 site: venv ## build docs/ as a web site in site/
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	@$(VENV)/bin/python -m supply.install docs
 	@rm -rf site .data/site-docs && mkdir -p .data && cp -r docs .data/site-docs
 	@rm -rf .data/site-docs/*.py .data/site-docs/__pycache__
 	@cp -r examples prometheus/runbook.md CONTRIBUTING.md SECURITY.md CHANGELOG.md .data/site-docs/
@@ -76,12 +77,12 @@ accuracy-tables:
 	else echo "real servers are not measured: give a recording with DATA=FILE.npz (format: docs/backtest.md)"; fi
 
 bench: venv tools ## measure speed and size beside floors and peers: make bench [ONLY="forward cycle"] (minutes)
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	@$(VENV)/bin/python -m supply.install bench
 	@$(VENV)/bin/python -m tests.benchmarks $(ONLY) --report .data/bench.json
 
 # In a copy, so that an interrupted run leaves no changed operator behind.
 mutants: venv tools ## change one operator of a module at a time, list changes no test notices: make mutants MODULE=risk/score
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[mutants]'
+	@$(VENV)/bin/python -m supply.install mutants
 	@rm -rf $(MUTANTS) && mkdir -p $(MUTANTS) && git ls-files -z | xargs -0 cp --parents -P -t $(MUTANTS)
 	@ln -s ../../.tools $(MUTANTS)/.tools
 	@printf '[cosmic-ray]\nmodule-path = "forecaster/$(MODULE).py"\ntimeout = 120.0\nexcluded-modules = []\n%s\n%s\n' \
@@ -103,6 +104,13 @@ soak: venv tools ## run the whole stack with a fault every few minutes: make soa
 containers: venv ## build the image and run docker-compose.yml with podman: sudo make containers [FRESH=1] (15 minutes)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[containers]'
 	@$(VENV)/bin/python -m tests.containers $(if $(filter-out 0 no,$(FRESH)),--fresh)
+
+# Without `venv`, which cannot install what is not pinned yet.
+constraints: ## pin what pyproject.toml asks for, with hashes: make constraints [UPGRADE=all | UPGRADE="torch numpy"]
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m uv --version >/dev/null 2>&1 || sed -n '/^uv==/,/[^\\]$$/p' constraints.txt \
+	  | $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement /dev/stdin
+	@$(VENV)/bin/python -m supply.lock $(if $(filter all,$(UPGRADE)),--upgrade,$(addprefix --upgrade-package=,$(UPGRADE)))
 
 status: ## what `make up` runs right now
 	@$(SUPERVISORCTL) status || test $$? -eq 3  # 3: a part is stopped
@@ -130,8 +138,8 @@ $(STAMP): pyproject.toml constraints.txt
 	  $(PYTHON) -m venv --clear $(VENV) || { echo "no virtual environment could be made with $(PYTHON);" \
 	  "on Debian and Ubuntu install python3-venv" >&2; exit 1; }
 	@echo "installing the pinned packages into $(VENV) (the first time takes minutes)"
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-	  --editable '.[backtest,dev,stack,train]'
+	@$(VENV)/bin/python -m supply.install backtest dev stack train
+	@$(VENV)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
 
 # Exit code 3 says that a program is missing: what can run without it still runs.

@@ -37,17 +37,24 @@ def requirements(extras: Iterable[str]) -> list[str]:
     return [*project["dependencies"], *(need for extra in extras for need in project["optional-dependencies"][extra])]
 
 
-def pip_install(*options: str, stdin: str | None = None) -> None:
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-build-isolation"]
-    if subprocess.run([*pip, "--require-hashes", *options], input=stdin, text=True, check=False).returncode:
-        sys.exit(ADVICE)
+def install(*options: str, pinned: Iterable[str] = (), stderr: int | None = None) -> bool:
+    """Whether pip installed the entries `pinned`, or what `options` name; it takes no file without a known hash."""
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-build-isolation",
+               "--require-hashes", *options, *(["--requirement", "/dev/stdin"] if pinned else [])]
+    return subprocess.run(command, input="\n".join(pinned), stderr=stderr, text=True, check=False).returncode == 0
 
 
 def main() -> None:
     constraints = ROOT / "constraints.txt"
-    first = [entry for entry in entries(constraints.read_text()) if entry.startswith(FIRST)]
-    pip_install("--requirement", "/dev/stdin", stdin="\n".join(first))
-    pip_install("--constraint", str(constraints), *requirements(sys.argv[1:]))
+    pinned = entries(constraints.read_text())
+    if not install(pinned=[entry for entry in pinned if entry.startswith(FIRST)]):
+        sys.exit(ADVICE)
+    # A wheel of torch in a folder that pip knows (find-links): pip ranks it behind one of an index that states hashes,
+    # which may need gigabytes of CUDA. Where there is none, this fails in a second and the next step fetches one.
+    torch = [entry for entry in pinned if entry.startswith("torch==")]
+    install("--no-index", "--no-deps", pinned=torch, stderr=subprocess.DEVNULL)
+    if not install("--constraint", str(constraints), *requirements(sys.argv[1:])):
+        sys.exit(ADVICE)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ SEED ?=
 INCIDENTS ?= 200
 MINUTES ?= 60
 HOURS ?= 2
+DB ?=
 UPGRADE ?=
 VENV := .venv
 STAMP := $(VENV)/.installed
@@ -18,7 +19,7 @@ MUTANTS := .data/mutants
 SUPERVISORCTL := $(VENV)/bin/supervisorctl -c .data/supervisord.conf
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check lint docs site train accuracy accuracy-tables bench mutants season fuzz soak containers constraints venv tools status stop start reload clean
+.PHONY: help up test check lint docs site train accuracy accuracy-tables bench mutants season fuzz soak containers constraints audit venv tools status stop start reload clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
@@ -31,11 +32,12 @@ test bench: FETCH := --tests
 test: venv tools ## run all tests
 	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
-lint: venv ## check style, types, the direction of imports, reference pages, and shell scripts' syntax
+lint: venv ## check style, types, the direction of imports, reference pages, licences, and shell scripts' syntax
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy serving exporter stack forecaster supply
 	@$(VENV)/bin/lint-imports --no-logo
 	@$(VENV)/bin/python -m docs.generate --check
+	@$(VENV)/bin/python -m supply.licences
 	@bash -n stack/fetch_tools.sh .ci/run
 
 docs: venv ## write the reference pages in docs/ from the code
@@ -102,7 +104,7 @@ soak: venv tools ## run the whole stack with a fault every few minutes: make soa
 	@$(VENV)/bin/python -m tests.soak --hours $(HOURS) $(if $(SEED),--seed $(SEED))
 
 containers: venv ## build the image and run docker-compose.yml with podman: sudo make containers [FRESH=1] (15 minutes)
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[containers]'
+	@$(VENV)/bin/python -m supply.install containers
 	@$(VENV)/bin/python -m tests.containers $(if $(filter-out 0 no,$(FRESH)),--fresh)
 
 # Without `venv`, which cannot install what is not pinned yet.
@@ -111,6 +113,10 @@ constraints: ## pin what pyproject.toml asks for, with hashes: make constraints 
 	@$(VENV)/bin/python -m uv --version >/dev/null 2>&1 || sed -n '/^uv==/,/[^\\]$$/p' constraints.txt \
 	  | $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement /dev/stdin
 	@$(VENV)/bin/python -m supply.lock $(if $(filter all,$(UPGRADE)),--upgrade,$(addprefix --upgrade-package=,$(UPGRADE)))
+
+audit: venv ## compare the pinned packages with known vulnerabilities on disk: make audit DB=all.zip (OSV's export of PyPI)
+	@test -n "$(DB)" || { echo "which database? make audit DB=FOLDER or DB=all.zip (CONTRIBUTING.md says where from)" >&2; exit 2; }
+	@$(VENV)/bin/python -m supply.audit $(DB)
 
 status: ## what `make up` runs right now
 	@$(SUPERVISORCTL) status || test $$? -eq 3  # 3: a part is stopped

@@ -19,7 +19,8 @@ MUTANTS := .data/mutants
 SUPERVISORCTL := $(VENV)/bin/supervisorctl -c .data/supervisord.conf
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check lint docs site train accuracy accuracy-tables bench mutants season fuzz soak containers constraints audit venv tools status stop start reload clean
+.PHONY: help up test check lint docs site train accuracy accuracy-tables bench mutants season fuzz soak containers release \
+  constraints audit venv tools status stop start reload clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
@@ -106,6 +107,16 @@ soak: venv tools ## run the whole stack with a fault every few minutes: make soa
 containers: venv ## build the image and run docker-compose.yml with podman: sudo make containers [FRESH=1] (15 minutes)
 	@$(VENV)/bin/python -m supply.install containers
 	@$(VENV)/bin/python -m tests.containers $(if $(filter-out 0 no,$(FRESH)),--fresh)
+
+# --no-isolation builds with the setuptools of .venv, which was checked against its hash. Its constraints pin the wheel, too.
+release: venv ## make wheel, sdist, SBOM, constraints and their sha256 sums in dist/
+	@$(VENV)/bin/python -m supply.install release
+	@rm -rf dist build && mkdir -p .data && $(VENV)/bin/python -m build --no-isolation . >.data/build.log 2>&1 || { \
+	  cat .data/build.log >&2; exit 1; }
+	@$(VENV)/bin/python -m supply.sbom dist
+	@cd dist && { cat ../constraints.txt; \
+	  echo "fleetcast==$$(echo *.whl | cut -d- -f2) --hash=sha256:$$(sha256sum *.whl | cut -d' ' -f1)"; } > constraints.txt
+	@cd dist && sha256sum -- * | tee SHA256SUMS
 
 # Without `venv`, which cannot install what is not pinned yet.
 constraints: ## pin what pyproject.toml asks for, with hashes: make constraints [UPGRADE=all | UPGRADE="torch numpy"]

@@ -1,13 +1,17 @@
-"""Licences of what Fleetcast needs at run time."""
+"""Licences of what Fleetcast needs at run time, and the bill of materials of a release."""
 
+import json
 from importlib.metadata import PathDistribution
 from pathlib import Path
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from supply.licences import allows, problems
 from supply.packages import Package, needed
-from supply.pins import settings
+from supply.pins import pins, settings
+from supply.sbom import sbom
 
 RULES = settings()
 RUNTIME = needed()
@@ -52,3 +56,26 @@ def test_a_licence_that_is_not_named_by_its_identifier_is_unknown_until_it_is_wr
     [line] = problems([made], ["Zlib"], {})
     assert line.startswith("waterworks 1.5: its metadata has no SPDX licence: read its licence file")
     assert problems([made], ["Zlib"], {"waterworks": "Zlib"}) == []
+
+
+def test_the_bill_of_materials_has_versions_hashes_licences_and_what_needs_what():
+    pinned = {pin.name: pin for pin in pins() if pin.here}
+    text = sbom(RUNTIME, {name: pin.hashes for name, pin in pinned.items()}, RULES["licences"])
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    bill = json.loads(text)
+    parts = {part["name"]: part for part in bill["components"]}
+    assert {*parts} == {*RUNTIME} - {"fleetcast"} and bill["metadata"]["component"]["name"] == "fleetcast"
+    for name, part in parts.items():
+        assert part["version"] == str(pinned[name].version) and part["purl"] == f"pkg:pypi/{name}@{part['version']}"
+        [files] = part["externalReferences"]
+        assert {entry["content"] for entry in files["hashes"]} == {*pinned[name].hashes}
+        [licence] = part["licenses"]
+        assert licence.get("expression") or licence["license"]["id"]
+    needs = {entry["ref"]: entry.get("dependsOn", []) for entry in bill["dependencies"]}
+    assert any(ref.startswith("pkg:pypi/numpy@") for ref in needs[bill["metadata"]["component"]["purl"]])
+    assert [ref.partition("@")[0] for ref in needs[parts["jinja2"]["purl"]]] == ["pkg:pypi/markupsafe"]
+
+
+def test_a_package_of_unknown_licence_is_not_billed(tmp_path: Path):
+    with pytest.raises(ValueError, match="waterworks has no known licence"):
+        sbom({"waterworks": package(tmp_path)}, {"waterworks": ()}, {}, "waterworks")

@@ -156,7 +156,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  "on Debian and Ubuntu install python3-venv" >&2; exit 1; }
 	@echo "installing the pinned packages into $(VENV) (the first time takes minutes)"
 	@$(VENV)/bin/python -m supply.install backtest dev stack train
-	@$(VENV)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(VENV)/bin/python -m pip install -qq --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
 
 # Exit code 3 says that a program is missing: what can run without it still runs.

@@ -93,8 +93,8 @@ class Source(Protocol):
     def latest(self, instant: float) -> Reading:
         """Each signal, a mean over the trailing step, at `instant`; NoData if there is no series."""
 
-    def range(self, start: float, end: float, step: float) -> Readings:
-        """The same at every multiple of `step` in start..end; no servers if there is no series."""
+    def range(self, start: float, end: float, step: float, offset: float = 0.0) -> Readings:
+        """The same at every multiple of `step`, plus `offset`, in start..end; no servers if there is no series."""
 
     def describe(self) -> dict[str, Any]:
         """What it reads and the state of the latest read, for /status."""
@@ -111,10 +111,11 @@ def milliseconds(name: str, seconds: float) -> int:
     return whole
 
 
-def grid(start: float, end: float, step: float) -> np.ndarray:
-    """Every multiple of `step` in start..end, both included, as float64 (N,) Unix seconds."""
-    step_ms = milliseconds("step", step)
-    return np.arange(-(-round(start * 1000) // step_ms), round(end * 1000) // step_ms + 1) * step_ms / 1000
+def grid(start: float, end: float, step: float, offset: float = 0.0) -> np.ndarray:
+    """Every multiple of `step`, plus `offset`, in start..end, both included, as float64 (N,) Unix seconds."""
+    step_ms, offset_ms = milliseconds("step", step), round(offset * 1000)
+    first, last = (round(instant * 1000) - offset_ms for instant in (start, end))
+    return (np.arange(-(-first // step_ms), last // step_ms + 1) * step_ms + offset_ms) / 1000
 
 
 def numbers32(values: Any) -> np.ndarray:

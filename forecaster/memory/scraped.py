@@ -148,9 +148,10 @@ class ScrapeSource:
                        tuple(held.profiles[row] for row in rows), values[rows], left_out=left_out,
                        refused=refused)
 
-    def range(self, start: float, end: float, step: float) -> Readings:
-        """Trailing means at every multiple of `step` in start..end, float32 (N, S, C), of the retained samples."""
-        instants = grid(start, end, step)
+    def range(self, start: float, end: float, step: float, offset: float = 0.0) -> Readings:
+        """Trailing means at every multiple of `step`, plus `offset`, in start..end, float32 (N, S, C), of the retained
+        samples."""
+        instants = grid(start, end, step, offset)
         lead = (self._reach - 1) * self._interval
         with self._lock:
             oldest = (self._window.newest or 0.0) - self._retention - self._step

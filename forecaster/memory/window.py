@@ -124,25 +124,38 @@ class Window:
         columns = np.arange(self._column(start), self._column(end) + 1)
         return Readings(columns * self._refresh_ms / 1000, self.servers, self.profiles, self._ring.take(columns))
 
-    def gaps(self, now: float) -> list[tuple[float, float]]:
-        """Stretches of the span to read: (first, last) instants, both included, oldest first."""
-        columns = self._columns(now)
-        return self._stretches(columns[~self._ring.holds(columns) & self._again.due(columns, now)])
+    def gaps(self, now: float, every: float | None = None, within: float | None = None,
+             back: float = 0.0) -> list[tuple[float, float]]:
+        """Stretches to read: (first, last) instants, both included, oldest first.
+
+        They are of the columns `back` seconds before now, and multiples of `every` seconds (default: refresh) before
+        that, at most `within` seconds (default: the span).
+        """
+        stride, columns = self._apart(every), self._columns(now - back)
+        columns = columns[columns > self._column(now) - self._length]
+        columns = columns[-1 - (len(columns) - 1) // stride * stride::stride]
+        if within is not None:
+            columns = columns[columns >= self._column(now - back - within)]
+        return self._stretches(columns[~self._ring.holds(columns) & self._again.due(columns, now)], stride)
 
     def holes(self, now: float) -> list[tuple[float, float]]:
         """Stretches that were read and should have more values, to be read again now; as gaps()."""
         columns = self._columns(now)
         return self._stretches(columns[self._ring.lacking(columns, self._stride) & self._again.due(columns, now)])
 
-    def asked(self, first: float, last: float, now: float) -> None:
-        """The source was asked for this stretch, whether it answered (then after fill()) or not."""
-        columns = np.arange(self._column(first), self._column(last) + 1)
+    def asked(self, first: float, last: float, now: float, every: float | None = None) -> None:
+        """The source was asked for this stretch of gaps() with `every`, whether it answered (then after fill()) or
+        not."""
+        columns = np.arange(self._column(first), self._column(last) + 1, self._apart(every))
         self._again.asked(columns, self._ring.holds(columns), now)
 
-    def _stretches(self, columns: Columns) -> list[tuple[float, float]]:
+    def _apart(self, every: float | None) -> int:
+        return 1 if every is None else milliseconds("every", every) // self._refresh_ms
+
+    def _stretches(self, columns: Columns, stride: int = 1) -> list[tuple[float, float]]:
         if not columns.size:
             return []
-        runs = np.split(columns, np.flatnonzero(np.diff(columns) > 1) + 1)
+        runs = np.split(columns, np.flatnonzero(np.diff(columns) > stride) + 1)
         return [(self._instant(run[0]), self._instant(run[-1])) for run in runs]
 
     # -- writing ------------------------------------------------------------------------------------

@@ -49,6 +49,7 @@ from forecaster.risk.chances import WINDOWS, Chances
 from forecaster.risk.incidents import Incidents
 from forecaster.risk.state import Course, watched
 from forecaster.service.heap import give_back
+from forecaster.service.reads import reads
 from forecaster.service.stages import StageError, Stages
 from forecaster.service.ticker import Ticker
 from forecaster.sources.clock import PROBLEM, source_clock
@@ -80,6 +81,7 @@ class Cycle:
         self._conditions = config.risk.conditions(self._signals)
         self._optional = frozenset(name for name, signal in config.signals.items() if signal.optional)
         self._needed = np.array([name not in self._optional for name in self._signals])
+        self._reads = reads(config)
         self.course = Course(config.risk.priorities, config.refresh)
         self._ticker = Ticker(self.run_once, config.refresh, self._clock)
         self._stop = self._ticker.stopping
@@ -199,10 +201,17 @@ class Cycle:
             return Reading(now, (), (), np.empty((0, len(self._signals)), np.float32))
 
     def _fill_gaps(self, now: float) -> None:
-        """Fills the gaps of the window from the source; a failure is shown, and retried after a pause."""
-        for gap in self.memory.window.gaps(now):
-            if not self._fill(self.memory.window, gap, self._config.refresh, now):
-                return
+        """Fills the gaps of the window that this forecast reads (see reads); the next cycles fill the others.
+
+        A failure is shown, and all gaps are asked for again after a pause.
+        """
+        window = self.memory.window
+        for back, every, within in self._reads:
+            for gap in window.gaps(now, every, within, back):
+                if not self._fill(window, gap, every, now):
+                    for other in window.gaps(now):
+                        window.asked(*other, now)
+                    return
 
     def _fill(self, window: Window, stretch: tuple[float, float], step: float, now: float) -> bool:
         """Reads one stretch of history into this window; whether the source answered."""
@@ -210,16 +219,16 @@ class Cycle:
             return False
         try:
             with self._stage("query"):
-                found = self._source.range(*stretch, step)
+                found = self._source.range(*stretch, step, stretch[1] % step)
             if self._stop.is_set():
                 raise Stopped
             with self._stage("window"):
                 window.fill(found)
         except StageError as error:
             log.error("history is incomplete: stage %s", error)
-            window.asked(*stretch, now)
+            window.asked(*stretch, now, step)
             return False
-        window.asked(*stretch, now)
+        window.asked(*stretch, now, step)
         return True
 
     def _by_model(self, present: Present, context: Values) -> Forecast:

@@ -55,12 +55,12 @@ class Gate:
             raise none
         return reading
 
-    def range(self, start: float, end: float, step: float) -> Readings:
+    def range(self, start: float, end: float, step: float, offset: float = 0.0) -> Readings:
         """The source's, of servers while they were up; SourceUnreachable where that cannot be read now, since history
         is read once."""
         self._count(end)
-        readings = self._source.range(start, end, step)
-        state = self._state(lambda: self._scraped.range(start, end, step), None, SourceUnreachable)
+        readings = self._source.range(start, end, step, offset)
+        state = self._state(lambda: self._scraped.range(start, end, step, offset), None, SourceUnreachable)
         if state is None:
             return readings
         scraped, values = _of(readings.servers, state)[..., 0], readings.values.copy()

@@ -108,9 +108,9 @@ class PrometheusSource:
         left_out = {query.name: query.left_out for query in self._queries}
         return Reading(instant, roster.servers, roster.profiles, roster.values(numbers), failed, left_out)
 
-    def range(self, start: float, end: float, step: float) -> Readings:
+    def range(self, start: float, end: float, step: float, offset: float = 0.0) -> Readings:
         """Range queries in pieces; NaN where there was nothing, no servers if there was nothing at all."""
-        instants = grid(start, end, step)
+        instants = grid(start, end, step, offset)
         pieces: list[Piece] = []
         servers, beyond = set(self._servers), dict[int, Notes]()
         errors: dict[str, SourceError] = {}

@@ -33,7 +33,7 @@ class Arrays:
     def latest(self, instant: float) -> Reading:
         return Reading(instant, *self.names, self._values())
 
-    def range(self, start: float, end: float, step: float) -> Readings:
+    def range(self, start: float, end: float, step: float, offset: float = 0.0) -> Readings:
         instants = np.arange(start, end + step / 2, step)
         return Readings(instants, *self.names, self._values(len(instants)))
 

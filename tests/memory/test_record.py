@@ -345,7 +345,7 @@ class OneHost:
     def latest(self, instant: float) -> Reading:
         return Reading(instant, ("127.0.0.1:9100",), ("generic",), self._values(instant))
 
-    def range(self, start: float, end: float, step: float) -> Readings:
+    def range(self, start: float, end: float, step: float, offset: float = 0.0) -> Readings:
         instants = np.arange(start, end + step / 2, step)
         return Readings(instants, ("127.0.0.1:9100",), ("generic",), np.stack([self._values(at) for at in instants]))
 

@@ -253,6 +253,20 @@ def test_gaps_are_asked_for_once_even_if_the_answer_was_empty():
     assert ring.gaps(START + 30)[-1] == (START + 15, START + 30)
 
 
+def test_gaps_are_those_of_the_columns_at_a_distance_and_within_a_time_that_somebody_reads():
+    ring = window()
+    ring.append(reading(START, web=(1, 1)))
+    assert ring.gaps(START, within=60.0) == [(START - 60, START - 15)]
+    assert ring.gaps(START, every=60.0) == [(START - 120, START - 60)]
+    assert ring.gaps(START, every=60.0, back=15.0) == [(START - 135, START - 15)]
+    assert ring.gaps(START, every=60.0, back=60.0) == [(START - 120, START - 60)], "none from before the span"
+    ring.asked(START - 120, START - 60, START, every=60.0)
+    assert ring.gaps(START + 15, every=60.0, back=15.0) == [], "after a pause"
+    assert ring.gaps(START, every=60.0) == [] and ring.gaps(START, within=60.0) == [(START - 45, START - 15)]
+    ring.fill(stretch([START - 120, START - 60], web=[(1, 1), (1, 1)]))
+    assert ring.gaps(START + 15, every=60.0) == [(START - 105, START + 15)]
+
+
 def test_a_jump_forward_leaves_a_gap_and_keeps_the_last_seen_time():
     ring = window()
     ring.append(reading(START, web=(1, 1)))

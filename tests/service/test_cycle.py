@@ -31,6 +31,7 @@ class Fleet:
         self.error: Exception | None = None
         self.range_error: Exception | None = None
         self.ranges: list[tuple[float, float]] = []
+        self.read: list[list[float]] = []  # instants of each range
         self.up: tuple[str, ...] | None = None
         self.listed: tuple[str, ...] | None = None
         self.failed: dict[str, SourceError] = {}
@@ -56,11 +57,13 @@ class Fleet:
         values[:, [history().signals.index(name) for name in self.failed]] = np.nan
         return Reading(instant, *pick, values, self.failed, self.left_out, self.up, self.listed)
 
-    def range(self, start: float, end: float, step: float) -> Readings:
+    def range(self, start: float, end: float, step: float, offset: float = 0.0) -> Readings:
         self.ranges.append((start, end))
         if self.range_error:
             raise self.range_error
         instants = np.arange(start, end + step / 2, step)
+        assert (instants % step == offset).all()
+        self.read.append(instants.tolist())
         values = np.stack([self._at(t) for t in instants])
         for i, server in enumerate(history().servers):
             if server in self.silent or self.now < self.late:
@@ -243,8 +246,28 @@ def test_a_fleet_of_hosts_has_priorities_by_chance_of_a_model_of_single_series(t
     assert not over.incidents.on.any() and "P1" not in over.priority
 
 
-def test_later_cycles_ask_for_the_present_only(bench):
+def test_the_first_forecast_reads_a_fifth_of_the_history_and_is_the_same_as_with_all_of_it(bench, model):
+    whole = Bench(model)
+    whole.cycle._reads = ((0.0, 15.0, None),)
+    first, same = bench.run(), whole.run()
+    np.testing.assert_array_equal(first.forecast, same.forecast)
+    assert first.method == same.method and (first.samples == same.samples).all()
+    columns = {instant for stretch in bench.source.read for instant in stretch}
+    assert len(columns) <= 480 / 5 and len(whole.source.read[0]) == 479
+    for _ in range(15):
+        np.testing.assert_array_equal(bench.run(15.0).forecast, whole.run(15.0).forecast)
+    ours, theirs = (one.cycle.memory.window.readings(START - 6960, START + 225) for one in (bench, whole))
+    assert not bench.cycle.memory.window.gaps(START + 225)
+    np.testing.assert_array_equal(ours.values, theirs.values)
+
+
+def test_values_that_count_only_while_a_server_is_up_are_read_at_every_refresh():
+    assert Bench(None, preset="node_exporter").cycle._reads == ((0.0, 15.0, None),)
+
+
+def test_after_four_minutes_cycles_ask_for_the_present_only(bench):
     bench.run()
+    bench.go(240.0)
     asked = len(bench.source.ranges)
     for _ in range(4):
         assert bench.run(15.0).issued == bench.clock.now
@@ -267,7 +290,7 @@ def test_after_an_outage_the_gap_is_filled_and_forecasts_return_without_a_new_wa
         bench.run(15.0)
     bench.source.error = None
     result = bench.run(15.0)
-    assert bench.source.ranges[-1] == (START + 15.0, START + 120.0)
+    assert (START + 15.0, START + 120.0) in bench.source.ranges
     assert result.issued == START + 135.0 and set(result.method) == {"tft"}
 
 
@@ -307,6 +330,8 @@ def test_history_that_is_refused_is_asked_for_after_pauses_that_double_and_never
 
 def test_a_signal_that_failed_is_shown_as_failed_and_its_column_is_read_once_it_is_back(bench):
     bench.run()
+    bench.go(240.0)
+    failed = bench.clock.now + 15.0
     bench.source.failed = {"latency_ms": SourceUnreachable("too slow")}
     result = bench.run(15.0)
     latency = result.signals.index("latency_ms")
@@ -319,10 +344,10 @@ def test_a_signal_that_failed_is_shown_as_failed_and_its_column_is_read_once_it_
     assert len(bench.source.ranges) == asked, "in vain while the query fails"
     bench.source.failed = {}
     bench.run(15.0)
-    assert bench.source.ranges[asked:] == [(START + 15.0, START + 30.0)]
+    assert bench.source.ranges[asked:] == [(failed, failed + 15.0)]
     assert bench.metric("forecaster_signal_success", signal="latency_ms") == 1
-    np.testing.assert_allclose(bench.cycle.memory.window.latest(START + 15.0)[:, latency],
-                               bench.source._at(START + 15.0)[:, latency], rtol=1e-6)
+    np.testing.assert_allclose(bench.cycle.memory.window.latest(failed)[:, latency],
+                               bench.source._at(failed)[:, latency], rtol=1e-6)
     bench.go(60.0)
     assert len(bench.source.ranges) == asked + 1
 
@@ -337,16 +362,17 @@ def test_series_that_were_left_out_are_counted_by_signal(bench):
 def test_values_that_reach_the_store_late_are_read_when_they_are_there():
     bench = Bench(None, refresh="1m")
     bench.run()
+    begun = bench.go(300.0).issued
     bench.source.silent.update(history().servers)
     bench.go(600.0)
     bench.source.silent.clear()
-    bench.source.late = START + 780.0  # before that, the store has no history
-    window, hole = bench.cycle.memory.window, (START + 60.0, START + 600.0)
+    bench.source.late = begun + 780.0  # before that, the store has no history
+    window, hole = bench.cycle.memory.window, (begun + 60.0, begun + 600.0)
     bench.source.ranges.clear()
     bench.go(120.0)
-    assert bench.source.ranges == [hole, hole] and np.isnan(window.latest(START + 300.0)).all()
+    assert bench.source.ranges == [hole, hole] and np.isnan(window.latest(begun + 300.0)).all()
     bench.go(120.0)
-    assert bench.source.ranges == [hole, hole, hole] and np.isfinite(window.latest(START + 300.0)).all()
+    assert bench.source.ranges == [hole, hole, hole] and np.isfinite(window.latest(begun + 300.0)).all()
     bench.go(1200.0)
     assert len(bench.source.ranges) == 3, "what is complete is not asked for again"
 
@@ -489,12 +515,13 @@ def test_an_unforeseen_error_in_a_stage_is_counted_and_the_next_cycle_runs(bench
 def test_a_restart_takes_over_the_window_and_asks_only_for_what_it_missed(model, tmp_path):
     bench = Bench(model, storage=str(tmp_path))
     bench.run()
+    ended = bench.go(240.0).issued
     bench.cycle.close()
     bench.cycle = bench.make(model)
     bench.cycle.memory.restore(bench.clock.now)
     bench.source.ranges.clear()
     assert set(bench.run(60.0).method) == {"tft"}
-    assert bench.source.ranges == [(START + 15.0, START + 45.0)]
+    assert bench.source.ranges == [(ended + 15.0, ended + 45.0)]
 
 
 def test_a_damaged_snapshot_is_ignored_and_history_asked_for_again(model, tmp_path):

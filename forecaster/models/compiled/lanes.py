@@ -177,10 +177,16 @@ class Emitter:
 
 
 class Compiled:
-    """Machine code of an emitter's function; ``address`` is valid as long as this object lives."""
+    """Machine code of an emitter's function; ``address`` is valid as long as this object lives.
+
+    Only the code is kept: LLVM's representation of the function takes 20 times its memory.
+    """
 
     def __init__(self, emitter: Emitter):
-        self._engine = llvm.create_mcjit_compiler(*_lowered(emitter))
+        module, machine = _lowered(emitter)
+        code = llvm.ObjectFileRef.from_data(machine.emit_object(module))
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly("", llvm.create_context()), machine)
+        self._engine.add_object_file(code)
         self._engine.finalize_object()
         self.address = self._engine.get_function_address(emitter.function.name)
 

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -14,22 +15,22 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.benchmarks.bench_cycle import REFRESH
-from tests.benchmarks.fleet import free_port, prometheus
-from tests.benchmarks.measure import Line, resident_mib
+from tests.benchmarks.fleet import AHEAD, DAYS, free_port, prometheus
+from tests.benchmarks.measure import Line, cpu_seconds, peak_mib, resident_mib
 
 FEW, MANY = 20, 1000
+STARTS = 3
+SETTLED = 17  # refreshes, after which the whole window is read
 HEAVY = ("lightning", "pandas", "pytorch_forecasting", "sklearn", "matplotlib")
 
 
 @contextmanager
-def forecaster(url: str, now: float, storage: Path) -> Iterator[tuple[str, subprocess.Popen]]:
-    """`fleet-forecaster serve` whose clock began at ``now`` at its launch, since the history it reads ends there."""
+def forecaster(url: str, storage: Path) -> Iterator[tuple[str, subprocess.Popen]]:
+    """`fleet-forecaster serve`, with snapshots in `storage`."""
     port = free_port()
-    shift = f"import time; real, begun = time.time, time.time(); time.time = lambda: real() - begun + {now}\n"
-    program = shift + "from forecaster.__main__ import main; raise SystemExit(main())"
     process = subprocess.Popen(
-        [sys.executable, "-c", program, "serve", "--source.url", url, "--web.listen-address", f"127.0.0.1:{port}",
-         "--storage.path", str(storage)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        [sys.executable, "-m", "forecaster", "serve", "--source.url", url, "--web.listen-address",
+         f"127.0.0.1:{port}", "--storage.path", str(storage)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield f"http://127.0.0.1:{port}", process
     finally:
@@ -63,22 +64,30 @@ def lines() -> Iterator[Line]:
     yield Line(
         "training libraries imported to serve", len(json.loads(heavy.replace("'", '"'))), "", ", ".join(HEAVY), 0
     )
-    for servers, most in ((FEW, 500), (MANY, 900)):
-        with prometheus(servers) as held, tempfile.TemporaryDirectory() as storage:
-            times = []
-            for _ in range(3 if servers == FEW else 1):
-                with forecaster(held.url, held.end - 60, Path(storage) / str(len(times))) as (url, process):
-                    times.append(ready(url, process))
-                    if len(times) == (3 if servers == FEW else 1):
-                        time.sleep(2 * REFRESH)
-                        memory = resident_mib(process.pid)
-            limit = 6.0 if servers == FEW else None
-            yield Line(
-                f"{servers} servers: launch to forecast",
-                sorted(times)[len(times) // 2],
-                "s",
-                "2 h of history fetched",
-                limit,
-            )
-            yield Line(f"{servers} servers: resident memory", memory, "MiB", "the worker, two refreshes later", most)
+    for servers, goal, most in ((FEW, 6.0, 400), (MANY, 10.0, 700)):
+        yield from _starts(servers, goal, most)
     yield Line("cores", len(os.sched_getaffinity(0)), "")
+
+
+def _starts(servers: int, goal: float, most: float) -> Iterator[Line]:
+    """Starts beside a Prometheus that holds days, without a snapshot and with one: medians of STARTS."""
+    held_by = prometheus(servers, days=DAYS, ahead=AHEAD, resolution=REFRESH)
+    with held_by as held, tempfile.TemporaryDirectory() as folder:
+        for kind in ("without a snapshot", "with a snapshot"):
+            wall, ours, theirs, memory, peak = [], [], [], [], []
+            for number in range(STARTS):
+                before = cpu_seconds(held.pid)
+                storage = Path(folder) / (str(number) if kind.startswith("without") else "0")
+                with forecaster(held.url, storage) as (url, process):
+                    wall.append(ready(url, process))
+                    ours.append(cpu_seconds(process.pid))
+                    theirs.append(cpu_seconds(held.pid) - before)
+                    time.sleep(SETTLED * REFRESH)
+                    memory.append(resident_mib(process.pid))
+                    peak.append(peak_mib(process.pid))
+            what, load = f"{servers} servers {kind}:", os.getloadavg()[0]
+            spent, asked = statistics.median(ours), statistics.median(theirs)
+            yield Line(f"{what} launch to forecast", statistics.median(wall), "s",
+                       f"processor: {spent:.1f} s, and {asked:.1f} s of Prometheus; load average {load:.1f}", goal)
+            yield Line(f"{what} resident memory", statistics.median(memory), "MiB",
+                       f"{SETTLED} refreshes later; {max(peak):.0f} MiB at most until then", most)

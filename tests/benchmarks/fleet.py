@@ -1,4 +1,4 @@
-"""A real Prometheus that holds the past hours of a simulated fleet of any size."""
+"""A real Prometheus that holds the past days of a simulated fleet of any size."""
 
 import socket
 import subprocess
@@ -17,6 +17,8 @@ from tests.tools import tool
 
 HOURS = 2.25  # what the longest encoder reads, and a little more
 RESOLUTION = 60.0
+DAYS, COARSE = 8, 1800.0  # s between samples of the days before: they are there, and cost little to make
+AHEAD = 1.0  # hours of samples after now, so that a process with the machine's clock finds a fleet that goes on
 
 
 @dataclass(frozen=True)
@@ -38,17 +40,22 @@ def fleet_of(servers: int) -> FleetConfig:
 
 
 @contextmanager
-def prometheus(servers: int, hours: float = HOURS) -> Iterator[Held]:
-    """Yields a running Prometheus; it and its data are gone afterwards."""
-    end = time.time() // 300 * 300
+def prometheus(servers: int, hours: float = HOURS, days: float = 0.0, ahead: float = 0.0,
+               resolution: float = RESOLUTION) -> Iterator[Held]:
+    """Yields a running Prometheus with the last `hours`, the `days` before them and the hours `ahead` of now; it and
+    its data are gone afterwards. A sample every `resolution` seconds, of the days before every COARSE."""
+    now = time.time() // 300 * 300
+    begin, end = now - hours * 3600, now + ahead * 3600
     with tempfile.TemporaryDirectory(prefix="fleetcast-bench-") as folder:
         data = Path(folder)
         page, blocks = data / "history.om", data / "tsdb"
-        with page.open("wb") as out:
-            write_history(Fleet(fleet_of(servers)), end - hours * 3600, end, RESOLUTION, out)
-        subprocess.run([tool("promtool"), "tsdb", "create-blocks-from", "openmetrics", page, blocks],
-                       check=True, stdout=subprocess.DEVNULL)
-        page.unlink()
+        stretches = [(begin - days * 86400, begin, COARSE)] * (days > 0) + [(begin, end, resolution)]
+        for first, last, apart in stretches:
+            with page.open("wb") as out:
+                write_history(Fleet(fleet_of(servers)), first, last, apart, out)
+            subprocess.run([tool("promtool"), "tsdb", "create-blocks-from", "--max-block-duration=64h", "openmetrics",
+                            page, blocks], check=True, stdout=subprocess.DEVNULL)
+            page.unlink()
         (data / "prometheus.yml").write_text("global: {}\n")
         port = free_port()
         process = subprocess.Popen([

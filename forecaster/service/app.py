@@ -1,7 +1,7 @@
 """The running forecaster: its parts, its Flask application, and how a reload replaces both."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from importlib import resources
 from pathlib import Path
 
@@ -10,9 +10,10 @@ from markupsafe import Markup
 from prometheus_client import CollectorRegistry
 
 from forecaster.config import ForecasterConfig
+from forecaster.pages.seen import Look, Seen
+from forecaster.pages.site import site
 from forecaster.publish.api import api_blueprint
 from forecaster.publish.capacity_json import capacity_blueprint
-from forecaster.publish.page import filling_table, fleet_tables, glance
 from forecaster.publish.remote_read import remote_read_blueprint
 from forecaster.publish.self_metrics import SelfMetrics
 from forecaster.service.assembly import assemble
@@ -22,22 +23,11 @@ from forecaster.sources.clock import source_clock
 from serving import ServingError, __version__
 from serving.doors.entry import Doors
 from serving.exposition import metrics_response
-from serving.page.html import document
 from serving.storage import Claim, claim
-from serving.web import Service, Table
+from serving.web import Service
 from serving.web import create_app as create_web_app
 
 NAME = "fleet-forecaster"
-_LINKS = (
-    ("/metrics", "Forecasts and the forecaster's own metrics, for Prometheus"),
-    ("/predictions/current", "All forecasts as JSON; ?server=NAME for one"),
-    ("/alerts", "Servers with a risk or an incident, most urgent first, as JSON"),
-    ("/capacity", "What fills up, when and how likely, as JSON"),
-    ("/runbook", "What each alert means, what to check first, how to silence it"),
-    ("/status", "Warm-up, incidents, model, source, ages and errors, as JSON"),
-    ("/-/healthy", "Whether the process answers"),
-    ("/-/ready", "Whether there is a current forecast"),
-)
 
 
 class Forecaster:
@@ -54,10 +44,7 @@ class Forecaster:
         self._service = Service(
             name=NAME,
             description="Forecasts of a server fleet, from and for Prometheus.",
-            links=_LINKS,
-            status=self._glance,
-            tables=self._tables,
-            refresh=30,  # seconds: what is old must not look like now
+            landing=lambda: self._site.page("fleet"),
             ready=self._ready,
             reload=self.reload,
             close=self.close,
@@ -104,6 +91,7 @@ class Forecaster:
             except (ValueError, OSError, ServingError) as error:
                 self._metrics.config_read(self._clock(), False)
                 raise ValueError(str(error)) from error
+            before = self._site
             app = self._make_app(parts)
             ended = old.close()
             parts.keep(old, ended)
@@ -115,6 +103,7 @@ class Forecaster:
             self.parts = parts
             self._announce(parts)
             self.app.wsgi_app = app.wsgi_app  # type: ignore[method-assign]  # Flask's own way
+            before.close()
             if moved and self._claim is not None:
                 self._claim.close()
             self._claim = claimed
@@ -137,11 +126,14 @@ class Forecaster:
 
     def _make_app(self, parts: Parts) -> Flask:
         filling = parts.capacity.board if parts.capacity is not None else None
+        self._site = pages = site(Look(lambda viewer: self._seen(parts, viewer), lambda: self._version(parts)),
+                                  self._clock)
         app = create_web_app(
             self._service,
             api_blueprint(parts.board, parts.config.risk.roles, self._more, self._clock, filling),
             capacity_blueprint(filling, self._capacity, self._clock),
             remote_read_blueprint(parts.board, self._clock, parts.config.publish.max_curve_samples, filling),
+            pages.blueprint(),
             doors=self._doors,
         )
 
@@ -156,7 +148,7 @@ class Forecaster:
         @app.get("/runbook")
         def runbook() -> Response:
             """What each alert means and what to do about it: `/runbook#fleetcastserverp1` and so on."""
-            return document("Runbook", runbook_text)
+            return pages.document("Runbook", runbook_text, here="/runbook")
 
         return app
 
@@ -165,25 +157,26 @@ class Forecaster:
     def _more(self) -> dict[str, object]:
         parts = self.parts
         shard = {"ordinal": parts.config.shard, "total": parts.config.total_shards}
-        window, refused = parts.cycle.memory.window, parts.cycle.memory.refused
-        held = {"held": len(window.servers), "limit": parts.config.limits.servers, "refused": refused}
-        return {"model": parts.model, "shard": shard, "room": held, "source": parts.source.describe(),
+        return {"model": parts.model, "shard": shard, "room": _room(parts), "source": parts.source.describe(),
                 "errors": parts.cycle.errors, "capacity": self._capacity()}
 
-    def _tables(self) -> tuple[Table, ...]:
-        now, parts = self._clock(), self.parts
+    def _seen(self, parts: Parts, viewer: Hashable) -> Seen:
+        """What the pages show, whoever asks."""
+        now, board = self._clock(), parts.board
         filling = parts.capacity.board.current(now) if parts.capacity is not None else None
-        return *filling_table(filling), *fleet_tables(parts.board.current(now), parts.config.risk.roles)
+        return Seen(now=now, ttl=board.ttl, last=board.last, result=board.current(now), outlook=filling,
+                    roles=parts.config.risk.roles, model=parts.model, source=parts.config.source.kind,
+                    clock=self._clock.words, room=_room(parts), problem=self._ready())
+
+    def _version(self, parts: Parts) -> object:
+        """Another value where _seen is another."""
+        now, board = self._clock(), parts.board
+        filling = parts.capacity.board.current(now) if parts.capacity is not None else None
+        return id(board.last), board.current(now) is None, id(filling), self._ready()
 
     def _capacity(self) -> dict[str, object]:
         watch = self.parts.capacity
         return watch.state() if watch is not None else {"enabled": False}
-
-    def _glance(self) -> dict[str, object]:
-        parts, now = self.parts, self._clock()
-        board, source = parts.board, parts.config.source.kind
-        shown = glance(board.last, board.current(now), parts.model, source, self._ready(), now)
-        return shown | ({"Clock": self._clock.words} if self._clock.words else {})
 
     def _ready(self) -> str | None:
         board = self.parts.board
@@ -191,6 +184,12 @@ class Forecaster:
             return None
         problems = "; ".join(f"{stage}: {error}" for stage, error in self.parts.cycle.errors.items() if error)
         return f"There is no current forecast. {problems or 'The first cycle is under way.'}"
+
+
+def _room(parts: Parts) -> dict[str, int]:
+    """Servers that are held, how many there may be, and how many were refused."""
+    window, refused = parts.cycle.memory.window, parts.cycle.memory.refused
+    return {"held": len(window.servers), "limit": parts.config.limits.servers, "refused": refused}
 
 
 def _place(folder: Path | None) -> Path | None:

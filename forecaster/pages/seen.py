@@ -1,0 +1,34 @@
+"""What the pages show of a forecaster, as of one instant."""
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+
+from forecaster.capacity.outlook import Outlook
+from forecaster.publish.result import Result
+from forecaster.risk.thresholds import Roles
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is known at `now` (Unix seconds). A view reads this and nothing else of the forecaster."""
+
+    now: float
+    ttl: float                   # s, the age from which on a forecast is stale
+    last: Result | None          # the latest of any age
+    result: Result | None        # the latest, None where it is stale
+    outlook: Outlook | None      # what fills up, None where it is stale or not watched
+    roles: Roles                 # the signals of cpu, memory and latency
+    model: Mapping[str, object]  # as in /status
+    source: str                  # kind of source
+    clock: str | None            # what is said of the source's clock
+    room: Mapping[str, int]      # servers that are held, limit, refused
+    problem: str | None          # why the service is not ready
+
+
+@dataclass(frozen=True)
+class Look:
+    """How the pages see a forecaster. seen: by who asks (Site.viewer). version: another value as soon as there is
+    something new to see; it is asked every second, and only reads memory."""
+
+    seen: Callable[[Hashable], Seen]
+    version: Callable[[], object]

@@ -1,0 +1,111 @@
+"""The forecaster's pages in real Chromium: a fleet that a test puts on the board, and pages that watch themselves.
+
+    stage     a forecaster's site over boards and a clock that a test sets: stage.put(result); it is served on loopback
+    browser   Chromium, one for each file of tests
+    visit     opens an address of the stage as a page; visit("/", dark=True, phone=True, scripts=False)
+
+After a test, each page it has opened must have had no error in its console, and no request elsewhere.
+"""
+
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from forecaster.board import Board
+from forecaster.pages.seen import Look, Seen
+from forecaster.pages.site import site
+from forecaster.risk.thresholds import Roles
+from serving.net.options import WebOptions
+from serving.net.origin import Guard
+from serving.web import Service, create_app
+from tests.outlooks import board_of
+from tests.results import Clock
+from tests.served import Served
+from tests.tools import tool
+
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+         "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"]
+MODEL = {"model": "default", "configured": True, "loaded": True, "problem": None, "chances_problem": None}
+
+
+class Stage:
+    """What the pages show: put() a Result or an Outlook on it, or set what is known of the service."""
+
+    def __init__(self, ttl: float = 120.0):
+        self.clock, self.board, self.filling = Clock(), Board(ttl), board_of(None)
+        self.model, self.problem = dict(MODEL), None
+        self.site = site(Look(self.seen, self.version), self.clock)
+        self.app = create_app(Service("forecaster", "For tests.", landing=lambda: self.site.page("fleet")),
+                              self.site.blueprint())
+        self.served = Served(Guard(self.app, "127.0.0.1", WebOptions()))
+
+    def put(self, result=None, outlook=None) -> None:
+        """The latest forecasts; the clock goes to the instant they were issued."""
+        if result is not None:
+            self.clock.now = result.issued
+            self.board.publish(result)
+        if outlook is not None:
+            self.filling.publish(outlook)
+
+    def seen(self, viewer=None) -> Seen:
+        now = self.clock()
+        return Seen(now=now, ttl=self.board.ttl, last=self.board.last, result=self.board.current(now),
+                    outlook=self.filling.current(now), roles=Roles(), model=self.model, source="prometheus",
+                    clock=None, room={"held": 3, "limit": 20_000, "refused": 0}, problem=self.problem)
+
+    def version(self) -> object:
+        now = self.clock()
+        return id(self.board.last), self.board.current(now) is None, id(self.filling.last), self.problem
+
+    @property
+    def address(self) -> str:
+        host, port = self.served.address
+        return f"http://{host}:{port}"
+
+
+@pytest.fixture
+def stage():
+    made = Stage()
+    with made.served:
+        yield made
+        made.site.close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=tool("chromium"), args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def visit(browser: Browser, stage: Stage) -> Callable[..., Page]:
+    contexts, problems = [], []
+
+    def visit(path: str, dark: bool = False, phone: bool = False, scripts: bool = True, width: int = 1280) -> Page:
+        context = browser.new_context(
+            base_url=stage.address, java_script_enabled=scripts, color_scheme="dark" if dark else "light",
+            viewport={"width": 400 if phone else width, "height": 800})
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda said: said.type in ("error", "warning") and problems.append(said.text))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("request", lambda asked: urlsplit(asked.url).netloc == urlsplit(stage.address).netloc
+                or urlsplit(asked.url).scheme == "data" or problems.append(f"a request to {asked.url}"))
+        page.goto(path, wait_until="domcontentloaded")
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert problems == []
+
+
+def accessible(page: Page) -> None:
+    """Asserts that axe finds nothing."""
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()

@@ -42,26 +42,42 @@ class Shown:
 
     def since(self, before: "Shown | None", now: float) -> dict[str, object]:
         """The message that brings a page from `before` (None: from anything) to this: issued, age and ttl, and what
-        changed: `set` has new and changed fragments, `gone` the ids that are no more, `lists` and `data` those that
-        changed."""
+        changed: `set` has new and changed fragments, `gone` the ids that are no more, `lists` the changed ones as in
+        moves(), `data` the changed ones."""
         old = before or Shown(None, 0.0, {})
         found: dict[str, object] = {"issued": self.issued, "age": self.age(now), "ttl": self.ttl}
         found["set"] = {key: html for key, html in self.fragments.items() if old.fragments.get(key) != html}
         found["gone"] = [key for key in old.fragments if key not in self.fragments]
-        found["lists"] = {key: ids for key, ids in self.lists.items() if old.lists.get(key) != ids}
+        found["lists"] = {key: moves(old.lists.get(key, ()), ids) for key, ids in self.lists.items()
+                          if old.lists.get(key) != ids}
         found["data"] = {key: value for key, value in self.data.items() if old.data.get(key) != value}
         return {key: value for key, value in found.items() if value or key in ("issued", "age", "ttl")}
+
+
+def moves(old: Sequence[str], ids: Sequence[str]) -> list[str | list[int]]:
+    """The ids in terms of the old ones: [begin, end] for a stretch of those, or the id of one that is new."""
+    places = {one: place for place, one in enumerate(old)}
+    found: list[str | list[int]] = []
+    for one in ids:
+        at = places.get(one)
+        if at is None:
+            found.append(one)
+        elif found and isinstance(last := found[-1], list) and last[1] == at:
+            last[1] += 1
+        else:
+            found.append([at, at + 1])
+    return found
 
 
 @dataclass(frozen=True)
 class View:
     """A page of a site; the template NAME.html extends layout.html.
 
-    path: its address. about: one sentence for the reference. title: in the navigation and the browser's title. show: what it shows now; RequestError where the
-    query is wrong. It may take its time, and is called once for all who ask the same. version: any value that changes
-    when there is something new to show; called every second on the event loop, so it only reads memory. keys: the
-    parameters that `show` reads. more: further variables of the template, from the whole query. scripts: names of
-    assets that the page loads after live.js. listed: whether the navigation has it.
+    path: its address. title: in the navigation and the browser's title. about: one sentence for the reference.
+    show: what it shows now; RequestError where the query is wrong. It may take its time, and is called once for all who
+    ask the same. version: any value that changes when there is something new to show; called every second on the event
+    loop, so it only reads memory. keys: the parameters that `show` reads. more: further variables of the template, from
+    the whole query. scripts, styles: names of assets that the page loads. listed: whether the navigation has it.
     """
 
     name: str

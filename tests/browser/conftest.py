@@ -14,56 +14,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from forecaster.board import Board
-from forecaster.pages.seen import Look, Seen
-from forecaster.pages.site import site
-from forecaster.risk.thresholds import Roles
-from serving.net.options import WebOptions
-from serving.net.origin import Guard
-from serving.web import Service, create_app
-from tests.outlooks import board_of
-from tests.results import Clock
-from tests.served import Served
+from tests.stage import Stage
 from tests.tools import tool
 
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"]
-MODEL = {"model": "default", "configured": True, "loaded": True, "problem": None, "chances_problem": None}
-
-
-class Stage:
-    """What the pages show: put() a Result or an Outlook on it, or set what is known of the service."""
-
-    def __init__(self, ttl: float = 120.0):
-        self.clock, self.board, self.filling = Clock(), Board(ttl), board_of(None)
-        self.model, self.problem = dict(MODEL), None
-        self.site = site(Look(self.seen, self.version), self.clock)
-        self.app = create_app(Service("forecaster", "For tests.", landing=lambda: self.site.page("fleet")),
-                              self.site.blueprint())
-        self.served = Served(Guard(self.app, "127.0.0.1", WebOptions()))
-
-    def put(self, result=None, outlook=None) -> None:
-        """The latest forecasts; the clock goes to the instant they were issued."""
-        if result is not None:
-            self.clock.now = result.issued
-            self.board.publish(result)
-        if outlook is not None:
-            self.filling.publish(outlook)
-
-    def seen(self, viewer=None) -> Seen:
-        now = self.clock()
-        return Seen(now=now, ttl=self.board.ttl, last=self.board.last, result=self.board.current(now),
-                    outlook=self.filling.current(now), roles=Roles(), model=self.model, source="prometheus",
-                    clock=None, room={"held": 3, "limit": 20_000, "refused": 0}, problem=self.problem)
-
-    def version(self) -> object:
-        now = self.clock()
-        return id(self.board.last), self.board.current(now) is None, id(self.filling.last), self.problem
-
-    @property
-    def address(self) -> str:
-        host, port = self.served.address
-        return f"http://{host}:{port}"
 
 
 @pytest.fixture
@@ -92,6 +47,7 @@ def visit(browser: Browser, stage: Stage) -> Callable[..., Page]:
             viewport={"width": 400 if phone else width, "height": 800})
         contexts.append(context)
         page = context.new_page()
+        page.problems = problems  # for a test that makes one
         page.on("console", lambda said: said.type in ("error", "warning") and problems.append(said.text))
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("request", lambda asked: urlsplit(asked.url).netloc == urlsplit(stage.address).netloc

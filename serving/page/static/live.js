@@ -1,10 +1,12 @@
 // Puts the changes of a page in place as they come, and says when they do not come.
 //
-// A message: {issued, age, ttl, set: {id: html}, gone: [id], lists: {id: [id]}, data: {name: json}}; see serving/page/view.py.
+// A message: {issued, age, ttl, set: {id: html}, gone: [id], lists: {id: [id or [begin, end] of the old ones]},
+// data: {name: json}}; see serving/page/view.py.
 // After each one, document gets the event "live" with the message as its detail.
 
 const body = document.body, live = document.getElementById("live");
 let age = "age" in body.dataset ? Number(body.dataset.age) : null, ttl = Number(body.dataset.ttl), read = Date.now();
+const orders = new Map();  // list -> its ids, where that is no longer those on the first page
 let lost = null;  // when the connection was lost
 let shown = "";
 
@@ -37,18 +39,26 @@ function put(id, html) {
   old.replaceWith(made);
 }
 
+function order(list) {
+  return orders.get(list) ?? [...document.getElementById(list)?.children ?? []].map(child => child.id);
+}
+
 function apply(message) {
   const restore = focused(), fresh = new Map();
+  for (const [id, moved] of Object.entries(message.lists ?? {})) {
+    const old = order(id);
+    orders.set(id, moved.flatMap(one => typeof one === "string" ? one : old.slice(...one)));
+  }
   for (const id of message.gone ?? []) document.getElementById(id)?.remove();
   for (const [id, html] of Object.entries(message.set ?? {})) {
     const made = put(id, html);
     if (made) fresh.set(id, made);
   }
-  for (const [id, ids] of Object.entries(message.lists ?? {})) {
+  for (const id of Object.keys(message.lists ?? {})) {
     const list = document.getElementById(id);
     if (!list) continue;
     let place = list.firstElementChild;
-    for (const child of ids) {
+    for (const child of orders.get(id)) {
       const element = fresh.get(child) ?? document.getElementById(child);
       if (!element) continue;
       if (element === place) place = place.nextElementSibling;
@@ -59,7 +69,7 @@ function apply(message) {
   document.dispatchEvent(new CustomEvent("live", {detail: message}));
 }
 
-const clock = moment => new Date(moment).toLocaleTimeString([], {hour: "2-digit", minute: "2-digit", second: "2-digit"});
+const clock = moment => new Date(moment).toLocaleTimeString([], {hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23"});
 
 function say() {
   const old = age === null ? null : age + (Date.now() - read) / 1000;

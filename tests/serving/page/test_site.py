@@ -8,7 +8,7 @@ import pytest
 from markupsafe import Markup
 
 from serving.page.site import Site
-from serving.page.view import Shown, View
+from serving.page.view import Shown, View, moves
 from serving.refusals import RequestError
 from serving.web import Service, create_app
 from tests.served import Reply, Served, everything
@@ -45,7 +45,8 @@ def messages(text: bytes) -> list[dict]:
 def wait_for(connection, what: bytes) -> bytes:
     text = b""
     while what not in text:
-        assert (part := connection.recv(1 << 16)), text
+        part = connection.recv(1 << 16)
+        assert part, text
         text += part
     return text
 
@@ -58,7 +59,7 @@ def test_a_page_is_whole_escaped_and_refers_to_its_stream(counter):
     page = counter.app.test_client().get("/ui/number?of=%3Cb%3E&other=1").text
     assert '<p id="ui-number">1 of &lt;b&gt;</p>' in page and 'aria-current="page">Number</a>' in page
     assert re.search(r'data-stream="/ui/events\?view=document&amp;since=[0-9a-f]+-1&amp;of=%3Cb%3E"', page)
-    assert 'data-age="10.0"' in page and "other" not in page
+    assert 'data-age="10.0"' in page and "other=" not in page
 
 
 def test_what_is_wrong_with_a_query_is_said_on_a_page_and_by_the_stream(counter):
@@ -89,12 +90,17 @@ def test_a_stream_sends_what_changed_since_the_page_and_ends_with_the_site(count
         counter.number = 2
         [message] = messages(wait_for(connection, b"}\n\n"))
         assert message == {
-            "issued": 100.0, "age": 10.0, "ttl": 60.0, "lists": {"rows": ["row0", "row1"]},
+            "issued": 100.0, "age": 10.0, "ttl": 60.0, "lists": {"rows": [[0, 1], "row1"]},
             "set": {"ui-number": '<p id="ui-number">2 of &lt;all&gt;</p>', "row1": '<li id="row1">1</li>'}}
         counter.number = 1
         assert messages(wait_for(connection, b"}\n\n"))[0]["gone"] == ["row1"]
         counter.site.close()
         wait_for(connection, b"0\r\n\r\n")
+
+
+def test_a_changed_order_is_said_in_stretches_of_the_old_one():
+    assert moves("abcdef", "abxfcd") == [[0, 2], "x", [5, 6], [2, 4]]
+    assert moves("", "ab") == ["a", "b"] and moves("ab", "") == []
 
 
 def test_who_comes_back_gets_what_it_missed_or_everything(counter):

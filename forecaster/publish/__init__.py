@@ -1,4 +1,4 @@
-"""One immutable result in; gauges, future curves, JSON and a web page out.
+"""One immutable result in; gauges, future curves and JSON out.
 
     result        the result of a cycle, and the board that holds the latest one
     gauges        the series of forecasts; layout: which of them; collector: renders them for /metrics
@@ -8,5 +8,5 @@
     capacity_gauges, capacity_curves, capacity_json  the same of what fills up
     push          the same curves written to VictoriaMetrics
     alertmanager  tells Alertmanager that Prometheus is down
-    api, page     JSON, and the tables of the web page; alerts: what needs attention; values: as JSON has them
+    api           JSON; alerts: what needs attention; values: as JSON has them
 """

@@ -172,7 +172,9 @@ class Forecaster:
         """Another value where _seen is another."""
         now, board = self._clock(), parts.board
         filling = parts.capacity.board.current(now) if parts.capacity is not None else None
-        return id(board.last), board.current(now) is None, id(filling), self._ready()
+        last = board.last
+        return (last and (last.issued, id(last)), board.current(now) is None,
+                filling and (filling.instant, id(filling)), self._ready())
 
     def _capacity(self) -> dict[str, object]:
         watch = self.parts.capacity

@@ -60,7 +60,7 @@ class Site:
                                    asset=self._assets.address, refresh=REFRESH)
         self._kept: OrderedDict[tuple[str, Asked], Kept] = OrderedDict()
         self._count, self._lock = 0, threading.Lock()
-        self._rendering: dict[tuple[str, Asked], threading.Lock] = {}
+        self._rendering = {view.name: threading.Lock() for view in views}
 
     def close(self) -> None:
         """Ends the streams; their clients connect to what takes this site's place."""
@@ -129,9 +129,7 @@ class Site:
     def current(self, view: View, asked: Asked) -> Kept:
         """The rendering of a view as of now, which may have been made before."""
         key = view.name, asked
-        with self._lock:
-            lock = self._rendering.setdefault(key, threading.Lock())
-        with lock:
+        with self._rendering[view.name]:
             version = view.version()
             with self._lock:
                 old = self._kept.get(key)
@@ -144,7 +142,7 @@ class Site:
                 self._kept[key] = new
                 self._kept.move_to_end(key)
                 while len(self._kept) > _MOST:
-                    self._rendering.pop(self._kept.popitem(last=False)[0], None)
+                    self._kept.popitem(last=False)
             return new
 
     def latest(self, name: str) -> Kept:

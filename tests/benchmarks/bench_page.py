@@ -1,4 +1,4 @@
-"""The Fleet page: bytes, the time to render it, an update, and the first view in Chromium, with 20 and 1,000 servers."""
+"""The Fleet page: bytes, time to render, updates and the first view in Chromium, with 20 and 1,000 servers."""
 
 import re
 import statistics

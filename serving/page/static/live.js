@@ -7,6 +7,7 @@
 const body = document.body, live = document.getElementById("live");
 let age = "age" in body.dataset ? Number(body.dataset.age) : null, ttl = Number(body.dataset.ttl), read = Date.now();
 const orders = new Map();  // list -> its ids, where that is no longer those on the first page
+const patience = 5000;  // ms without a connection, as at a reload of the service, before it is said
 let lost = null;  // when the connection was lost
 let shown = "";
 
@@ -64,6 +65,11 @@ function apply(message) {
       if (element === place) place = place.nextElementSibling;
       else list.insertBefore(element, place);
     }
+    while (place) {  // what went while the connection was lost
+      const next = place.nextElementSibling;
+      place.remove();
+      place = next;
+    }
   }
   restore();
   document.dispatchEvent(new CustomEvent("live", {detail: message}));
@@ -73,7 +79,7 @@ const clock = moment => new Date(moment).toLocaleTimeString([], {hour: "2-digit"
 
 function say() {
   const old = age === null ? null : age + (Date.now() - read) / 1000;
-  const state = lost !== null ? "disconnected" : old !== null && old > ttl ? "stale" : age === null ? "waiting" : "live";
+  const state = lost !== null && Date.now() - lost > patience ? "disconnected" : old !== null && old > ttl ? "stale" : age === null ? "waiting" : "live";
   const text = {
     disconnected: `Disconnected since ${clock(lost)}: what is shown may be old`,
     stale: old === null ? "" : `Stale since ${clock(Date.now() - (old - ttl) * 1000)}: forecasts are not renewed`,

@@ -22,6 +22,7 @@ class Stage:
     def __init__(self, ttl: float = 120.0):
         self.clock, self.board, self.filling = Clock(), Board(ttl), board_of(None)
         self.model, self.problem = dict(MODEL), None
+        self.more: dict[str, object] = {}  # further fields of Seen
         self.site = site(Look(self.seen, self.version), self.clock)
         self.app = create_app(Service("forecaster", "For tests.", landing=lambda: self.site.page("fleet")),
                               self.site.blueprint())
@@ -42,7 +43,7 @@ class Stage:
         now = self.clock()
         return Seen(now=now, ttl=self.board.ttl, last=self.board.last, result=self.board.current(now),
                     outlook=self.filling.current(now), roles=Roles(), model=self.model, source="prometheus",
-                    clock=None, room={"held": 3, "limit": 20_000, "refused": 0}, problem=self.problem)
+                    clock=None, room={"held": 3, "limit": 20_000, "refused": 0}, problem=self.problem, **self.more)
 
     def version(self) -> object:
         now = self.clock()

@@ -1,11 +1,17 @@
 """What the pages show of a forecaster, as of one instant."""
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from zoneinfo import ZoneInfo
 
 from forecaster.capacity.outlook import Outlook
+from forecaster.memory.memory import Memory
+from forecaster.publish.firing import Firing
 from forecaster.publish.result import Result
 from forecaster.risk.thresholds import Roles
+from forecaster.signals import Signal
+
+UTC = ZoneInfo("UTC")
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,13 @@ class Seen:
     clock: str | None            # what is said of the source's clock
     room: Mapping[str, int]      # servers that are held, limit, refused
     problem: str | None          # why the service is not ready
+    signals: Mapping[str, Signal] = field(default_factory=dict)  # by name
+    horizons: Mapping[str, int] = field(default_factory=dict)    # those of the record, in steps
+    zone: ZoneInfo = UTC               # of the times that people read
+    memory: Memory | None = None       # of the servers in `last`, by name; and the record
+    firing: Firing | None = None       # asks for what fires at Alertmanager, None without one
+    watched: float | None = None       # s, the age from which on `outlook` is stale; None: nothing is watched
+    filled: float | None = None        # Unix s of the latest outlook of any age
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,6 @@
                   matching: its matchers; budget: what a request may cost
     capacity_gauges, capacity_curves, capacity_json  the same of what fills up
     push          the same curves written to VictoriaMetrics
-    alertmanager  tells Alertmanager that Prometheus is down
+    alertmanager  tells Alertmanager that Prometheus is down; firing: the alerts that it has now, for a page
     api           JSON; alerts: what needs attention; values: as JSON has them
 """

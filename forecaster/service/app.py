@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Hashable
 from importlib import resources
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from flask import Flask, Response, request
 from markupsafe import Markup
@@ -164,17 +165,22 @@ class Forecaster:
         """What the pages show, whoever asks."""
         now, board = self._clock(), parts.board
         filling = parts.capacity.board.current(now) if parts.capacity is not None else None
+        last = parts.capacity.board.last if parts.capacity is not None else None
         return Seen(now=now, ttl=board.ttl, last=board.last, result=board.current(now), outlook=filling,
                     roles=parts.config.risk.roles, model=parts.model, source=parts.config.source.kind,
-                    clock=self._clock.words, room=_room(parts), problem=self._ready())
+                    clock=self._clock.words, room=_room(parts), problem=self._ready(),
+                    signals=parts.config.signals, horizons=parts.config.horizons, zone=ZoneInfo(parts.config.timezone),
+                    memory=parts.cycle.memory, firing=parts.firing,
+                    watched=parts.capacity.board.ttl if parts.capacity is not None else None,
+                    filled=last.instant if last is not None else None)
 
     def _version(self, parts: Parts) -> object:
         """Another value where _seen is another."""
         now, board = self._clock(), parts.board
         filling = parts.capacity.board.current(now) if parts.capacity is not None else None
-        last = board.last
+        last, firing = board.last, parts.firing
         return (last and (last.issued, id(last)), board.current(now) is None,
-                filling and (filling.instant, id(filling)), self._ready())
+                filling and (filling.instant, id(filling)), firing and firing.answered, self._ready())
 
     def _capacity(self) -> dict[str, object]:
         watch = self.parts.capacity

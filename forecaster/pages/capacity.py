@@ -20,7 +20,7 @@ from serving.page.view import Asked, Shown, View
 
 SHOWN = 200  # rows
 DAYS_BACK, DAYS_AHEAD = 7, 14
-EVERY = 3.5 * 86400.0  # s between two marks of the time axis
+EVERY = 7 * 86400.0  # s between two marks of the time axis
 
 _PARTS: Any = environment("forecaster.pages").get_template("capacity_parts.html").module
 

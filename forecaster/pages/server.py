@@ -126,7 +126,7 @@ def courses(seen: Seen, server: str, result: Result | None) -> list[Course]:
         limits = () if conditions is None or row is None else tuple(
             (conditions.names[i], one) for i, one in enumerate(conditions.conditions)
             if one.signal == signal and (result is None or conditions.known[row, i]))
-        later = said[0] >= start
+        later = (said[0] >= start) & (said[0] <= (end if result is not None else now))
         found.append(Course(
             name=signal, signal=seen.signals[signal], now=now, step=last.step if last is not None else 300.0,
             limits=limits, at=measured[0][thin], measured=measured[1][thin, c], ahead=ahead,

@@ -137,7 +137,8 @@ def test_of_a_stale_fleet_no_forecast_is_drawn_and_it_is_said():
     shown = server.show(of, Asked({"name": DB}))
     assert 'class="median"' not in shown.fragments["draw-0"] and 'class="band"' not in shown.fragments["draw-0"]
     assert 'class="measured"' in shown.fragments["draw-0"]
-    assert shown.data["chart-0"]["forecast"] == [[], [], []]
+    data = shown.data["chart-0"]
+    assert data["forecast"] == [[], [], []] and data["said_first"] + len(data["said"][1]) - 1 <= 0
     assert "is 10 min old and no longer shown" in shown.fragments["server-notes"]
     assert 'data-state="BLIND"' in shown.fragments["server-head"] and "97%" not in shown.fragments["server-chances"]
 

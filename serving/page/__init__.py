@@ -6,5 +6,4 @@ In: the views of a service. Out: whole pages of HTML, and a stream of what chang
     view     a page: what it shows now, and what changed since
     assets   static files under addresses that never change
     packed   gzip for the clients that accept it
-    html     a page without updates
 """

@@ -82,13 +82,13 @@ function say() {
   const state = lost !== null && Date.now() - lost > patience ? "disconnected" : old !== null && old > ttl ? "stale" : age === null ? "waiting" : "live";
   const text = {
     disconnected: `Disconnected since ${clock(lost)}: what is shown may be old`,
-    stale: old === null ? "" : `Stale since ${clock(Date.now() - (old - ttl) * 1000)}: forecasts are not renewed`,
+    stale: old === null ? "" : `Stale since ${clock(Date.now() - (old - ttl) * 1000)}: nothing newer has come`,
     waiting: "No forecast yet",
     live: "Live",
   }[state];
   document.documentElement.dataset.live = state;
   if (text !== shown) live.textContent = shown = text;
-  live.title = old === null ? "" : `Forecast ${Math.round(old)} s old`;
+  live.title = old === null ? "" : `${Math.round(old)} s old`;
 }
 
 function connect() {

@@ -14,6 +14,7 @@ In: a fleet file and the time. Out: metrics of the servers at /metrics, or past 
     scenario_log   the scenarios that were set, on disk
     collector      the metric families
     control        /status and /scenario/set
+    page           the page for people
     history        past days as OpenMetrics
     app, __main__  the Flask application and the command line
 """

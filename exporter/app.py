@@ -10,21 +10,18 @@ from exporter import __version__
 from exporter.collector import FleetCollector, SelfCollector, build_registry
 from exporter.control import control_pages
 from exporter.live import LiveFleet
+from exporter.page import fleet_page
 from exporter.profiles import FleetConfig
 from exporter.scenario_log import ScenarioLog
 from serving.doors.entry import Doors
 from serving.exposition import metrics_response
+from serving.page.site import Site
 from serving.storage import claim
 from serving.web import Service
 from serving.web import create_app as create_web_app
 
 NAME = "fleet-exporter"
-_LINKS = (
-    ("/metrics", "The fleet's metrics, for Prometheus"),
-    ("/status", "The fleet at a glance, as JSON"),
-    ("/-/healthy", "Whether the process answers"),
-    ("/-/ready", "Whether it is ready for scrapes"),
-)
+_LINKS = (("/metrics", "Metrics"), ("/status", "Status, as JSON"))
 
 
 class Exporter:
@@ -43,6 +40,7 @@ class Exporter:
         self._clock = clock
         self._read_config = read_config
         self._last_reload = (True, clock())
+        self.site = Site("Fleetcast", [fleet_page(self.live, __version__)], ("exporter",), _LINKS, clock=clock)
 
     def last_reload(self) -> tuple[bool, float]:
         """(whether the last reload succeeded, Unix time of the last success)."""
@@ -61,6 +59,7 @@ class Exporter:
     def close(self) -> None:
         """Marks the exporter as stopped, and gives its folder free."""
         self.running = False
+        self.site.close()
         if self._claim is not None:
             self._claim.close()
 
@@ -69,22 +68,10 @@ class Exporter:
         return Service(
             name=NAME,
             description="A simulated fleet of servers, for Prometheus to scrape.",
-            links=_LINKS,
-            status=self._glance,
+            landing=lambda: self.site.page("exporter"),
             reload=self.reload if self._read_config is not None else None,
             close=self.close,
         )
-
-    def _glance(self) -> dict[str, object]:
-        """The status on the landing page."""
-        view = self.live.view()
-        return {
-            "Version": __version__,
-            "Scenario": view.scenario,
-            "Servers": len(view.servers),
-            "Affected servers": ", ".join(view.affected_servers) or "none",
-            "Ticks": view.ticks,
-        }
 
 
 def create_app(
@@ -101,7 +88,8 @@ def create_app(
     collector = FleetCollector(exporter.live)
     registry = build_registry(SelfCollector(exporter.live, __version__, exporter.last_reload))
     registry.register(doors)
-    app = create_web_app(exporter.service(), control_pages(exporter.live, lambda: exporter.running), doors=doors)
+    control = control_pages(exporter.live, lambda: exporter.running)
+    app = create_web_app(exporter.service(), control, exporter.site.blueprint(), doors=doors)
 
     @app.get("/metrics")
     def metrics() -> Response:

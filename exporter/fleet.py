@@ -72,6 +72,11 @@ class Fleet:
         return self._last[1]
 
     @property
+    def in_force_from(self) -> float | None:
+        """The instant from which on the scenario after the last change is in force; None where there was no change."""
+        return self.events[-1][0] * MINUTE / self.config.time_scale if self.events else None
+
+    @property
     def affected(self) -> Flags:
         """bool (S,): the servers that the scenario in force affects."""
         return self._affected(self._last)

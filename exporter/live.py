@@ -17,7 +17,8 @@ class View:
     """A consistent view of the fleet at one instant.
 
     servers, profiles: the same objects until the fleet is replaced. affected: bool (S,), the servers that the scenario
-    in force affects. ticks: simulation ticks since the process started.
+    in force affects. in_force_from: the Unix second from which on it is in force, None where none was set. units: of
+    each metric. ticks: simulation ticks since the process started.
     """
 
     servers: tuple[str, ...]
@@ -25,7 +26,9 @@ class View:
     snapshot: Snapshot
     scenario: str
     affected: Flags
+    in_force_from: float | None
     scenarios: Mapping[str, Scenario]
+    units: Mapping[str, str]
     seed: int
     ticks: int
 
@@ -45,7 +48,7 @@ class LiveFleet:
         self._fleet, self._mounts = Fleet(config), Mounts.of(config)
         self._fleet.events = self._log.load(config)
         self._started = clock()
-        self._ticks = 0
+        self._ticks = self._changes = 0
         self.view(), self.mounts()  # the first are expensive: compute them before the first scrape
 
     def view(self) -> View:
@@ -61,10 +64,16 @@ class LiveFleet:
                 snapshot=fleet.at(now),
                 scenario=fleet.scenario,
                 affected=fleet.affected,
+                in_force_from=fleet.in_force_from,
                 scenarios=config.scenarios,
+                units=config.units,
                 seed=config.seed,
                 ticks=self._ticks,
             )
+
+    def version(self) -> tuple[float, ...]:
+        """Another one whenever `view` or `mounts` give something else; it takes no time and no lock."""
+        return self._changes, self._config.simulated(self._clock())
 
     def mounts(self) -> tuple[tuple[tuple[str, str, str], ...], Floats, Floats]:
         """(server, profile, mountpoint) of N mounts, and used space and size in bytes (N,) now.
@@ -79,6 +88,7 @@ class LiveFleet:
         with self._lock:
             self._fleet.set_scenario(name, self._clock())
             self._log.save(self._fleet.events, self._config)
+            self._changes += 1
 
     def replace(self, config: FleetConfig) -> None:
         """Continues with another configuration; an equal one changes nothing.
@@ -95,3 +105,4 @@ class LiveFleet:
             if config.scenario == self._config.scenario and config.time_scale == self._config.time_scale:
                 fleet.events = events
             self._config, self._fleet, self._mounts = config, fleet, mounts
+            self._changes += 1

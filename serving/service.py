@@ -1,7 +1,7 @@
-"""A service as the web side and the runner see it: its name, its status, and how to reload and close it."""
+"""A service as the web side and the runner see it: its name, its landing page, and how to reload and close it."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from flask import Flask, Response
@@ -15,33 +15,16 @@ _RELOAD_ERRORS = (ServingError, ValueError, OSError)
 
 
 @dataclass(frozen=True)
-class Table:
-    """A table of the landing page; the first cell of each row is its heading, and its id where `anchors` is set."""
-
-    caption: str
-    columns: tuple[str, ...]
-    rows: Sequence[Sequence[object]]
-    anchors: bool = False
-
-
-@dataclass(frozen=True)
 class Service:
     """What the common pages show and do; every callable must be safe to call from any thread.
 
-    links: (path or address, description) pairs. status: a small flat mapping for the landing page. tables: further
-    tables of the landing page. refresh: seconds after which a browser reads it anew. landing: the whole landing page,
-    in place of links, status and tables. ready: None, or
-    the reason why the service is not ready. reload: reads the settings again; raises ServingError, ValueError or
-    OSError and changes nothing if they are invalid; None if there is nothing to reload. close: ends the service's
-    threads.
+    landing: the page at /, or None for the name and the description. ready: None, or the reason why the service is not
+    ready. reload: reads the settings again; raises ServingError, ValueError or OSError and changes nothing if they are
+    invalid; None if there is nothing to reload. close: ends the service's threads.
     """
 
     name: str
     description: str
-    links: tuple[tuple[str, str], ...] = ()
-    status: Callable[[], Mapping[str, object]] = dict
-    tables: Callable[[], Sequence[Table]] = tuple
-    refresh: int | None = None
     landing: Callable[[], Response] | None = None
     ready: Callable[[], str | None] = lambda: None
     reload: Callable[[], None] | None = None

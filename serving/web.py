@@ -19,37 +19,17 @@ from typing import Any
 import orjson
 from flask import Blueprint, Flask, Response, current_app, jsonify, request
 from flask.json.provider import DefaultJSONProvider
-from jinja2 import Environment
-from markupsafe import Markup
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from serving.doors.entry import Admit, Doors, only_of_everything
 from serving.net.runner import serve
-from serving.page.html import document
 from serving.refusals import RequestError
-from serving.service import Service, Table
+from serving.service import Service
 from serving.shown import cut
 
-__all__ = ["RequestError", "Service", "Table", "create_app", "serve"]
+__all__ = ["RequestError", "Service", "create_app", "serve"]
 
 _MAX_REQUEST_BYTES = 1 << 20
-_LINK = Markup('<a href="{0}">{0}</a>')
-_LANDING = Environment(autoescape=True, trim_blocks=True).from_string(
-    """<h1>{{ service.name }}</h1>
-<p>{{ service.description }}</p>
-{% for table in tables if table.rows %}
-<table>
-<caption>{{ table.caption }}</caption>
-<thead><tr>{% for column in table.columns %}<th scope="col">{{ column }}</th>{% endfor %}</tr></thead>
-<tbody>
-{% for row in table.rows %}
-<tr{% if table.anchors %} id="{{ row[0] }}"{% endif %}><th scope="row">{{ row[0] }}</th>
-{%- for cell in row[1:] %}<td>{{ cell }}</td>{% endfor %}</tr>
-{% endfor %}
-</tbody>
-</table>
-{% endfor %}"""
-)
 
 
 class _Json(DefaultJSONProvider):
@@ -81,17 +61,8 @@ def _pages(service: Service) -> Blueprint:
 
     @blueprint.get("/")
     def landing() -> Response:
-        """The landing page: status, and links to the other pages."""
-        if service.landing is not None:
-            return service.landing()
-        links = [(_LINK.format(path), description) for path, description in service.links]
-        tables = [
-            Table("Status", ("Item", "Value"), list(service.status().items())),
-            *service.tables(),
-            Table("Pages", ("Path", "What it is"), links),
-        ]
-        body = Markup(_LANDING.render(service=service, tables=tables))
-        return document(service.name, body, refresh=service.refresh)
+        """The landing page."""
+        return service.landing() if service.landing is not None else _text(f"{service.name}: {service.description}")
 
     @blueprint.get("/-/healthy")
     def healthy() -> Response:

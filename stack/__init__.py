@@ -15,7 +15,8 @@ In: the Procfile and the programs of this machine. Out: running parts with histo
     remedies    errors with their remedies
     pager       receives the webhooks of Alertmanager, prints and shows alerts
     webhook     the body of such a webhook
-    open_alerts which alerts fire, and what is news about them
+    conversation  what was said of an alert from its begin to its end
+    open_alerts which alerts fire and which ended, and what is news about them
     kept        the newest of what comes, within bounds
     notices     the lines that are printed of a notification
     heartbeat   the watchdogs of the fleets, and which are missing

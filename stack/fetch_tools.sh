@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Puts prometheus, promtool, alertmanager, amtool and node_exporter into DIRECTORY/bin (default .tools/bin), and with
-# --tests victoria-metrics, which only the tests run.
+# --tests victoria-metrics and chromium, which only the tests run.
 #
 #   usage: stack/fetch_tools.sh [--tests] [DIRECTORY]
 #
@@ -26,7 +26,8 @@ alertmanager|prometheus-alertmanager|alertmanager prometheus-alertmanager
 amtool|prometheus-alertmanager|amtool
 node_exporter|prometheus-node-exporter|node_exporter prometheus-node-exporter"
 [[ $tests -eq 0 ]] || programs+="
-victoria-metrics|victoria-metrics|victoria-metrics victoria-metrics-prod"
+victoria-metrics|victoria-metrics|victoria-metrics victoria-metrics-prod
+chromium|chromium-headless-shell|chromium chromium-browser google-chrome chromium-headless-shell"
 
 say() { printf 'tools: %s\n' "$*"; }
 
@@ -86,6 +87,13 @@ page_packages() {
         --no-enhances prometheus | sed -n 's/^\(\(libjs\|fonts\)-[^ <>:]*\)$/\1/p' | sort -u
 }
 
+# A font, and the packages that Chromium depends on and this machine lacks, without drivers of screens.
+browser_packages() {
+    printf 'fonts-dejavu-core\n'
+    apt apt-get --simulate --no-install-recommends install chromium-headless-shell |
+        sed -n '/^Inst lib\(llvm\|z3-\|gl1-mesa-dri\)/d; s/^Inst \(\(chromium-common\|lib\)[^ ]*\) .*/\1/p'
+}
+
 # Debian's Alertmanager reads its templates from an absolute path. The path is replaced by one of the same length,
 # a folder that the start script opens on file descriptor 9.
 relocate_alertmanager() {  # root
@@ -115,8 +123,14 @@ unpack() {  # package
         pages=$(page_packages)
         [[ -z $pages ]] || (cd "$stage" && apt apt-get download $pages) ||
             say "the pages of Prometheus could not be fetched" >&2
+    elif [[ $package == chromium-headless-shell ]]; then
+        (cd "$stage" && apt apt-get download $(browser_packages)) || return 1
     fi
     for deb in "$stage"/*.deb; do dpkg-deb -x "$deb" "$stage/root" || return 1; done
+    [[ $package != chromium-headless-shell ]] || cat >"$stage/root/fonts.conf" <<'FONTS'
+<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "urn:fontconfig:fonts.dtd">
+<fontconfig><dir prefix="relative">usr/share/fonts</dir><cachedir prefix="xdg">fontconfig</cachedir></fontconfig>
+FONTS
     [[ $package != prometheus-alertmanager ]] || relocate_alertmanager "$stage/root"
     rm -rf "${tools:?}/packages/$package"
     mv -T "$stage/root" "$tools/packages/$package"
@@ -137,6 +151,10 @@ wrap() {  # program package names...
             if [[ -d $root/usr/share/prometheus/alertmanager ]]; then
                 before='exec 9< "$root/usr/share/prometheus/alertmanager"'
             fi ;;
+        chromium)  # Debian's own start script reads absolute paths
+            name=../lib/chromium/chromium-headless-shell
+            before='libraries=$(printf %s: "$root"/usr/lib/*-linux-gnu "$root"/lib/*-linux-gnu "$root"/usr/lib/*/pulseaudio)
+export LD_LIBRARY_PATH="$libraries" FONTCONFIG_FILE="$root/fonts.conf"' ;;
     esac
     cat >"$tools/bin/.$program.new" <<SCRIPT
 #!/bin/sh

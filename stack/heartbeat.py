@@ -10,6 +10,7 @@ Times are seconds of a clock that only moves forward (`time.monotonic`).
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from serving.web import RequestError
 from stack.webhook import Alert
@@ -92,6 +93,24 @@ class Heartbeats:
         if now - beat.heard > self.timeout:
             return f"no heartbeat for {now - beat.heard:.0f} s"
         return f"the same heartbeat for {now - beat.fresh:.0f} s: Prometheus evaluates no rules, or cannot send alerts"
+
+    def alert(self, beat: Beat, status: str, now: float, at: datetime) -> Alert:
+        """The alert that a fleet's heartbeat is lost or, resolved, is back."""
+        fleet = beat.fleet or "the fleet"
+        summary = f"{fleet} is watched again: its heartbeat is back"
+        if status == "firing":
+            reason = self.reason(beat, now)
+            summary = f"{fleet} is not watched: {reason}. Check Prometheus, Alertmanager and the forecaster"
+        return Alert.model_validate({
+            "status": status,
+            "labels": {"alertname": LOST, "priority": "P1", "severity": "critical",
+                       "job": beat.job, "fleet": beat.fleet},
+            "annotations": {
+                "summary": summary,
+                "description": "Alerts of this fleet may not arrive. Check that Prometheus is up, scrapes the "
+                               "forecaster and reaches Alertmanager, and that Alertmanager is up and delivers. If the "
+                               "fleet was removed on purpose, restart the pager.", **beat.links},
+            "startsAt": at.isoformat(timespec="seconds")})
 
     def _late(self, beat: Beat, now: float, awaited: float = 0.0) -> bool:
         heard, fresh = max(beat.heard, awaited), max(beat.fresh, awaited)

@@ -1,162 +1,186 @@
-"""The pager's page for people: what is open, the heartbeats, the last lines. It needs no JavaScript."""
+"""The pager's page for people: conversations, the open ones on top, and the heartbeats. It is whole without JavaScript.
 
-from collections.abc import Iterable, Sequence
+Fragments (serving.page.view): the headline, a group of open alerts, the names of those of a group that are not shown
+one by one, an alert that is over, a heartbeat, a line.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
+from hashlib import blake2b
 
-from flask import Response
-from jinja2 import Environment
-from markupsafe import Markup
-
-from serving.page.html import document
+from serving.page.site import environment
+from serving.page.view import Asked, Shown, View
+from serving.refusals import RequestError
+from stack.conversation import Conversation
 from stack.heartbeat import LOST, Beat
-from stack.open_alerts import MOST, Open
+from stack.open_alerts import MOST
 
-REFRESH = 30  # seconds after which a browser reads the page anew; what is old must not look like now
-_SUMMARIES = 10  # alerts of a group that are shown with their summary; the others are named
-COLOURS = {"page": ("#ffffff", "#a8001c"), "ticket": ("#1c1c1c", "#ffb627"), "blind": ("#ffffff", "#565b61"),
-           "quiet": ("#ffffff", "#1b5e3a")}  # text and ground; each pair also differs by its words
-_STYLE = """h2 { margin: 2rem 0 .5rem } h3 { margin: 1rem 0 0 }
-ul { margin: .25rem 0; padding-inline-start: 1.25rem }
-.state { font-size: 1.4rem; font-weight: 600; padding: .75rem 1rem; border-radius: .4rem; margin: 1rem 0 .5rem }
-.tag { font-size: .8rem; font-weight: 700; padding: .1rem .45rem; border-radius: .25rem }
-li, .lines, summary { overflow-wrap: anywhere } .lines { list-style: none; padding: 0 }
-""" + "\n".join(f".{name} {{ color: {text}; background: {ground} }}" for name, (text, ground) in COLOURS.items())
-
-_BODY = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string("""<h1>Pager</h1>
-<p class="state {{ state }}">{{ words }}</p>
-<p>As of {{ view.now.strftime("%d %b %Y %H:%M:%S") }} ({{ view.now.tzname() }}). Read anew every {{ refresh }} s.</p>
-<h2>Open now</h2>
-{% if view.left_out %}
-<p>Alertmanager left {{ "{:,}".format(view.left_out) }} more alerts out of its notifications.</p>
-{% endif %}
-{% if view.dropped %}
-<p>{{ "{:,}".format(view.dropped) }} alerts that fired had to give way to newer ones.</p>
-{% endif %}
-{% for group in view.groups %}
-<h3><span class="tag {{ group.kind.lower() }}">{{ group.kind }}</span> {{ group.name }}
-{%- if group.fleet %}, fleet {{ group.fleet }}{% endif %}</h3>
-<p>{{ "{:,}".format(group.alerts|length) }} alert{{ "s" if group.alerts|length > 1 }} since {{ since(group.since) }}
-{%- if group.runbook %}, <a href="{{ group.runbook }}">runbook</a>{% endif %}</p>
-<ul>
-{% for one in group.alerts[:shown] %}
-<li>
-{%- if one.links.dashboard_url %}<a href="{{ one.links.dashboard_url }}">{{ one.where }}</a>
-{%- else %}{{ one.where }}{% endif %}{{ rest(one) }}
-{%- if group.alerts|length > 1 %}. Since {{ since(one.starts_at) }}{% endif %}</li>
-{% endfor %}
-</ul>
-{% if group.alerts|length > shown %}
-<details><summary>and {{ "{:,}".format(group.alerts|length - shown) }} more: all names</summary>
-<p>{{ group.alerts[shown:]|map(attribute="where")|join(", ") }}</p></details>
-{% endif %}
-{% else %}
-<p>No alert is open.</p>
-{% endfor %}
-<h2>Heartbeats</h2>
-{% if view.beats %}
-<p>A heartbeat proves that a fleet's forecasts are current, its rules are evaluated and its alerts arrive here.</p>
-<table>
-<thead><tr><th scope="col">Fleet</th><th scope="col">State</th><th scope="col">Last</th></tr></thead>
-<tbody>
-{% for beat, age, blind, reason in view.beats %}
-<tr><th scope="row">{{ beat.fleet or "no fleet label" }}</th>
-<td><span class="tag {{ "page" if beat.lost else "blind" if blind else "quiet" }}">
-{{- "LOST" if beat.lost else "AWAITED" if blind else "ALIVE" }}</span>{{ " " + reason if blind }}</td>
-<td>{{ "%.0f"|format(age) }} s ago</td></tr>
-{% endfor %}
-</tbody>
-</table>
-{% else %}
-<p>None has been received since the pager started: that nothing is open does not prove that all is well.</p>
-{% endif %}
-<h2>Last notifications</h2>
-<ul class="lines">
-{% for line in view.lines %}
-<li>{{ line }}</li>
-{% else %}
-<li>None since the pager started.</li>
-{% endfor %}
-</ul>""")
+KINDS = {"": "pages and tickets", "page": "pages", "ticket": "tickets"}  # the filter `kind`
+_HUES = {"page": "ACT NOW", "ticket": "LIKELY", "blind": "BLIND", "quiet": "SAFE"}  # of page.css, by state
+_ONE_BY_ONE = 10  # alerts of a group that are shown with what was said of them; the others are named
+_TEXT = 100  # characters of the filter `text`
+_BEATS = 50  # heartbeats that are shown, those that are late first
+_TTL = 30.0  # seconds after which what a page shows is old
 
 
 @dataclass
 class Group:
-    """Open alerts of one name and fleet, longest first."""
+    """Open alerts of one kind, name and fleet, newest first."""
 
     kind: str
     name: str
     fleet: str
-    alerts: list[Open] = field(default_factory=list)
+    alerts: list[Conversation] = field(default_factory=list)
 
     @property
-    def since(self) -> str:
-        """When the first began."""
-        return self.alerts[0].starts_at
+    def id(self) -> str:
+        """The id of its element."""
+        return _hash(self.kind, self.name, self.fleet)
 
     @property
-    def runbook(self) -> str:
-        """The address of the runbook's entry; empty without one."""
-        return next((one.links["runbook_url"] for one in self.alerts if "runbook_url" in one.links), "")
+    def began(self) -> float:
+        """When the first began, in Unix seconds."""
+        return min(one.began for one in self.alerts)
+
+    def link(self, name: str) -> str:
+        """An address that its alerts have; empty without one."""
+        return next((one.links[name] for one in self.alerts if name in one.links), "")
 
 
 @dataclass(frozen=True)
-class View:
-    """What the page shows. beats: heartbeat, its age in seconds, whether it is late or lost, and why."""
+class Situation:
+    """What the pager knows. beats: heartbeat, its age in seconds, whether it is late or lost, and why."""
 
     now: datetime
-    groups: Sequence[Group]
+    open: Sequence[Conversation]
+    over: Sequence[Conversation]  # newest first
     left_out: int
     beats: Sequence[tuple[Beat, float, bool, str]]
-    lines: Sequence[str]  # newest first
+    lines: Sequence[tuple[int, str]]  # number and text, newest first
     dropped: int = 0  # alerts that fired and are not kept
+    over_dropped: int = 0  # that ended before those of `over`
 
 
-def grouped(alerts: Iterable[Open]) -> list[Group]:
-    """Open alerts by kind, name and fleet: pages first, among them those of lost heartbeats, then the largest group."""
+def pager_view(situation: Callable[[], Situation], version: Callable[[], object]) -> View:
+    """The view at `/`."""
+    pages = environment("stack")
+    pages.globals.update(age=age, clock=clock, rest=rest, iso=iso, hues=_HUES)
+    parts = pages.get_template("pager_parts.html").module
+
+    def show(asked: Asked) -> Shown:
+        kind, text = asked.query.get("kind", ""), asked.query.get("text", "")
+        if len(text) > _TEXT:
+            raise RequestError("the text is too long", "text", f"at most {_TEXT} characters")
+        if kind not in KINDS:
+            raise RequestError(f"there is no kind {kind[:100]!r}", "kind", "page or ticket, or without kind for both")
+        return _Rendering(parts, situation()).shown(kind.upper(), text)
+
+    def more(shown: Shown, query: Mapping[str, str]) -> Mapping[str, object]:
+        return {"kinds": KINDS}
+
+    about = "Conversations, open ones first, heartbeats and the last notifications; `?text=` and `?kind=` filter."
+    return View("pager", "/", "Pager", about, show, version, ("kind", "text"), more, ("pager.js",), ("pager.css",))
+
+
+class _Rendering:
+    """The fragments of a situation."""
+
+    def __init__(self, parts: object, situation: Situation):
+        self._parts, self._situation = parts, situation
+        self._fragments: dict[str, str] = {}
+        self._lists: dict[str, list[str]] = {name: [] for name in ("open", "over", "beats", "lines")}
+
+    def shown(self, kind: str, text: str) -> Shown:
+        """With those conversations that the filters let through."""
+        now, of = self._situation.now, self._situation
+        found = [one for one in of.open if matches(one, kind, text)]
+        for group in grouped(found):
+            self._add("open", f"g-{group.id}", "group", group, group.alerts[:_ONE_BY_ONE], now)
+            if rest := group.alerts[_ONE_BY_ONE:]:
+                self._add("open", f"n-{group.id}", "names", rest)
+        over = [one for one in of.over if matches(one, kind, text)]
+        for one in over:
+            self._add("over", f"c-{one.id}-{one.ended:.0f}", "ended", one, now)
+        beats = sorted(of.beats, key=lambda beat: not beat[2])
+        for beat in beats[:_BEATS]:
+            self._add("beats", f"b-{_hash(beat[0].job, beat[0].fleet)}", "heartbeat", *beat)
+        for number, line in of.lines:
+            self._add("lines", f"l-{number}", "line", line)
+        state, words = headline(of)
+        self._put("headline", "headline", state, words, now)
+        filtered = bool(kind or text.split())
+        self._put("open-note", "open_note", of, len(found), filtered)
+        self._put("over-note", "over_note", of, len(over), filtered)
+        self._put("beats-note", "beats_note", len(of.beats), _BEATS)
+        self._put("lines-note", "lines_note", len(of.lines))
+        return Shown(now.timestamp(), _TTL, self._fragments, self._lists)
+
+    def _add(self, name: str, key: str, macro: str, *given: object) -> None:
+        self._put(key, macro, key, *given)
+        self._lists[name].append(key)
+
+    def _put(self, key: str, macro: str, *given: object) -> None:
+        self._fragments[key] = str(getattr(self._parts, macro)(*given)).strip()
+
+
+def matches(one: Conversation, kind: str, text: str) -> bool:
+    """Whether an alert is of this kind (any: empty) and has the text in its name, place, fleet, priority or summary."""
+    if kind not in ("", one.kind):
+        return False
+    texts = (one.name, one.where, one.fleet, one.priority, one.summary)
+    return all(any(word in of.casefold() for of in texts) for word in text.casefold().split())
+
+
+def grouped(alerts: Iterable[Conversation]) -> list[Group]:
+    """Open alerts by kind, name and fleet: pages first, among them those of lost heartbeats, then the newest group."""
     groups: dict[tuple[str, str, str], Group] = {}
-    for one in sorted(alerts, key=lambda one: (one.starts_at, one.where)):
+    for one in sorted(alerts, key=lambda one: (-one.came, one.where)):
         key = one.kind, one.name, one.fleet
         groups.setdefault(key, Group(*key)).alerts.append(one)
-    return sorted(groups.values(), key=lambda group: (group.kind, group.name != LOST, -len(group.alerts)))
+    return sorted(groups.values(), key=lambda group: (group.kind, group.name != LOST, -group.alerts[0].came))
 
 
-def page(view: View) -> Response:
-    """The whole page."""
-    state, words = headline(view)
-    body = _BODY.render(view=view, state=state, words=words, shown=_SUMMARIES, refresh=REFRESH,
-                        since=lambda text: _since(text, view.now), rest=_rest)
-    return document(f"Pager: {words}", Markup(body), _STYLE, REFRESH)
-
-
-def headline(view: View) -> tuple[str, str]:
-    """The state (a name of COLOURS) and a sentence. Nothing open is good news only while all heartbeats are heard."""
-    number = {"PAGE": 0, "TICKET": 0}
-    for group in view.groups:
-        number[group.kind] += len(group.alerts)
+def headline(of: Situation) -> tuple[str, str]:
+    """The state and a sentence. That nothing is open is good news only while all heartbeats are heard."""
+    number = {kind: sum(one.kind == kind for one in of.open) for kind in ("PAGE", "TICKET")}
     told = [f"{count:,} {kind.lower()}{'s' if count > 1 else ''}" for kind, count in number.items() if count]
     if told:
-        words = f"{' and '.join(told)} open" + (f" ({MOST:,} are kept)" if sum(number.values()) >= MOST else "")
+        words = f"{' and '.join(told)} open" + (f" ({MOST:,} are kept)" if len(of.open) >= MOST else "")
         return "page" if number["PAGE"] else "ticket", words
-    if not view.beats:
+    if not of.beats:
         return "blind", "Nothing is open, and no heartbeat has been received"
-    if blind := [beat.fleet for beat, _, late, _ in view.beats if late]:
+    if blind := [beat.fleet for beat, _, late, _ in of.beats if late]:
         return "blind", f"Nothing is open, and the heartbeat of {', '.join(blind)} is awaited"
     return "quiet", "Nothing is open, and every heartbeat is heard"
 
 
-def _rest(one: Open) -> str:
+def age(seconds: float) -> str:
+    """A length of time as people say it, to the minute; it changes as seldom as it can."""
+    minutes = max(0, int(seconds // 60))
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 2880:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes // 1440} d {minutes // 60 % 24} h"
+
+
+def clock(at: float, now: datetime) -> str:
+    """A time in the zone of `now`, with the day where it is another."""
+    then = datetime.fromtimestamp(at, now.tzinfo)
+    return f"{then:%H:%M:%S}" if then.date() == now.date() else f"{then:%d %b %H:%M}"
+
+
+def iso(at: float) -> str:
+    """A time for programs."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+
+
+def rest(one: Conversation) -> str:
     """The summary after the name of what it is about, with which most summaries begin."""
-    rest = one.summary.removeprefix(one.where)
-    return f": {rest}" if rest == one.summary != "" else rest
+    found = one.summary.removeprefix(one.where)
+    return f": {found}" if found == one.summary != "" else found
 
 
-def _since(text: str, now: datetime) -> str:
-    """A time of Alertmanager as a person reads it, with how long ago it was; as it is where it is no time."""
-    try:
-        then = datetime.fromisoformat(text).astimezone(now.tzinfo)
-    except ValueError:
-        return text
-    minutes = max(0, (now - then) // timedelta(minutes=1))
-    ago = f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-    return f"{then:%H:%M} ({ago})" if then.date() == now.date() else f"{then:%d %b %H:%M} ({ago})"
+def _hash(*texts: str) -> str:
+    return blake2b("\n".join(texts).encode(), digest_size=8).hexdigest()

@@ -16,6 +16,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import TypedDict
@@ -27,15 +28,16 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from serving.doors.entry import Doors, needs
 from serving.exposition import metrics_response
 from serving.net.options import WebOptions
+from serving.page.site import Site
 from serving.settings import SettingsError
 from serving.shown import log_to_stderr, say
 from serving.web import RequestError, Service, serve
 from serving.web import create_app as create_web_app
-from stack.heartbeat import LOST, TIMEOUT, Beat, Heartbeats
+from stack.heartbeat import TIMEOUT, Heartbeats
 from stack.kept import Newest
 from stack.notices import News, left_out, lines
-from stack.open_alerts import MOST, UNWATCHED, OpenAlerts
-from stack.page_view import View, grouped, page
+from stack.open_alerts import ENDED, MOST, UNWATCHED, OpenAlerts
+from stack.page_view import Situation, pager_view
 from stack.webhook import LARGEST, Alert, Webhook, parse, too_large
 
 log = logging.getLogger(__name__)
@@ -72,7 +74,8 @@ class Pager:
         self._emit, self._clock, self._ticks = emit, clock, ticks
         self._lock = threading.RLock()
         self._received: Newest[Entry] = Newest(KEPT, _CHARACTERS)
-        self._lines: deque[str] = deque(maxlen=KEPT)
+        self._lines: deque[tuple[int, str]] = deque(maxlen=KEPT)
+        self._said = self._taken = 0  # lines, and notifications
         self._open = OpenAlerts()
         self._heartbeats = Heartbeats(timeout)
         self._left_out: OrderedDict[bytes, int] = OrderedDict()  # by group, where it is not 0
@@ -101,18 +104,18 @@ class Pager:
         with self._lock:
             alerts, now = self._parsed("PAGE", body).alerts, self._ticks()
             back = [beat for alert in alerts if (beat := self._heartbeats.take(alert, now))]
-            self._tell("PAGE", [self._lost(beat, "resolved") for beat in back])
+            self._tell("PAGE", [self._heartbeats.alert(beat, "resolved", now, self._clock()) for beat in back])
         return len(alerts)
 
     def check(self) -> None:
         """Pages about fleets whose heartbeat is lost; to be called about once a second."""
         with self._lock:
             now = self._ticks()
-            self._open.forget(now)
+            self._open.forget(now, self._clock())
             covering = [one for one in self._open if one.name in COVERING and one.kind == "PAGE"]
             covered = {one.fleet: one.came for one in sorted(covering, key=lambda one: one.came)}
             late = self._heartbeats.overdue(now, covered)
-            self._tell("PAGE", [self._lost(beat, "firing") for beat in late])
+            self._tell("PAGE", [self._heartbeats.alert(beat, "firing", now, self._clock()) for beat in late])
 
     def refuse(self, kind: str, error: RequestError) -> None:
         """Says that a notification was too large to be read, which must not look like silence."""
@@ -125,17 +128,26 @@ class Pager:
         with self._lock:
             return list(self._received), self._received.dropped
 
-    def view(self) -> View:
+    def situation(self) -> Situation:
         """What the page shows."""
         with self._lock:
             now = self._ticks()
             hearts = self._heartbeats
-            beats = [(beat, now - beat.heard, hearts.blind(beat.fleet, now), hearts.reason(beat, now))
+            beats = [(replace(beat), now - beat.heard, hearts.blind(beat.fleet, now), hearts.reason(beat, now))
                      for beat in hearts.beats.values()]
-            return View(self._clock(), grouped(self._open), sum(self._left_out.values()), beats, [*self._lines][::-1],
-                        self._open.dropped)
+            return Situation(self._clock(), [*self._open], [*self._open.over][::-1], sum(self._left_out.values()),
+                             beats, [*self._lines][::-1], self._open.dropped, self._open.over.dropped)
+
+    def version(self) -> tuple[float, ...]:
+        """Changes when there is something new to show, and every 10 s, as ages do."""
+        return self._taken, self._said, self._ticks() // 10
+
+    def now(self) -> float:
+        """Unix seconds of the clock that lines show."""
+        return self._clock().timestamp()
 
     def _parsed(self, kind: str, body: bytes) -> Webhook:
+        self._taken += 1
         try:
             return parse(body)
         except RequestError as error:
@@ -145,13 +157,13 @@ class Pager:
 
     def _tell(self, kind: str, alerts: Sequence[Alert]) -> None:
         """Keeps alerts, and prints what is news about them."""
-        now, at, news = self._ticks(), self._clock().isoformat(timespec="seconds"), list[News]()
+        now, at, news = self._ticks(), self._clock(), list[News]()
         for alert in alerts:
             ended = alert.status == "resolved"
             words, is_news = self._open.take(kind, alert, now, at, self._end(alert, now) if ended else "")
             self._received.add({
-                "received": at, "kind": kind, "status": alert.status, "ended": words if ended else None,
-                "labels": alert.labels,
+                "received": at.isoformat(timespec="seconds"), "kind": kind, "status": alert.status,
+                "ended": words if ended else None, "labels": alert.labels,
                 "annotations": alert.annotations or {}, "starts_at": alert.starts_at, "ends_at": alert.ends_at},
                 alert.size)
             if is_news:
@@ -162,32 +174,15 @@ class Pager:
     def _end(self, alert: Alert, now: float) -> str:
         """What to say where this alert ends: without a heartbeat, Alertmanager ends what it no longer hears of."""
         if not self._heartbeats.blind(alert.labels.get("fleet"), now):
-            return "over"
-        return "over, to be proved by a heartbeat" if alert.name in COVERING else UNWATCHED
-
-    def _lost(self, beat: Beat, status: str) -> Alert:
-        """The alert that a fleet's heartbeat is lost or, resolved, is back."""
-        fleet = beat.fleet or "the fleet"
-        summary = f"{fleet} is watched again: its heartbeat is back"
-        if status == "firing":
-            reason = self._heartbeats.reason(beat, self._ticks())
-            summary = f"{fleet} is not watched: {reason}. Check Prometheus, Alertmanager and the forecaster"
-        return Alert.model_validate({
-            "status": status,
-            "labels": {"alertname": LOST, "priority": "P1", "severity": "critical",
-                       "job": beat.job, "fleet": beat.fleet},
-            "annotations": {
-                "summary": summary,
-                "description": "Alerts of this fleet may not arrive. Check that Prometheus is up, scrapes the "
-                               "forecaster and reaches Alertmanager, and that Alertmanager is up and delivers. If the "
-                               "fleet was removed on purpose, restart the pager.", **beat.links},
-            "startsAt": self._clock().isoformat(timespec="seconds")})
+            return ENDED
+        return f"{ENDED}, to be proved by a heartbeat" if alert.name in COVERING else UNWATCHED
 
     def _time(self) -> str:
         return self._clock().strftime("%H:%M:%S")
 
     def _say(self, line: str) -> None:
-        self._lines.append(line)
+        self._said += 1
+        self._lines.append((self._said, line))
         self._emit(line)
 
 
@@ -240,8 +235,15 @@ def create_app(pager: Pager, close: Callable[[], None] = lambda: None, doors: Do
         """The pager's own series, for Prometheus."""
         return metrics_response(registry, b"", request.headers)
 
-    service = Service(NAME, "What Alertmanager sent.", landing=lambda: page(pager.view()), close=close)
-    return create_web_app(service, views, max_request_bytes=LARGEST, doors=doors)
+    site = Site("Fleetcast", [pager_view(pager.situation, pager.version)], ("stack",),
+                (("/received", "Received, as JSON"),), clock=pager.now)
+
+    def end() -> None:
+        site.close()
+        close()
+
+    service = Service(NAME, "What Alertmanager sent.", landing=lambda: site.page("pager"), close=end)
+    return create_web_app(service, views, site.blueprint(), max_request_bytes=LARGEST, doors=doors)
 
 
 def watched(pager: Pager, doors: Doors | None = None) -> Flask:

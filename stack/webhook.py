@@ -16,6 +16,7 @@ LARGEST = 32 << 20  # bytes; 20,000 alerts are 18 to 24 MB
 ALERTS = 50_000
 VALUES = 500_000  # 30 of an alert with 15 labels; one of 3 bytes takes hundreds while it is read
 _TEXTS, _NAME, _TEXT = 64, 200, 4000  # number of labels or annotations, characters of a name and of a text
+_ADDRESS = 1000  # characters; a longer one is not kept
 _SHOWN = ("alertname", "server", "instance", "fleet", "job", "severity", "priority",
           "summary", "description", "time", "runbook_url", "dashboard_url")
 
@@ -33,6 +34,7 @@ def _line(text: str) -> str:
 
 Texts = Annotated[dict[str, str], AfterValidator(_bound)]
 Instant = Annotated[str, Field(max_length=40), AfterValidator(shown)]
+Address = Annotated[str, AfterValidator(lambda text: text if len(text) < _ADDRESS else "")]
 
 
 class Alert(BaseModel):
@@ -43,6 +45,7 @@ class Alert(BaseModel):
     annotations: Texts | None = None
     starts_at: Instant | None = Field(None, alias="startsAt")
     ends_at: Instant | None = Field(None, alias="endsAt")
+    generator_url: Address = Field("", alias="generatorURL")
 
     def text(self, annotation: str) -> str:
         """An annotation on one line; empty without it."""
@@ -61,10 +64,11 @@ class Alert(BaseModel):
 
     @property
     def links(self) -> dict[str, str]:
-        """Its addresses: `runbook_url` and `dashboard_url`."""
+        """Its addresses: `runbook_url`, `dashboard_url`, and where its rule is, `generator_url`."""
         found = {name: self.text(name) for name in ("runbook_url", "dashboard_url")}
+        found["generator_url"] = self.generator_url
         return {name: url for name, url in found.items()
-                if url.startswith(("http://", "https://")) and len(url) < 1000}
+                if url.isprintable() and url.startswith(("http://", "https://")) and len(url) < _ADDRESS}
 
     @property
     def name(self) -> str:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from forecaster.capacity.forecast import HORIZON, WINDOWS, Filling
 from forecaster.capacity.past import HOUR, Bools, Floats, Wide
+from forecaster.capacity.teeth import WEEK
 
 PERCENTILES = ("p10", "p50", "p90")
 PRIORITIES = ("P1", "P2", "P3")
@@ -55,12 +56,14 @@ class Outlook:
     filling: Filling
     priority: npt.NDArray[np.int8]  # (N,) 1 P1, 2 P2, 3 P3, 0 none
     full: Bools  # (N,) at its limit now, and not for the whole week
+    week: Floats | None = None  # (N, WEEK) used share at the whole hours up to the pass, NaN where unknown
 
     def __post_init__(self) -> None:
         rows = len(self.entities)
         for name in ("used", "limit", "size", "last_seen", "issued", "lost", "priority", "full"):
             found = getattr(self, name).shape
             assert found == (rows,), f"{name}: shape {found}, expected ({rows},)"
+        assert self.week is None or self.week.shape == (rows, WEEK), f"week: {self.week.shape}"
         assert self.filling.used.shape == (rows, HORIZON, len(PERCENTILES)), self.filling.used.shape
 
     def age(self, now: float) -> float:

@@ -49,7 +49,7 @@ def survey(instant: int, held: Mapping[str, Held], config: CapacityConfig, weigh
         instant=float(instant), entities=entities,
         resources={name: About(of.title or name, of.unit, of.highest) for name, of in config.resources.items()},
         used=used, limit=limit, size=size, last_seen=last_seen, issued=issued, lost=lost, filling=filling,
-        priority=rank, full=_full(used, limit, hourly, recent))
+        priority=rank, full=_full(used, limit, hourly, recent), week=hourly[:, -WEEK:].copy())
 
 
 def _kept(filling: Filling, issued: npt.NDArray[np.float64], entities: tuple[Entity, ...], lost: Bools,

@@ -3,7 +3,8 @@
     window    the last hours at refresh resolution; ring: its cells; again: when what it lacks is asked for again
     past      the days before it at the model's step
     record    past forecasts compared with their outcomes: coverage, loss, and how much bands are widened; scores: how
-    memory    the three together, as a cycle uses them
+    outcomes  what chances said of incidents, and what came
+    memory    all of them together, as a cycle uses them
     scraped   scraped samples, kept as the source of a fleet without Prometheus
     keeping   when snapshots are written; snapshot: how a file is written whole
 """

@@ -6,6 +6,7 @@ S servers, C signals, T encoder steps.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forecaster.memory.keeping import Keeper, Kept
+from forecaster.memory.outcomes import Outcomes
 from forecaster.memory.past import Past
 from forecaster.memory.record import Record
 from forecaster.memory.ring import Flags, Values
@@ -21,6 +23,7 @@ from forecaster.memory.window import Window
 from forecaster.readings import Reading
 
 SNAPSHOT_FILE, PAST_FILE, RECORD_FILE = "window.npz", "past.npz", "record.npz"
+KEPT_FILE = "chances.npz"
 
 # s for which a server is missing from the source's list before it counts as removed: a list that is made anew, as after
 # a restart of Prometheus, lacks some for a moment
@@ -47,11 +50,15 @@ class Present:
 
 class Memory:
     """``past`` is None where the window holds all that the model reads, ``record`` where it is off. Snapshots go to
-    ``folder`` (None: nowhere); what fails there goes into ``errors`` under "snapshot"."""
+    ``folder`` (None: nowhere); what fails there goes into ``errors`` under "snapshot".
+
+    Its parts are the cycle's. Who reads them in another thread, and the cycle while it changes them, holds ``lock``.
+    """
 
     def __init__(self, window: Window, past: Past | None, record: Record | None, folder: Path | None,
-                 errors: dict[str, str | None]):
-        self.window, self.past, self.record = window, past, record
+                 errors: dict[str, str | None], outcomes: Outcomes | None = None):
+        self.window, self.past, self.record, self.outcomes = window, past, record, outcomes
+        self.lock = threading.RLock()
         self._keeper = Keeper(folder, errors)
         self.refused = 0  # servers of the latest reading for which there is no room
         self._unlisted: dict[str, float] = {}  # s, of servers that the source has listed
@@ -59,6 +66,10 @@ class Memory:
     def take(self, reading: Reading, drop_after: float, stale_after: float) -> None:
         """Adds the latest reading and forgets servers that sent nothing for ``drop_after`` seconds, or for
         ``stale_after`` where the source no longer lists them."""
+        with self.lock:
+            self._take(reading, drop_after, stale_after)
+
+    def _take(self, reading: Reading, drop_after: float, stale_after: float) -> None:
         window, past = self.window, self.past
         if reason := window.append(reading):
             log.warning(reason)
@@ -93,6 +104,22 @@ class Memory:
                 for name in self.window.servers if name in listed or name in self._unlisted}
         return np.array([self._unlisted.get(name, 0.0) >= REMOVED_AFTER for name in self.window.servers], bool)
 
+    def measured(self, server: str, start: float, end: float) -> tuple[npt.NDArray[np.float64], Values]:
+        """(instants (N,), float32 (N, C)) of one server from start to end, Unix s: at refresh resolution what the
+        window holds, at steps what only the past does."""
+        with self.lock:
+            instants, values = self.window.of(server, start, end)
+            if self.past is None:
+                return instants, values
+            older, before = self.past.of(server, start, end)
+        kept = older < (instants[0] if instants.size else np.inf)
+        return np.concatenate([older[kept], instants]), np.concatenate([before[kept], values])
+
+    def said(self, server: str) -> tuple[float, npt.NDArray[np.float64], Values] | None:
+        """(lead in s, instants (N,), float32 (N, C, 3)) of ``Record.said``; None without a record."""
+        with self.lock:
+            return (self.record.lead, *self.record.said(server)) if self.record is not None else None
+
     def present(self, now: float, required: int, stale_after: float) -> Present:
         """The servers now; warm from ``required`` samples on, stale after ``stale_after`` seconds of silence."""
         window = self.window
@@ -124,7 +151,7 @@ class Memory:
             self._keeper.save(self._parts())
 
     def _parts(self) -> dict[str, Kept]:
-        named = {SNAPSHOT_FILE: self.window, PAST_FILE: self.past, RECORD_FILE: self.record}
+        named = {SNAPSHOT_FILE: self.window, PAST_FILE: self.past, RECORD_FILE: self.record, KEPT_FILE: self.outcomes}
         return {name: part for name, part in named.items() if part is not None}
 
 

@@ -9,7 +9,8 @@ Widening applies once the coverage without it is below NARROW, until that is abo
 prediction after Gibbs and Candes, NeurIPS 2021, with a window instead of a rate). Bands are never narrowed.
 
 Memory: a pending step holds 9 float32 per server, signal and horizon: 96 x 9 x 4 B x 5 horizons = 17 KB a series, 138
-MB for 1,000 servers x 8 signals. Letters: S servers, C signals, K horizons.
+MB for 1,000 servers x 8 signals. What was said 30 minutes before is kept for 2 hours more: 288 B a series.
+Letters: S servers, C signals, K horizons.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ NARROW, FINE = 0.75, 0.79  # coverage of bands that should cover 0.8
 MIN_SPAN = 6 * 3600.0  # seconds between the first and the newest scored step: outcomes within an hour are much alike
 RECENT = 3600.0  # seconds of the short window: a day's figures hardly show a sudden change
 RECENT_MINIMUM = 12  # outcomes that a single host has in an hour of 5 minute steps
+LEAD, SAID = 6, 24  # steps before its time, at which a forecast is kept beside its outcome; for how many steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,11 +63,13 @@ class Record:
         self.minimum, self.limit, self.identity, self.correction = minimum, limit, identity, correction
         self._length, self._recent = (max(int(seconds // step), 1) for seconds in (window, RECENT))
         self._shape = len(self.signals), len(self.steps), scores.COLUMNS
+        self._lead = min(range(len(self.steps)), key=lambda k: abs(self.steps[k] - LEAD))
         self._reset()
 
     def _reset(self) -> None:
         self._pending: OrderedDict[int, tuple[float, tuple[str, ...], Values]] = OrderedDict()
         self._sums: OrderedDict[int, Figures] = OrderedDict()  # step -> (C, K, sums and bins)
+        self._said: OrderedDict[int, tuple[float, tuple[str, ...], Values]] = OrderedDict()  # step -> as in pending
         self._present = 0  # the newest observed step
         self._wide = np.zeros(self._shape[:2], bool)
         self._factors = np.ones(self._shape[:2])
@@ -131,7 +135,11 @@ class Record:
             if rows and held >= 0:
                 old, new = (np.array(column) for column in zip(*rows, strict=True))
                 sums[:, k] = scores.scored(kept[2][:, :, :, held][:, old], observed[new])
+            if k == self._lead and held >= 0:
+                self._said[present] = kept[0], kept[1], kept[2][0, :, :, held].copy()
         self._present = present
+        for other in [key for key in self._said if not present - SAID < key <= present]:
+            del self._said[other]
         for later in [key for key in self._pending if key >= present]:
             del self._pending[later]
         for later in [key for key in self._sums if key >= present]:
@@ -166,6 +174,22 @@ class Record:
         raw = total[..., COVERED_RAW] / np.maximum(total[..., COUNTED], 1)
         self._wide = enough & ((raw < NARROW) | (self._wide & (raw < FINE)))
         self._factors = np.where(self._wide, np.clip(scores.needed_factors(total), 1.0, self.limit), 1.0)
+
+    @property
+    def lead(self) -> float:
+        """Seconds between a forecast of ``said`` and its time: 30 minutes, or the shown horizon that is nearest."""
+        return self.steps[self._lead] * self.step
+
+    def said(self, server: str) -> tuple[Figures, Values]:
+        """(instants (N,) in Unix s, float32 (N, C, 3)): what was published of this server for these instants, ``lead``
+        seconds before each; the last hours, and those that have not come yet."""
+        waiting = ((issued, names, kept[0, :, :, kept.shape[3] + self._lead - len(self.steps)])
+                   for key, (issued, names, kept) in self._pending.items() if key + self.steps[self._lead] >
+                   self._present and kept.shape[3] + self._lead >= len(self.steps))
+        found = [(issued + self.lead, values[names.index(server)])
+                 for issued, names, values in (*self._said.values(), *waiting) if server in names]
+        instants, values = zip(*found, strict=True) if found else ((), ())
+        return np.array(instants, float), np.array(values, np.float32).reshape(-1, len(self.signals), 3)
 
     def factors(self, horizon: int) -> Values | None:
         """float32 (C, horizon) for the half-bands of every step, None while nothing is widened."""

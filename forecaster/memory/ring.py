@@ -88,6 +88,14 @@ class Ring:
                 searched[step, server] = np.any(np.isnan(cells), axis=1)
         return np.ascontiguousarray(taken.transpose(1, 2, 0))
 
+    def of(self, server: str, columns: Columns) -> Values:
+        """float32 (N, C) of one server; NaN where it has no row, and for columns that the ring does not hold."""
+        found = np.full((len(columns), self._values.shape[2]), np.nan, np.float32)
+        if server in self._rows:
+            held = self.holds(columns)
+            found[held] = self._values[columns[held] % self.length, self._rows[server]]
+        return found
+
     def counts(self, columns: Columns) -> Columns:
         """int64 (S,): of these columns, those with any signal observed."""
         counted: Columns = np.count_nonzero(self._seen[columns[self.holds(columns)] % self.length], axis=0)

@@ -124,6 +124,14 @@ class Window:
         columns = np.arange(self._column(start), self._column(end) + 1)
         return Readings(columns * self._refresh_ms / 1000, self.servers, self.profiles, self._ring.take(columns))
 
+    def of(self, server: str, start: float, end: float) -> tuple[npt.NDArray[np.float64], Values]:
+        """(instants (N,), float32 (N, C)) of one server, from start's column to end's, without columns of which nothing
+        is held; Unix s."""
+        columns = np.arange(max(self._column(start), self._column(end) - self._length + 1), self._column(end) + 1)
+        values = self._ring.of(server, columns)
+        seen = np.isfinite(values).any(axis=1)
+        return columns[seen] * self._refresh_ms / 1000, values[seen]
+
     def gaps(self, now: float, every: float | None = None, within: float | None = None,
              back: float = 0.0) -> list[tuple[float, float]]:
         """Stretches to read: (first, last) instants, both included, oldest first.

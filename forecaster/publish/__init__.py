@@ -1,4 +1,4 @@
-"""One immutable result in; gauges, future curves, JSON and a web page out.
+"""One immutable result in; gauges, future curves and JSON out.
 
     result        the result of a cycle, and the board that holds the latest one
     gauges        the series of forecasts; layout: which of them; collector: renders them for /metrics
@@ -8,6 +8,6 @@
     capacity_gauges, capacity_curves, capacity_json  the same of what fills up
     view          what a reader sees of these: the whole fleet, or the servers of tenants
     push          the same curves written to VictoriaMetrics
-    alertmanager  tells Alertmanager that Prometheus is down
-    api, page     JSON, and the tables of the web page; alerts: what needs attention; values: as JSON has them
+    alertmanager  tells Alertmanager that Prometheus is down; firing: the alerts that it has now, for a page
+    api           JSON; alerts: what needs attention; values: as JSON has them
 """

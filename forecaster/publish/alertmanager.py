@@ -42,6 +42,11 @@ class AlertmanagerError(Exception):
     """Alertmanager was not told; the message names its address and the reason."""
 
 
+def address_of(listen: str) -> str:
+    """The address at which a forecaster that listens there is scraped on its own host."""
+    return re.sub(r"^(0\.0\.0\.0|\[::\]):", "127.0.0.1:", listen)
+
+
 class Alertmanager:
     """Sends the alert to ``url`` in at most ``timeout`` seconds, as cycles wait for it. Not thread-safe.
 
@@ -56,7 +61,7 @@ class Alertmanager:
         self._scheme = scheme
         self._url, self._session, self._timeout = f"{url.rstrip('/')}/api/v2/alerts", session, timeout
         self._source, self._after, self._end_after = source, after, end_after
-        self._instance = re.sub(r"^(0\.0\.0\.0|\[::\]):", "127.0.0.1:", listen)
+        self._instance = address_of(listen)
         self._fleet = fleet or self._instance
         self._refresh, self._clock, self._elapsed = refresh, clock, elapsed
         self.active = False  # whether Alertmanager was last told that it is down

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from flask import Flask, Response, request
 from markupsafe import Markup
@@ -12,9 +13,10 @@ from prometheus_client import CollectorRegistry
 from forecaster.board import Board, Derived
 from forecaster.capacity.outlook import Outlook
 from forecaster.config import ForecasterConfig
+from forecaster.pages.seen import Look, Seen
+from forecaster.pages.site import site
 from forecaster.publish.api import api_blueprint
 from forecaster.publish.capacity_json import about, capacity_blueprint
-from forecaster.publish.page import filling_table, fleet_tables, glance
 from forecaster.publish.remote_read import remote_read_blueprint
 from forecaster.publish.result import Result
 from forecaster.publish.self_metrics import SelfMetrics
@@ -27,22 +29,11 @@ from forecaster.sources.clock import source_clock
 from serving import ServingError, __version__
 from serving.doors.entry import Doors
 from serving.exposition import metrics_response
-from serving.page.html import document
 from serving.storage import Claim, claim
-from serving.web import Service, Table
+from serving.web import Service
 from serving.web import create_app as create_web_app
 
 NAME = "fleet-forecaster"
-_LINKS = (
-    ("/metrics", "Forecasts and the forecaster's own metrics, for Prometheus"),
-    ("/predictions/current", "All forecasts as JSON; ?server=NAME for one"),
-    ("/alerts", "Servers with a risk or an incident, most urgent first, as JSON"),
-    ("/capacity", "What fills up, when and how likely, as JSON"),
-    ("/runbook", "What each alert means, what to check first, how to silence it"),
-    ("/status", "Warm-up, incidents, model, source, ages and errors, as JSON"),
-    ("/-/healthy", "Whether the process answers"),
-    ("/-/ready", "Whether there is a current forecast"),
-)
 
 
 class Forecaster:
@@ -59,10 +50,7 @@ class Forecaster:
         self._service = Service(
             name=NAME,
             description="Forecasts of a server fleet, from and for Prometheus.",
-            links=_LINKS,
-            status=self._glance,
-            tables=self._tables,
-            refresh=30,  # seconds: what is old must not look like now
+            landing=lambda: self._site.page("fleet"),
             ready=self._ready,
             reload=self.reload,
             close=self.close,
@@ -113,6 +101,7 @@ class Forecaster:
             except (ValueError, OSError, ServingError) as error:
                 self._metrics.config_read(self._clock(), False)
                 raise ValueError(str(error)) from error
+            before = self._site
             app = self._make_app(parts)
             ended = old.close()
             parts.keep(old, ended)
@@ -124,6 +113,7 @@ class Forecaster:
             self.parts = parts
             self._announce(parts)
             self.app.wsgi_app = app.wsgi_app  # type: ignore[method-assign]  # Flask's own way
+            before.close()
             if moved and self._claim is not None:
                 self._claim.close()
             self._claim = claimed
@@ -147,11 +137,14 @@ class Forecaster:
     def _make_app(self, parts: Parts) -> Flask:
         admission = Admission(parts.config.tenants)
         board, filling = _asked(parts)
+        self._site = pages = site(Look(lambda viewer: self._seen(parts, viewer), lambda: self._version(parts)),
+                                  self._clock, tenants)
         app = create_web_app(
             self._service,
             api_blueprint(board, parts.config.risk.roles, self._more, self._clock, filling),
             capacity_blueprint(filling, self._capacity, self._clock),
             remote_read_blueprint(board, self._clock, parts.config.publish.max_curve_samples, filling),
+            pages.blueprint(),
             doors=self._doors, admit=admission.admit,
         )
         if parts.config.tenants.servers:
@@ -169,7 +162,7 @@ class Forecaster:
         @app.get("/runbook")
         def runbook() -> Response:
             """What each alert means and what to do about it: `/runbook#fleetcastserverp1` and so on."""
-            return document("Runbook", runbook_text)
+            return pages.document("Runbook", runbook_text, here="/runbook")
 
         return app
 
@@ -186,15 +179,30 @@ class Forecaster:
         shard = {"ordinal": parts.config.shard, "total": parts.config.total_shards}
         if tenants() is not None:
             return {"model": parts.model, "shard": shard, "capacity": self._capacity()}
-        window, refused = parts.cycle.memory.window, parts.cycle.memory.refused
-        held = {"held": len(window.servers), "limit": parts.config.limits.servers, "refused": refused}
-        return {"model": parts.model, "shard": shard, "room": held, "source": parts.source.describe(),
+        return {"model": parts.model, "shard": shard, "room": _room(parts), "source": parts.source.describe(),
                 "errors": parts.cycle.errors, "capacity": self._capacity()}
 
-    def _tables(self) -> tuple[Table, ...]:
-        now, view = self._clock(), self._view
-        filling = view.filling.current(now) if view.filling is not None else None
-        return *filling_table(filling), *fleet_tables(view.board.current(now), self.parts.config.risk.roles)
+    def _seen(self, parts: Parts, viewer: frozenset[str] | None) -> Seen:
+        """What the pages show to these tenants; None: all."""
+        now, view, whole = self._clock(), parts.views.of(viewer), viewer is None
+        board, filling = view.board, view.filling
+        last = filling.last if filling is not None else None
+        return Seen(now=now, ttl=board.ttl, last=board.last, result=board.current(now),
+                    outlook=filling.current(now) if filling is not None else None,
+                    roles=parts.config.risk.roles, model=parts.model, source=parts.config.source.kind if whole else "",
+                    clock=self._clock.words, room=_room(parts) if whole else None, problem=self._problem(viewer),
+                    signals=parts.config.signals, horizons=parts.config.horizons, zone=ZoneInfo(parts.config.timezone),
+                    memory=parts.cycle.memory, firing=parts.firing, whole=whole,
+                    watched=filling.ttl if filling is not None else None,
+                    filled=last.instant if last is not None else None)
+
+    def _version(self, parts: Parts) -> object:
+        """Another value where _seen is another; outside of a request, too."""
+        now, board = self._clock(), parts.board
+        filling = parts.capacity.board.current(now) if parts.capacity is not None else None
+        last, answered = board.last, parts.firing.answered if parts.firing is not None else None
+        return (last and (last.issued, id(last)), board.current(now) is None,
+                filling and (filling.instant, id(filling)), answered, self._problem(None))
 
     def _capacity(self) -> dict[str, object]:
         watch, filling, now = self.parts.capacity, self._view.filling, self._clock()
@@ -203,12 +211,6 @@ class Forecaster:
         if tenants() is None:
             return watch.state()
         return {"enabled": True, **about(filling.last, filling.current(now) is not None, now)}
-
-    def _glance(self) -> dict[str, object]:
-        parts, now = self.parts, self._clock()
-        board, source = self._view.board, parts.config.source.kind
-        shown = glance(board.last, board.current(now), parts.model, source, self._ready(), now)
-        return shown | ({"Clock": self._clock.words} if self._clock.words else {})
 
     def _ready(self) -> str | None:
         return self._problem(tenants())
@@ -231,6 +233,12 @@ def _asked(parts: Parts) -> tuple[Board[Result], Board[Outlook] | None]:
 
     board = Derived(parts.board.ttl, lambda: parts.views.of(tenants()).board.last)
     return board, Derived(parts.capacity.board.ttl, filling) if parts.capacity is not None else None
+
+
+def _room(parts: Parts) -> dict[str, int]:
+    """Servers that are held, how many there may be, and how many were refused."""
+    window, refused = parts.cycle.memory.window, parts.cycle.memory.refused
+    return {"held": len(window.servers), "limit": parts.config.limits.servers, "refused": refused}
 
 
 def _place(folder: Path | None) -> Path | None:

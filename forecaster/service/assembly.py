@@ -12,19 +12,21 @@ import requests
 from forecaster.addresses import Receiver, SourceConfig
 from forecaster.board import Board
 from forecaster.config import ForecasterConfig
+from forecaster.memory.outcomes import Outcomes
 from forecaster.memory.past import Past
 from forecaster.memory.record import Record
 from forecaster.memory.scraped import ScrapeSource
 from forecaster.memory.window import Window
 from forecaster.models.artifact import ModelError, check, folder_of
 from forecaster.models.model import Model
-from forecaster.publish.alertmanager import Alertmanager
+from forecaster.publish.alertmanager import Alertmanager, address_of
 from forecaster.publish.collector import ForecastCollector
+from forecaster.publish.firing import Firing
 from forecaster.publish.push import Push
 from forecaster.publish.result import Result
 from forecaster.publish.self_metrics import SelfMetrics
 from forecaster.readings import Source
-from forecaster.risk.chances import FILE, ChanceError, Chances
+from forecaster.risk.chances import FILE, WINDOWS, ChanceError, Chances
 from forecaster.risk.score import COMPONENTS
 from forecaster.risk.thresholds import RiskConfig
 from forecaster.service.capacity import make_watch
@@ -75,19 +77,25 @@ def _assembled(config: ForecasterConfig, metrics: SelfMetrics, clock: Callable[[
     if model is not None and live.enabled:
         record = Record(signals, config.horizons, config.step, live.window, live.minimum, live.max_widening,
                         f"{origin} {model.info['weights']}", live.correction)
+    outcomes = None
+    if chances is not None and live.enabled:
+        conditions = config.risk.conditions(signals)
+        identity = f"{origin} {model and model.info['weights']} {conditions}"
+        outcomes = Outcomes(tuple(conditions), WINDOWS, config.step, identity)
     board, source = Board[Result](config.forecast_ttl), make_source(config, clock)
     described = {name: (signal.title or name, signal.unit) for name, signal in config.signals.items()}
     scored = [getattr(config.risk.roles, name) for name in COMPONENTS] if config.publish.gauges == "essential" else None
     collector = ForecastCollector(board, config.horizons, config.windows, described, clock, scored)
     capacity = make_watch(config, metrics, clock, lambda: make_session(config.source, config.source.retries))
     cycle = Cycle(config, source, window, model, board, collector, metrics, clock, past, record, make_push(config),
-                  chances, make_alertmanager(config, clock, scheme), capacity.board if capacity is not None else None)
+                  chances, make_alertmanager(config, clock, scheme), capacity.board if capacity is not None else None,
+                  outcomes)
     info = model.info if model else {"model": "none" if config.model is None else config.model}
     shown = {**info, "method": "tft" if model else "heuristic", "configured": config.model,
              "loaded": model is not None, "problem": problem,
              "chances_problem": without}
     joint = {name: of for name, of in (chances.joint if chances else {}).items() if name in config.risk.incident}
-    return Parts(config, source, cycle, board, collector, shown, capacity, model, joint)
+    return Parts(config, source, cycle, board, collector, shown, capacity, model, joint, make_firing(config, clock))
 
 
 def make_source(config: ForecasterConfig, clock: Callable[[], float]) -> Source:
@@ -128,6 +136,15 @@ def make_alertmanager(config: ForecasterConfig, clock: Callable[[], float], sche
         return None
     return Alertmanager(given.url, make_session(given, 0), given.timeout, str(config.source.url), config.listen,
                         given.fleet, given.after, given.end_after, config.refresh, clock, scheme=scheme)
+
+
+def make_firing(config: ForecasterConfig, clock: Callable[[], float]) -> Firing | None:
+    """Asks for the fleet's alerts, for a page; None without an Alertmanager."""
+    given = config.alertmanager
+    if given.url is None:
+        return None
+    fleet = given.fleet or address_of(config.listen)
+    return Firing(given.url, fleet, make_session(given, 0), given.timeout, config.refresh, clock)
 
 
 def make_session(given: SourceConfig | Receiver, retries: int) -> requests.Session:

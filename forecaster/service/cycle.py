@@ -29,6 +29,7 @@ from forecaster.board import Board
 from forecaster.capacity.outlook import Outlook
 from forecaster.config import ForecasterConfig
 from forecaster.memory.memory import Memory, Present
+from forecaster.memory.outcomes import Outcomes
 from forecaster.memory.past import Past
 from forecaster.memory.record import Proof, Record
 from forecaster.memory.ring import Flags, Values
@@ -69,14 +70,14 @@ class Cycle:
                  clock: Callable[[], float] = time.time,
                  past: Past | None = None, record: Record | None = None, push: Push | None = None,
                  chances: Chances | None = None, alertmanager: Alertmanager | None = None,
-                 capacity: Board[Outlook] | None = None):
+                 capacity: Board[Outlook] | None = None, outcomes: Outcomes | None = None):
         self._config, self._source, self._model, self._chances = config, source, model, chances
         self._board, self._collector, self._metrics, self._clock = board, collector, metrics, source_clock(clock)
         self._capacity = capacity
         self._stage, self._push, self.alertmanager = Stages(metrics), push, alertmanager
         metrics.prometheus_down(False)  # the next cycle knows
         self.errors = self._stage.errors  # stage -> error of its last run, None where it succeeded
-        self.memory = Memory(window, past, record, config.storage, self.errors)
+        self.memory = Memory(window, past, record, config.storage, self.errors, outcomes)
         self._signals, self._zone = tuple(config.signals), ZoneInfo(config.timezone)
         self._conditions = config.risk.conditions(self._signals)
         self._optional = frozenset(name for name, signal in config.signals.items() if signal.optional)
@@ -156,6 +157,9 @@ class Cycle:
             forecast.add_trend(made, present, config.signals)
             proof = self._record(made, present)
             found = self._incidents(made, present, context)
+            if memory.outcomes is not None:
+                with memory.lock:
+                    memory.outcomes.step_over(now, present.servers, found.on, found.known, found.chance)
             severe = {window: found.any(window) for window in WINDOWS}
             assessed = score.assess(
                 made.values, self._signals, config.risk, severe, found.any_server(), found, made.by_model)
@@ -222,7 +226,7 @@ class Cycle:
                 found = self._source.range(*stretch, step, stretch[1] % step)
             if self._stop.is_set():
                 raise Stopped
-            with self._stage("window"):
+            with self._stage("window"), self.memory.lock:
                 window.fill(found)
         except StageError as error:
             log.error("history is incomplete: stage %s", error)
@@ -265,8 +269,9 @@ class Cycle:
         if record.due(present.instant):
             base = heuristic.forecast(present.encoder, config.signals, tuple(config.horizons.values()))
         bounds = [(signal.min, signal.max) for signal in config.signals.values()]
-        return record.step_over(present.instant, present.servers, present.observed, made.values, base, made.by_model,
-                                bounds)
+        with self.memory.lock:
+            return record.step_over(present.instant, present.servers, present.observed, made.values, base,
+                                    made.by_model, bounds)
 
     def _publish(self, result: Result) -> None:
         with self._stage("publish"):

@@ -13,6 +13,7 @@ from forecaster.memory.keeping import Keeper
 from forecaster.memory.scraped import ScrapeSource
 from forecaster.models.model import Model
 from forecaster.publish.collector import ForecastCollector
+from forecaster.publish.firing import Firing
 from forecaster.publish.result import Result
 from forecaster.publish.view import View, Views
 from forecaster.readings import Source, SourceError
@@ -38,6 +39,7 @@ class Parts:
     capacity: CapacityWatch | None  # what fills up, where it is watched
     loaded: Model | None  # whose owner closes it: a reload keeps it where it is the same
     joint: dict[str, dict[str, float]]  # window -> parameters of the chance of any server, where calibrated
+    firing: Firing | None = None  # the fleet's alerts at Alertmanager, where one is configured
 
     @cached_property
     def views(self) -> Views:
@@ -66,8 +68,9 @@ class Parts:
         """Ends the threads and writes snapshots for the next start; whether the cycle's thread has ended."""
         source = self.source
         ended = self.cycle.close()
-        if self.capacity is not None:
-            self.capacity.close()
+        for one in (self.capacity, self.firing):
+            if one is not None:
+                one.close()
         if isinstance(source, ScrapeSource):
             Keeper(self.config.storage, self.cycle.errors).save({SCRAPE_FILE: source})
         return ended
@@ -104,3 +107,5 @@ class Parts:
                 mine.past = theirs.past
             if mine.record is not None and theirs.record is not None and mine.record.same(theirs.record):
                 mine.record = theirs.record
+            if mine.outcomes is not None and theirs.outcomes is not None and mine.outcomes.same(theirs.outcomes):
+                mine.outcomes = theirs.outcomes

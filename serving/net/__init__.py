@@ -5,6 +5,7 @@ In: a WSGI application, a listen address, flags. Out: answers on the wire, until
     runner       one process: listen address, signals, shutdown
     options      the flags of a command that serves
     http         requests and answers, on an event loop
+    streams      answers without an end, of messages
     connections  deadlines and bounds of connections
     lanes        the threads that answer, by path
     traffic      counters of connections, handshakes and requests that were not served

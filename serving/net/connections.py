@@ -8,6 +8,7 @@ The phases of a connection:
     body        the request's body
     work        in the application; no deadline
     send        the answer
+    stream      between two messages of a stream; no deadline
     idle        until the next request begins
 """
 

@@ -25,11 +25,13 @@ from tornado.httputil import (
     RequestStartLine,
     ResponseStartLine,
 )
+from tornado.iostream import StreamClosedError
 from tornado.netutil import add_accept_handler, ssl_wrap_socket
 
 from serving.net.connections import Connections, Limits, Peer, Secure, Stream
 from serving.net.lanes import Lanes
 from serving.net.origin import secured
+from serving.net.streams import COMMENT, MOST, PAUSE, SILENCE, STREAM, Feed
 from serving.net.traffic import Traffic
 from serving.net.wsgi import Answer, Application, Environ, environ, problem, refusal, run
 
@@ -37,6 +39,8 @@ log = logging.getLogger(__name__)
 
 _BUSY = partial(refusal, "503 Service Unavailable", "too many requests wait for an answer", "service",
                 "fewer requests at once; try again in a second", ("Retry-After", "1"))
+_TOO_MANY = partial(refusal, "503 Service Unavailable", "too many pages follow the updates", "service",
+                    "fewer open pages; this one is read anew every 30 s", ("Retry-After", "30"))
 _FAILED = partial(refusal, "500 Internal Server Error", "the service failed to answer; its log has the details",
                   "service", "an answer; try again, and report the problem if it persists")
 _TOGETHER = 1 << 16  # bytes of a body that are sent in one piece with the headers
@@ -67,6 +71,7 @@ class Server(HTTPServerConnectionDelegate):
         head_bytes = self.connections.limits.head_bytes
         self._parameters = HTTP1ConnectionParameters(max_header_size=head_bytes, max_body_size=_UNBOUNDED)
         self._tasks: set[asyncio.Task[None]] = set()  # the event loop itself keeps no reference
+        self.streams = 0  # that are written
         self._listener = listener
         listener.setblocking(False)
         self._unlisten = add_accept_handler(listener, self._accept)
@@ -206,7 +211,15 @@ class _Exchange(HTTPMessageDelegate):
         if self._left:
             return
         try:
-            self._send(answer)
+            feed = self._environ.pop(STREAM, None)
+            if feed is None or not answer.status.startswith("200") or self._environ["REQUEST_METHOD"] != "GET":
+                self._send(answer)
+            elif self._server.streams >= min(MOST, self._server.connections.limits.connections // 4):
+                self._send(_TOO_MANY())
+            else:
+                await self._follow(answer, feed)
+        except StreamClosedError:
+            pass
         except Exception:  # what the application wrote into a header cannot be sent
             log.exception("an answer was not sent")
             if self._peer.answering:
@@ -219,18 +232,44 @@ class _Exchange(HTTPMessageDelegate):
         self._running = True
         return Answer("", []) if self._left else run(self._server.application, self._environ)
 
+    async def _follow(self, answer: Answer, feed: Feed) -> None:
+        """Writes an answer's head, then a feed's messages as they come, until it is over or the client leaves."""
+        lane, silent = self._server.lanes.of(self._environ["PATH_INFO"]), 0.0
+        status, reason, headers = _head(answer)
+        headers.pop("Content-Length", None)
+        self._status, self._peer.answering = status, True
+        self._peer.stream.set_nodelay(True)
+        self._server.streams += 1
+        try:
+            await self._connection.write_headers(ResponseStartLine("", status, reason), headers, COMMENT)
+            while not (self._left or feed.over):
+                text = b""
+                if feed.due() and (job := lane.submit(feed.message)) is not None:
+                    text = await asyncio.wrap_future(job)
+                silent += PAUSE
+                if text or silent >= SILENCE:
+                    silent, text = 0.0, text or COMMENT
+                    self._size += len(text)
+                    self._peer.enter("send")
+                    self._peer.hold(len(text))
+                    await self._connection.write(text)
+                    self._peer.hold(0)
+                self._peer.enter("stream")
+                await asyncio.sleep(PAUSE)
+            if not self._left:
+                self._connection.finish()
+        finally:
+            self._server.streams -= 1
+
     def _send(self, answer: Answer) -> None:
         """Writes an answer; the stream sends it as fast as the client reads."""
-        status, reason = answer.status.split(" ", 1)
-        headers = HTTPHeaders()
-        for name, value in (*secured(answer.headers), ("Date", formatdate(usegmt=True))):
-            headers.add(name, value)
+        code, reason, headers = _head(answer)
         body = answer.body
-        if self._environ["REQUEST_METHOD"] == "HEAD" or status in ("204", "304"):
+        if self._environ["REQUEST_METHOD"] == "HEAD" or code in (204, 304):
             body = []
         elif "Content-Length" not in headers:
             headers.add("Content-Length", str(answer.size))
-        self._status, self._size = int(status), sum(map(len, body))
+        self._status, self._size = code, sum(map(len, body))
         together = b"".join(body) if self._size <= _TOGETHER else None
         self._peer.answering = True
         self._peer.enter("send")
@@ -250,3 +289,12 @@ class _Exchange(HTTPMessageDelegate):
         if self._status:
             self._server.access(self._peer.client, self._environ["REQUEST_METHOD"], self._path, self._status,
                                 self._size, time.monotonic() - self._begun)
+
+
+def _head(answer: Answer) -> tuple[int, str, HTTPHeaders]:
+    """Status, reason and all headers of an answer."""
+    status, reason = answer.status.split(" ", 1)
+    headers = HTTPHeaders()
+    for name, value in (*secured(answer.headers), ("Date", formatdate(usegmt=True))):
+        headers.add(name, value)
+    return int(status), reason, headers

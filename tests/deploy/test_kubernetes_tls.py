@@ -12,7 +12,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from serving.doors import Doors
+from serving.doors.entry import Doors
 from serving.web import Service, create_app
 from tests.doors import HASH, PASSWORD, WRONG, write_certificates, write_users
 from tests.served import Served

@@ -100,7 +100,7 @@ def test_a_hangup_whose_reload_fails_leaves_the_service_running():
 
 def test_one_process_serves_and_a_reload_over_http_is_refused():
     with Running() as running:
-        assert f"<p>{running.process.pid}</p>" in running.get("/")[1]
+        assert running.get("/")[1] == f"example: {running.process.pid}\n"
         running.connection.request("POST", "/-/reload")
         answer = running.connection.getresponse()
         assert (answer.status, "--web.enable-lifecycle" in answer.read().decode()) == (403, True)

@@ -133,6 +133,28 @@ def test_what_only_the_tests_run_is_fetched_only_for_them(machine: Machine):
     assert "victoria" not in machine.fetch().stdout
 
 
+def test_chromium_is_unpacked_with_a_font_and_the_libraries_that_the_machine_lacks(machine: Machine):
+    machine.put("victoria-metrics")
+    machine.offer()
+    files = {"chromium-headless-shell": ("usr/bin/chromium-headless-shell", "usr/lib/chromium/chromium-headless-shell"),
+             "fonts-dejavu-core": ("usr/share/fonts/dejavu",), "libnss3": ("usr/lib/x86_64-linux-gnu/libnss3.so",)}
+    for package, paths in files.items():
+        for path in paths:
+            machine.script(Path(path).name, 'echo "$LD_LIBRARY_PATH $FONTCONFIG_FILE"',
+                           machine.archive / package / Path(path).parent)
+        with tarfile.open(machine.archive / f"{package}.deb", "w") as deb:
+            deb.add(machine.archive / package, ".")
+    machine.script("apt-get", f"""
+case "$*" in *--simulate*) printf 'Inst libnss3 (1 amd64)\\nInst libllvm15 (1)\\nInst systemd (1)\\n'; exit ;; esac
+for word; do case $word in [a-z]*[a-z0-9]) test "$word" = download || test "$word" = "$(id -un)" ||
+  cp "{machine.archive}/$word.deb" . ;; esac; done""")
+    done = machine.fetch("--tests")
+    assert done.returncode == 0, done.stderr
+    libraries, fonts = machine.run("chromium").split()
+    assert any(Path(folder, "libnss3.so").is_file() for folder in libraries.split(":") if folder)
+    assert "usr/share/fonts" in Path(fonts).read_text()
+
+
 def test_a_second_run_asks_for_nothing(machine: Machine):
     machine.offer()
     machine.fetch()

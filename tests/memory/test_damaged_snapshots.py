@@ -7,6 +7,7 @@ from forecaster.capacity.held import Held
 from forecaster.capacity.kept import Kept as Filling
 from forecaster.capacity.series import Named, Stretch
 from forecaster.memory.keeping import Keeper
+from forecaster.memory.outcomes import Outcomes
 from forecaster.memory.past import Past
 from forecaster.memory.record import Record
 from forecaster.memory.snapshot import SnapshotError
@@ -108,7 +109,30 @@ class OfFilling:
         "".join(text for one in self.held.entities for text in one).encode()
 
 
-KINDS = (OfWindow, OfPast, OfRecord, OfFilling)
+class OfOutcomes:
+    def __init__(self) -> None:
+        self.part = Outcomes(("full", "slow"), {"30m": 6, "8h": 96}, STEP, "who")
+
+    @classmethod
+    def empty(cls) -> "OfOutcomes":
+        return cls()
+
+    def step(self, now: float) -> None:
+        chance = np.array([[0.1, 0.5], [0.9, np.nan]])
+        self.part.step_over(now, SERVERS, np.zeros((2, 2), bool), np.ones((2, 2), bool), {"30m": chance, "8h": chance})
+
+    def fill(self) -> None:
+        for n in range(9):
+            self.step(NOW - STEP * (8 - n))
+
+    def use(self) -> None:
+        for n in range(1, 8):
+            self.step(NOW + STEP * n)
+        total = self.part.total()
+        assert total.shape == (2, 2, 12, 3) and np.isfinite(total).all() and (total >= 0).all()
+
+
+KINDS = (OfWindow, OfPast, OfRecord, OfFilling, OfOutcomes)
 
 
 def checked(kind, path, now: float = NOW + 15) -> bool:

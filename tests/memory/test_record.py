@@ -53,6 +53,20 @@ def live(kept: Record, steps: int, spread: float = 1.0, seed: int = 0, begin: in
     return kept
 
 
+def test_what_was_said_thirty_minutes_before_is_kept_beside_its_time_for_two_hours_and_half_an_hour_ahead():
+    kept, rows = record(), np.arange(40, dtype=np.float32)[:, None, None, None]
+    for n in range(40):
+        now = START + n * STEP
+        kept.observe(now, NAMES, np.full((40, 1), 50, np.float32))
+        made = np.tile(np.array([n - 1, n, n + 1], np.float32), (40, 1, 2, 1)) + 1000 * rows
+        kept.keep(now, NAMES, made, made, made)
+    instants, values = kept.said("s07")
+    assert kept.lead == 1800 and instants.tolist() == [START + (n + 6) * STEP for n in range(10, 40)]
+    assert values.shape == (30, 1, 3) and values[:, 0, 1].tolist() == [7000 + n for n in range(10, 40)]
+    instants, values = kept.said("unknown")
+    assert instants.size == 0 and values.shape == (0, 1, 3)
+
+
 def test_a_good_forecaster_is_shown_as_one_and_left_alone():
     proof = live(record(), 100).proof()
     assert proof.coverage == pytest.approx(0.8, abs=0.03)

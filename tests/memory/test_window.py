@@ -456,3 +456,13 @@ def test_a_snapshot_from_a_clock_that_was_ahead_brings_back_only_the_past(tmp_pa
     assert fresh.restore(path, START + 20) is None
     assert fresh.newest == START + 15 and fresh.last_seen.tolist() == [START + 15]
     assert np.isnan(fresh.latest(START + 30)).all()
+
+
+def test_one_server_is_read_from_one_instant_to_another_without_columns_of_which_nothing_is_held():
+    held = window()
+    for k in (0, 1, 3):
+        held.append(reading(START + 15 * k, web1=(k, NAN), web2=(10 + k, 1)))
+    instants, values = held.of("web1", START + 15, START + 60)
+    assert instants.tolist() == [START + 15, START + 45] and values[:, 0].tolist() == [1, 3]
+    assert held.of("web2", 0, START)[1].tolist() == [[10, 1]]
+    assert held.of("gone", 0, START + 60)[0].size == 0

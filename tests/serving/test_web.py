@@ -1,12 +1,8 @@
-import re
-
 import pytest
-from flask import Blueprint, request
-from markupsafe import Markup
+from flask import Blueprint, Response, request
 
-from serving.page.html import document
 from serving.settings import SettingsError
-from serving.web import RequestError, Service, Table, create_app
+from serving.web import RequestError, Service, create_app
 
 
 @pytest.fixture
@@ -35,55 +31,20 @@ def client(state):
     service = Service(
         name="example",
         description="An <b>example</b>.",
-        links=(("/metrics", "Metrics & more"),),
-        status=lambda: {"Servers": 20},
-        tables=lambda: [Table("Fleet", ("Server", "State"), [("a<1>", "fine"), ('b">', "fine")], anchors=True)],
-        refresh=30,
         ready=lambda: state["reason"],
         reload=reload,
     )
     return create_app(service, views, max_request_bytes=100).test_client()
 
 
-def test_the_landing_page_shows_description_links_status_and_tables_escaped(client):
+def test_a_service_without_a_landing_page_says_what_it_is(client):
     page = client.get("/")
-    assert page.mimetype == "text/html"
-    for part in (
-        "<title>example</title>",
-        "An &lt;b&gt;example&lt;/b&gt;.",
-        '<a href="/metrics">/metrics</a>',
-        "Metrics &amp; more",
-        '<th scope="row">Servers</th><td>20</td>',
-        "<caption>Fleet</caption>",
-        '<th scope="row">a&lt;1&gt;</th><td>fine</td>',
-        '<html lang="en">',
-        "color-scheme: light dark",
-    ):
-        assert part in page.text
-    assert "://" not in page.text  # nothing is fetched from elsewhere
-    assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
-
-
-def test_the_landing_page_begins_with_the_status_and_ends_with_the_links(client):
-    assert re.findall("<caption>(.*)</caption>", client.get("/").text) == ["Status", "Fleet", "Pages"]
-
-
-def test_a_landing_page_that_is_left_open_does_not_show_an_old_status(client):
-    assert '<meta http-equiv="refresh" content="30">' in client.get("/").text
-
-
-def test_an_address_leads_to_the_row_of_a_server_where_a_table_has_anchors(client):
-    text = client.get("/").text
-    assert '<tr id="a&lt;1&gt;"><th scope="row">a&lt;1&gt;</th>' in text and '<tr id="b&#34;&gt;">' in text
-    assert text.count("<tr id=") == 2  # pages and status have none
-    assert "tr:target" in text.partition("</style>")[0]
+    assert (page.mimetype, page.text) == ("text/plain", "example: An <b>example</b>.\n")
 
 
 def test_a_service_may_have_a_landing_page_of_its_own():
-    service = Service("example", "An example.", landing=lambda: document("Mine", Markup("<h1>Mine</h1>"), refresh=30))
-    page = create_app(service).test_client().get("/")
-    assert "<h1>Mine</h1>" in page.text and '<meta http-equiv="refresh" content="30">' in page.text
-    assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    service = Service("example", "An example.", landing=lambda: Response("<h1>Mine</h1>", mimetype="text/html"))
+    assert create_app(service).test_client().get("/").text == "<h1>Mine</h1>"
 
 
 def test_healthy_stays_200_while_ready_tells_why_not(client, state):

@@ -1,0 +1,12 @@
+"""The forecaster's pages for people: one file a view. What they show they get from `Look`, and only from there.
+
+    seen       what the pages show, as of one instant
+    site       all views
+    fleet      the landing page: what comes first, every server, the next 8 hours
+    incidents  what is on and expected, in the order in which it comes
+    server     one server: measured and forecast, incidents, its record; courses: one signal of it
+    capacity   what fills up, and the course of one entity
+    record     whether forecasts and chances have come true
+    alerts     servers that need attention, and what fires at Alertmanager
+    chart      curves as SVG; words: figures and times as they are said
+"""

@@ -1,0 +1,142 @@
+"""What fills up: everything that is watched, the first to be full first, and the course of one entity."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from forecaster.capacity.forecast import WINDOWS
+from forecaster.capacity.outlook import MEDIAN, PRIORITIES, Outlook
+from forecaster.capacity.past import HOUR
+from forecaster.pages import chart, words
+from forecaster.pages.courses import short
+from forecaster.pages.seen import Look, Seen
+from serving.page.site import environment
+from serving.page.view import Asked, Shown, View
+
+SHOWN = 200  # rows
+DAYS_BACK, DAYS_AHEAD = 7, 14
+EVERY = 7 * 86400.0  # s between two marks of the time axis
+
+_PARTS: Any = environment("forecaster.pages").get_template("capacity_parts.html").module
+
+
+def view(look: Look) -> View:
+    """The view at /ui/capacity?find=TEXT&resource=NAME, and with server, of (resource) and entity the course of one."""
+    return View("capacity", "/ui/capacity", "Capacity",
+                "What fills up, the first to be full first, and the course of one entity.",
+                lambda asked: show(look.seen(asked.viewer), asked), look.version,
+                keys=("find", "resource", "server", "of", "entity"), more=lambda shown, query: {"chosen": query},
+                scripts=("chart.js",), styles=("charts.css",))
+
+
+def show(seen: Seen, asked: Asked) -> Shown:
+    """What the query asks for of the latest outlook."""
+    of, query = seen.outlook, asked.query
+    if of is None:
+        said = "There is no current forecast of what fills up." if seen.watched else "Nothing is watched that fills up."
+        return Shown(seen.filled if seen.watched else seen.now, seen.watched or seen.ttl, {
+            "cap-head": str(_PARTS.head(said, [])), "cap-rows": str(_PARTS.nothing()), "cap-more": str(_PARTS.more(0)),
+            "cap-one": str(_PARTS.one(None, None, words)), "cap-form": str(_PARTS.form({}, query))})
+    rows = chosen(of, query.get("find", ""), query.get("resource", ""))
+    titles = {name: about.title for name, about in of.resources.items()}
+    listed = {key(of, row): str(_PARTS.row(key(of, row), entry(of, row), seen.zone, words)) for row in rows[:SHOWN]}
+    place = of.places.get((query.get("server", ""), query.get("of", ""), query.get("entity", "")))
+    data = {} if place is None else {"chart-0": values(of, place, str(seen.zone))}
+    fragments = {
+        "cap-head": str(_PARTS.head(sentence(of, seen), counts(of))),
+        "cap-form": str(_PARTS.form(titles, query)),
+        "cap-more": str(_PARTS.more(max(0, len(rows) - SHOWN))),
+        "cap-one": str(_PARTS.one(None if place is None else entry(of, place), seen.zone, words)),
+        **listed,
+    }
+    if place is not None:
+        fragments["draw-0"] = str(drawing(of, place))
+    return Shown(of.instant, seen.watched or seen.ttl, fragments, {"cap-rows": [*listed]}, data)
+
+
+def chosen(of: Outlook, find: str, resource: str) -> list[int]:
+    """Rows in the order in which they are full, of this resource, with this text in the server's or entity's name."""
+    text = find.casefold()
+    return [row for row in of.order if (one := of.entities[row]) and resource in ("", one.resource)
+            and (text in one.server.casefold() or text in one.name.casefold())]
+
+
+def key(of: Outlook, row: int) -> str:
+    """An id of the row's element."""
+    one = of.entities[row]
+    return "e-" + hashlib.blake2s(f"{one.server}\0{one.resource}\0{one.name}".encode(), digest_size=8).hexdigest()
+
+
+def entry(of: Outlook, row: int) -> dict[str, object]:
+    """What a row shows: shares in 0..1, times in Unix s."""
+    filling, rank = of.filling, int(of.priority[row])
+    return {
+        "entity": of.entities[row], "title": of.resources[of.entities[row].resource].title,
+        "unit": of.resources[of.entities[row].resource].unit, "used": float(of.used[row]),
+        "limit": float(of.limit[row]), "size": float(of.size[row]), "full": bool(of.full[row]),
+        "dates": filling.full_at[row].tolist(),
+        "date": float(filling.full_at[row, MEDIAN]),
+        "chances": dict(zip(WINDOWS, filling.chance[row].tolist(), strict=True)),
+        "growth": float(filling.growth[row]), "growth_before": float(filling.growth_before[row]),
+        "changed": float(filling.changed_at[row]), "step": float(filling.step[row]),
+        "stepped": float(filling.step_at[row]),
+        "priority": PRIORITIES[rank - 1] if rank else "", "lost": bool(of.lost[row]), "issued": float(of.issued[row]),
+        "seen": float(of.last_seen[row]),
+    }
+
+
+def counts(of: Outlook) -> list[tuple[str, int]]:
+    """How many are full now, and of each priority."""
+    return [("full now", int(of.full.sum())),
+            *((name, int((of.priority == rank).sum())) for rank, name in enumerate(PRIORITIES, 1)),
+            ("watched", len(of.entities)), ("silent", int(of.lost.sum()))]
+
+
+def sentence(of: Outlook, seen: Seen) -> str:
+    """What is full first."""
+    if not of.entities:
+        return "Nothing is known yet that fills up"
+    row = of.order[0]
+    one, date = of.entities[row], float(of.filling.full_at[row, MEDIAN])
+    if of.full[row]:
+        return f"{one.name} of {one.server} is full"
+    if math.isfinite(date):
+        return f"{one.name} of {one.server} is full first: {words.date(date, seen.zone)} (p50)"
+    return "Nothing is expected to be full within 14 days"
+
+
+def drawing(of: Outlook, row: int) -> Markup:
+    """The last week and the next 14 days of one entity."""
+    now, ahead = float(of.issued[row]), of.filling.used[row].astype(float)
+    at, past = _past(of, row)
+    start, end = now - DAYS_BACK * 86400, now + DAYS_AHEAD * 86400
+    frame = chart.Frame(start, end, 0.0, max(1.0, chart.top([past, ahead, float(of.limit[row])])))
+    instants = of.instants(row)
+    paths = [("band", frame.band(instants, ahead[:, 0], ahead[:, 2])), ("limit", frame.across(float(of.limit[row]))),
+             ("median", frame.line(instants, ahead[:, MEDIAN])), ("measured", frame.line(at, past, 3 * HOUR)),
+             ("now", frame.up(now))]
+    low, middle, high = (words.share(value) for value in ahead[-1])
+    label = f"Used share: now {words.share(float(of.used[row]))}; in 14 days {middle}, p10 to p90 {low} to {high}"
+    return chart.drawing("0", paths, label, [words.share(tick) for tick in frame.ticks],
+                         chart.marks(start, end, now, EVERY))
+
+
+def values(of: Outlook, row: int, zone: str) -> dict[str, object]:
+    """What the cursor of the chart reads, in percent by the hour."""
+    now = float(of.issued[row])
+    at, past = _past(of, row)
+    return {"title": of.entities[row].name, "unit": "%", "step": HOUR, "now": now, "zone": zone,
+            "start": now - DAYS_BACK * 86400, "end": now + DAYS_AHEAD * 86400,
+            "first": round((at[0] - now) / HOUR) if at.size else 0, "measured": short(100 * past),
+            "ahead": 1, "forecast": short(100 * of.filling.used[row].T)}
+
+
+def _past(of: Outlook, row: int) -> tuple[np.ndarray, np.ndarray]:
+    """(instants, used shares) of the last week, by the hour."""
+    past = of.week[row].astype(float) if of.week is not None else np.zeros(0)
+    return (of.instant // HOUR - np.arange(len(past))[::-1]) * HOUR, past

@@ -1,0 +1,218 @@
+"""The landing page: whether one can sleep, what comes first, every server, and the next 8 hours.
+
+Of many servers the most urgent ROWS are rows of a table, and the others tiles with a name and a chance, so that 1,000
+can be looked through and an update stays small.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from math import isnan, nan
+
+import numpy as np
+from markupsafe import Markup
+
+from forecaster.capacity.outlook import MEDIAN, Outlook
+from forecaster.models.unforecast import REASONS
+from forecaster.pages.incidents import Coming, coming, moment, zone_of
+from forecaster.pages.seen import Look, Seen
+from forecaster.publish.alerts import by_urgency
+from forecaster.publish.api import SHOWN, first
+from forecaster.publish.result import Result
+from forecaster.risk.priority import PRIORITIES
+from forecaster.risk.state import State, counts, of_fleet
+from serving import __version__
+from serving.page.site import environment
+from serving.page.view import Asked, Shown, View
+from serving.shown import cut
+
+ROWS = 80  # servers as rows; the others are tiles
+FILLING = 5  # entities of what fills up first
+LINKS = (
+    ("/metrics", "forecasts and the forecaster's own metrics, for Prometheus"),
+    ("/predictions/current", "all forecasts as JSON; ?server=NAME for one"),
+    ("/alerts", "servers with a risk or an incident, most urgent first, as JSON"),
+    ("/capacity", "what fills up, when and how likely, as JSON"),
+    ("/status", "warm-up, incidents, model, source, ages and errors, as JSON"),
+    ("/-/healthy", "whether the process answers"),
+    ("/-/ready", "whether there is a current forecast"),
+)
+_WORDS = {  # of the fleet's state; none of them promises more than the state says
+    State.ACT_NOW: "Act now: {} at P1",
+    State.LIKELY: "An incident is on or likely, on {}",
+    State.CLEARING: "Getting better: {} was at P1 or P2 and is not clear yet",
+    State.WATCH: "Nothing urgent; watch {}",
+    State.SAFE: "Quiet: no incident is on or expected within 8 hours",
+    State.BLIND: "Blind: {} cannot be judged",
+}
+
+
+def view(look: Look) -> View:
+    """The view at /."""
+    parts = environment("forecaster.pages").get_template("fleet_parts.html").module
+
+    def part(name: str, value: object) -> str:
+        """The fragment that the macro of this name makes."""
+        return str(getattr(parts, name)(value))
+
+    def show(asked: Asked) -> Shown:
+        seen = look.seen(asked.viewer)
+        result = seen.result
+        found = coming(result) if result is not None else ()
+        order = by_urgency(result) if result is not None else []
+        given = {
+            "headline": _headline(seen, found), "figures": _figures(seen), "line": _line(seen, found),
+            "filling": _filling(seen.outlook), "details": _details(seen), "unforecast": _unforecast(result)}
+        fragments = {f"ui-{name}": part(name, value) for name, value in given.items()}
+        rows = [_server(result, s) for s in order] if result is not None else []
+        tiles = sorted(rows[ROWS:], key=lambda one: (-int(one["rank"]), one["name"]))
+        fragments |= {one["name"]: part("row", one) for one in rows[:ROWS]}
+        fragments |= {one["name"]: part("tile", one) for one in tiles}
+        lists = {"ui-rows": [one["name"] for one in rows[:ROWS]], "ui-tiles": [one["name"] for one in tiles]}
+        return Shown(seen.last.issued if seen.last else None, seen.ttl, fragments, lists)
+
+    return View("fleet", "/", "Fleet", "The fleet: what comes first, every server, the next 8 hours.", show,
+                look.version, more=_filtered, scripts=("fleet.js",), styles=("fleet.css",))
+
+
+def _filtered(shown: Shown, query: Mapping[str, str]) -> dict[str, object]:
+    """For a page as it is without JavaScript: the servers, of which a filter hides some, and what can be chosen."""
+    text, profile, priority = (query.get(key, "") for key in ("text", "profile", "priority"))
+    wanted = [str(Markup('data-{}="{}"').format(key, given)) for key, given in
+              (("profile", profile), ("priority", priority)) if given]
+    found: dict[str, list[Markup]] = {}
+    number = 0
+    for key, ids in shown.lists.items():
+        found[key] = []
+        for html in (shown.fragments[name] for name in ids):
+            said = f"{Markup(html).striptags()} {_profile(html)}"
+            hit = all(mark in html for mark in wanted) and text.strip().lower() in said.lower()
+            number += hit
+            found[key].append(Markup(html if hit else html.replace(" ", " hidden ", 1)))  # in its tag
+    profiles = sorted({_profile(html) for ids in found.values() for html in ids})
+    return {"servers": found, "number": number, "total": sum(map(len, found.values())), "profiles": profiles,
+            "priorities": PRIORITIES, "machine_links": LINKS}
+
+
+def _profile(html: str) -> str:
+    return Markup(html.partition('data-profile="')[2].partition('"')[0]).unescape()
+
+
+def _headline(seen: Seen, found: tuple[Coming, ...]) -> dict[str, object]:
+    """state, text and what comes first."""
+    result = seen.result
+    if result is None:
+        if seen.last is None:
+            text = "No forecast yet: nothing can be said"
+        else:
+            text = f"Blind: forecasts are stale since {moment(seen.last.issued + seen.ttl, zone_of(seen.last))}"
+        return {"state": State.BLIND.word, "text": text, "more": seen.problem or "", "next": None}
+    state = of_fleet(result.state)
+    blind = int((result.state == State.BLIND).sum())
+    number = int((result.state == state).sum())
+    text = _WORDS[state].format(_servers(number or blind))
+    if state is State.WATCH and not number:  # it is because of those that are BLIND
+        text = "Nothing urgent, but not every server is seen"
+    if not result.servers:
+        text = "Blind: no server is known"
+    more = "" if state is State.BLIND or not blind else f"{_servers(blind)} cannot be judged (BLIND)."
+    return {"state": state.word, "text": text, "more": more, "next": found[0] if found else None}
+
+
+def _figures(seen: Seen) -> dict[str, object]:
+    """The calibrated chances of an incident on any server, unknown where the fleet is blind, and counts by state."""
+    result = seen.result
+    blind = result is None or of_fleet(result.state) is State.BLIND
+    chances = {} if blind or result is None else result.risk.severe_any
+    return {"chances": [(words, percent(chances.get(window, nan), "unknown"))
+                        for window, words in (("30m", "30 minutes"), ("8h", "8 hours"))],
+            "counts": [] if result is None else [one for one in counts(result.state).items() if one[1]],
+            "total": 0 if result is None else len(result.servers)}
+
+
+def _line(seen: Seen, found: tuple[Coming, ...]) -> dict[str, object]:
+    """The next 8 hours: whole hours and incidents, at their place in percent of the width."""
+    span, lanes = 8 * 3600.0, 10
+    result = seen.result
+    if result is None:
+        return {"known": False}
+    zone, start = zone_of(result), result.issued
+    hours = [(round(100 * (at - start) / span, 1), f"{moment(at, zone)[:5]}")
+             for at in np.arange(start // 3600 * 3600 + 3600, start + span, 3600).tolist()]
+    marks = [{"x": round(max(0.0, min(100.0, 100 * (one.at - start) / span)), 1), "one": one,
+              "name": cut(one.server, 26)} for one in found]
+    return {"known": True, "hours": hours, "marks": marks[:lanes], "left": len(marks[lanes:]),
+            "zone": moment(start, zone).partition(" ")[2]}
+
+
+def _filling(outlook: Outlook | None) -> dict[str, object]:
+    """What is full, or will be (p50) within 14 days, or has a priority: the first by date."""
+    if outlook is None:
+        return {"known": False, "rows": [], "left": 0}
+    dates = outlook.filling.full_at[:, MEDIAN]
+    there = outlook.full | np.isfinite(dates) | (outlook.priority > 0)
+    rows = [row for row in outlook.order if there[row]]
+    found = []
+    for row in rows[:FILLING]:
+        one = outlook.entities[row]
+        rank, date = int(outlook.priority[row]), dates[row]
+        at = "full now" if outlook.full[row] else "no date" if isnan(date) else moment(date, None, True)
+        found.append({"server": one.server, "name": one.name, "resource": outlook.resources[one.resource].title,
+                      "used": f"{outlook.used[row]:.0%}", "at": at, "priority": PRIORITIES[rank - 1] if rank else ""})
+    return {"known": True, "rows": found, "left": len(rows) - len(found)}
+
+
+def _server(result: Result, s: int) -> dict[str, str]:
+    """One server as its row and its tile show it."""
+    risk, state = result.risk, State(result.state[s])
+    chances = {} if state is State.BLIND else risk.severe
+    named = risk.incidents is not None and risk.incidents.leading[s] >= 0
+    return {"name": result.servers[s], "profile": result.profiles[s], "state": state.word, "rank": str(int(state)),
+            "priority": "stale" if result.stale[s] else risk.priority[s] or "",
+            "about": _about(chances["8h"][s] if "8h" in chances else nan),
+            "near": percent(chances["30m"][s] if "30m" in chances else nan),
+            "later": percent(chances["8h"][s] if "8h" in chances else nan),
+            "message": result.message(s) if risk.component[s] or named else ""}
+
+
+def _details(seen: Seen) -> list[tuple[str, object]]:
+    """Item and value, of the service."""
+    result, last, model = seen.result, seen.last, seen.model
+    zone = zone_of(last) if last else None
+    methods = sorted(Counter(result.method).items()) if result else []
+    shown = {"Model": model["model"], "Model problem": model["problem"],
+             "No chances of incidents": model.get("chances_problem"), "Source": seen.source,
+             "Source's clock": seen.clock, "Not ready": seen.problem,
+             "Forecast issued": moment(last.issued, zone, True) if last else "no forecast yet",
+             "Methods": ", ".join(f"{name} {number}" for name, number in methods),
+             "Fleet health": result.health if result else "unknown",
+             "Version": __version__}
+    if seen.room is not None:
+        shown["Servers held"] = f"{seen.room['held']} of at most {seen.room['limit']}"
+        shown["Servers refused, as there is no room"] = seen.room["refused"]
+    return [(name, value) for name, value in shown.items() if value]
+
+
+def _unforecast(result: Result | None) -> dict[str, object]:
+    """Servers that are up or known and not forecast, with the reason, at most SHOWN."""
+    missing = result.unforecast if result is not None else {}
+    names = first(missing)
+    rows = [(name, REASONS[missing[name]]) for name in names[:SHOWN]]
+    return {"known": result is not None, "total": len(missing), "rows": rows, "more": names[SHOWN:]}
+
+
+def percent(value: float, unknown: str = "-") -> str:
+    """In whole percent, where 0 and 1 are not said of what is only near them."""
+    if isnan(value):
+        return unknown
+    return "<1%" if value < 0.01 else ">99%" if value > 0.99 else f"{value:.0%}"
+
+
+def _about(chance: float) -> str:
+    """To the nearest 5%, so that a tile changes seldom."""
+    if isnan(chance):
+        return "-"
+    return "<5%" if chance < 0.05 else ">95%" if chance > 0.95 else f"{5 * round(20 * chance)}%"
+
+
+def _servers(number: int) -> str:
+    return "1 server" if number == 1 else f"{number} servers"

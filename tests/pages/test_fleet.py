@@ -1,0 +1,159 @@
+"""What the Fleet page says, as HTML; tests/browser has how it looks and moves."""
+
+import re
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+from markupsafe import Markup
+
+from forecaster.pages.fleet import percent
+from forecaster.pages.incidents import coming
+from forecaster.risk.state import State
+from tests.outlooks import INSTANT, entity, make_outlook
+from tests.results import ISSUED, curves, incidents_of, make_result
+from tests.stage import Stage
+
+
+def page(*put, query="", **known) -> str:
+    """The page over a Result and an Outlook; known: what a Stage knows besides."""
+    stage = Stage()
+    vars(stage).update(known)
+    stage.put(*put)
+    return stage.app.test_client().get(f"/{query}").text
+
+
+def part(html: str, name: str) -> str:
+    """The text of a fragment, or of a server's row."""
+    [found] = re.findall(rf'<(\w+) [^>]*?id="{name}"(.*?)</\1>', html, re.DOTALL)
+    return Markup(f"<i {found[1]}").striptags()
+
+
+def rows(html: str) -> dict[str, list[str]]:
+    """Server -> its cells."""
+    return {name: [Markup(cell).striptags() for cell in re.findall("<td[^>]*>(.*?)</td>", cells)]
+            for name, cells in re.findall('<tr id="([^"]+)"(.*?)</tr>', html)}
+
+
+def test_a_server_has_its_state_priority_chances_profile_and_message():
+    incidents = incidents_of(chance={(0, 0): (0.72, 0.86)}, begins={(0, 0): 900}, recurring=(6, 7))
+    found = rows(page(make_result(incidents=incidents, by="chance")))
+    assert found["ppdb001"] == [
+        "LIKELY P2", "72%", "86%", "database",
+        ("cpu_pct above 95 expected at 09:08 UTC, chance 72% within 30 minutes, 86% within 8 hours; above 95 at this "
+         "time of day on 6 of the last 7 days")]
+    assert found["ppweb001"] == ["SAFE P3", "1%", "4%", "web_api", ""]
+
+
+def test_a_chance_is_never_certain_and_unknown_is_no_number():
+    assert [percent(value) for value in (0.0, 0.004, 0.01, 0.5, 0.99, 0.999, np.nan)] == [
+        "<1%", "<1%", "1%", "50%", "99%", ">99%", "-"]
+
+
+def test_servers_are_listed_by_priority_then_risk_then_chance():
+    forecast = curves(4)
+    forecast[3, 0, :6, 2] = 97  # points, and P3
+    incidents = incidents_of(4, chance={(1, 0): (0.01, 0.3), (2, 0): (0.9, 0.95)})
+    for by, listed in (("score", "dcba"), ("chance", "cbda")):
+        result = make_result(("a", "b", "c", "d"), ("x",) * 4, forecast=forecast, incidents=incidents, by=by)
+        assert "".join(rows(page(result))) == listed
+
+
+@pytest.mark.parametrize(("state", "said"), [
+    ([State.ACT_NOW, State.BLIND, State.SAFE], "Act now: 1 server at P1."),
+    ([State.LIKELY, State.LIKELY, State.SAFE], "An incident is on or likely, on 2 servers."),
+    ([State.CLEARING, State.SAFE, State.SAFE], "Getting better: 1 server was at P1 or P2 and is not clear yet."),
+    ([State.WATCH, State.SAFE, State.SAFE], "Nothing urgent; watch 1 server."),
+    ([State.SAFE, State.SAFE, State.BLIND], "Nothing urgent, but not every server is seen."),
+    ([State.BLIND, State.BLIND, State.SAFE], "Blind: 2 servers cannot be judged."),
+    ([State.SAFE] * 3, "Quiet: no incident is on or expected within 8 hours.")])
+def test_the_headline_says_the_fleets_state(state, said):
+    html = page(make_result(incidents=incidents_of(), state=state))
+    assert f"<h1>{said}</h1>" in html
+    assert ("cannot be judged (BLIND)" in html) == (state.count(State.BLIND) == 1)
+
+
+def test_the_chance_of_any_server_is_unknown_where_it_is_or_the_fleet_is_blind():
+    blind = [State.BLIND, State.BLIND, State.SAFE]
+    for chance, state, said in ((0.29, None, "29%"), (0.001, None, "<1%"), (np.nan, None, "unknown"),
+                                (0.5, blind, "unknown")):
+        assert part(page(make_result(any_server=chance, state=state)), "ui-figures").count(said) >= 2
+    html = page(make_result(state=blind))
+    assert [cells[1:3] for cells in rows(html).values() if "BLIND" in cells[0]] == [["-", "-"]] * 2
+
+
+def test_what_comes_is_sorted_by_time_and_not_said_of_what_is_not_seen():
+    found = incidents_of(on=[(2, 1)], chance={(0, 0): (0.2, 0.6), (0, 1): (0.6, 0.9), (1, 0): (0.6, 0.9)},
+                         begins={(0, 0): 7200, (0, 1): 3600, (1, 0): 60})
+    said = coming(make_result(incidents=found, state=[State.LIKELY, State.BLIND, State.ACT_NOW]))
+    assert [(one.server, one.text, one.when) for one in said] == [
+        ("ppweb001", "mem_pct above 95", "now"), ("ppdb001", "mem_pct above 95", "at 09:53 UTC"),
+        ("ppdb001", "cpu_pct above 95", "at 10:53 UTC")]
+
+
+def test_times_are_those_of_the_configured_zone():
+    found = incidents_of(chance={(0, 0): (0.2, 0.6)}, begins={(0, 0): 7200})
+    object.__setattr__(found, "zone", ZoneInfo("Europe/Vienna"))
+    assert "expected at 12:53 CEST" in page(make_result(incidents=found))
+
+
+def test_servers_that_are_seen_and_not_forecast_are_listed_with_the_reason_in_words():
+    html = page(make_result(stale=["ppdb002"], unforecast={f"win{n:03}": "no_values" for n in range(60)}))
+    assert "Seen, not forecast: 61" in html and "<b>ppdb002</b> no value for stale_after" in html
+    assert "<b>win000</b> up or known, and no signal has a value to forecast from" in html
+    assert html.count("no signal has a value") == 49 and "and 11 more" in html
+
+
+def test_what_fills_up_is_listed_by_date_and_what_has_room_is_not():
+    entities = (entity("web1", "/"), entity("web1"), entity("db1"))
+    outlook = make_outlook(entities, used=(0.4, 0.91, 1.0), priority=(0, 2, 0), full=(False, False, True),
+                           full_at=(np.nan, INSTANT + 3600, np.nan), chance=(0.02, 0.7, 0.9, 0.999))
+    said = part(page(make_result(), outlook), "ui-filling")
+    assert "db1 File systems /data, 100% used full now web1 File systems /data, 91% used Thu 09 Oct 10:00" in said
+    assert "has" not in said
+    assert "has 15 more" in page(make_result(), make_outlook([entity(f"web{n}") for n in range(20)], full=True))
+    assert "Nothing within 14 days" in page(make_result(), make_outlook())
+    assert "Unknown: there is no current outlook" in page(make_result())
+
+
+def test_details_say_what_is_wrong_with_the_model_the_clock_and_the_service():
+    model = {"model": "none", "problem": "no folder nowhere", "chances_problem": "default has no chances.npz"}
+    html = page(make_result(), model=model, problem="query: no answer")
+    for item, said in (("Model problem", "no folder nowhere"), ("Not ready", "query: no answer"),
+                       ("No chances of incidents", "default has no chances.npz"),
+                       ("Forecast issued", "Thu 09 Oct 08:53 UTC"), ("Methods", "tft 3"), ("Source", "prometheus")):
+        assert f"<dt>{item}</dt><dd>{said}</dd>" in html
+    assert '<a href="/status">/status</a>' in html and '<a href="/runbook"' in html
+
+
+def test_a_filter_hides_servers_whatever_its_text_is():
+    result = make_result(("a&b", 'c"d', "e"), ('"x"', "<y>", "z"), incidents=incidents_of())
+    for query, left in (("?text=A%26B", ["a&amp;b"]), ("?profile=%22x%22", ["a&amp;b"]), ("?text=%3Cy", ["c&#34;d"]),
+                        ("?text=span", []), ("?priority=P1", []), ("?profile=", ["a&amp;b", "c&#34;d", "e"])):
+        html = page(result, query=query)
+        assert re.findall('<tr id="([^"]+)"', html) == left and f">{len(left)} of 3</output>" in html
+    assert "<option selected>&lt;y&gt;</option>" in page(result, query="?profile=%3Cy%3E")
+
+
+def test_1000_servers_are_a_page_of_at_most_250_kb_and_an_update_of_all_chances_one_of_60_kb():
+    names, stage = tuple(f"node-{n:04}.rack{n % 40}.example.test" for n in range(1000)), Stage()
+    every = [(s, i) for s in range(1000) for i in range(3)]
+    sizes = []
+    for turn in range(2):
+        rng = np.random.default_rng(7)
+        base = rng.beta(0.6, 14, len(every)) * (1 + 0.01 * turn)
+        chance = {pair: (value / 3, value) for pair, value in zip(every, np.minimum(base, 0.99), strict=True)}
+        stage.put(make_result(names, ("database",) * 1000, by="chance", issued=ISSUED + 15 * turn,
+                              incidents=incidents_of(1000, chance=chance)))
+        sizes.append(len(stage.app.test_client().get("/").data))
+    assert max(sizes) < 250_000
+    assert 1000 < len(stage.update()) < 60_000
+
+
+def test_20_servers_are_less_than_100_kb_with_scripts_and_styles():
+    stage = Stage()
+    stage.put(make_result(tuple(f"s{n}" for n in range(20)), ("x",) * 20, incidents=incidents_of(20)))
+    client = stage.app.test_client()
+    html = client.get("/").text
+    files = re.findall('(?:href|src)="(/ui/static/[^"]+)"', html)
+    assert len(files) == 5 and len(html) + sum(len(client.get(path).data) for path in files) < 100_000

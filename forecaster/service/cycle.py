@@ -205,15 +205,12 @@ class Cycle:
             return Reading(now, (), (), np.empty((0, len(self._signals)), np.float32))
 
     def _fill_gaps(self, now: float) -> None:
-        """Fills the gaps of the window that this forecast reads (see reads); the next cycles fill the others.
-
-        A failure is shown, and all gaps are asked for again after a pause.
-        """
+        """Fills the gaps that this forecast reads, later cycles the others. After a failure all wait for a pause."""
         window = self.memory.window
         for back, every, within in self._reads:
             for gap in window.gaps(now, every, within, back):
                 if not self._fill(window, gap, every, now):
-                    for other in window.gaps(now):
+                    for other in () if self._stop.is_set() else window.gaps(now):
                         window.asked(*other, now)
                     return
 

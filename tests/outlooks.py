@@ -5,6 +5,7 @@ import numpy as np
 from forecaster.board import Board
 from forecaster.capacity.forecast import HORIZON, Filling
 from forecaster.capacity.outlook import About, Entity, Outlook
+from forecaster.capacity.teeth import WEEK
 
 INSTANT = 1_760_000_400.0  # a multiple of 300
 DAY = 86400.0
@@ -37,7 +38,7 @@ def make_outlook(entities=ONE, used=0.5, priority=0, chance=(0.0, 0.0, 0.0, 0.0)
     return Outlook(instant=instant, entities=tuple(entities), resources=ABOUT, used=each(used, np.float32),
                    limit=each(1.0, np.float32), size=each(size), last_seen=seen,
                    issued=each(instant), lost=each(lost, bool), filling=filling, priority=each(priority, np.int8),
-                   full=each(full, bool))
+                   full=each(full, bool), week=np.repeat(each(used, np.float32)[:, None], WEEK, 1))
 
 
 def board_of(outlook: Outlook | None, ttl: float = 1920.0) -> Board[Outlook]:

@@ -76,7 +76,8 @@ class Outlook:
         return replace(
             self, entities=tuple(self.entities[row] for row in rows.tolist()), used=self.used[rows],
             limit=self.limit[rows], size=self.size[rows], last_seen=self.last_seen[rows], issued=self.issued[rows],
-            lost=self.lost[rows], filling=self.filling.only(rows), priority=self.priority[rows], full=self.full[rows])
+            lost=self.lost[rows], filling=self.filling.only(rows), priority=self.priority[rows], full=self.full[rows],
+            week=None if self.week is None else self.week[rows])
 
     @cached_property
     def places(self) -> Mapping[tuple[str, str, str], int]:

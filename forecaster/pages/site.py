@@ -9,7 +9,7 @@ from serving.page.site import Site
 _LINKS = (("/runbook", "Runbook"),)
 
 
-def site(look: Look, clock: Callable[[], float], viewer: Callable[[], frozenset[str] | None]) -> Site:
+def site(look: Look, clock: Callable[[], float], viewer: Callable[[], frozenset[str] | None] = lambda: None) -> Site:
     """The forecaster's pages; clock: Unix seconds of the source. viewer: the tenants that ask, None: all."""
     views = tuple(of.view(look) for of in (fleet, server, capacity, record, alerts))
     return Site("Fleetcast", views, ("forecaster.pages",), _LINKS, viewer, clock=clock)

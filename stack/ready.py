@@ -79,10 +79,9 @@ def first_page(layout: Layout, part: str, pages: Iterable[str], otherwise: str) 
 
 
 def table(layout: Layout, plan: Plan) -> list[Row]:
-    """The pages of the parts that run."""
+    """The pages of the parts that run, besides the one to open."""
     names = plan.names()
-    rows = [Row("Forecasts", layout.url("forecaster", "/"), "the fleet and its risk at a glance"),
-            Row("Runbook", layout.url("forecaster", "/runbook"), "what each alert means, and what to do first")]
+    rows = [Row("Runbook", layout.url("forecaster", "/runbook"), "what each alert means, and what to do first")]
     if "prometheus" in names:
         page = first_page(layout, "prometheus", ("/graph", "/classic/graph"), "/api/v1/targets")
         rows.append(Row("Prometheus", page, f"query it, e.g. {_FORECASTS}"))
@@ -107,7 +106,7 @@ def render(layout: Layout, plan: Plan, rows: Iterable[Row], summary: str) -> str
     """The text that is printed once all parts are ready."""
     rows = tuple(rows)
     what, address = max(len(row.what) for row in rows), max(len(row.address) for row in rows)
-    lines = [f"Fleetcast is ready: {summary}", ""]
+    lines = [f"Fleetcast is ready: {summary}", "", f"  Open {layout.url('forecaster', '/')}", "", "What else answers:"]
     lines += [f"  {row.what:<{what}}  {row.address:<{address}}  {row.use}" for row in rows]
     curl = "curl"
     if layout.secure is not None:

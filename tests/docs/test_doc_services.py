@@ -32,8 +32,10 @@ def test_what_make_up_prints_is_shown_as_it_is():
     plan = Plan(tuple(parts), (), False)
     printed = address_table(layout, plan)
     [text] = blocks("text", "README.md")
-    first, *lines = filter(None, text.splitlines())
-    assert first == render(layout, plan, printed, "20 servers. Model ready for predictions.").splitlines()[0]
+    first, _, address, _, title, *lines = text.rstrip().splitlines()
+    shown = render(layout, plan, printed, "20 servers. Model ready for predictions.").splitlines()
+    assert (first, address, title) == (shown[0], "  Open http://127.0.0.1:8000/", shown[4])
+    assert shown[2] == f"  Open {layout.url('forecaster', '/')}"
     told = [re.split(r"  +", line.strip()) for line in lines]
     assert [(what, use) for what, _, use in told] == [(row.what, row.use) for row in printed]
     part_at = {port: name for name, port in layout.ports.items()}

@@ -77,7 +77,6 @@ def test_a_page_that_only_says_there_is_none_is_not_shown(site: Layout):
 
 def test_the_table_has_a_row_for_every_part_that_runs(site: Layout):
     assert [row.what for row in table(site, everything())] == [
-        "Forecasts",
         "Runbook",
         "Prometheus",
         "Alert rules",
@@ -88,7 +87,7 @@ def test_the_table_has_a_row_for_every_part_that_runs(site: Layout):
         "Fleet",
     ]
     assert [row.what for row in table(site, everything("exporter", "forecaster"))] == [
-        "Forecasts", "Runbook", "Fleet"]
+        "Runbook", "Fleet"]
 
 
 def test_the_text_has_what_an_sre_pastes_and_what_is_missing():

@@ -25,6 +25,7 @@ from serving.doors.audit import AuditLog
 from serving.doors.logins import EVERYTHING, Busy, Caller, Scope, Tokens, Users
 from serving.doors.reread import Note, Reread
 from serving.doors.web_config import read
+from serving.net.streams import STREAM, While
 from serving.net.traffic import Traffic
 from serving.refusals import RequestError
 
@@ -178,6 +179,8 @@ class Doors(Collector):
     def _leave(self, response: Response) -> Response:
         rules = g.get("rules", Rules())
         response.headers.update(rules.headers)
+        if (feed := request.environ.get(STREAM)) is not None:  # its client logs in anew once the files have changed
+            request.environ[STREAM] = While(feed, lambda: self._rules.latest() is rules)
         if response.status_code == 401:
             if rules.users:
                 response.headers.add("WWW-Authenticate", f'Basic realm="{self._name}", charset="UTF-8"')

@@ -42,7 +42,7 @@ class Reread(Generic[Content]):
 
     def latest(self) -> Content:
         """The content as it is known, for an event loop: files that have changed are read in a thread meanwhile."""
-        if self._due():
+        if self._seen and self._due():
             try:
                 threading.Thread(target=self._look, name="reread", daemon=True).start()
             except RuntimeError:  # no thread can be started, as at a limit of processes; the next look will do

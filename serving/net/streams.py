@@ -4,6 +4,7 @@ A view of the application puts a Feed into the environment of its request, under
 headers; serving.net.http writes the messages. A client that does not read one is closed after Limits.send seconds.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 STREAM = "serving.stream"  # the key in the WSGI environment
@@ -25,3 +26,16 @@ class Feed(Protocol):
 
     def message(self) -> bytes:
         """The next message, empty for none. It is called in a thread of the request's lane."""
+
+
+class While:
+    """A feed that is over, too, as soon as `valid` returns False; it is called on the event loop."""
+
+    def __init__(self, feed: Feed, valid: Callable[[], bool]):
+        self._feed, self._valid = feed, valid
+        self.due, self.message = feed.due, feed.message
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended."""
+        return self._feed.over or not self._valid()

@@ -7,10 +7,12 @@ import orjson
 import pytest
 from markupsafe import Markup
 
+from serving.doors.entry import Doors
 from serving.page.site import Site
 from serving.page.view import Shown, View, moves
 from serving.refusals import RequestError
 from serving.web import Service, create_app
+from tests.doors import token_of, write_tokens
 from tests.served import Reply, Served, everything
 
 
@@ -96,6 +98,25 @@ def test_a_stream_sends_what_changed_since_the_page_and_ends_with_the_site(count
         assert messages(wait_for(connection, b"}\n\n"))[0]["gone"] == ["row1"]
         counter.site.close()
         wait_for(connection, b"0\r\n\r\n")
+
+
+def test_a_stream_ends_once_the_files_of_logins_have_changed(counter, tmp_path, monkeypatch):
+    monkeypatch.setattr("serving.net.http.PAUSE", 0.05)
+    ticks = [0.0]
+    doors = Doors("test", tokens=write_tokens(tmp_path), ticks=lambda: ticks[0])
+    app = create_app(Service("test", "For tests."), counter.site.blueprint(), doors=doors)
+    login = f"Authorization: Bearer {token_of('reader')}"
+    with Served(app) as served:
+        asked = f"GET /ui/events?view=document HTTP/1.1\r\nHost: localhost\r\n{login}\r\n\r\n"
+        with served.connect(asked.encode()) as connection:
+            wait_for(connection, b"}\n\n")
+            ticks[0] = 2.0
+            counter.number = 2
+            wait_for(connection, b"}\n\n")  # unchanged files end nothing
+            (tmp_path / "reader.token").write_text("another-token-0123456789")
+            ticks[0] = 4.0
+            wait_for(connection, b"0\r\n\r\n")
+        assert served.get("/ui/events?view=document", login).status == 401
 
 
 def test_a_changed_order_is_said_in_stretches_of_the_old_one():

@@ -45,15 +45,19 @@ def install(*options: str, pinned: Iterable[str] = (), stderr: int | None = None
 
 
 def main() -> None:
-    constraints = ROOT / "constraints.txt"
+    constraints, extras = ROOT / "constraints.txt", sys.argv[1:]
     pinned = entries(constraints.read_text())
+    try:
+        wanted = requirements(extras)
+    except KeyError as error:
+        sys.exit(f"pyproject.toml has no extra {error}: expected those in [project.optional-dependencies]")
     if not install(pinned=[entry for entry in pinned if entry.startswith(FIRST)]):
         sys.exit(ADVICE)
     # A wheel of torch in a folder that pip knows (find-links): pip ranks it behind one of an index that states hashes,
     # which may need gigabytes of CUDA. Where there is none, this fails in a second and the next step fetches one.
     torch = [entry for entry in pinned if entry.startswith("torch==")]
     install("--no-index", "--no-deps", pinned=torch, stderr=subprocess.DEVNULL)
-    if not install("--constraint", str(constraints), *requirements(sys.argv[1:])):
+    if not install("--constraint", str(constraints), *wanted):
         sys.exit(ADVICE)
 
 

@@ -10,7 +10,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from stack.layout import ROOT
-from supply.install import FIRST, entries, requirements
+from supply.install import FIRST, entries, main, requirements
 from supply.lock import joined
 from supply.packages import needed
 from supply.pins import pins
@@ -58,6 +58,13 @@ def test_no_command_installs_packages_without_hashes():
     for name in ("Makefile", "Dockerfile", ".ci/run"):
         for line in re.findall(r".*\bpip install .*", (ROOT / name).read_text().replace("\\\n", "")):
             assert "--require-hashes" in line or "--no-deps --no-build-isolation --editable ." in line, line
+
+
+def test_an_extra_that_is_not_there_is_named_before_anything_is_installed(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["supply.install", "dev", "nothing"])
+    monkeypatch.setattr("supply.install.install", lambda *_, **__: pytest.fail("something is installed"))
+    with pytest.raises(SystemExit, match="no extra 'nothing'"):
+        main()
 
 
 @pytest.mark.parametrize("text", ["numpy>=2 --hash=sha256:00", "numpy", "numpy==2,<3"])

@@ -119,7 +119,7 @@ release: venv ## make wheel, sdist, SBOM, constraints and their sha256 sums in d
 	@cd dist && sha256sum -- * | tee SHA256SUMS
 
 # Without `venv`, which cannot install what is not pinned yet.
-constraints: ## pin what pyproject.toml asks for, with hashes: make constraints [UPGRADE=all | UPGRADE="torch numpy"]
+constraints: ## pin what pyproject.toml asks for, with hashes: make constraints [UPGRADE="torch numpy"], or UPGRADE=all
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/python -m uv --version >/dev/null 2>&1 || sed -n '/^uv==/,/[^\\]$$/p' constraints.txt \
 	  | $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement /dev/stdin

@@ -261,6 +261,22 @@ def test_the_first_forecast_reads_a_fifth_of_the_history_and_is_the_same_as_with
     np.testing.assert_array_equal(ours.values, theirs.values)
 
 
+def test_history_that_fails_amid_the_first_minutes_leaves_forecasts_to_the_columns_there_are(bench, model):
+    whole = Bench(model)
+    whole.cycle._reads = ((0.0, 15.0, None),)
+    bench.run(), whole.run()
+    bench.source.range_error = SourceUnreachable("too slow")
+    asked = len(bench.source.ranges)
+    for _ in range(3):
+        ours, theirs = bench.run(15.0), whole.run(15.0)
+        assert ours.method == theirs.method and ours.risk.priority == theirs.risk.priority
+        np.testing.assert_allclose(ours.forecast, theirs.forecast, rtol=0.01, atol=0.5)
+    assert len(bench.source.ranges) == asked + 1
+    bench.source.range_error = None
+    bench.go(300.0)
+    assert not bench.cycle.memory.window.gaps(bench.clock.now)
+
+
 def test_values_that_count_only_while_a_server_is_up_are_read_at_every_refresh():
     assert Bench(None, preset="node_exporter").cycle._reads == ((0.0, 15.0, None),)
 

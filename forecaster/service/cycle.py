@@ -59,7 +59,7 @@ log = logging.getLogger(__name__)
 
 
 class Stopped(Exception):
-    """The cycle was told to end before it changed the window."""
+    """The cycle was told to end before it had all that a forecast reads."""
 
 
 class Cycle:
@@ -209,15 +209,16 @@ class Cycle:
         window = self.memory.window
         for back, every, within in self._reads:
             for gap in window.gaps(now, every, within, back):
-                if not self._fill(window, gap, every, now):
-                    for other in () if self._stop.is_set() else window.gaps(now):
+                answered = not self._stop.is_set() and self._fill(window, gap, every, now)
+                if self._stop.is_set():  # the others are left to the cycle that takes over the window
+                    raise Stopped
+                if not answered:
+                    for other in window.gaps(now):
                         window.asked(*other, now)
                     return
 
     def _fill(self, window: Window, stretch: tuple[float, float], step: float, now: float) -> bool:
         """Reads one stretch of history into this window; whether the source answered."""
-        if self._stop.is_set():
-            return False
         try:
             with self._stage("query"):
                 found = self._source.range(*stretch, step, stretch[1] % step)
@@ -301,6 +302,8 @@ class Cycle:
     def _fill_later(self, now: float) -> None:
         """Reads one stretch after the forecast is published: what the window lacks, or else a piece of the past."""
         window, past = self.memory.window, self.memory.past
+        if self._stop.is_set():
+            return
         if holes := window.holes(now):
             self._fill(window, holes[-1], self._config.refresh, now)
         elif past is not None and (piece := past.piece(now)) is not None:

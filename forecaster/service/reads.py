@@ -10,8 +10,9 @@ def reads(config: ForecasterConfig) -> tuple[tuple[float, float, float | None], 
 
     The warm-up counts every column. The encoder reads one a step, and for motions another one MOTION_SHARE of a step
     before each, where a refresh is there. With a refresh of 15 s a start reads a fifth of the history before its first
-    forecast, which is the same as with all of it. With `up`, values hold from scrape to scrape, which only readings of
-    every refresh show.
+    forecast, which is the same as with all of it where these columns have values. Where one has none, the encoder takes
+    an older value of the step, which it has once later cycles have read it. With `up`, values hold from scrape
+    to scrape, which only readings of every refresh show.
     """
     if config.source.up is not None:
         return ((0.0, config.refresh, None),)

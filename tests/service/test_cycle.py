@@ -598,6 +598,22 @@ def test_told_to_end_while_the_source_keeps_it_waiting_it_leaves_the_window_alon
     assert bench.cycle.memory.window.newest == newest
 
 
+@pytest.mark.parametrize("during", ("range", "fill"))
+def test_told_to_end_amid_the_gaps_it_publishes_nothing_and_leaves_the_others_to_the_cycle_that_takes_over(during):
+    bench = Bench(None)
+    window = bench.cycle.memory.window
+    of = bench.source if during == "range" else window
+    read = getattr(of, during)
+
+    def closing(*given):
+        bench.cycle.close()
+        return read(*given)
+
+    setattr(of, during, closing)
+    assert not bench.cycle.run_once() and bench.board.last is None
+    assert len(bench.source.read) == 1 and window.gaps(START, 300.0)[0][0] == START - 6900.0
+
+
 def test_a_page_does_not_end_because_its_signal_cannot_be_read_any_more():
     bench = Bench(None, step="1m", **{"risk.priorities.p1_clear": "1m", "risk.priorities.p2_clear": "1m"})
     cpu, at = history().signals.index("cpu_pct"), bench.source._at

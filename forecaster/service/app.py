@@ -29,6 +29,7 @@ from forecaster.sources.clock import source_clock
 from serving import ServingError, __version__
 from serving.doors.entry import Doors
 from serving.exposition import metrics_response
+from serving.page.site import Site
 from serving.storage import Claim, claim
 from serving.web import Service
 from serving.web import create_app as create_web_app
@@ -60,7 +61,7 @@ class Forecaster:
         self._claim = _claim(config.storage)
         self.parts = assemble(config, self._metrics, self._clock, self._scheme)
         self._announce(self.parts)
-        self.app = self._make_app(self.parts)
+        self.app, self._site = self._make_app(self.parts)
         self._metrics.config_read(self._clock(), True)
         give_back()
 
@@ -101,8 +102,7 @@ class Forecaster:
             except (ValueError, OSError, ServingError) as error:
                 self._metrics.config_read(self._clock(), False)
                 raise ValueError(str(error)) from error
-            before = self._site
-            app = self._make_app(parts)
+            app, pages = self._make_app(parts)
             ended = old.close()
             parts.keep(old, ended)
             source, was = config.source, old.config.source
@@ -113,6 +113,7 @@ class Forecaster:
             self.parts = parts
             self._announce(parts)
             self.app.wsgi_app = app.wsgi_app  # type: ignore[method-assign]  # Flask's own way
+            before, self._site = self._site, pages
             before.close()
             if moved and self._claim is not None:
                 self._claim.close()
@@ -134,11 +135,10 @@ class Forecaster:
         self._metrics.capacity_watched(None if parts.capacity is None else parts.config.capacity.resources)
         self._metrics.fleet(dict(parts.config.risk.health), parts.joint)
 
-    def _make_app(self, parts: Parts) -> Flask:
+    def _make_app(self, parts: Parts) -> tuple[Flask, Site]:
         admission = Admission(parts.config.tenants)
         board, filling = _asked(parts)
-        self._site = pages = site(Look(lambda viewer: self._seen(parts, viewer), lambda: self._version(parts)),
-                                  self._clock, tenants)
+        pages = site(Look(lambda viewer: self._seen(parts, viewer), lambda: self._version(parts)), self._clock, tenants)
         app = create_web_app(
             self._service,
             api_blueprint(board, parts.config.risk.roles, self._more, self._clock, filling),
@@ -164,7 +164,7 @@ class Forecaster:
             """What each alert means and what to do about it: `/runbook#fleetcastserverp1` and so on."""
             return pages.document("Runbook", runbook_text, here="/runbook")
 
-        return app
+        return app, pages
 
     # -- status --------------------------------------------------------------------------------------------
 

@@ -169,6 +169,20 @@ def test_a_reload_takes_the_new_settings_and_keeps_window_record_and_result(benc
     assert "forecaster_forecast_ttl_seconds 60.0" in bench.client.get("/metrics").get_data(as_text=True)
 
 
+def test_the_landing_page_shows_the_old_forecast_until_a_reload_is_done(bench, monkeypatch):
+    bench.run()
+    shown, close = [], composition.Parts.close
+
+    def closing(parts):
+        shown.append(bench.client.get("/").text)
+        return close(parts)
+
+    monkeypatch.setattr(composition.Parts, "close", closing)
+    bench.forecaster.reload()
+    shown.append(bench.client.get("/").text)
+    assert all(history().servers[0] in page for page in shown), "never an empty fleet"
+
+
 def test_a_reload_keeps_the_sources_clock_unless_the_source_is_another(monkeypatch):
     monkeypatch.setattr(composition, "make_source", lambda *_: Fleet())
     own, overrides = Clock(START), {"model": "none"}

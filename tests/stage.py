@@ -23,7 +23,7 @@ class Stage:
         self.clock, self.board, self.filling = Clock(), Board(ttl), board_of(None)
         self.model, self.problem = dict(MODEL), None
         self.more: dict[str, object] = {}  # further fields of Seen
-        self.site = site(Look(self.seen, self.version), self.clock)
+        self.site = site(Look(self.seen, self.version), self.clock, lambda: None)
         self.app = create_app(Service("forecaster", "For tests.", landing=lambda: self.site.page("fleet")),
                               self.site.blueprint())
 

@@ -1,4 +1,5 @@
-"""A fleet of three servers with all that the pages show: what was measured and said, its record, what fills up."""
+"""A fleet, of three servers unless told otherwise, with all that the pages show: what was measured and said, its
+record, what fills up."""
 
 from functools import cache
 from types import SimpleNamespace
@@ -23,17 +24,17 @@ STEP = 300.0
 SCALE = np.array([55, 60, 40, 90, 0.02], np.float32)  # of SIGNALS
 
 
-def at(instants: np.ndarray) -> np.ndarray:
+def at(instants: np.ndarray, servers: int = 3) -> np.ndarray:
     """float32 (N, S, C): what these servers measure, with a daily course."""
     hour = np.asarray(instants, float)[:, None, None] / 3600
-    server, signal = np.ogrid[:3, :5]
+    server, signal = np.ogrid[:servers, :5]
     course = 1 + 0.25 * np.sin(2 * np.pi * (hour - 3 * server) / 24) + 0.06 * np.sin(7 * hour + server + 2 * signal)
-    return (course * SCALE * (1 - 0.1 * server)).astype(np.float32)
+    return (course * SCALE * (1 - 0.1 * (server % 3))).astype(np.float32)
 
 
-def forecast(issued: float, critical: bool = False) -> np.ndarray:
+def forecast(issued: float, critical: bool = False, servers: int = 3) -> np.ndarray:
     """float32 (S, C, H, 3): the course, with a band that widens; where critical, the first server's CPU fills up."""
-    middle = at(issued + STEP * np.arange(1, 97)).transpose(1, 2, 0)
+    middle = at(issued + STEP * np.arange(1, 97), servers).transpose(1, 2, 0)
     if critical:
         middle[0, 0] = np.minimum(75 + 0.9 * np.arange(96), 97)
     wide = 0.03 + 0.12 * np.sqrt(np.arange(96) / 96)
@@ -42,23 +43,24 @@ def forecast(issued: float, critical: bool = False) -> np.ndarray:
     return made.astype(np.float32)
 
 
-def memory(issued: float = ISSUED, past: bool = True) -> Memory:
+def memory(issued: float = ISSUED, past: bool = True, servers: tuple[str, ...] = SERVERS,
+           profiles: tuple[str, ...] = PROFILES) -> Memory:
     """Two hours at 15 s, a week at 5 minutes, a record of 2 hours, and outcomes of chances."""
     window = Window(SIGNALS, 15.0, STEP, 24)
     instants = issued - 15.0 * np.arange(480)[::-1]
-    window.fill(Readings(instants, SERVERS, PROFILES, at(instants)))
+    window.fill(Readings(instants, servers, profiles, at(instants, len(servers))))
     week = None
     if past:
         week = Past(SIGNALS, STEP, 15.0, 2016)
         steps = issued // STEP * STEP - STEP * np.arange(2016)[::-1]
-        week.fill(Readings(steps, SERVERS, PROFILES, at(steps)))
+        week.fill(Readings(steps, servers, profiles, at(steps, len(servers))))
     record = Record(SIGNALS, HORIZONS, STEP, 86400.0, 100, 3.0)
     steps = [step - 1 for step in HORIZONS.values()]
     for k in range(35)[::-1]:
         now = issued - k * STEP
-        record.observe(now, SERVERS, at(np.array([now]))[0])
-        made = forecast(now)[:, :, steps]
-        record.keep(now, SERVERS, made, made, made)
+        record.observe(now, servers, at(np.array([now]), len(servers))[0])
+        made = forecast(now, servers=len(servers))[:, :, steps]
+        record.keep(now, servers, made, made, made)
     outcomes = Outcomes(("cpu_saturated", "latency_high"), WINDOWS, STEP)
     sums = np.zeros((2, 2, 12, 3))
     said = np.array([0.004, 0.02, 0.07, 0.15, 0.25, 0.34, 0.46, 0.55, 0.66, 0.74, 0.86, 0.95])
@@ -92,10 +94,13 @@ def critical(issued: float = ISSUED, **changed):
                        observed=at(np.array([issued]))[0], incidents=incidents, any_server=0.97, **changed)
 
 
-def filling(issued: float = ISSUED, many: int = 0):
-    """Mounts: one full, one full in three days, others not; and further servers."""
-    entities = [entity(SERVERS[0], "/"), entity(SERVERS[0], "/data"), entity(SERVERS[1], "/var/lib/ü <x>"),
-                entity(SERVERS[2], "swap", "memory"), *(entity(f"more-{n:04}", "/data") for n in range(many))]
+MOUNTS = (entity(SERVERS[0], "/"), entity(SERVERS[0], "/data"), entity(SERVERS[1], "/var/lib/ü <x>"),
+          entity(SERVERS[2], "swap", "memory"))
+
+
+def filling(issued: float = ISSUED, many: int = 0, mounts=MOUNTS):
+    """Four mounts: one full, one full in three days, others not; and further servers."""
+    entities = [*mounts, *(entity(f"more-{n:04}", "/data") for n in range(many))]
     rest = [0.3] * many
     made = make_outlook(entities, used=[0.42, 0.88, 1.0, 0.6, *rest], ahead=[0.45, 0.98, 1.0, 0.65, *rest],
                         priority=[0, 2, 1, 0, *[0] * many], full=[False, False, True, False, *[False] * many],

@@ -57,7 +57,8 @@ def make_result(servers=("ppdb001", "ppdb002", "ppweb001"), profiles=("database"
                         incident={window: levels.get(window, levels["30m"]) for window in windows})
     severe = {window: known if incidents is None or window not in incidents.chance else incidents.any(window)
               for window in windows}
-    risk = assess(masked, signals, config, severe, dict.fromkeys(windows, any_server), incidents)
+    risk = assess(masked, signals, config, severe, any_server if isinstance(any_server, dict) else
+                  dict.fromkeys(windows, any_server), incidents)
     figures = np.full((len(signals), len(horizons)), 0.8)
     proof = Proof(coverage=figures, loss=figures - 0.3, outcomes=figures * 1000, widening=figures + 0.2,
                   recent_coverage=figures - 0.1, recent_loss=figures, recent_outcomes=figures * 60)

@@ -8,6 +8,8 @@ from forecaster.pages import words
 from forecaster.pages.seen import Look, Seen
 from forecaster.publish.alerts import alerts
 from forecaster.publish.firing import Alert, Answer
+from forecaster.publish.result import Result
+from forecaster.risk.state import State
 from serving.page.site import environment
 from serving.page.view import Asked, Shown, View
 
@@ -34,7 +36,7 @@ def show(seen: Seen, asked: Asked) -> Shown:
     about = (seen.firing.url, seen.firing.fleet) if seen.firing is not None else None
     fragments = {
         "al-head": _PARTS.head(sentence(seen, own, sent, answer)),
-        "al-own": _PARTS.own(own[:SHOWN], len(own), seen.result is not None, words),
+        "al-own": _PARTS.own(own[:SHOWN], len(own), unseen(seen.result), words),
         "al-sent": _PARTS.sent(sent[:SHOWN], len(sent), answer, about, seen.zone, words),
     }
     return Shown(last.issued if last is not None else None, seen.ttl, {key: str(of) for key, of in fragments.items()})
@@ -61,13 +63,21 @@ def row(one: Alert) -> dict[str, Any]:
             "summary": one.annotations.get("summary", ""), "more": one.annotations.get("description", "")}
 
 
+def unseen(result: Result | None) -> int | None:
+    """How many servers are BLIND, None without a current forecast."""
+    return None if result is None else int((result.state == State.BLIND).sum())
+
+
 def sentence(seen: Seen, own: list[dict[str, Any]], sent: list[dict[str, Any]], answer: Answer | None) -> str:
     """The page in one sentence."""
     if seen.result is None:
         return "There is no current forecast"
     firing = sum(one["state"] == "firing" and one["name"] != "FleetcastWatchdog" for one in sent)
+    blind = unseen(seen.result)
     urgent = f"{len(own)} {'server needs' if len(own) == 1 else 'servers need'} attention" if own else \
-        "No server needs attention"
+        "No server needs attention" if not blind else "No server that can be judged needs attention"
+    if blind:
+        urgent += f", {blind} cannot be judged (BLIND)"
     if answer is None or answer.problem:
         return f"{urgent}; what is firing is not known"
     return f"{urgent}, {firing or 'no'} {'alert is' if firing < 2 else 'alerts are'} firing"

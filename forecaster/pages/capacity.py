@@ -40,8 +40,8 @@ def show(seen: Seen, asked: Asked) -> Shown:
     if of is None:
         said = "There is no current forecast of what fills up." if seen.watched else "Nothing is watched that fills up."
         return Shown(seen.filled if seen.watched else seen.now, seen.watched or seen.ttl, {
-            "cap-head": str(_PARTS.head(said, [])), "cap-rows": str(_PARTS.nothing()), "cap-more": str(_PARTS.more(0)),
-            "cap-one": str(_PARTS.one(None, None, words)), "cap-form": str(_PARTS.form({}, query))})
+            "cap-head": str(_PARTS.head(said, [])), "cap-more": str(_PARTS.more(0)),
+            "cap-one": str(_PARTS.one(None, None, words)), "cap-form": str(_PARTS.form({}, query))}, {"cap-rows": []})
     rows = chosen(of, query.get("find", ""), query.get("resource", ""))
     titles = {name: about.title for name, about in of.resources.items()}
     listed = {key(of, row): str(_PARTS.row(key(of, row), entry(of, row), seen.zone, words)) for row in rows[:SHOWN]}

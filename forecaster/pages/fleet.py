@@ -6,6 +6,7 @@ can be looked through and an update stays small.
 
 from collections import Counter
 from collections.abc import Mapping
+from datetime import tzinfo
 from math import isnan, nan
 
 import numpy as np
@@ -13,6 +14,7 @@ from markupsafe import Markup
 
 from forecaster.capacity.outlook import MEDIAN, Outlook
 from forecaster.models.unforecast import REASONS
+from forecaster.pages import words
 from forecaster.pages.incidents import Coming, coming, moment, zone_of
 from forecaster.pages.seen import Look, Seen
 from forecaster.publish.alerts import by_urgency
@@ -61,13 +63,13 @@ def view(look: Look) -> View:
         order = by_urgency(result) if result is not None else []
         given = {
             "headline": _headline(seen, found), "figures": _figures(seen), "line": _line(seen, found),
-            "filling": _filling(seen.outlook), "details": _details(seen), "unforecast": _unforecast(result)}
+            "filling": _filling(seen.outlook, seen.zone), "details": _details(seen), "unforecast": _unforecast(result)}
         fragments = {f"ui-{name}": part(name, value) for name, value in given.items()}
         rows = [_server(result, s) for s in order] if result is not None else []
         tiles = sorted(rows[ROWS:], key=lambda one: (-int(one["rank"]), one["name"]))
-        fragments |= {one["name"]: part("row", one) for one in rows[:ROWS]}
-        fragments |= {one["name"]: part("tile", one) for one in tiles}
-        lists = {"ui-rows": [one["name"] for one in rows[:ROWS]], "ui-tiles": [one["name"] for one in tiles]}
+        fragments |= {one["id"]: part("row", one) for one in rows[:ROWS]}
+        fragments |= {one["id"]: part("tile", one) for one in tiles}
+        lists = {"ui-rows": [one["id"] for one in rows[:ROWS]], "ui-tiles": [one["id"] for one in tiles]}
         return Shown(seen.last.issued if seen.last else None, seen.ttl, fragments, lists)
 
     return View("fleet", "/", "Fleet", "The fleet: what comes first, every server, the next 8 hours.", show,
@@ -123,8 +125,8 @@ def _figures(seen: Seen) -> dict[str, object]:
     result = seen.result
     blind = result is None or of_fleet(result.state) is State.BLIND
     chances = {} if blind or result is None else result.risk.severe_any
-    return {"chances": [(words, percent(chances.get(window, nan), "unknown"))
-                        for window, words in (("30m", "30 minutes"), ("8h", "8 hours"))],
+    return {"chances": [(span, "unknown" if isnan(of := chances.get(window, nan)) else words.chance(of))
+                        for window, span in (("30m", "30 minutes"), ("8h", "8 hours"))],
             "counts": [] if result is None else [one for one in counts(result.state).items() if one[1]],
             "total": 0 if result is None else len(result.servers)}
 
@@ -135,16 +137,17 @@ def _line(seen: Seen, found: tuple[Coming, ...]) -> dict[str, object]:
     result = seen.result
     if result is None:
         return {"known": False}
+    judged = np.isfinite(result.risk.severe["8h"]) & (result.state != State.BLIND)
     zone, start = zone_of(result), result.issued
     hours = [(round(100 * (at - start) / span, 1), f"{moment(at, zone)[:5]}")
              for at in np.arange(start // 3600 * 3600 + 3600, start + span, 3600).tolist()]
     marks = [{"x": round(max(0.0, min(100.0, 100 * (one.at - start) / span)), 1), "one": one,
               "name": cut(one.server, 26)} for one in found]
-    return {"known": True, "hours": hours, "marks": marks[:lanes], "left": len(marks[lanes:]),
+    return {"known": bool(found or judged.any()), "hours": hours, "marks": marks[:lanes], "left": len(marks[lanes:]),
             "zone": moment(start, zone).partition(" ")[2]}
 
 
-def _filling(outlook: Outlook | None) -> dict[str, object]:
+def _filling(outlook: Outlook | None, zone: tzinfo) -> dict[str, object]:
     """What is full, or will be (p50) within 14 days, or has a priority: the first by date."""
     if outlook is None:
         return {"known": False, "rows": [], "left": 0}
@@ -155,9 +158,10 @@ def _filling(outlook: Outlook | None) -> dict[str, object]:
     for row in rows[:FILLING]:
         one = outlook.entities[row]
         rank, date = int(outlook.priority[row]), dates[row]
-        at = "full now" if outlook.full[row] else "no date" if isnan(date) else moment(date, None, True)
+        at = "full now" if outlook.full[row] else "no date" if isnan(date) else moment(date, zone, True)
         found.append({"server": one.server, "name": one.name, "resource": outlook.resources[one.resource].title,
-                      "used": f"{outlook.used[row]:.0%}", "at": at, "priority": PRIORITIES[rank - 1] if rank else ""})
+                      "used": words.share(outlook.used[row]), "lost": bool(outlook.lost[row]), "at": at,
+                      "priority": PRIORITIES[rank - 1] if rank else ""})
     return {"known": True, "rows": found, "left": len(rows) - len(found)}
 
 
@@ -166,11 +170,14 @@ def _server(result: Result, s: int) -> dict[str, str]:
     risk, state = result.risk, State(result.state[s])
     chances = {} if state is State.BLIND else risk.severe
     named = risk.incidents is not None and risk.incidents.leading[s] >= 0
-    return {"name": result.servers[s], "profile": result.profiles[s], "state": state.word, "rank": str(int(state)),
+    name = result.servers[s]
+    taken = name in ("main", "live") or name.startswith("ui-")  # ids of the page itself
+    return {"name": name, "id": f"server {name}" if taken else name, "profile": result.profiles[s],
+            "state": state.word, "rank": str(int(state)),
             "priority": "stale" if result.stale[s] else risk.priority[s] or "",
             "about": _about(chances["8h"][s] if "8h" in chances else nan),
-            "near": percent(chances["30m"][s] if "30m" in chances else nan),
-            "later": percent(chances["8h"][s] if "8h" in chances else nan),
+            "near": words.chance(chances["30m"][s] if "30m" in chances else nan),
+            "later": words.chance(chances["8h"][s] if "8h" in chances else nan),
             "message": result.message(s) if risk.component[s] or named else ""}
 
 
@@ -198,13 +205,6 @@ def _unforecast(result: Result | None) -> dict[str, object]:
     names = first(missing)
     rows = [(name, REASONS[missing[name]]) for name in names[:SHOWN]]
     return {"known": result is not None, "total": len(missing), "rows": rows, "more": names[SHOWN:]}
-
-
-def percent(value: float, unknown: str = "-") -> str:
-    """In whole percent, where 0 and 1 are not said of what is only near them."""
-    if isnan(value):
-        return unknown
-    return "<1%" if value < 0.01 else ">99%" if value > 0.99 else f"{value:.0%}"
 
 
 def _about(chance: float) -> str:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, tzinfo
 
 import numpy as np
 
+from forecaster.pages import words
 from forecaster.publish.result import Result
 from forecaster.risk.priority import PRIORITIES
 from forecaster.risk.state import State
@@ -36,7 +37,7 @@ def coming(result: Result) -> tuple[Coming, ...]:
         on, rank = bool(found.on[s, i]), int(found.ranks[s, i])
         at = result.issued if on else float(found.expected[s, i])
         likely = chance[s, i]
-        said = "unknown" if np.isnan(likely) else f"{min(max(likely, 0.01), 0.99):.0%}"
+        said = "unknown" if np.isnan(likely) else words.chance(likely)
         order = not on, 0.0 if on else at, rank if rank >= 0 else len(PRIORITIES), -np.nan_to_num(likely), s
         made.append((order, Coming(
             result.servers[s], found.texts[i], on, at, "now" if on else f"at {moment(at, found.zone)}", said,

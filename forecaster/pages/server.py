@@ -58,7 +58,7 @@ def show(seen: Seen, asked: Asked) -> Shown:
         "server-notes": _PARTS.notes(notes(seen, name, row)),
         "server-chances": _PARTS.chances(chances(result, row), words),
         "server-points": _PARTS.points(points(result, row)),
-        "server-fill": _PARTS.fill(mounts(seen.outlook, name), seen.zone, words),
+        "server-fill": _PARTS.fill(mounts(seen.outlook, name), unfilled(seen), seen.zone, words),
         "server-record": _PARTS.record([(one.title, *one.inside()) for one in found], found[0].lead if found else 0,
                                        words),
         "server-at": _PARTS.at(marked, [(one, *one.of(marked)) for one in found] if marked is not None else [],
@@ -199,6 +199,13 @@ def points(result: Result | None, row: int | None) -> dict[str, object] | None:
         return None
     parts = {name: float(value) for name, value in zip(COMPONENTS, result.risk.points[row], strict=True)}
     return {"score": float(result.risk.score[row]), "parts": parts, "priority": result.risk.priority[row]}
+
+
+def unfilled(seen: Seen) -> str:
+    """Why nothing of a server is shown as what fills up."""
+    if seen.watched is not None and seen.outlook is None:
+        return "Unknown: there is no current forecast of what fills up."
+    return "Nothing of this server is watched that fills up."
 
 
 def mounts(outlook: Outlook | None, server: str) -> list[Mapping[str, object]]:

@@ -38,7 +38,7 @@ def digits(value: float) -> str:
     if not isfinite(value):
         return UNKNOWN
     size = abs(value)
-    return f"{value:.0f}" if size >= 100 else f"{value:.1f}" if size >= 10 else f"{value:.3g}"
+    return f"{value:.0f}" if size >= 100 else f"{value:.1f}".removesuffix(".0") if size >= 10 else f"{value:.3g}"
 
 
 def clock(at: float, zone: ZoneInfo) -> str:

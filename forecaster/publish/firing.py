@@ -3,7 +3,8 @@
     GET /api/v2/alerts?filter=fleet="..."   active, silenced and inhibited ones
 
 Alertmanager is asked in a thread of its own, with one deadline, at most once a refresh, and only after a page has asked
-for the alerts. A page never waits for it longer than PATIENCE, and that only before the first answer.
+for the alerts. A page never waits for it longer than PATIENCE, and that only for the first answer, and where nobody has
+asked for a while.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from forecaster.sources.transport import fetch
 
 PATIENCE = 1.0  # s
 _MAX_ANSWER = 4 << 20
+_OLD = 3.0  # refreshes, as the age of an answer that is no longer shown at once
 
 
 @dataclass(frozen=True)
@@ -86,13 +88,16 @@ class Firing:
                 except RuntimeError:  # closed, by a reload
                     return self._answer
             question = self._question
-        if self._answer is None:
+        if self._answer is None or not now - self._answer.at < _OLD * self._refresh:  # nobody has looked for a while
             wait([question], PATIENCE)
         return self._answer
 
     def _ask(self) -> None:
         try:
-            self._answer = Answer(self._clock(), self._read())
+            old, alerts = self._answer, self._read()
+            if old is not None and alerts == old.alerts:
+                alerts = old.alerts  # `answered` is compared each second for each page: one object costs nothing
+            self._answer = Answer(self._clock(), alerts)
         except (OSError, ValueError) as error:
             self._answer = Answer(self._clock(), (), f"{self.url}: {error}")
         except (KeyError, TypeError, AttributeError):

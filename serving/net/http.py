@@ -31,7 +31,7 @@ from tornado.netutil import add_accept_handler, ssl_wrap_socket
 from serving.net.connections import Connections, Limits, Peer, Secure, Stream
 from serving.net.lanes import Lanes
 from serving.net.origin import secured
-from serving.net.streams import COMMENT, MOST, PAUSE, SILENCE, STREAM, Feed
+from serving.net.streams import BEAT, COMMENT, MOST, PAUSE, SILENCE, STREAM, Feed
 from serving.net.traffic import Traffic
 from serving.net.wsgi import Answer, Application, Environ, environ, problem, refusal, run
 
@@ -248,7 +248,7 @@ class _Exchange(HTTPMessageDelegate):
                     text = await asyncio.wrap_future(job)
                 silent += PAUSE
                 if text or silent >= SILENCE:
-                    silent, text = 0.0, text or COMMENT
+                    silent, text = 0.0, text or BEAT
                     self._size += len(text)
                     self._peer.enter("send")
                     self._peer.hold(len(text))

@@ -10,8 +10,9 @@ from typing import Protocol
 STREAM = "serving.stream"  # the key in the WSGI environment
 MOST = 64  # streams at once of a service
 PAUSE = 1.0  # seconds between two looks for something to send
-SILENCE = 15.0  # seconds after which a comment shows that the stream lives
+SILENCE = 15.0  # seconds after which a beat shows that the stream lives; scripts see no comments
 COMMENT = b":\n\n"
+BEAT = b"event: beat\ndata: 1\n\n"
 
 
 class Feed(Protocol):

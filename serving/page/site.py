@@ -160,17 +160,21 @@ class _Listener:
         self._site, self._view, self._asked, self._since = site, view, asked, since
         self._version: object = None
         self._shown: Shown | None = None  # on the client's page
-        self._first = True
+        self._first, self._gone = True, False
 
     @property
     def over(self) -> bool:
-        return self._site.over
+        return self._site.over or self._gone
 
     def due(self) -> bool:
         return self._first or self._view.version() != self._version
 
     def message(self) -> bytes:
-        kept = self._site.current(self._view, self._asked)
+        try:
+            kept = self._site.current(self._view, self._asked)
+        except RequestError:  # as when the server is no more; the client connects anew, and is told
+            self._gone = True
+            return b""
         self._version, known = kept.version, kept.number == self._since
         text = b"retry: 3000\n\n" if self._first else b""
         if not known:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from markupsafe import Markup
 
-from forecaster.pages.fleet import percent
+from forecaster.pages import words
 from forecaster.pages.incidents import coming
 from forecaster.risk.state import State
 from tests.outlooks import INSTANT, entity, make_outlook
@@ -46,7 +46,7 @@ def test_a_server_has_its_state_priority_chances_profile_and_message():
 
 
 def test_a_chance_is_never_certain_and_unknown_is_no_number():
-    assert [percent(value) for value in (0.0, 0.004, 0.01, 0.5, 0.99, 0.999, np.nan)] == [
+    assert [words.chance(value) for value in (0.0, 0.004, 0.01, 0.5, 0.99, 0.999, np.nan)] == [
         "<1%", "<1%", "1%", "50%", "99%", ">99%", "-"]
 
 
@@ -157,3 +157,19 @@ def test_20_servers_are_less_than_100_kb_with_scripts_and_styles():
     html = client.get("/").text
     files = re.findall('(?:href|src)="(/ui/static/[^"]+)"', html)
     assert len(files) == 5 and len(html) + sum(len(client.get(path).data) for path in files) < 100_000
+
+
+def test_a_server_with_the_name_of_a_part_of_the_page_does_not_take_its_place():
+    names = ("live", "main", "ui-headline")
+    html = page(make_result(servers=names))
+    assert [*rows(html)] == [f"server {name}" for name in names]
+    assert [html.count(f'id="{name}"') for name in names] == [1, 1, 1]
+
+
+def test_incidents_are_unknown_where_no_chance_is_and_not_said_to_be_absent():
+    unknown = {(s, i): (np.nan, np.nan) for s in range(3) for i in range(3)}
+    without = page(make_result(incidents=incidents_of(chance=unknown), by="chance"))
+    blind = page(make_result(state=[State.BLIND] * 3))
+    for html in (without, blind):
+        assert "Unknown: there is no current forecast of incidents." in part(html, "ui-line")
+    assert "No incident is on or expected" in part(page(make_result(incidents=incidents_of())), "ui-line")

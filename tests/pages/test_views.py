@@ -97,7 +97,7 @@ def test_a_chart_has_what_was_measured_what_was_said_and_what_is_forecast():
     drawing = shown.fragments["draw-0"]
     assert [name for name in ("measured", "median", "band", "said", "before", "limit", "now")
             if f'class="{name}"' not in drawing] == []
-    assert re.search(r"CPU: now 6\d\.\d%; in 8 h 97\.0%, p10 to p90 8\d\.\d% to 100%", drawing)
+    assert re.search(r"CPU: now 6\d\.\d%; in 8 h 97%, p10 to p90 8\d\.\d% to 100%", drawing)
 
 
 def test_two_hours_are_shown_where_no_past_is_kept():
@@ -308,3 +308,23 @@ def test_a_viewer_of_some_servers_sees_no_alert_of_others():
 def test_times_are_those_of_the_configured_zone():
     shown = shown_alerts(firing=fleets.firing(), zone=ZoneInfo("Asia/Tokyo"))
     assert "Thu 09 Oct 17:49 JST" in shown["al-sent"]
+
+
+def test_an_outlook_that_comes_while_a_page_is_open_fills_its_table():
+    empty = capacity.show(seen(watched=1920.0), Asked())
+    shown = capacity.show(seen(outlook=fleets.filling()), Asked())
+    message = shown.since(empty, ISSUED)
+    assert "gone" not in message and len(message["lists"]["cap-rows"]) == 4
+    assert shown.fragments.keys() >= {*message["lists"]["cap-rows"]}
+
+
+def test_a_server_whose_outlook_is_stale_is_not_said_to_have_nothing_that_fills_up():
+    assert "Unknown: there is no current" in of_server(DB, seen(outlook=None, watched=1920.0))["server-fill"]
+    assert "Nothing of this server is watched" in of_server(DB, seen(outlook=None, watched=None))["server-fill"]
+
+
+def test_that_no_server_needs_attention_is_not_said_of_those_that_are_blind():
+    blind = replace(fleets.quiet(), state=np.array([State.BLIND, State.SAFE, State.SAFE]))
+    shown = {key: plain(html) for key, html in alerts.show(seen(blind), Asked()).fragments.items()}
+    assert shown["al-head"].startswith("No server that can be judged needs attention, 1 cannot be judged (BLIND)")
+    assert "1 cannot be judged" in shown["al-own"]

@@ -75,3 +75,12 @@ def test_an_alertmanager_that_hangs_costs_a_page_one_second_and_one_connection()
         assert len(server.seen) == 1
         await_true(lambda: firing.latest() is not None, 5, "the deadline has passed")
         end.set()
+
+
+def test_a_page_that_is_opened_after_hours_waits_for_a_new_answer_in_place_of_an_old_one():
+    with asking(answers(alert())) as (firing, _, clock):
+        first = firing.latest()
+        clock.now += 5 * 3600
+        second = firing.latest()
+        assert second.at == clock.now
+        assert second.alerts is first.alerts  # equal: one object, so that comparing it costs nothing

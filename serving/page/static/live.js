@@ -8,7 +8,9 @@ const body = document.body, live = document.getElementById("live");
 let age = "age" in body.dataset ? Number(body.dataset.age) : null, ttl = Number(body.dataset.ttl), read = Date.now();
 const orders = new Map();  // list -> its ids, where that is no longer those on the first page
 const patience = 5000;  // ms without a connection, as at a reload of the service, before it is said
+const silence = 45000;  // ms without a message or a beat, which come every 15 s: the connection is dead
 let lost = null;  // when the connection was lost
+let heard = Date.now();
 let shown = "";
 
 function parse(html) {
@@ -78,6 +80,7 @@ function apply(message) {
 const clock = moment => new Date(moment).toLocaleTimeString([], {hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23"});
 
 function say() {
+  if (lost === null && Date.now() - heard > silence) lost = heard;
   const old = age === null ? null : age + (Date.now() - read) / 1000;
   const state = lost !== null && Date.now() - lost > patience ? "disconnected" : old !== null && old > ttl ? "stale" : age === null ? "waiting" : "live";
   const text = {
@@ -93,13 +96,15 @@ function say() {
 
 function connect() {
   const source = new EventSource(body.dataset.stream);
-  source.onopen = () => { lost = null; say(); };
+  const hear = () => { heard = Date.now(); lost = null; };
+  source.onopen = () => { hear(); say(); };
+  source.addEventListener("beat", () => { hear(); say(); });
   source.onmessage = event => {
     const message = JSON.parse(event.data);
     age = message.age ?? null;
     ttl = message.ttl;
     read = Date.now();
-    lost = null;
+    hear();
     apply(message);
     say();
   };

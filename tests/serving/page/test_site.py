@@ -20,7 +20,7 @@ class Counter:
     """A view of one number, and a list of as many."""
 
     def __init__(self):
-        self.number, self.shown = 1, 0
+        self.number, self.shown, self.gone = 1, 0, False
         view = View("document", "/ui/number", "Number", "A number.", self.show, lambda: self.number, keys=("of",),
                     more=lambda shown, query: {"body": Markup(shown.fragments["ui-number"])})
         self.site = Site("Test", [view], clock=lambda: 110.0)
@@ -28,7 +28,7 @@ class Counter:
 
     def show(self, asked):
         self.shown += 1
-        if asked.query.get("of") == "nobody":
+        if self.gone or asked.query.get("of") == "nobody":
             raise RequestError("there is no server 'nobody'", "of", "a server", 404)
         rows = {f"row{n}": f'<li id="row{n}">{n}</li>' for n in range(self.number)}
         number = Markup('<p id="ui-number">{} of {}</p>').format(self.number, asked.query.get("of", "<all>"))
@@ -178,10 +178,19 @@ def test_a_stream_without_news_is_shown_to_be_alive(counter, monkeypatch):
     monkeypatch.setattr("serving.net.http.PAUSE", 0.05)
     with Served(counter.app) as served, listen(served) as connection:
         wait_for(connection, b"}\n\n")
-        assert b":\n\n" in wait_for(connection, b":\n\n")
+        assert b"event: beat" in wait_for(connection, b"event: beat")
 
 
 def test_a_head_request_for_a_stream_ends(counter):
     with Served(counter.app) as served:
         reply = served.ask(b"HEAD /ui/events?view=document HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     assert isinstance(reply, Reply) and reply.status == 200
+
+
+def test_a_stream_of_what_is_no_more_ends_without_a_trace_in_the_log(counter, monkeypatch, caplog):
+    monkeypatch.setattr("serving.net.http.PAUSE", 0.05)
+    with Served(counter.app) as served, listen(served) as connection:
+        wait_for(connection, b"}\n\n")
+        counter.gone, counter.number = True, 2
+        everything(connection)
+    assert not caplog.records

@@ -34,7 +34,7 @@ PROFILES = tuple(name for name, count in sorted(FLEET.servers.items(), key=lambd
 SERVERS = tuple(f"{FLEET.profiles[name].prefix}{PROFILES[:row].count(name) + 1:03}"
                 for row, name in enumerate(PROFILES))
 WORST = SERVERS[0]
-CHANCES = {(0, 0): (0.86, 0.98), (5, 0): (0.12, 0.83), (9, 2): (0.06, 0.46), (13, 1): (0.02, 0.18)}
+CHANCES = {(0, 0): (0.93, 0.98), (5, 0): (0.12, 0.83), (9, 2): (0.06, 0.46), (13, 1): (0.02, 0.18)}
 BEGINS = {(0, 0): 1500, (5, 0): 9900, (9, 2): 20400}
 LIMITS = {(0, 0): (0, 95.0), (5, 0): (0, 95.0), (9, 2): (3, 200.0)}  # (signal, limit) of these
 FULL, BLIND = SERVERS[2], SERVERS[-2]
@@ -53,9 +53,9 @@ def forecaster() -> Stage:
         spread = (ahead[place[0], signal, :, 2] - middle) / middle
         made = np.stack([rise * (1 - spread), rise, rise * (1 + spread)], -1)
         ahead[place[0], signal] = np.minimum(made, 100) if signal < 2 else made
-    incidents = incidents_of(count, chance=chances, begins=BEGINS, recurring=(6, 7))
+    incidents = incidents_of(count, chance=chances, begins=BEGINS, recurring=(1, 7))
     result = make_result(SERVERS, PROFILES, forecast=ahead, by="chance", observed=measured, incidents=incidents,
-                         any_server={"30m": 0.88, "8h": 0.99}, stale=(BLIND,),
+                         any_server={"30m": 0.94, "8h": 0.99}, stale=(BLIND,),
                          last_seen=[ISSUED - (340 if row == blind else 5) for row in range(count)])
     states = np.where(np.arange(count) == blind, State.BLIND, watched(result.state, SERVERS, {FULL}))
     result = replace(result, state=states)
@@ -86,21 +86,26 @@ def pager() -> PagerStage:
     links = {"runbook_url": "http://127.0.0.1:8000/runbook#fleetcastserverp1", "dashboard_url":
              f"http://127.0.0.1:8000/#{WORST}"}
 
-    def one(name: str, server: str, priority: str, said: str, status: str = "firing", **more: str) -> dict:
-        sent = alert(status, f"{server}: {said}", alertname=name, server=server, priority=priority)
+    def one(name: str, server: str, priority: str, said: str, starts: str, status: str = "firing", **more: str) -> dict:
+        sent = alert(status, f"{server}: {said}", f"2025-10-13T{starts}Z", alertname=name, server=server,
+                     priority=priority)
         return sent | {"annotations": sent["annotations"] | links, "generatorURL": "http://127.0.0.1:9090/graph"} | more
 
     stage.post("/heartbeat", watchdog("1"))
-    stage.post("/page", one("FleetcastServerP1", SERVERS[11], "P1", "memory exhausted is on now"))
+    stage.post("/page", one("FleetcastServerP1", SERVERS[11], "P1", "memory exhausted is on now", "10:30:00"))
     stage.ticks += 540
-    stage.post("/page", one("FleetcastServerP1", SERVERS[11], "P1", "memory exhausted is on now", "resolved",
-                            endsAt="2025-10-13T10:39:00Z"))
-    stage.post("/ticket", one("FleetcastServerP2", SERVERS[5], "P2", "cpu saturated expected at 13:15 UTC, chance 83%"))
-    stage.ticks += 240
-    stage.post("/page", one("FleetcastServerP1", WORST, "P1", "cpu saturated expected at 12:00 UTC, chance 91%"))
-    stage.ticks += 120
-    stage.post("/page", one("FleetcastServerP1", WORST, "P1", "cpu saturated expected at 11:50 UTC, chance 97%"))
     stage.post("/heartbeat", watchdog("2"))
+    stage.post("/page", one("FleetcastServerP1", SERVERS[11], "P1", "memory exhausted is on now", "10:30:00",
+                            "resolved", endsAt="2025-10-13T10:39:00Z"))
+    stage.post("/ticket", one("FleetcastServerP2", SERVERS[5], "P2", "cpu saturated expected at 13:15 UTC, chance 83%",
+                              "10:39:00"))
+    stage.ticks += 240
+    stage.post("/page", one("FleetcastServerP1", WORST, "P1", "cpu saturated expected at 11:10 UTC, chance 91%",
+                            "10:43:00"))
+    stage.ticks += 120
+    stage.post("/page", one("FleetcastServerP1", WORST, "P1", "cpu saturated expected at 11:05 UTC, chance 98%",
+                            "10:43:00"))
+    stage.post("/heartbeat", watchdog("3"))
     return stage
 
 

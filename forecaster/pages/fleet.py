@@ -5,7 +5,7 @@ can be looked through and an update stays small.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import tzinfo
 from math import isnan, nan
 
@@ -60,13 +60,14 @@ def view(look: Look) -> View:
         seen = look.seen(asked.viewer)
         result = seen.result
         found = coming(result) if result is not None else ()
-        order = by_urgency(result) if result is not None else []
+        order = _order(result) if result is not None else []
+        filling = seen.outlook.urgent if seen.outlook is not None else frozenset[str]()
         given = {
             "headline": _headline(seen, found), "figures": _figures(seen), "line": _line(seen, found),
             "filling": _filling(seen.outlook, seen.zone), "details": _details(seen), "unforecast": _unforecast(result)}
         fragments = {f"ui-{name}": part(name, value) for name, value in given.items()}
-        rows = [_server(result, s) for s in order] if result is not None else []
-        tiles = sorted(rows[ROWS:], key=lambda one: (-int(one["rank"]), one["name"]))
+        rows = [_server(result, s, filling) for s in order] if result is not None else []
+        tiles = sorted(rows[ROWS:], key=lambda one: (float(one["rank"]), one["name"]))
         fragments |= {one["id"]: part("row", one) for one in rows[:ROWS]}
         fragments |= {one["id"]: part("tile", one) for one in tiles}
         lists = {"ui-rows": [one["id"] for one in rows[:ROWS]], "ui-tiles": [one["id"] for one in tiles]}
@@ -165,7 +166,17 @@ def _filling(outlook: Outlook | None, zone: tzinfo) -> dict[str, object]:
     return {"known": True, "rows": found, "left": len(rows) - len(found)}
 
 
-def _server(result: Result, s: int) -> dict[str, str]:
+def _order(result: Result) -> list[int]:
+    """Rows: the most urgent state first, and what is not known before what is well; then as in by_urgency."""
+    states = [State(one) for one in result.state.tolist()]
+    return sorted(by_urgency(result), key=lambda s: _rank(states[s]))
+
+
+def _rank(state: State) -> float:
+    return -0.5 if state is State.BLIND else -float(state)
+
+
+def _server(result: Result, s: int, filling: Collection[str]) -> dict[str, str]:
     """One server as its row and its tile show it."""
     risk, state = result.risk, State(result.state[s])
     chances = {} if state is State.BLIND else risk.severe
@@ -173,12 +184,13 @@ def _server(result: Result, s: int) -> dict[str, str]:
     name = result.servers[s]
     taken = name in ("main", "live") or name.startswith("ui-")  # ids of the page itself
     return {"name": name, "id": f"server {name}" if taken else name, "profile": result.profiles[s],
-            "state": state.word, "rank": str(int(state)),
+            "state": state.word, "rank": str(_rank(state)),
             "priority": "stale" if result.stale[s] else risk.priority[s] or "",
             "about": _about(chances["8h"][s] if "8h" in chances else nan),
             "near": words.chance(chances["30m"][s] if "30m" in chances else nan),
             "later": words.chance(chances["8h"][s] if "8h" in chances else nan),
-            "message": result.message(s) if risk.component[s] or named else ""}
+            "message": "Something of it fills up" if name in filling and not named and state is State.WATCH else
+            result.message(s) if risk.component[s] or named or state is State.BLIND else ""}
 
 
 def _details(seen: Seen) -> list[tuple[str, object]]:

@@ -50,11 +50,11 @@ def test_a_chance_is_never_certain_and_unknown_is_no_number():
         "<1%", "<1%", "1%", "50%", "99%", ">99%", "-"]
 
 
-def test_servers_are_listed_by_priority_then_risk_then_chance():
+def test_servers_are_listed_by_state_then_priority_then_risk_then_chance():
     forecast = curves(4)
-    forecast[3, 0, :6, 2] = 97  # points, and P3
+    forecast[3, 0, :6, 2] = 97  # points, and P3, but SAFE
     incidents = incidents_of(4, chance={(1, 0): (0.01, 0.3), (2, 0): (0.9, 0.95)})
-    for by, listed in (("score", "dcba"), ("chance", "cbda")):
+    for by, listed in (("score", "cbda"), ("chance", "cbda")):
         result = make_result(("a", "b", "c", "d"), ("x",) * 4, forecast=forecast, incidents=incidents, by=by)
         assert "".join(rows(page(result))) == listed
 

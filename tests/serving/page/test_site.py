@@ -192,5 +192,5 @@ def test_a_stream_of_what_is_no_more_ends_without_a_trace_in_the_log(counter, mo
     with Served(counter.app) as served, listen(served) as connection:
         wait_for(connection, b"}\n\n")
         counter.gone, counter.number = True, 2
-        wait_for(connection, b"\r\n0\r\n\r\n")
+        wait_for(connection, b"0\r\n\r\n")
     assert not caplog.records

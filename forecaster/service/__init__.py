@@ -5,6 +5,7 @@
     assembly  makes the parts that a configuration asks for
     parts     these parts: how they start, close, and what of them a reload keeps
     admission which tenants' servers a request gets
+    reads     which columns of the window a forecast reads, so that a start waits for no others
     heap      gives memory back after a start and a reload
     app       the Flask application over them, and the reload
 """

@@ -190,7 +190,7 @@ def test_only_who_must_shares_a_network():
         return {name for name in LONG_RUNNING if name != service and mine & set(SERVICES[name]["networks"])}
 
     assert reach("exporter") == reach("node-exporter") == {"prometheus"}
-    assert reach("pager") == {"alertmanager"}
+    assert reach("pager") == {"alertmanager", "prometheus"}
     assert reach("grafana") == {"prometheus", "alertmanager"}
     assert COMPOSE["networks"]["machine"]["internal"] and SERVICES["node-exporter"]["networks"] == ["machine"]
     assert SERVICES["history"]["network_mode"] == "none"

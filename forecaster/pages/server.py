@@ -62,7 +62,7 @@ def show(seen: Seen, asked: Asked) -> Shown:
         "server-record": _PARTS.record([(one.title, *one.inside()) for one in found], found[0].lead if found else 0,
                                        words),
         "server-at": _PARTS.at(marked, [(one, *one.of(marked)) for one in found] if marked is not None else [],
-                               seen.zone, words),
+                               marked is None or start <= marked <= end, seen.zone, words),
     }
     for number, one in enumerate(found):
         fragments[f"cap-{number}"] = _PARTS.caption(number, one)

@@ -132,6 +132,12 @@ def test_a_moment_has_the_values_that_were_measured_said_or_are_forecast_then():
             of_server(DB, seen(), at=wrong)
 
 
+@pytest.mark.parametrize("away", (-30 * 86400, 86400))
+def test_a_moment_that_is_not_drawn_says_so_in_place_of_empty_cells(away):
+    shown = plain(of_server(DB, seen(), at=str(ISSUED + away))["server-at"])
+    assert "outside of the time that the charts show" in shown and "Measured" not in shown
+
+
 def test_of_a_stale_fleet_no_forecast_is_drawn_and_it_is_said():
     of = seen(fleets.critical(), now=ISSUED + 600)
     shown = server.show(of, Asked({"name": DB}))

@@ -69,10 +69,10 @@ def test_little_memory_goes_into_a_refusal(tmp_path):
 def test_a_wrong_file_within_the_bounds_is_refused_in_at_most_21_lines_of_bounded_length(tmp_path, text, start):
     path = tmp_path / "a.yml"
     path.write_text(text)
-    started = time.process_time()
+    started = time.thread_time()
     with pytest.raises(SettingsError) as caught:
         load(Anything, path)
-    assert time.process_time() - started < 1
+    assert time.thread_time() - started < 1
     assert caught.value.problems[0].startswith(f"{path}: {start}")
     assert len(caught.value.problems) <= 21 and max(map(len, caught.value.problems)) < 400
 

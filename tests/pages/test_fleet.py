@@ -111,6 +111,8 @@ def test_what_fills_up_is_listed_by_date_and_what_has_room_is_not():
     said = part(page(make_result(), outlook), "ui-filling")
     assert "db1 File systems /data, 100% used full now web1 File systems /data, 91% used Thu 09 Oct 10:00" in said
     assert "has" not in said
+    meant = make_outlook([entity("web9")], used=1.0, full=False, full_at=INSTANT)  # full for a week
+    assert "Nothing within 14 days" in page(make_result(), meant)
     assert "has 15 more" in page(make_result(), make_outlook([entity(f"web{n}") for n in range(20)], full=True))
     assert "Nothing within 14 days" in page(make_result(), make_outlook())
     assert "Unknown: there is no current outlook" in page(make_result())

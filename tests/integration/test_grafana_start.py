@@ -71,4 +71,4 @@ def test_the_container_opens_with_the_fleet():
     home = service["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
     assert home == f"{folder}/overview.json"
     assert f"./grafana/dashboards:{folder}:ro" in service["volumes"]
-    assert service["image"].startswith("grafana/grafana:11.6.")
+    assert service["image"].startswith("docker.io/grafana/grafana:11.6.")

@@ -15,8 +15,8 @@ def settings() -> dict[str, str]:
     for line in done.stdout.splitlines():
         name, _, value = line.partition("=")
         short = name.rpartition(".")[2]
-        if short in _PASSED:  # variables are listed first, and count more than files
-            found.setdefault(short, value.strip("'\"").replace("\\n", " "))
+        if short in _PASSED and (short not in found or name.startswith(":env:")):  # variables count more than files
+            found[short] = value.strip("'\"").replace("\\n", " ")
     return found
 
 

@@ -90,7 +90,7 @@ def test_a_client_that_does_not_know_the_authority_does_not_trust_the_parts(stac
 
 
 def test_prometheus_scrapes_every_part_over_tls(stack):
-    await_true(lambda: len(query(stack, "up == 1")) == 5 and not query(stack, "up == 0"), 30, "every target is up")
+    await_true(lambda: len(query(stack, "up == 1")) == 6 and not query(stack, "up == 0"), 30, "every target is up")
     assert {target["scrapeUrl"].split(":")[0] for target in
             get(stack, "prometheus", "/api/v1/targets")["data"]["activeTargets"]} == {"https"}
 

@@ -27,13 +27,13 @@ def view(look: Look) -> View:
                 styles=("charts.css",))
 
 
-def show(seen: Seen, asked: Asked) -> Shown:
+def show(seen: Seen, _: Asked) -> Shown:
     """Own risks, and the alerts that the viewer may see."""
     own = alerts(seen.result, seen.roles, seen.outlook) if seen.result is not None else []
     answer = seen.firing.latest() if seen.firing is not None else None
-    sent = visible(answer, seen, everything=asked.viewer is None)
+    sent = visible(answer, seen)
     last = seen.last
-    about = (seen.firing.url, seen.firing.fleet) if seen.firing is not None else None
+    about = (seen.firing.url if seen.whole else "", seen.firing.fleet) if seen.firing is not None else None
     fragments = {
         "al-head": _PARTS.head(sentence(seen, own, sent, answer)),
         "al-own": _PARTS.own(own[:SHOWN], len(own), unseen(seen.result), words),
@@ -42,13 +42,14 @@ def show(seen: Seen, asked: Asked) -> Shown:
     return Shown(last.issued if last is not None else None, seen.ttl, {key: str(of) for key, of in fragments.items()})
 
 
-def visible(answer: Answer | None, seen: Seen, everything: bool) -> list[dict[str, Any]]:
-    """Alerts as rows, firing ones first, then the highest priority, then the newest; only those of servers that the
-    viewer sees unless it sees `everything`."""
+def visible(answer: Answer | None, seen: Seen) -> list[dict[str, Any]]:
+    """Alerts as rows, firing ones first, then the highest priority, then the newest; those of a tenant's servers only,
+    where the viewer does not see the whole fleet."""
     found = answer.alerts if answer is not None else ()
-    if not everything:
+    if not seen.whole:
         names = {*seen.last.servers, *seen.last.unforecast} if seen.last is not None else set()
         found = tuple(one for one in found if one.labels.get("server") in names)
+
     def urgency(one: Alert) -> tuple[int, str, float, str]:
         return STATES.index(one.state), one.labels.get("priority", "P9"), -one.since, one.name
 

@@ -282,8 +282,8 @@ def test_bands_that_are_too_narrow_or_too_wide_are_called_so():
 # -- alerts ---------------------------------------------------------------------------------------------
 
 
-def shown_alerts(viewer=None, firing=None, **of) -> dict[str, str]:
-    return alerts.show(seen(fleets.critical(), firing=firing, **of), Asked({}, viewer)).fragments
+def shown_alerts(firing=None, **of) -> dict[str, str]:
+    return alerts.show(seen(fleets.critical(), firing=firing, **of), Asked()).fragments
 
 
 def test_servers_that_need_attention_stand_with_why_and_alerts_with_their_runbook_entries():
@@ -303,11 +303,15 @@ def test_an_alertmanager_that_does_not_answer_or_is_not_there_is_said():
     assert "no Alertmanager is configured" in shown_alerts()["al-sent"]
 
 
-def test_a_viewer_of_some_servers_sees_no_alert_of_others():
+def test_a_viewer_of_some_servers_sees_no_alert_of_others_and_not_where_alertmanager_is():
     firing = fleets.firing()
-    assert "FleetcastServerP1" in shown_alerts("team", firing)["al-sent"]
+    own = shown_alerts(firing, whole=False)["al-sent"]
+    assert "FleetcastServerP1" in own and "FleetcastWatchdog" not in own
+    silent = fleets.firing("http://127.0.0.1:9093: no answer within 2s")
+    assert "does not answer" in (failed := shown_alerts(silent, whole=False)["al-sent"])
+    assert "9093" in shown_alerts(firing)["al-sent"] and "9093" not in own + failed
     hidden = replace(seen(fleets.critical()).last, servers=("x", "y", "z"))
-    shown = alerts.show(seen(hidden, firing=firing), Asked({}, "team")).fragments
+    shown = alerts.show(seen(hidden, firing=firing, whole=False), Asked()).fragments
     assert "Fleetcast" not in shown["al-sent"] and DB not in shown["al-sent"]
 
 

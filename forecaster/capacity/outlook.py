@@ -80,6 +80,11 @@ class Outlook:
             week=None if self.week is None else self.week[rows])
 
     @cached_property
+    def meant(self) -> Bools:
+        """bool (N,): full, and for the whole week, so that it is meant to be; it has no date."""
+        return ~self.full & (self.filling.full_at[:, MEDIAN] <= self.issued)
+
+    @cached_property
     def places(self) -> Mapping[tuple[str, str, str], int]:
         """(server, resource, name) -> row."""
         return {(one.server, one.resource, one.name): row for row, one in enumerate(self.entities)}

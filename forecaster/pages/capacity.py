@@ -60,9 +60,11 @@ def show(seen: Seen, asked: Asked) -> Shown:
 
 
 def chosen(of: Outlook, find: str, resource: str) -> list[int]:
-    """Rows in the order in which they are full, of this resource, with this text in the server's or entity's name."""
+    """Rows in the order in which they are full, what is meant to be last, of this resource, with this text in the
+    server's or entity's name."""
     text = find.casefold()
-    return [row for row in of.order if (one := of.entities[row]) and resource in ("", one.resource)
+    rows = sorted(of.order, key=lambda row: bool(of.meant[row]))
+    return [row for row in rows if (one := of.entities[row]) and resource in ("", one.resource)
             and (text in one.server.casefold() or text in one.name.casefold())]
 
 
@@ -79,6 +81,7 @@ def entry(of: Outlook, row: int) -> dict[str, object]:
         "entity": of.entities[row], "title": of.resources[of.entities[row].resource].title,
         "unit": of.resources[of.entities[row].resource].unit, "used": float(of.used[row]),
         "limit": float(of.limit[row]), "size": float(of.size[row]), "full": bool(of.full[row]),
+        "meant": bool(of.meant[row]),
         "dates": filling.full_at[row].tolist(),
         "date": float(filling.full_at[row, MEDIAN]),
         "chances": dict(zip(WINDOWS, filling.chance[row].tolist(), strict=True)),
@@ -101,11 +104,11 @@ def sentence(of: Outlook, seen: Seen) -> str:
     """What is full first."""
     if not of.entities:
         return "Nothing is known yet that fills up"
-    row = of.order[0]
+    row = chosen(of, "", "")[0]
     one, date = of.entities[row], float(of.filling.full_at[row, MEDIAN])
     if of.full[row]:
         return f"{one.name} of {one.server} is full"
-    if math.isfinite(date):
+    if math.isfinite(date) and not of.meant[row]:
         return f"{one.name} of {one.server} is full first: {words.date(date, seen.zone)} (p50)"
     return "Nothing is expected to be full within 14 days"
 

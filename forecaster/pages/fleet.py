@@ -149,12 +149,11 @@ def _line(seen: Seen, found: tuple[Coming, ...]) -> dict[str, object]:
 
 
 def _filling(outlook: Outlook | None, zone: tzinfo) -> dict[str, object]:
-    """What is full, or will be (p50) within 14 days, or has a priority: the first by date. What has been full for a
-    week is meant to be, and left out."""
+    """What is full, or will be (p50) within 14 days, or has a priority: the first by date."""
     if outlook is None:
         return {"known": False, "rows": [], "left": 0}
     dates = outlook.filling.full_at[:, MEDIAN]
-    there = outlook.full | (dates > outlook.instant) | (outlook.priority > 0)
+    there = outlook.full | (np.isfinite(dates) & ~outlook.meant) | (outlook.priority > 0)
     rows = [row for row in outlook.order if there[row]]
     found = []
     for row in rows[:FILLING]:

@@ -214,7 +214,8 @@ def mounts(outlook: Outlook | None, server: str) -> list[Mapping[str, object]]:
         return []
     return [{
         "entity": one, "title": outlook.resources[one.resource].title, "used": float(outlook.used[row]),
-        "full": bool(outlook.full[row]), "date": float(outlook.filling.full_at[row, MEDIAN]),
+        "full": bool(outlook.full[row]), "meant": bool(outlook.meant[row]),
+        "date": float(outlook.filling.full_at[row, MEDIAN]),
         "chance": float(outlook.filling.chance[row, 2]), "growth": float(outlook.filling.growth[row]),
         "priority": FILLING_PRIORITIES[rank - 1] if (rank := int(outlook.priority[row])) else "",
     } for row in outlook.order if (one := outlook.entities[row]).server == server]

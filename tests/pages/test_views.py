@@ -18,6 +18,7 @@ from forecaster.risk.thresholds import Roles
 from serving.page.view import Asked
 from serving.refusals import RequestError
 from tests import fleets
+from tests.outlooks import INSTANT, entity, make_outlook
 from tests.results import ISSUED
 
 DB, POD, WEB = fleets.SERVERS
@@ -313,6 +314,18 @@ def test_a_viewer_of_some_servers_sees_no_alert_of_others_and_not_where_alertman
     hidden = replace(seen(fleets.critical()).last, servers=("x", "y", "z"))
     shown = alerts.show(seen(hidden, firing=firing, whole=False), Asked()).fragments
     assert "Fleetcast" not in shown["al-sent"] and DB not in shown["al-sent"]
+
+
+def test_what_is_meant_to_be_full_has_no_date_and_is_not_what_is_full_first():
+    entities = (entity("db1", "/snap"), entity("db1", "/data"))
+    of = make_outlook(entities, used=(1.0, 0.8), full=False, full_at=(INSTANT, INSTANT + 86400))
+    shown = capacity.show(seen(outlook=of), Asked()).fragments
+    assert "/data of db1 is full first" in shown["cap-head"]
+    rows = [plain(html) for key, html in shown.items() if key.startswith("e-")]
+    assert "/data" in rows[0] and "/snap" in rows[1] and "full for a week" in rows[1], rows
+    assert [one["meant"] for one in server.mounts(of, "db1")] == [True, False]
+    alone = capacity.show(seen(outlook=make_outlook(entities[:1], used=1.0, full=False, full_at=INSTANT)), Asked())
+    assert "Nothing is expected to be full" in alone.fragments["cap-head"]
 
 
 def test_times_are_those_of_the_configured_zone():

@@ -57,7 +57,8 @@ class Outcomes:
 
     def step_over(self, now: float, servers: tuple[str, ...], on: Flags, known: Flags,
                   chance: Mapping[str, Wide]) -> None:
-        """Counts what was said of windows that end now (Unix s), and keeps what is said now; once per step.
+        """Counts what was said of windows that end now (Unix s), and keeps what is said now; both once per step. What
+        is on is noted at every call, as an incident may be shorter than a step.
 
         on, known: bool (S, I); chance: float64 (S, I) by window, NaN where unknown.
         """
@@ -65,11 +66,14 @@ class Outcomes:
         if self._pending and present <= (newest := next(reversed(self._pending))):
             if present < newest:  # the clock was set back
                 self._pending.clear()
+            for kept in self._pending.values():
+                kept.came |= _of(kept.servers, servers, on)
             return
         if self._pending and present > newest + 1:  # a step is missing: what came in it is not known
             self._pending.clear()
         for key, kept in self._pending.items():
-            self._see(kept, servers, on, known)
+            kept.came |= _of(kept.servers, servers, on)
+            kept.chance[:, ~_of(kept.servers, servers, known)] = np.nan
             for w, steps in enumerate(self.windows.values()):
                 if key + steps == present:
                     self._count(int(now // DAY), w, kept)
@@ -77,15 +81,6 @@ class Outcomes:
             self._pending.popitem(last=False)
         said = np.stack([np.where(known & ~on, chance[window], np.nan) for window in self.windows])
         self._pending[present] = _Kept(servers, said.astype(np.float32), np.zeros(on.shape, bool))
-
-    def _see(self, kept: _Kept, servers: tuple[str, ...], on: Flags, known: Flags) -> None:
-        if kept.servers != servers:
-            place = {name: row for row, name in enumerate(servers)}
-            rows = np.array([place.get(name, -1) for name in kept.servers], np.int64)
-            nothing = np.zeros((1, len(self.incidents)), bool)  # of one that is gone, in the last place
-            on, known = (np.concatenate([of, nothing])[rows] for of in (on, known))
-        kept.came |= on
-        kept.chance[:, ~known] = np.nan
 
     def _count(self, day: int, window: int, kept: _Kept) -> None:
         if day not in self._sums:
@@ -131,3 +126,12 @@ class Outcomes:
     @property
     def _fingerprint(self) -> str:
         return repr((self.identity, self.incidents, self.windows, self.step))
+
+
+def _of(wanted: tuple[str, ...], servers: tuple[str, ...], flags: Flags) -> Flags:
+    """The flags (S, I) of `servers` for those `wanted`, in their order; False of one that is gone."""
+    if wanted == servers:
+        return flags
+    place = {name: row for row, name in enumerate(servers)}
+    rows = np.array([place.get(name, -1) for name in wanted], np.int64)
+    return np.concatenate([flags, np.zeros((1, flags.shape[1]), bool)])[rows]

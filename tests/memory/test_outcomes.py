@@ -35,6 +35,14 @@ def test_a_chance_is_counted_when_its_window_has_passed_with_what_came_of_it():
     assert counts(said, 1) == [(1, 0.75, 1)]
 
 
+def test_an_incident_that_comes_and_goes_between_two_steps_has_come():
+    outcomes = go(kept(), [0.75])
+    go(outcomes, [0.5], on=[True], start=START + 60)  # within the step
+    go(outcomes, [np.nan], known=[False], start=START + 120)  # of a single cycle, which does not lose what was said
+    go(outcomes, [0.02, 0.02], start=START + 300)
+    assert counts(outcomes, 0) == [(1, 0.75, 1)]
+
+
 def test_nothing_is_counted_before_a_window_has_passed():
     assert not go(kept(), [0.5, 0.5]).total().any()
 

@@ -5,6 +5,7 @@ import argparse
 from flask import Flask
 
 from forecaster.commands.flags import Commands, add, read_config
+from forecaster.service.heap import few_arenas
 from forecaster.sources.clock import SourceClock
 from serving.doors.entry import Doors
 from serving.net.options import WebOptions
@@ -37,6 +38,7 @@ def add_command(commands: Commands, common: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Serves until stopped; the exit code."""
     config = read_config(arguments)  # first, so that an invalid file ends the command with one message
+    few_arenas()
     doors = Doors.of(arguments, NAME)
 
     def app() -> Flask:

@@ -6,6 +6,6 @@
     parts     these parts: how they start, close, and what of them a reload keeps
     admission which tenants' servers a request gets
     reads     which columns of the window a forecast reads, so that a start waits for no others
-    heap      gives memory back after a start and a reload
+    heap      keeps the process small: gives memory back, and few arenas for all threads
     app       the Flask application over them, and the reload
 """

@@ -4,6 +4,7 @@ import os
 import random
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -36,6 +37,13 @@ def test_what_grows_is_told_with_its_slope(figure, per_hour, words):
     row = next(row for row in table if row.figure == figure)
     assert row.slope == pytest.approx(per_hour) and row.end > row.start
     assert any(words in told for told in judged(table))
+
+
+def test_a_forecaster_may_grow_with_the_servers_that_it_holds():
+    grown = life(megabytes=90)
+    assert judged(rows({"forecaster": grown}))
+    more = [replace(one, servers=20 + 60 * (one.at > 600)) for one in grown]
+    assert judged(rows({"forecaster": more})) == []
 
 
 def test_the_first_minute_of_a_life_does_not_count():

@@ -3,11 +3,12 @@
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from tests.soak.processes import Usage, usage
-from tests.soak.world import OURS, World
+from tests.soak.world import FORECASTERS, OURS, World
 
 EVERY = 5.0  # s
 ANSWER = 3.0  # s that health may take
@@ -19,11 +20,12 @@ APART = 0.5  # percent; a sample may arrive between the two questions
 
 @dataclass(frozen=True)
 class Sample:
-    """What a part's process used at an instant, in seconds since the start."""
+    """What a part's process used at an instant, in seconds since the start. servers: what a forecaster holds."""
 
     at: float
     pid: int
     usage: Usage
+    servers: int = 0
 
 
 @dataclass
@@ -71,7 +73,8 @@ class Watch:
             pid = self._world.pid(name)
             used = usage(pid) if pid else None
             if pid and used:
-                self.record.samples.setdefault(name, []).append(Sample(self.clock, pid, used))
+                held = self._held(name) if name in FORECASTERS else 0
+                self.record.samples.setdefault(name, []).append(Sample(self.clock, pid, used, held))
         for name in OURS:
             if name in self._world.names:
                 self._try(f"{name} does not answer in {ANSWER:g} s", (name,),
@@ -80,6 +83,12 @@ class Watch:
         self._try("the forecast's age", chain, self._age)
         self._try("the forecast's values", chain, self._values)
         self._try("the number of servers", (*chain, "servers"), self._servers)
+
+    def _held(self, name: str) -> int:
+        """How many servers a forecaster holds, silent ones among them; 0 where it does not say."""
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            return int(self._world.seen.get(name, "/status", ANSWER)["room"]["held"])
+        return 0
 
     def _try(self, what: str, parts: Iterable[str], look: Callable[[], Any]) -> None:
         """A violation where this fails and nothing excuses it."""

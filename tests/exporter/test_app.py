@@ -18,13 +18,6 @@ ROOT = Path(__file__).resolve().parents[2]
 NOW = 1_760_000_000.0
 
 
-class Clock:
-    now = NOW
-
-    def __call__(self) -> float:
-        return self.now
-
-
 class Reader:
     """Gives the configuration that is set, or raises the error that is set."""
 
@@ -41,11 +34,6 @@ class Reader:
 @pytest.fixture
 def reader() -> Reader:
     return Reader()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

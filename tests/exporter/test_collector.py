@@ -12,23 +12,12 @@ from exporter.live import LiveFleet
 from exporter.mounts import Mounts
 from exporter.profiles import METRICS, STATES, load_fleet
 from serving.exposition import metrics_response
+from tests.results import Clock
 from tests.tools import tool
 
 pytestmark = pytest.mark.slow
 
 NOW = 1_760_000_000.0
-
-
-class Clock:
-    now = NOW
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture(scope="module")

@@ -13,20 +13,6 @@ pytestmark = pytest.mark.slow
 NOW = 1_760_000_000.0
 
 
-class Clock:
-    now = NOW
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-
-
 @pytest.fixture
 def client(clock):
     return create_app(load_fleet(), clock).test_client()

@@ -12,7 +12,7 @@ import yaml
 from exporter.profiles import DEFAULT_FILE
 from forecaster.__main__ import main
 from stack.layout import ROOT
-from tests.stored_prometheus import stored
+from tests.real_prometheus import stored
 
 DAY, END = 86400, 1_700_006_400
 START = END - 15 * DAY

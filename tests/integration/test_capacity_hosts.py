@@ -14,8 +14,8 @@ from forecaster.config import load_config
 from forecaster.publish.self_metrics import SelfMetrics
 from forecaster.service.capacity import CapacityWatch, make_watch
 from forecaster.sources.transport import http_session
+from tests.real_prometheus import stored
 from tests.results import Clock
-from tests.stored_prometheus import stored
 
 NOW = 1_700_006_400  # a whole hour
 DAY, HOUR, GIB = 86400, 3600, 2.0**30

@@ -9,7 +9,7 @@ import pytest
 
 from forecaster.config import load_config
 from forecaster.service.app import Forecaster
-from tests.stored_prometheus import stored
+from tests.real_prometheus import stored
 
 pytestmark = pytest.mark.slow
 

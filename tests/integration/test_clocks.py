@@ -2,7 +2,6 @@
 
 import contextlib
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from forecaster.config import load_config
 from forecaster.service.app import Forecaster
 from forecaster.sources.clock import SourceClock
 from tests.grafana_stack import Prometheus, await_true
-from tests.tools import tool
+from tests.real_prometheus import running
 
 pytestmark = pytest.mark.slow
 
@@ -39,15 +38,9 @@ def fleet(tmp_path_factory) -> Iterator[tuple[Prometheus, dict[str, Forecaster]]
         addresses = dict(zip((*SKEWS, "prometheus"), (f"127.0.0.1:{one.getsockname()[1]}" for one in ports),
                              strict=True))
     jobs = [{"job_name": name, "static_configs": [{"targets": [address]}]} for name, address in addresses.items()]
-    (folder / "prometheus.yml").write_text(
-        yaml.safe_dump({"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}))
     (folder / "forecaster.yml").write_text(yaml.safe_dump(CONFIG))
-    url = f"http://{addresses['prometheus']}"
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([tool("prometheus"), "--config.file=prometheus.yml", "--storage.tsdb.path=data",
-                                    f"--web.listen-address={addresses['prometheus']}"],
-                                   cwd=folder, stdout=log, stderr=log)
-    try:
+    config = yaml.safe_dump({"global": {"scrape_interval": "1s"}, "scrape_configs": jobs})
+    with running(folder, config, address=addresses["prometheus"]) as url:
         api = Prometheus(url)
         await_true(lambda: answers(api, 'count_over_time(up{job="prometheus"}[20s]) > 5'), 30, "it scraped itself")
         with contextlib.ExitStack() as stack:
@@ -64,9 +57,6 @@ def fleet(tmp_path_factory) -> Iterator[tuple[Prometheus, dict[str, Forecaster]]
                 stack.callback(web.shutdown)
                 made[name].start()
             yield api, made
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def answers(api: Prometheus, query: str) -> list[dict]:

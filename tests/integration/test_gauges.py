@@ -1,6 +1,5 @@
 """The gauges of /metrics as a real Prometheus stores them."""
 
-import subprocess
 import time
 
 import pytest
@@ -9,7 +8,7 @@ import yaml
 from tests.grafana_stack import Prometheus, await_true
 from tests.local_server import local_server
 from tests.publish.test_gauges import answers, ours, samples_of
-from tests.tools import tool
+from tests.real_prometheus import running
 
 
 @pytest.mark.parametrize("scored", [("cpu_pct", "mem_pct", "latency_ms"), None], ids=["essential", "all"])
@@ -27,15 +26,11 @@ def test_prometheus_stores_the_page_in_either_format_compressed_as_it_asks(tmp_p
     formats, expected = {}, ours(samples_of(answered({}).data))
     with local_server(respond) as server:
         target = [{"targets": [server.url.removeprefix("http://")]}]
-        (tmp_path / "prometheus.yml").write_text(yaml.safe_dump({"scrape_configs": [
+        config = {"scrape_configs": [
             {"job_name": name, "metrics_path": f"/{name}", "scrape_interval": "1s", "scrape_timeout": "1s",
-             "static_configs": target} for name in ("text", "openmetrics")]}))
-        api, log = Prometheus(f"http://127.0.0.1:{free_port}"), tmp_path / "log"
-        with log.open("wb") as out:
-            process = subprocess.Popen(
-                [tool("prometheus"), "--config.file=prometheus.yml", "--storage.tsdb.path=data",
-                 f"--web.listen-address=127.0.0.1:{free_port}"], cwd=tmp_path, stdout=out, stderr=out)
-        try:
+             "static_configs": target} for name in ("text", "openmetrics")]}
+        with running(tmp_path, yaml.safe_dump(config)) as url:
+            api = Prometheus(url)
             await_true(lambda: scraped(api) == {"text", "openmetrics"}, 30, "both pages are scraped")
             for job in ("text", "openmetrics"):
                 found = api.instant(f'{{job="{job}",__name__=~"(forecast|forecaster|observed)_.+"}}', time.time())
@@ -44,9 +39,6 @@ def test_prometheus_stores_the_page_in_either_format_compressed_as_it_asks(tmp_p
                     labels = {name: text for name, text in one["metric"].items() if name not in ("job", "instance")}
                     stored[labels.pop("__name__"), frozenset(labels.items())] = float(one["values"][0][1])
                 assert ours(stored) == expected, job
-        finally:
-            process.terminate()
-            process.wait(20)
     assert formats["/text"] == ("text/plain; version=0.0.4; charset=utf-8", "gzip")
     kind, encoding = formats["/openmetrics"]
     assert kind.startswith("application/openmetrics-text") and encoding == "gzip"

@@ -10,7 +10,7 @@ import pytest
 
 from grafana import filling
 from tests.grafana_stack import HOUR, Prometheus, Query, ask, has_data, interpolate, load, panels, queries
-from tests.stored_prometheus import stored
+from tests.real_prometheus import stored
 
 NOW = 1_700_000_000 // 3600 * 3600 + 600.0
 DAY = 24 * HOUR

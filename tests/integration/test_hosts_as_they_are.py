@@ -17,7 +17,7 @@ from forecaster.service.app import Forecaster
 from forecaster.service.assembly import make_source
 from tests.integration.test_victoria_metrics import victoria
 from tests.prometheus_answers import T0
-from tests.stored_prometheus import stored
+from tests.real_prometheus import stored
 
 NOW = 6000  # all hosts were there for 25 minutes, those scraped seldom for 100
 EVERY_HOST = {"cpu_pct": 60.0, "mem_pct": 60.0, "disk_io_mb_s": 8.0, "net_in_mb_s": 10.0, "net_out_mb_s": 5.0}

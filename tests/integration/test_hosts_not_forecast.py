@@ -7,8 +7,8 @@ from forecaster.config import load_config
 from forecaster.publish.self_metrics import SelfMetrics
 from forecaster.service.assembly import assemble
 from tests.prometheus_answers import T0
+from tests.real_prometheus import stored
 from tests.results import Clock, page
-from tests.stored_prometheus import stored
 
 NOW = T0 // 300 * 300 + 3600
 

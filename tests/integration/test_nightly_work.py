@@ -8,8 +8,8 @@ from prometheus_client import CollectorRegistry
 from forecaster.config import load_config
 from forecaster.publish.self_metrics import SelfMetrics
 from forecaster.service.assembly import assemble
+from tests.real_prometheus import stored
 from tests.results import Clock
-from tests.stored_prometheus import stored
 
 pytestmark = pytest.mark.slow
 

@@ -14,6 +14,7 @@ from forecaster.config import load_config
 from forecaster.readings import SourceError
 from forecaster.service.assembly import make_source
 from tests.integration.test_victoria_metrics import free_port
+from tests.real_prometheus import running
 from tests.tools import tool
 
 # signal -> the line of the exporter's page that it needs
@@ -29,20 +30,17 @@ NEEDS = {
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory) -> Iterator[tuple[str, str]]:
     """Addresses of a node_exporter and of a Prometheus that scrapes it every second."""
-    folder, exporter, prometheus = tmp_path_factory.mktemp("machine"), *(f"127.0.0.1:{free_port()}" for _ in range(2))
-    (folder / "prometheus.yml").write_text("global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n"
-                                           f"  - {{job_name: node, static_configs: [{{targets: ['{exporter}']}}]}}\n")
+    folder, exporter = tmp_path_factory.mktemp("machine"), f"127.0.0.1:{free_port()}"
+    config = ("global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n"
+              f"  - {{job_name: node, static_configs: [{{targets: ['{exporter}']}}]}}\n")
     with (folder / "log").open("wb") as log:
-        running = [subprocess.Popen(command, cwd=folder, stdout=log, stderr=log) for command in (
-            [tool("node_exporter"), f"--web.listen-address={exporter}"],
-            [tool("prometheus"), "--config.file=prometheus.yml", "--storage.tsdb.path=data",
-             f"--web.listen-address={prometheus}"])]
+        process = subprocess.Popen([tool("node_exporter"), f"--web.listen-address={exporter}"], stdout=log, stderr=log)
     try:
-        yield f"http://{exporter}", f"http://{prometheus}"
+        with running(folder, config) as prometheus:
+            yield f"http://{exporter}", prometheus
     finally:
-        for process in running:
-            process.terminate()
-            process.wait(20)
+        process.terminate()
+        process.wait(20)
 
 
 def test_what_the_exporter_of_this_machine_has_is_read(machine):

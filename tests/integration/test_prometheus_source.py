@@ -10,7 +10,7 @@ import pytest
 from forecaster.limits import Limits
 from forecaster.readings import NoData, SourceNonsense, SourceRefused
 from tests.prometheus_answers import T0
-from tests.stored_prometheus import stored
+from tests.real_prometheus import stored
 
 COUNT = 240  # samples of 15 s: one hour
 

@@ -1,8 +1,6 @@
 """Remote read: the curves in the future, queried through a real Prometheus."""
 
-import re
 import resource
-import subprocess
 import threading
 import time
 
@@ -12,8 +10,8 @@ import requests
 from werkzeug.serving import make_server
 
 from forecaster.publish.remote_read import remote_read_blueprint
+from tests.real_prometheus import running
 from tests.results import app_of, board_with, curves, make_result
-from tests.tools import tool
 
 
 class Live:
@@ -40,41 +38,20 @@ def live(tmp_path_factory):
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    config = folder / "prometheus.yml"
-    config.write_text(f"""
+    try:
+        with running(folder, f"""
 global: {{external_labels: {{site: here}}}}
 remote_read:
   - url: http://127.0.0.1:{server.server_port}/api/v1/read
     read_recent: true
     required_matchers: {{source: curve}}
     filter_external_labels: false
-""")
-    log = folder / "log"
-    with log.open("wb") as output:
-        prometheus = subprocess.Popen(
-            [tool("prometheus"), f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}",
-             "--web.listen-address=127.0.0.1:0"], stdout=output, stderr=subprocess.STDOUT)
-    try:
-        yield Live(ready(prometheus, log), board)
+""") as url:
+            yield Live(url, board)
     finally:
-        prometheus.terminate()
-        prometheus.wait(20)
         server.shutdown()
         thread.join()
         server.server_close()
-
-
-def ready(process, log) -> str:
-    """The address a Prometheus started on port 0 listens on, once it answers."""
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and process.poll() is None:
-        found = re.search(r'Listening on" address=(\S+)', log.read_text())
-        if found:
-            url = f"http://{found[1]}"
-            if requests.get(f"{url}/-/ready", timeout=5).ok:
-                return url
-        time.sleep(0.05)
-    raise AssertionError(log.read_text())
 
 
 def _now_result(age: float):

@@ -6,8 +6,6 @@ by number; Prometheus scrapes the fleet and the forecasters, and evaluates the r
 
 import math
 import re
-import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -28,9 +26,9 @@ from forecaster.sources.shard import Shard
 from stack.layout import ROOT
 from tests.grafana_stack import Prometheus, await_true
 from tests.local_server import LocalServer, Request, local_server
+from tests.real_prometheus import running
 from tests.results import Clock
 from tests.sources.test_shard import GOLDEN
-from tests.tools import tool
 
 SERVERS = [f"pp{profile}{number:03d}" for profile in ("db", "web", "ml", "etl") for number in range(250)]
 SHARDS = 2
@@ -82,19 +80,8 @@ def prometheus(folder: Path, fleet: LocalServer, forecasters: dict[str, list[Loc
                                 for name, servers in forecasters.items()],
              "metric_relabel_configs": [{"source_labels": ["__name__"], "action": "keep", "regex": SCRAPED}]}],
     }
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    with open(folder / "prometheus.log", "wb") as log:
-        process = subprocess.Popen(
-            [tool("prometheus"), "--config.file=prometheus.yml", "--storage.tsdb.path=data",
-             f"--web.listen-address={address}"], cwd=folder, stdout=log, stderr=log)
-        try:
-            yield Prometheus(f"http://{address}")
-        finally:
-            process.terminate()
-            process.wait(20)
+    with running(folder, yaml.safe_dump(config)) as url:
+        yield Prometheus(url)
 
 
 @dataclass

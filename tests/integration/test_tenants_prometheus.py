@@ -3,7 +3,6 @@
 Prometheus sends no header of ours with a scrape, and Debian's 2.42 none with a remote read either (prometheus#13030).
 """
 
-import subprocess
 import threading
 
 import pytest
@@ -11,10 +10,10 @@ import requests
 from werkzeug.serving import make_server
 
 from tests.grafana_stack import await_true
-from tests.integration.test_remote_read import Live, ready
+from tests.integration.test_remote_read import Live
+from tests.real_prometheus import running
 from tests.results import ISSUED
 from tests.service.test_tenants import Bench, doors
-from tests.tools import tool
 
 OWN = 'pay-"1"\\'
 
@@ -27,8 +26,8 @@ def live(tmp_path_factory):
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     url = f"127.0.0.1:{server.server_port}"
-    config = folder / "prometheus.yml"
-    config.write_text(f"""
+    try:
+        with running(folder, f"""
 global: {{scrape_interval: 1s}}
 scrape_configs:
   - job_name: pay
@@ -42,17 +41,9 @@ remote_read:
     authorization: {{credentials_file: {folder}/bound.token}}
     read_recent: true
     required_matchers: {{source: curve}}
-""")
-    log = folder / "log"
-    with log.open("wb") as output:
-        prometheus = subprocess.Popen(
-            [tool("prometheus"), f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}",
-             "--web.listen-address=127.0.0.1:0"], stdout=output, stderr=subprocess.STDOUT)
-    try:
-        yield Live(ready(prometheus, log), bench.forecaster.parts.board)
+""") as prometheus:
+            yield Live(prometheus, bench.forecaster.parts.board)
     finally:
-        prometheus.terminate()
-        prometheus.wait(20)
         server.shutdown()
         thread.join()
         server.server_close()

@@ -1,5 +1,7 @@
 """Snapshots that are damaged or made up: restored whole, or ignored with a reason and the memory left as it was."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -57,7 +59,21 @@ class OfPast(OfWindow):
         super().use()
 
 
-class OfRecord:
+class Stepped:
+    """What takes a step of the fleet at a time."""
+
+    step: Callable[[float], None]
+
+    def fill(self) -> None:
+        for n in range(9):
+            self.step(NOW - STEP * (8 - n))
+
+    def use(self) -> None:
+        for n in range(1, 8):
+            self.step(NOW + STEP * n)
+
+
+class OfRecord(Stepped):
     def __init__(self) -> None:
         self.part = Record(SIGNALS, {"5m": 1, "30m": 6}, STEP, 86400.0, 5, 3.0, "who")
 
@@ -71,14 +87,6 @@ class OfRecord:
         proof = self.part.step_over(now, SERVERS, np.array([[2, 2.5], [1, np.nan]], np.float32), forecast, heuristic,
                                     np.ones((2, 2), bool), [(0, 100), (None, None)])
         assert proof.coverage.shape == (2, 2) and np.isfinite(proof.widening).all()
-
-    def fill(self) -> None:
-        for n in range(9):
-            self.step(NOW - STEP * (8 - n))
-
-    def use(self) -> None:
-        for n in range(1, 8):
-            self.step(NOW + STEP * n)
 
 
 class OfFilling:
@@ -109,7 +117,7 @@ class OfFilling:
         "".join(text for one in self.held.entities for text in one).encode()
 
 
-class OfOutcomes:
+class OfOutcomes(Stepped):
     def __init__(self) -> None:
         self.part = Outcomes(("full", "slow"), {"30m": 6, "8h": 96}, STEP, "who")
 
@@ -121,13 +129,8 @@ class OfOutcomes:
         chance = np.array([[0.1, 0.5], [0.9, np.nan]])
         self.part.step_over(now, SERVERS, np.zeros((2, 2), bool), np.ones((2, 2), bool), {"30m": chance, "8h": chance})
 
-    def fill(self) -> None:
-        for n in range(9):
-            self.step(NOW - STEP * (8 - n))
-
     def use(self) -> None:
-        for n in range(1, 8):
-            self.step(NOW + STEP * n)
+        super().use()
         total = self.part.total()
         assert total.shape == (2, 2, 12, 3) and np.isfinite(total).all() and (total >= 0).all()
 

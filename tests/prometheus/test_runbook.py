@@ -9,7 +9,7 @@ import yaml
 
 from grafana.active_alerts import WORDS
 from stack.layout import ROOT
-from tests.stored_prometheus import stored
+from tests.real_prometheus import stored
 from tests.tools import tool
 
 PROMETHEUS, PRESETS = ROOT / "prometheus", ROOT / "forecaster" / "presets"

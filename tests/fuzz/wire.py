@@ -3,9 +3,10 @@
 import io
 import json
 import random
+import string
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 from flask import Flask
 
@@ -65,6 +66,7 @@ def environment(given: bytes) -> dict[str, Any]:
     head, _, body = given.partition(b"\r\n\r\n")
     line, *lines = head.decode("latin-1").split("\r\n")
     method, target = (*line.split(" "), "", "")[:2]
+    target = quote(target.encode("latin-1"), safe=string.punctuation)  # a server refuses what is not ASCII
     path, _, query = target.partition("?")
     made: dict[str, Any] = {
         "REQUEST_METHOD": method or "GET", "SCRIPT_NAME": "", "QUERY_STRING": query, "RAW_URI": target,

@@ -58,6 +58,12 @@ class Architecture:
 
 def read(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, Any]]:
     """(facts, weights by name, report) of an artifact folder; raises ModelError."""
+    facts, packed, report = read_packed(folder)
+    return facts, unpack(folder, packed), report
+
+
+def read_packed(folder: Path) -> tuple[dict[str, Any], bytes, dict[str, Any]]:
+    """(facts, content of weights.npz, which has the checksum among the facts, report); raises ModelError."""
     facts = _read_json(folder / "artifact.json")
     if facts.get("format") != FORMAT:
         raise ModelError(
@@ -75,13 +81,18 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str,
             f"{folder / 'weights.npz'}: checksum {found[:12]}..., expected "
             f"{str(facts.get('weights_sha256'))[:12]}...; the file is damaged or half-written, copy it again"
         )
+    return facts, data, _read_json(folder / "report.json")
+
+
+def unpack(folder: Path, packed: bytes) -> dict[str, np.ndarray]:
+    """The weights by name that are in the weights.npz of an artifact folder; raises ModelError."""
     try:
-        weights = npz.read(io.BytesIO(data), LARGEST)
+        weights = npz.read(io.BytesIO(packed), LARGEST)
         if odd := [name for name, one in weights.items() if one.dtype.kind != "f" or not np.isfinite(one).all()]:
             raise NpzError(f"{odd[0]} has other than finite numbers")
     except NpzError as error:
         raise ModelError(f"{folder / 'weights.npz'}: damaged ({error}); train the model anew") from error
-    return facts, weights, _read_json(folder / "report.json")
+    return weights
 
 
 def encoding_of(

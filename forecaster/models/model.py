@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from forecaster.models import features, series
-from forecaster.models.artifact import SAID, Architecture, ModelError, architecture_of, encoding_of, read
+from forecaster.models.artifact import SAID, Architecture, ModelError, architecture_of, encoding_of, read_packed, unpack
 from forecaster.models.choice import choose
 from forecaster.models.eager import Eager
 from forecaster.models.engine import Engine
@@ -82,13 +82,14 @@ class Model:
         """Read an artifact folder; raises ModelError. ``timezone`` is the clock of the servers' days and weeks, None
         for the one of the training data. ``signals`` as in ``encoding_of``. ``loaded`` is returned if it is the same:
         compiling takes seconds."""
-        facts, weights, report = read(folder)
+        facts, packed, report = read_packed(folder)
         encoding = encoding_of(folder, facts, signals)
         encoding = replace(encoding, timezone=timezone or encoding.timezone)
         architecture, chosen = architecture_of(folder, facts), choose_device(device)
         if loaded is not None and (facts, report, encoding, chosen) == (
                 loaded.facts, loaded.report, loaded.encoding, loaded.device):
             return loaded
+        weights = unpack(folder, packed)
         try:
             model = cls(encoding, architecture, weights, facts, report, chosen)
         except ModelError as error:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from datetime import tzinfo
 from math import isnan, nan
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -47,14 +48,14 @@ _WORDS = {  # of the fleet's state; none of them promises more than the state sa
     State.BLIND: "Blind: {} cannot be judged",
 }
 
+_PARTS: Any = environment("forecaster.pages").get_template("fleet_parts.html").module
+
 
 def view(look: Look) -> View:
     """The view at /."""
-    parts = environment("forecaster.pages").get_template("fleet_parts.html").module
-
     def part(name: str, value: object) -> str:
         """The fragment that the macro of this name makes."""
-        return str(getattr(parts, name)(value))
+        return str(getattr(_PARTS, name)(value))
 
     def show(asked: Asked) -> Shown:
         seen = look.seen(asked.viewer)

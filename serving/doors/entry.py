@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from flask import Flask, Response, current_app, g, request
 from prometheus_client import Counter, Metric
@@ -30,6 +30,7 @@ from serving.net.traffic import Traffic
 from serving.refusals import RequestError
 
 _FAILURES = ("missing", "password", "token", "scheme", "scope", "busy")  # why a login fails
+_FLAGS = ("web.config.file", "web.tokens.file")
 _SCOPE = "fleetcast_scope"  # the attribute of a view with the scope that it needs
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -53,20 +54,27 @@ def only_of_everything(caller: Caller, _: Scope) -> None:
                            "a login that is not bound to tenants", status=403)
 
 
-@dataclass(frozen=True)
-class Rules:
-    """What the files say: TLS, when its certificate ends (Unix s), headers of every answer, users, tokens."""
+@dataclass(frozen=True, eq=False)
+class Web:
+    """What the web configuration says: TLS, when its certificate ends (Unix s), headers of every answer, users."""
 
     tls: ssl.SSLContext | None = None
     expiry: float | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     users: Users = field(default_factory=lambda: Users({}))
-    tokens: Tokens = field(default_factory=lambda: Tokens({}))
+
+
+class Rules(NamedTuple):
+    """What both files say; equal as long as neither was read anew."""
+
+    web: Web
+    tokens: Tokens
 
 
 class Doors(Collector):
     """The doors of the service `name`; SettingsError if a file cannot be used.
 
+    Each file counts by itself: while one cannot be used, changes of the other take effect.
     ticks: seconds of a clock that only moves forward; clock: Unix seconds. As a collector it has the metrics on the
     files, on logins that failed and on traffic that was not served.
     """
@@ -77,7 +85,7 @@ class Doors(Collector):
         self._name = name
         self._paths = web_config and Path(web_config), tokens and Path(tokens)
         self._users = Users({})  # the last ones
-        self._rules = Reread(self._read, ticks, clock)
+        self._web, self._tokens = Reread(self._read_web, ticks, clock), Reread(self._read_tokens, ticks, clock)
         self._audit = AuditLog(audit_log, name, clock) if audit_log else None
         self.traffic = Traffic(ticks)
         self._failed = Counter(
@@ -109,7 +117,7 @@ class Doors(Collector):
 
     def tls(self) -> ssl.SSLContext | None:
         """The TLS of a new connection, None for plain HTTP; on the event loop, too."""
-        return self._rules.latest().tls
+        return self._web.latest().tls
 
     def guard(self, app: Flask, admit: Admit = only_of_everything) -> None:
         """Lets only those requests into an application that may enter. `admit` may refuse further ones (RequestError),
@@ -118,33 +126,41 @@ class Doors(Collector):
         app.after_request(self._leave)
 
     def collect(self) -> Iterator[Metric]:
-        rules = self._rules.current()
-        yield GaugeMetricFamily("fleetcast_web_config_last_reload_successful", "Whether the files of TLS and "
-                                "logins, if any, could be used when they were last read.", self._rules.error is None)
-        yield GaugeMetricFamily("fleetcast_web_config_last_reload_success_timestamp_seconds",
-                                "When the files of TLS and logins were last read with success.",
-                                self._rules.last_success)
+        last = GaugeMetricFamily("fleetcast_web_config_last_reload_successful", "Whether the file of TLS and users, or "
+                                 "of tokens, could be used when it was last read, by flag.", labels=["file"])
+        when = GaugeMetricFamily("fleetcast_web_config_last_reload_success_timestamp_seconds",
+                                 "When the file of TLS and users, or of tokens, was last read with success, by flag.",
+                                 labels=["file"])
+        web, _ = self._web.current(), self._tokens.current()
+        files: tuple[Reread[Web] | Reread[Tokens], ...] = self._web, self._tokens
+        for flag, path, file in zip(_FLAGS, self._paths, files, strict=True):
+            if path:
+                last.add_metric([flag], file.error is None)
+                when.add_metric([flag], file.last_success)
+        yield from (last, when)
         expiry = GaugeMetricFamily("fleetcast_web_certificate_expiry_timestamp_seconds", "When the certificate of TLS "
                                    "ends; of a chain, the earliest end.")
-        if rules.expiry is not None:
-            expiry.add_metric([], rules.expiry)
+        if web.expiry is not None:
+            expiry.add_metric([], web.expiry)
         yield expiry
         yield from self._failed.collect()
         yield from self.traffic.collect()
 
-    def _read(self, note: Note) -> Rules:
-        web_path, tokens_path = self._paths
-        web = read(web_path, note) if web_path else None
-        tokens = Tokens.read(tokens_path, note) if tokens_path else Tokens({})
-        if web is None:
-            return Rules(tokens=tokens)
+    def _read_web(self, note: Note) -> Web:
+        path, _ = self._paths
+        if not path:
+            return Web()
+        web = read(path, note)
         self._users = Users(web.users, self._users)
-        return Rules(web.tls, web.expiry, web.headers, self._users, tokens)
+        return Web(web.tls, web.expiry, web.headers, self._users)
+
+    def _read_tokens(self, note: Note) -> Tokens:
+        _, path = self._paths
+        return Tokens.read(path, note) if path else Tokens({})
 
     def _enter(self, admit: Admit) -> None:
         """Refuses a request that may not enter; RequestError."""
-        rules = self._rules.current()
-        g.rules = rules
+        g.rules = rules = Rules(self._web.current(), self._tokens.current())
         g.caller = caller = self._caller(rules)
         g.scope = scope = _scope()
         if scope not in caller.scopes:
@@ -154,12 +170,12 @@ class Doors(Collector):
         admit(caller, scope)
 
     def _caller(self, rules: Rules) -> Caller:
-        if not rules.users and not rules.tokens:
+        if not rules.web.users and not rules.tokens:
             return Caller("")
         given = request.authorization
         kind, caller = given.type if given is not None else "", None
         try:
-            if given is not None and kind == "basic" and rules.users.check(
+            if given is not None and kind == "basic" and rules.web.users.check(
                     given.username or "", given.password or "", request.remote_addr or ""):
                 caller = rules.tokens.user(given.username or "")
         except Busy:
@@ -171,18 +187,19 @@ class Doors(Collector):
         if caller is None:
             reasons = {"": "missing", "basic": "password", "bearer": "token"}
             self._failed.labels(reasons.get(kind, "scheme")).inc()
-            ways = [*["a user with the password"] * bool(rules.users), *["a bearer token"] * bool(rules.tokens)]
+            ways = [*["a user with the password"] * bool(rules.web.users), *["a bearer token"] * bool(rules.tokens)]
             problem = "the login is wrong" if given is not None else "this needs a login"
             raise RequestError(problem, "Authorization", " or ".join(ways), status=401)
         return caller
 
     def _leave(self, response: Response) -> Response:
-        rules = g.get("rules", Rules())
-        response.headers.update(rules.headers)
+        rules = g.get("rules") or Rules(Web(), Tokens({}))
+        response.headers.update(rules.web.headers)
         if (feed := request.environ.get(STREAM)) is not None:  # its client logs in anew once the files have changed
-            request.environ[STREAM] = While(feed, lambda: self._rules.latest() is rules)
+            request.environ[STREAM] = While(
+                feed, lambda: (self._web.latest(), self._tokens.latest()) == rules)
         if response.status_code == 401:
-            if rules.users:
+            if rules.web.users:
                 response.headers.add("WWW-Authenticate", f'Basic realm="{self._name}", charset="UTF-8"')
             if rules.tokens:
                 response.headers.add("WWW-Authenticate", "Bearer")

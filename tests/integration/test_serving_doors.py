@@ -17,6 +17,7 @@ from tests.stack_rehearsal import await_true
 
 COMMANDS = {"fleet-exporter": ("exporter", "serve"), "fleet-forecaster": ("forecaster", "serve", "--model", "none"),
             "pager": ("stack.pager",)}
+READ = 'fleetcast_web_config_last_reload_successful{file="web.config.file"}'
 TLS = "tls_server_config: {cert_file: server.crt, key_file: server.key"
 
 
@@ -86,9 +87,9 @@ def test_a_renewed_certificate_counts_without_a_restart(running):
 def test_a_file_that_turns_wrong_changes_nothing_and_metrics_say_so(running):
     good = (running.folder / "web.yml").read_text()
     (running.folder / "web.yml").write_text("basic_auth_users: [")
-    await_true(lambda: "fleetcast_web_config_last_reload_successful 0.0" in running.get(), 10, "the metric says so")
+    await_true(lambda: f"{READ} 0.0" in running.get(), 10, "the metric says so")
     (running.folder / "web.yml").write_text(good)
-    await_true(lambda: "fleetcast_web_config_last_reload_successful 1.0" in running.get(), 10, "the metric says so")
+    await_true(lambda: f"{READ} 1.0" in running.get(), 10, "the metric says so")
 
 
 def test_a_client_and_the_forecaster_as_one_need_a_certificate_where_the_file_says_so(running):

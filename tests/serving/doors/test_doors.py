@@ -45,11 +45,14 @@ def files(tmp_path):
     return write_users(tmp_path), write_tokens(tmp_path)
 
 
-def values(doors: Doors) -> dict[str, float]:
+def states(doors: Doors) -> dict[str, tuple[float, float]]:
+    """(whether it could be used when it was read last, when it was read with success) of each file, by flag."""
     registry = CollectorRegistry()
     registry.register(doors)
-    return {sample.name: sample.value for family in registry.collect() for sample in family.samples
-            if sample.name.startswith("fleetcast_web_config")}
+    found = {(sample.name.removeprefix("fleetcast_web_config_last_reload_"), sample.labels["file"]): sample.value
+             for family in registry.collect() for sample in family.samples
+             if sample.name.startswith("fleetcast_web_config")}
+    return {file: (found["successful", file], found["success_timestamp_seconds", file]) for _, file in found}
 
 
 def failures(doors: Doors) -> dict[str, float]:
@@ -189,14 +192,42 @@ def test_a_file_that_turns_wrong_changes_nothing_is_said_once_and_counted(tmp_pa
         assert doors.tls() is before
         [line] = [record.message for record in caplog.records if record.levelno == logging.ERROR]
         assert "what was read before stays in use" in line
-        assert values(doors) == {"fleetcast_web_config_last_reload_successful": 0,
-                                 "fleetcast_web_config_last_reload_success_timestamp_seconds": 1000}
+        assert states(doors) == {"web.config.file": (0, 1000)}
     (tmp_path / "server.key").write_text(key)
     clock.now += 1
     doors.tls()  # read anew in a thread, as an event loop asks
     await_true(lambda: doors.tls() not in (before, None), 10, "the files are read anew")
-    assert values(doors)["fleetcast_web_config_last_reload_successful"] == 1
-    assert values(doors)["fleetcast_web_config_last_reload_success_timestamp_seconds"] == 1000 + clock.now
+    assert states(doors) == {"web.config.file": (1, 1000 + clock.now)}
+
+
+def test_a_service_without_files_says_nothing_of_them():
+    assert states(Doors("example")) == {}
+
+
+def test_a_token_that_is_removed_is_refused_while_the_file_of_users_is_wrong(tmp_path, clock):
+    users = write_users(tmp_path)
+    doors = doors_with(clock, web_config=users, tokens=write_tokens(tmp_path))
+    client = app_behind(doors)
+    users.write_text("basic_auth_users: {alice: no hash}")
+    write_tokens(tmp_path, {"writer": ("read",)})
+    clock.now = 1.0
+    assert not enters(client, bearer(token_of("reader")))
+    assert enters(client, bearer(token_of("writer"))), "its scopes are the new ones"
+    assert enters(client, basic("alice", PASSWORD)), "as before the file was wrong"
+    assert states(doors) == {"web.config.file": (0, 1000), "web.tokens.file": (1, 1001)}
+
+
+def test_a_user_that_is_removed_is_refused_while_the_file_of_tokens_is_wrong(tmp_path, clock):
+    tokens = write_tokens(tmp_path)
+    doors = doors_with(clock, web_config=write_users(tmp_path, alice=HASH, bob=HASH), tokens=tokens)
+    client = app_behind(doors)
+    assert enters(client, basic("bob", PASSWORD))
+    tokens.write_text("tokens: {}")
+    write_users(tmp_path, alice=HASH)
+    clock.now = 1.0
+    assert not enters(client, basic("bob", PASSWORD))
+    assert enters(client, basic("alice", PASSWORD)) and enters(client, bearer(token_of("reader")))
+    assert states(doors) == {"web.config.file": (1, 1001), "web.tokens.file": (0, 1000)}
 
 
 def test_logins_that_fail_are_counted_by_reason(files, monkeypatch):

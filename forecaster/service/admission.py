@@ -4,8 +4,9 @@
     other logins, or none       the one that the header names; without it the whole fleet, or with tenants.required
                                 nothing but /-/healthy and /-/ready
 
-A request that gets a tenant's servers may only read. The header proves nothing: it is for a proxy that sets it, or for
-callers that are trusted with the whole fleet.
+A header that names no tenant of the configuration is refused, also where that has none: a reload that removes the last
+tenant must not give its callers the whole fleet. A request that gets a tenant's servers may only read. The header proves
+nothing: it is for a proxy that sets it, or for callers that are trusted with the whole fleet.
 """
 
 from flask import Response, g, request
@@ -34,7 +35,7 @@ class Admission:
 
     def admit(self, caller: Caller, scope: Scope) -> None:
         """Says in `tenants` what the request gets; RequestError 403 where that is nothing."""
-        g.tenants = self._of(caller, request.headers.get(HEADER) if self._known else None)
+        g.tenants = self._of(caller, request.headers.get(HEADER))
         if g.tenants is not None and scope != "read":
             raise RequestError(f"{request.method} {request.path[:100]} is not a tenant's", "Authorization",
                                f"a login that is not bound to tenants, without the header {HEADER}", 403)
@@ -48,6 +49,9 @@ class Admission:
         own, who = caller.tenants, caller.name or "a request without a login"
         everything = own is not None and EVERYTHING in own
         if named is not None:
+            if not self._known:
+                raise RequestError("the configuration has no tenants", HEADER,
+                                   "a request without this header, or tenants in the configuration", 403)
             if named not in self._known or not (own is None or everything or named in own):
                 raise RequestError(f"{who} may not read the tenant {quoted(named)}", HEADER,
                                    "a tenant of the configuration, and of the login where it is bound to some", 403)

@@ -147,8 +147,7 @@ class Forecaster:
             pages.blueprint(),
             doors=self._doors, admit=admission.admit,
         )
-        if parts.config.tenants.servers:
-            app.after_request(admission.mark)
+        app.after_request(admission.mark)
 
         @app.get("/metrics")
         def metrics() -> Response:

@@ -197,13 +197,19 @@ def test_a_view_is_made_once_for_each_result(bench):
     assert view.filling.last is filling, "nothing of what fills up has changed"
 
 
-def test_without_tenants_the_header_says_nothing():
+@pytest.mark.parametrize("path", ["/", "/metrics", "/predictions/current", "/ui/events?view=fleet", "/-/healthy"])
+def test_without_tenants_a_request_that_names_one_is_refused_and_every_other_gets_the_whole_fleet(path):
     bench = Bench(**{"tenants.servers": {}})
-    assert bench.get("/predictions/current", "pay").json["predictions"].keys() >= {"pay-db", "qloneq"}
-    assert HEADER not in bench.get("/status", "pay").headers.get("Vary", "")
+    answer = bench.get(path, "pay")
+    assert answer.status_code == 403 and answer.json["field"] == HEADER
+    assert "no tenants" in answer.json["error"] and "without this header" in answer.json["expected"]
+    assert bench.get(path, None).status_code == 200
+    assert bench.get("/predictions/current", None).json["predictions"].keys() >= {"pay-db", "qloneq"}
 
 
-def test_caches_learn_that_answers_differ_by_tenant(bench):
+@pytest.mark.parametrize("tenants", [TENANTS, {}])
+def test_caches_learn_that_answers_differ_by_tenant(tenants):
+    bench = Bench(**{"tenants.servers": tenants})
     for path in ("/", "/status", "/metrics", "/nothing"):
         vary = bench.get(path).headers["Vary"]
         assert HEADER in vary and "Authorization" in vary
@@ -302,8 +308,9 @@ def test_a_reload_changes_tenants_and_wrong_ones_leave_them(monkeypatch):
         with pytest.raises(ValueError, match="RE2"):
             forecaster.reload()
         assert servers() == {"ppwe"}
-        settings["tenants.servers"] = {"other": 'server=~".+"'}
-        forecaster.reload()
-        assert servers() == 403
+        for left in ({"other": 'server=~".+"'}, {}):
+            settings["tenants.servers"] = left
+            forecaster.reload()
+            assert servers() == 403
     finally:
         forecaster.close()

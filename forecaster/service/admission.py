@@ -5,8 +5,8 @@
                                 nothing but /-/healthy and /-/ready
 
 A header that names no tenant of the configuration is refused, also where that has none: a reload that removes the last
-tenant must not give its callers the whole fleet. A request that gets a tenant's servers may only read. The header proves
-nothing: it is for a proxy that sets it, or for callers that are trusted with the whole fleet.
+tenant must not give its callers the whole fleet. A request that gets a tenant's servers may only read. The header
+proves nothing: it is for a proxy that sets it, or for callers that are trusted with the whole fleet.
 """
 
 from flask import Response, g, request

@@ -31,7 +31,7 @@ from tornado.netutil import add_accept_handler, ssl_wrap_socket
 from serving.net.connections import Connections, Limits, Peer, Secure, Stream
 from serving.net.lanes import Lanes
 from serving.net.origin import secured
-from serving.net.streams import BEAT, COMMENT, MOST, PAUSE, SILENCE, STREAM, Feed
+from serving.net.streams import BEAT, COMMENT, MOST, PAUSE, SILENCE, STREAM, Feed, Places
 from serving.net.traffic import Traffic
 from serving.net.wsgi import Answer, Application, Environ, environ, problem, refusal, run
 
@@ -71,7 +71,7 @@ class Server(HTTPServerConnectionDelegate):
         head_bytes = self.connections.limits.head_bytes
         self._parameters = HTTP1ConnectionParameters(max_header_size=head_bytes, max_body_size=_UNBOUNDED)
         self._tasks: set[asyncio.Task[None]] = set()  # the event loop itself keeps no reference
-        self.streams = 0  # that are written
+        self.streams = Places(min(MOST, self.connections.limits.connections // 4))
         self._listener = listener
         listener.setblocking(False)
         self._unlisten = add_accept_handler(listener, self._accept)
@@ -214,10 +214,11 @@ class _Exchange(HTTPMessageDelegate):
             feed = self._environ.pop(STREAM, None)
             if feed is None or not answer.status.startswith("200") or self._environ["REQUEST_METHOD"] != "GET":
                 self._send(answer)
-            elif self._server.streams >= min(MOST, self._server.connections.limits.connections // 4):
+            elif not self._server.streams.free(feed.viewer):
                 self._send(_TOO_MANY())
             else:
-                await self._follow(answer, feed)
+                with self._server.streams.take(feed.viewer):
+                    await self._follow(answer, feed)
         except StreamClosedError:
             pass
         except Exception:  # what the application wrote into a header cannot be sent
@@ -239,27 +240,23 @@ class _Exchange(HTTPMessageDelegate):
         headers.pop("Content-Length", None)
         self._status, self._peer.answering = status, True
         self._peer.stream.set_nodelay(True)
-        self._server.streams += 1
-        try:
-            await self._connection.write_headers(ResponseStartLine("", status, reason), headers, COMMENT)
-            while not (self._left or feed.over):
-                text = b""
-                if feed.due() and (job := lane.submit(feed.message)) is not None:
-                    text = await asyncio.wrap_future(job)
-                silent += PAUSE
-                if text or silent >= SILENCE:
-                    silent, text = 0.0, text or BEAT
-                    self._size += len(text)
-                    self._peer.enter("send")
-                    self._peer.hold(len(text))
-                    await self._connection.write(text)
-                    self._peer.hold(0)
-                self._peer.enter("stream")
-                await asyncio.sleep(PAUSE)
-            if not self._left:
-                self._connection.finish()
-        finally:
-            self._server.streams -= 1
+        await self._connection.write_headers(ResponseStartLine("", status, reason), headers, COMMENT)
+        while not (self._left or feed.over):
+            text = b""
+            if feed.due() and (job := lane.submit(feed.message)) is not None:
+                text = await asyncio.wrap_future(job)
+            silent += PAUSE
+            if text or silent >= SILENCE:
+                silent, text = 0.0, text or BEAT
+                self._size += len(text)
+                self._peer.enter("send")
+                self._peer.hold(len(text))
+                await self._connection.write(text)
+                self._peer.hold(0)
+            self._peer.enter("stream")
+            await asyncio.sleep(PAUSE)
+        if not self._left:
+            self._connection.finish()
 
     def _send(self, answer: Answer) -> None:
         """Writes an answer; the stream sends it as fast as the client reads."""

@@ -158,6 +158,7 @@ class _Listener:
 
     def __init__(self, site: Site, view: View, asked: Asked, since: str):
         self._site, self._view, self._asked, self._since = site, view, asked, since
+        self.viewer = asked.viewer
         self._version: object = None
         self._shown: Shown | None = None  # on the client's page
         self._first, self._gone = True, False

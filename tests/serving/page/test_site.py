@@ -2,17 +2,21 @@
 
 import re
 import time
+from contextlib import ExitStack
 
 import orjson
 import pytest
+from flask import request
 from markupsafe import Markup
 
 from serving.doors.entry import Doors
+from serving.net.streams import Places
 from serving.page.site import Site
 from serving.page.view import Shown, View, moves
 from serving.refusals import RequestError
 from serving.web import Service, create_app
 from tests.doors import token_of, write_tokens
+from tests.grafana_stack import await_true
 from tests.served import Reply, Served, everything
 
 
@@ -137,16 +141,40 @@ def test_who_comes_back_gets_what_it_missed_or_everything(counter):
 
 
 def test_there_is_a_bound_on_streams_and_a_client_that_left_makes_room(counter, monkeypatch):
-    monkeypatch.setattr("serving.net.http.MOST", 2)
+    monkeypatch.setattr("serving.net.http.MOST", 4)
     with Served(counter.app) as served:
         with listen(served) as one, listen(served) as two:
             wait_for(one, b"retry"), wait_for(two, b"retry")
             refused = served.get("/ui/events?view=document")
             assert refused.status == 503 and refused.headers["retry-after"] == "30"
-        deadline = time.monotonic() + 10
-        while served.server.streams and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert served.server.streams == 0
+        await_true(lambda: not served.server.streams.taken, 10, "their places are free")
+
+
+def test_a_viewer_with_many_streams_leaves_room_to_others(counter, monkeypatch):
+    monkeypatch.setattr("serving.net.http.MOST", 4)
+    counter.site._viewer = lambda: frozenset((request.args["of"],))
+    with Served(counter.app) as served, ExitStack() as opened:
+        def follows(viewer: str) -> bool:
+            connection = opened.enter_context(listen(served, f"&of={viewer}"))
+            return b" 200 " in wait_for(connection, b"\r\n\r\n").partition(b"\r\n")[0]
+
+        assert [follows("team-a") for _ in range(3)] == [True, True, False]
+        assert [follows("team-b") for _ in range(2)] == [True, False]
+
+
+def test_a_viewer_takes_half_of_the_places_at_most_and_the_next_half_of_the_rest():
+    places = Places(128)
+    with ExitStack() as held:
+        def take(viewer: str) -> int:
+            taken = 0
+            while places.free(viewer):
+                held.enter_context(places.take(viewer))
+                taken += 1
+            return taken
+
+        assert take("a") == 64
+        assert [take(viewer) for viewer in "bcdefgh"] == [32, 16, 8, 4, 2, 1, 1]
+    assert not places.taken
 
 
 def test_a_service_with_open_streams_ends_at_once(counter):

@@ -17,6 +17,12 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 MUTANTS := .data/mutants
 SUPERVISORCTL := $(VENV)/bin/supervisorctl -c .data/supervisord.conf
+VERSION := -c 'import sys; print(sys.implementation.cache_tag)'
+
+# Where PYTHON is given and .venv has another version, .venv is made anew. ANOTHER is that version, or "none".
+ifneq ($(origin PYTHON),file)
+ANOTHER := $(filter-out $(shell $(VENV)/bin/python $(VERSION) 2>/dev/null),$(shell $(PYTHON) $(VERSION) 2>/dev/null || echo none))
+endif
 
 .DEFAULT_GOAL := help
 .PHONY: help up test check lint docs site train accuracy accuracy-tables bench mutants season fuzz soak containers release \
@@ -144,14 +150,19 @@ reload: ## let a part read its configuration anew: make reload PART=forecaster
 	@test -n "$(PART)" || { echo "which part? make reload PART=forecaster (make status lists them)" >&2; exit 2; }
 	@$(SUPERVISORCTL) signal HUP $(PART)
 
-venv: $(STAMP) ## make or update the virtual environment .venv
+venv: $(STAMP) ## make or update the virtual environment .venv: make venv [PYTHON=python3.12]
+
+ifneq ($(ANOTHER),)
+.PHONY: $(STAMP)
+endif
 
 # The stamp is written last: an interrupted installation is completed by the next run.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "$(PYTHON) is $$($(PYTHON) --version 2>&1 || true): Python 3.11 or newer is needed." \
 	       "Install it and run: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
-	@test -x $(VENV)/bin/python && $(VENV)/bin/python -m pip --version >/dev/null 2>&1 || \
+	@test -z "$(ANOTHER)" -o ! -x $(VENV)/bin/python || echo "$(VENV) has another Python than $(PYTHON): it is made anew"
+	@test -z "$(ANOTHER)" && $(VENV)/bin/python -m pip --version >/dev/null 2>&1 || \
 	  $(PYTHON) -m venv --clear $(VENV) || { echo "no virtual environment could be made with $(PYTHON);" \
 	  "on Debian and Ubuntu install python3-venv" >&2; exit 1; }
 	@echo "installing the pinned packages into $(VENV) (the first time takes minutes)"

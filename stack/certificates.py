@@ -2,6 +2,9 @@
 
 Made with `cryptography`: programs that could make them, such as openssl, are not on every machine and differ in their
 flags. A private key is readable by its owner only. The key of the authority is not kept.
+
+A certificate can be renewed while programs use it. The new one has the same key, so that only one file of a server
+changes, and a new authority, which stands beside the one before in the file that clients read. That is written first.
 """
 
 import ipaddress
@@ -13,7 +16,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 AUTHORITY, CERTIFICATE, KEY = "ca.crt", "server.crt", "server.key"  # PEM, in the folder
@@ -23,13 +26,14 @@ _RENEWED = 30  # days before the end
 
 def make(folder: Path, addresses: Sequence[str] = ("127.0.0.1", "localhost"), days: float = DAYS,
          now: datetime | None = None) -> None:
-    """Writes AUTHORITY, CERTIFICATE and KEY, valid for `days` from an hour before `now` on.
+    """Writes AUTHORITY, CERTIFICATE and KEY, valid for `days` from an hour before `now` on; or renews those that the
+    folder has. OSError if it cannot be written to.
 
     The certificate serves and logs in: it may be a server's and a client's.
     """
     began = (now or datetime.now(UTC)) - timedelta(hours=1)
     ended = began + timedelta(days=days)
-    authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    authority_key, key = ec.generate_private_key(ec.SECP256R1()), _key(folder)
     authority_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Fleetcast of {began:%Y-%m-%d}")])
 
     def builder(name: x509.Name, of: ec.EllipticCurvePrivateKey, authority: bool) -> x509.CertificateBuilder:
@@ -48,9 +52,10 @@ def make(folder: Path, addresses: Sequence[str] = ("127.0.0.1", "localhost"), da
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
                        critical=False)
         .sign(authority_key, hashes.SHA256()))
+    trusted = [authority, *_authorities(folder)[:1]]
+    private(folder / AUTHORITY, b"".join(one.public_bytes(Encoding.PEM) for one in trusted))
     private(folder / KEY, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     private(folder / CERTIFICATE, certificate.public_bytes(Encoding.PEM))
-    private(folder / AUTHORITY, authority.public_bytes(Encoding.PEM))
 
 
 def current(folder: Path, now: datetime) -> bool:
@@ -70,6 +75,23 @@ def private(path: Path, content: bytes) -> None:
     with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(content)
     new.replace(path)
+
+
+def _key(folder: Path) -> ec.EllipticCurvePrivateKey:
+    """The key that the folder has, or a new one."""
+    try:
+        key = load_pem_private_key((folder / KEY).read_bytes(), None)
+    except (OSError, ValueError, TypeError):
+        key = None
+    return key if isinstance(key, ec.EllipticCurvePrivateKey) else ec.generate_private_key(ec.SECP256R1())
+
+
+def _authorities(folder: Path) -> list[x509.Certificate]:
+    """Those that the folder's clients trust, the latest first."""
+    try:
+        return x509.load_pem_x509_certificates((folder / AUTHORITY).read_bytes())
+    except (OSError, ValueError):
+        return []
 
 
 def _name(address: str) -> x509.GeneralName:

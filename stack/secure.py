@@ -2,7 +2,7 @@
 
 In: a secured Layout. Out: its folder, of which the owner alone may read:
 
-    ca.crt, server.crt, server.key   stack.certificates, renewed before they end
+    ca.crt, server.crt, server.key   stack.certificates, renewed before they end, while the stack runs
     password                         of the user `fleetcast`
     web.yml                          the web configuration of every part (exporter-toolkit's format)
     curlrc                           the same login for `curl -K`
@@ -16,8 +16,9 @@ import http.client
 import secrets
 import shutil
 import ssl
+import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from stack.parts import WEB_CONFIG
 
 USER = "fleetcast"
 PASSWORD, CURL = "password", "curlrc"  # files
+_LOOKS = 3600.0  # s between two looks at the certificate
 _ROUNDS = 10  # of bcrypt: 0.1 s; the password has 190 random bits
 
 
@@ -54,6 +56,26 @@ def protect(layout: Layout) -> None:
     shutil.rmtree(layout.config, ignore_errors=True)  # it may have files that the plain one has no longer
     layout.copy_configuration(layout.plain)
     _configure(layout, folder)
+
+
+class Renewal:
+    """Renews the certificate of a layout, if that is secured, while its parts run, which read it by themselves. ticks:
+    seconds of a clock that only moves forward."""
+
+    def __init__(self, layout: Layout, ticks: Callable[[], float] = time.monotonic):
+        self._folder, self._ticks, self._looked = layout.secure, ticks, ticks()
+
+    def news(self) -> Iterator[str]:
+        """Looks at the certificate once an hour; a line where it was about to end."""
+        if self._folder is None or self._ticks() - self._looked < _LOOKS:
+            return
+        self._looked = self._ticks()
+        try:
+            if not current(self._folder, datetime.now(UTC)):
+                make(self._folder)
+                yield f"the certificate is renewed; a browser that trusts {self._folder / AUTHORITY} has to be told"
+        except OSError as error:
+            yield f"the certificate in {self._folder} ends soon and cannot be renewed: {error}"
 
 
 def open_url(layout: Layout, url: str, timeout: float) -> http.client.HTTPResponse:

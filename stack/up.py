@@ -17,7 +17,7 @@ from stack.preflight import check_ports
 from stack.ready import DEADLINE, render, summary, table, wait_ready
 from stack.remedies import report
 from stack.runner import Runner, State, log_file
-from stack.secure import protect
+from stack.secure import Renewal, protect
 
 _FOLDERS = ("logs", "prometheus", "alertmanager", "forecaster", "forecaster-node")
 
@@ -170,9 +170,9 @@ def _run(stack: Stack, deadline: float, stopping: threading.Event) -> int:
     say(f"starting {', '.join(part.name for part in stack.plan.parts)}")
     stack.start(deadline)
     say("\n" + render(stack.layout, stack.plan, table(stack.layout, stack.plan), summary(stack.layout)))
-    watch = Watch(stack.runner)
+    watch, renewal = Watch(stack.runner), Renewal(stack.layout)
     while stack.runner.alive:
-        for line in watch.news():
+        for line in (*watch.news(), *renewal.news()):
             say(line)
         stopping.wait(0.5)
     say("stack: supervisord ended; stopping", sys.stderr)

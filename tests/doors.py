@@ -2,6 +2,7 @@
 
 import base64
 import functools
+import socket
 import ssl
 import tempfile
 from pathlib import Path
@@ -65,3 +66,15 @@ def write_certificates(folder: Path) -> None:
 def trusting(folder: Path) -> ssl.SSLContext:
     """A client's side of TLS that trusts the folder's authority."""
     return ssl.create_default_context(cafile=folder / certificates.AUTHORITY)
+
+
+def served_certificate(port: int, context: ssl.SSLContext) -> bytes:
+    """The certificate, as DER, that a service on loopback shows; ssl.SSLError where the client does not trust it."""
+    with (socket.create_connection(("127.0.0.1", port), 10) as plain,
+          context.wrap_socket(plain, server_hostname="127.0.0.1") as secure):
+        return secure.getpeercert(binary_form=True)
+
+
+def certificate_of(folder: Path) -> bytes:
+    """The folder's certificate, as DER."""
+    return ssl.PEM_cert_to_DER_cert((folder / certificates.CERTIFICATE).read_text())

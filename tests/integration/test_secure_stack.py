@@ -13,14 +13,18 @@ from typing import Any
 import pytest
 import yaml
 
+from forecaster.sources.transport import fetch, http_session
+from stack import certificates
 from stack.preflight import find_holder
-from stack.secure import USER, open_url
+from stack.secure import PASSWORD, USER, Renewal, open_url
 from stack.up import Stack
-from tests.doors import basic, trusting
+from tests.doors import basic, certificate_of, served_certificate, trusting
 from tests.stack_rehearsal import await_true, rehearsal
 
 PATHS = ("/", "/metrics", "/-/healthy", "/-/ready", "/status", "/api/v1/query?query=up", "/api/v2/alerts")
 LISTENS = "0A"
+SENT = "alertmanager_notifications_total"
+FAILED = "prometheus_notifications_errors_total|alertmanager_notifications_failed_total"
 
 
 @pytest.fixture(scope="module")
@@ -111,3 +115,46 @@ def test_prometheus_alerts_and_alertmanager_notifies_the_pager(stack):
     for dashboard in (entry["annotations"].get("dashboard_url", "") for entry in
                       get(stack, "pager", "/received")["received"]):
         assert not dashboard.startswith("http://")
+
+
+def await_shown(stack: Stack) -> None:
+    """Returns once every part shows the certificate of the folder."""
+    folder = stack.layout.secure
+    for part in stack.plan.parts:
+        await_true(lambda port=part.port: served_certificate(port, trusting(folder)) == certificate_of(folder), 10,
+                   f"{part.name} shows the certificate")
+
+
+def test_a_certificate_is_renewed_while_all_parts_run_and_they_go_on_talking(stack):
+    folder, hours = stack.layout.secure, [0.0]
+    certificates.make(folder, days=20)  # as after 345 days
+    await_shown(stack)
+    renewal = Renewal(stack.layout, lambda: hours[0] * 3600)
+    session = http_session(retries=0, headers={"Connection": "close"}, ca_file=folder / certificates.AUTHORITY,
+                           basic_auth=(USER, folder / PASSWORD))  # as the forecaster's, which keep connections
+
+    def total(metric: str) -> float:
+        return sum(float(one["value"][1]) for one in query(stack, f"{{__name__=~'{metric}'}}"))
+
+    def asked() -> int:
+        return fetch(session, "GET", stack.layout.url("prometheus", "/-/ready"), 10, 1 << 20).status
+
+    assert asked() == 200
+    hours[0], ending = 1.0, certificate_of(folder)
+    assert len([*renewal.news()]) == 1
+    began = time.time()
+    assert certificate_of(folder) != ending
+    await_shown(stack)
+    assert asked() == 200
+    sent, failed = total(SENT), total(FAILED)
+
+    def read_on() -> bool:
+        status = get(stack, "forecaster", "/status")
+        return status["forecast"]["issued_unix"] > began + 5 and status["source"]["last_error"] is None
+
+    await_true(read_on, 30, "the forecaster reads Prometheus")
+    targets = get(stack, "prometheus", "/api/v1/targets")["data"]["activeTargets"]
+    assert {(one["health"], one["lastError"]) for one in targets} == {("up", "")}
+    assert {one["value"][1] for one in query(stack, f"min_over_time(up[{time.time() - began:.0f}s])")} == {"1"}
+    await_true(lambda: total(SENT) > sent, 60, "Alertmanager goes on notifying the pager")
+    assert total(FAILED) == failed

@@ -12,7 +12,16 @@ import pytest
 
 from forecaster.sources.transport import TLSError, fetch, http_session
 from stack import certificates
-from tests.doors import HASH, PASSWORD, basic, trusting, write_certificates, write_users
+from tests.doors import (
+    HASH,
+    PASSWORD,
+    basic,
+    certificate_of,
+    served_certificate,
+    trusting,
+    write_certificates,
+    write_users,
+)
 from tests.stack_rehearsal import await_true
 
 COMMANDS = {"fleet-exporter": ("exporter", "serve"), "fleet-forecaster": ("forecaster", "serve", "--model", "none"),
@@ -79,7 +88,8 @@ def test_pages_are_served_over_tls_to_who_logs_in(running):
 def test_a_renewed_certificate_counts_without_a_restart(running):
     before = trusting(running.folder)
     certificates.make(running.folder)
-    await_true(lambda: not refused(running.get), 10, "the new certificate is served")
+    await_true(lambda: served_certificate(running.port, trusting(running.folder)) == certificate_of(running.folder), 10,
+               "the new certificate is served")
     with pytest.raises(ssl.SSLCertVerificationError):
         running.get(before)
 

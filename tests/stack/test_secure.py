@@ -13,7 +13,7 @@ from stack import certificates
 from stack.layout import PORTS, ROOT, Layout
 from stack.parts import plan
 from stack.ready import Row, render
-from stack.secure import PASSWORD, USER, protect
+from stack.secure import PASSWORD, USER, Renewal, protect
 from tests.doors import trusting
 from tests.tools import tool
 
@@ -70,6 +70,57 @@ def test_password_and_certificate_stay_the_same_until_the_certificate_is_about_t
     users = read(layout.secure / "web.yml").users
     assert [*users] == [USER]
     assert bcrypt.checkpw(before[0], users[USER].encode())
+
+
+def test_a_renewal_keeps_the_key_and_the_trust_in_what_is_served_until_it_is_whole(tmp_path, monkeypatch):
+    certificates.make(tmp_path)
+    before = {name: (tmp_path / name).read_bytes() for name in ("ca.crt", "server.crt", "server.key")}
+    written, write = [], certificates.private
+    monkeypatch.setattr(certificates, "private", lambda path, new: written.append(path.name) or write(path, new))
+    for _ in range(2):
+        old = certificates._authorities(tmp_path)[0]
+        certificates.make(tmp_path)
+        assert written[0] == "ca.crt" and written[-1] == "server.crt"
+        assert certificates._authorities(tmp_path)[1:] == [old], "the one before is trusted still"
+    assert (tmp_path / "server.key").read_bytes() == before["server.key"]
+    assert (tmp_path / "server.crt").read_bytes() != before["server.crt"]
+
+
+def test_a_damaged_key_is_replaced(tmp_path):
+    certificates.make(tmp_path)
+    (tmp_path / "server.key").write_text("no key")
+    certificates.make(tmp_path)
+    trusting(tmp_path).load_cert_chain(tmp_path / "server.crt", tmp_path / "server.key")
+
+
+def test_the_certificate_is_looked_at_every_hour_and_renewed_within_its_last_month(tmp_path):
+    layout, now = Layout.elsewhere(tmp_path, PORTS).secured(), [0.0]
+    layout.secure.mkdir()
+    certificates.make(layout.secure, days=31)
+    renewal = Renewal(layout, lambda: now[0])
+
+    def news(hours: float) -> list[str]:
+        now[0] = hours * 3600
+        return [*renewal.news()]
+
+    assert news(1) == []
+    certificates.make(layout.secure, days=29)
+    ending = (layout.secure / "server.crt").read_bytes()
+    assert news(1.9) == [] and (layout.secure / "server.crt").read_bytes() == ending, "within the hour"
+    [said] = news(2)
+    assert "is renewed" in said and certificates.current(layout.secure, datetime.now(UTC) + timedelta(days=330))
+    assert news(3) == []
+
+
+def test_a_certificate_that_cannot_be_renewed_is_said_and_the_stack_goes_on(tmp_path, monkeypatch):
+    layout, now = Layout.elsewhere(tmp_path, PORTS).secured(), [0.0]
+    layout.secure.mkdir()
+    certificates.make(layout.secure, days=20)
+    renewal = Renewal(layout, lambda: now[0])
+    (layout.secure / "ca.crt.new").mkdir()  # nothing can be written there
+    now[0] = 3600.0
+    [said] = renewal.news()
+    assert "cannot be renewed" in said
 
 
 def test_what_the_plain_configuration_has_no_longer_is_gone(layout):

@@ -7,8 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 
 from forecaster.config import load_config
+from forecaster.memory.episodes import FALSE, ON_ALREADY, OPEN, TRUE, UNKNOWN, Episode
 from forecaster.memory.memory import Memory
 from forecaster.memory.outcomes import Outcomes
+from forecaster.memory.pages import Pages
 from forecaster.memory.past import Past
 from forecaster.memory.record import Record
 from forecaster.memory.window import Window
@@ -67,7 +69,29 @@ def memory(issued: float = ISSUED, past: bool = True, servers: tuple[str, ...] =
     sums[:, 0, :, 0] = counted = np.array([52000, 3100, 900, 420, 210, 160, 120, 90, 80, 60, 70, 55])
     sums[:, 0, :, 1], sums[:, 0, :, 2] = counted * said, np.rint(counted * np.clip(said * 1.06 - 0.01, 0, 1))
     outcomes._sums[int(issued // DAY)] = sums
-    return Memory(window, week, record, None, {}, outcomes)
+    return Memory(window, week, record, None, {}, outcomes, pages(issued, servers))
+
+
+SENT = (  # (rule, server's row, hours ago, how it turned out, s until the incident, incident)
+    (0, 0, 600, TRUE, 720, "cpu_saturated"), (1, 0, 600.5, TRUE, 2520, "cpu_saturated"), (1, 1, 410, FALSE, 0, ""),
+    (0, 2, 300, ON_ALREADY, 0, "latency_high"), (1, 2, 300, ON_ALREADY, 0, "latency_high"),
+    (2, 1, 190, TRUE, 9000, "full"),
+    (3, 1, 200, TRUE, 45000, "full"), (1, 2, 90, UNKNOWN, 0, ""), (0, 1, 50, TRUE, 1500, "memory_exhausted"),
+    (1, 1, 50.2, TRUE, 2220, "memory_exhausted"), (0, 1, 26, FALSE, 0, ""), (1, 1, 26, FALSE, 0, ""),
+    (1, 0, 0.3, OPEN, 0, ""))
+
+
+def pages(issued: float = ISSUED, servers: tuple[str, ...] = SERVERS) -> Pages:
+    """Those of four weeks."""
+    made = Pages(STEP, "", ("cpu_saturated", "memory_exhausted", "latency_high"))
+    made.cycle(issued, servers, *(np.zeros(shape, bool) for shape in (
+        (2, len(servers)), len(servers), (len(servers), 3), (len(servers), 3))))
+    made._servers.seconds[:] = DAY
+    for rule, row, hours, turned, lead, what in SENT:
+        begin, entity = issued - 3600 * hours, "" if rule < 2 else "filesystem /data"
+        made._held.append(Episode(rule, servers[row], entity, begin, begin + 1800, issued, 1,
+                                  begin + lead if what else np.nan, what, over=turned != OPEN, turned=turned))
+    return made
 
 
 _kept = cache(memory)

@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from forecaster.board import Board
+from forecaster.memory.episodes import RULES, TURNED
 from forecaster.memory.record import Proof
 from forecaster.publish.collector import ForecastCollector
 from forecaster.publish.result import Result
@@ -70,6 +71,7 @@ def make_result(servers=("ppdb001", "ppdb002", "ppweb001"), profiles=("database"
         samples=np.array(samples or [150] * count), required=150,
         last_seen=np.array(last_seen or [issued - 5.0] * count), stale=is_stale,
         state=np.array(by_risk(risk, config.priorities) if state is None else state), proof=proof if proven else None,
+        pages=np.arange(len(RULES) * len(TURNED)).reshape(len(RULES), -1) if proven else None,
         unforecast=dict(sorted({**dict.fromkeys(stale, "stale"), **(unforecast or {})}.items())),
         optional=frozenset(optional))
 

@@ -25,11 +25,11 @@ from forecaster.evaluation.backtest import Forecaster, said_of
 from forecaster.evaluation.incidents import beyond
 from forecaster.evaluation.scoring import DAY, SPANS, Bools, Figures
 from forecaster.evaluation.windows import Windows
+from forecaster.memory.episodes import JOINED, comes
 from forecaster.risk.conditions import Condition
 from forecaster.signals import HORIZON_STEPS, STEP_MINUTES
 from forecaster.training.dataset import DatasetError, History, Progress
 
-JOINED = 6  # steps without an incident that end it
 Stretches = list[tuple[float, float]]  # first and last minute
 
 
@@ -60,7 +60,7 @@ def judge(pages: Sequence[Stretches], incidents: Sequence[Stretches], reach: flo
         for begin, end in own:
             if span[0] < begin <= span[1]:
                 rung += 1
-                true += any(first <= max(end, begin + reach) and last >= begin for first, last in there)
+                true += any(comes(begin, end, reach, *one) for one in there)
         for first, last in there:
             if span[0] < first <= span[1]:
                 came += 1

@@ -16,10 +16,11 @@ import numpy as np
 from exporter.fleet import Fleet
 from forecaster.evaluation import oracle
 from forecaster.evaluation.backtest import Forecaster, said_of
-from forecaster.evaluation.episodes import JOINED, stretches
+from forecaster.evaluation.episodes import stretches
 from forecaster.evaluation.incidents import Wide, beyond
 from forecaster.evaluation.scoring import SPANS, Figures
 from forecaster.evaluation.windows import Windows
+from forecaster.memory.episodes import JOINED
 from forecaster.risk.conditions import Condition
 from forecaster.signals import STEP_MINUTES
 from forecaster.training.dataset import History

@@ -4,6 +4,7 @@
     past      the days before it at the model's step
     record    past forecasts compared with their outcomes: coverage, loss, and how much bands are widened; scores: how
     outcomes  what chances said of incidents, and what came
+    pages     pages and tickets of the last weeks, and how they turned out; episodes: one of them
     memory    all of them together, as a cycle uses them
     scraped   scraped samples, kept as the source of a fleet without Prometheus
     keeping   when snapshots are written; snapshot: how a file is written whole

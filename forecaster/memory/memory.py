@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from forecaster.memory.keeping import Keeper, Kept
 from forecaster.memory.outcomes import Outcomes
+from forecaster.memory.pages import Pages
 from forecaster.memory.past import Past
 from forecaster.memory.record import Record
 from forecaster.memory.ring import Flags, Values
@@ -23,7 +24,7 @@ from forecaster.memory.window import Window
 from forecaster.readings import Reading
 
 SNAPSHOT_FILE, PAST_FILE, RECORD_FILE = "window.npz", "past.npz", "record.npz"
-KEPT_FILE = "chances.npz"
+KEPT_FILE, PAGES_FILE = "chances.npz", "pages.npz"
 
 # s for which a server is missing from the source's list before it counts as removed: a list that is made anew, as after
 # a restart of Prometheus, lacks some for a moment
@@ -56,8 +57,9 @@ class Memory:
     """
 
     def __init__(self, window: Window, past: Past | None, record: Record | None, folder: Path | None,
-                 errors: dict[str, str | None], outcomes: Outcomes | None = None):
-        self.window, self.past, self.record, self.outcomes = window, past, record, outcomes
+                 errors: dict[str, str | None], outcomes: Outcomes | None = None,
+                 pages: Pages | None = None):
+        self.window, self.past, self.record, self.outcomes, self.pages = window, past, record, outcomes, pages
         self.lock = threading.RLock()
         self._keeper = Keeper(folder, errors)
         self.refused = 0  # servers of the latest reading for which there is no room
@@ -151,7 +153,8 @@ class Memory:
             self._keeper.save(self._parts())
 
     def _parts(self) -> dict[str, Kept]:
-        named = {SNAPSHOT_FILE: self.window, PAST_FILE: self.past, RECORD_FILE: self.record, KEPT_FILE: self.outcomes}
+        named = {SNAPSHOT_FILE: self.window, PAST_FILE: self.past, RECORD_FILE: self.record, KEPT_FILE: self.outcomes,
+                 PAGES_FILE: self.pages}
         return {name: part for name, part in named.items() if part is not None}
 
 

@@ -7,6 +7,7 @@
     server     one server: measured and forecast, incidents, its record; courses: one signal of it
     capacity   what fills up, and the course of one entity
     record     whether forecasts and chances have come true
+    pages      pages that were sent and how they turned out, as record and server show them
     alerts     servers that need attention, and what fires at Alertmanager
     chart      curves as SVG; words: figures and times as they are said
 """

@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 
 from forecaster.memory.outcomes import CAME, COUNTED, DAYS, SAID
+from forecaster.memory.pages import DAYS as PAGE_DAYS
 from forecaster.memory.record import Proof
 from forecaster.memory.scores import WANTED
-from forecaster.pages import words
+from forecaster.pages import pages, words
 from forecaster.pages.seen import Look, Seen
 from serving.page.site import environment
 from serving.page.view import Asked, Shown, View
 
 WIDE, NARROW = 0.9, 0.7  # coverage beyond which a band is called too wide, too narrow
+NEWEST = 20  # pages that are listed
 SIDE = 300  # units of the reliability diagram
 WORDS = {"30m": "30 minutes", "8h": "8 hours"}
 
@@ -42,9 +44,21 @@ def show(seen: Seen, _: Asked) -> Shown:
         "rec-hour": _PARTS.table("rec-hour", "The last hour", rows(proof, titles, recent=True), [*seen.horizons],
                                  "From 12 outcomes of a horizon on.", words),
         "rec-chances": _PARTS.reliability(said, DAYS, SIDE, words, seen.model.get("chances_problem")),
-        "rec-pages": _PARTS.pages(),
+        "rec-pages": sent(seen),
     }
     return Shown(last.issued if last is not None else None, seen.ttl, {key: str(of) for key, of in fragments.items()})
+
+
+def sent(seen: Seen) -> str:
+    """The fragment of pages and how they turned out."""
+    found = pages.of(seen)
+    if found is None:
+        why = "there is no forecaster yet" if seen.memory is None else "live.enabled is false"
+        return str(_PARTS.pages([], [], PAGE_DAYS, seen.zone, words, why))
+    episodes, weeks = found
+    newest = pages.lines(episodes, pages.known(seen), NEWEST)
+    tallies = pages.tallies(episodes, weeks, seen.watched is not None)
+    return str(_PARTS.pages(tallies, newest, PAGE_DAYS, seen.zone, words, pages.limited() if np.isnan(weeks) else ""))
 
 
 def sentence(proof: Proof | None) -> str:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from forecaster.capacity.outlook import MEDIAN, Outlook
 from forecaster.capacity.outlook import PRIORITIES as FILLING_PRIORITIES
+from forecaster.memory.pages import DAYS as PAGE_DAYS
 from forecaster.models.unforecast import REASONS
-from forecaster.pages import words
+from forecaster.pages import pages, words
 from forecaster.pages.courses import DAY, Course
 from forecaster.pages.seen import Look, Seen
 from forecaster.publish.result import Result
@@ -29,6 +30,7 @@ BACK, BACK_WITH_PAST = 2 * 3600.0, 4 * 3600.0  # s of the past that a chart show
 AHEAD = 8 * 3600.0
 FINE = 8  # signals up to which every step of a forecast is drawn; of more, an update would be too large
 THIN = 120.0  # s between two measured values of a chart
+PAGES = 8  # that are listed
 SHOWN = (0, 1800, 3600, 7200, 14400, 28800)  # s from now, in the table of a chart
 
 _PARTS: Any = environment("forecaster.pages").get_template("server_parts.html").module
@@ -57,6 +59,7 @@ def show(seen: Seen, asked: Asked) -> Shown:
         "server-head": _PARTS.head(name, *headline(seen, row)),
         "server-notes": _PARTS.notes(notes(seen, name, row)),
         "server-chances": _PARTS.chances(chances(result, row), words),
+        "server-pages": sent(seen, name),
         "server-points": _PARTS.points(points(result, row)),
         "server-fill": _PARTS.fill(mounts(seen.outlook, name), unfilled(seen), seen.zone, words),
         "server-record": _PARTS.record([(one.title, *one.inside()) for one in found], found[0].lead if found else 0,
@@ -199,6 +202,16 @@ def points(result: Result | None, row: int | None) -> dict[str, object] | None:
         return None
     parts = {name: float(value) for name, value in zip(COMPONENTS, result.risk.points[row], strict=True)}
     return {"score": float(result.risk.score[row]), "parts": parts, "priority": result.risk.priority[row]}
+
+
+def sent(seen: Seen, name: str) -> str:
+    """The fragment of this server's pages and how they turned out."""
+    found = pages.of(seen, name)
+    if found is None:
+        return str(_PARTS.pages([], [], 0, seen.zone, words))
+    episodes, weeks = found
+    own = [one for one in pages.tallies(episodes, weeks, False) if one.pages]
+    return str(_PARTS.pages(own, pages.lines(episodes, (), PAGES), PAGE_DAYS, seen.zone, words))
 
 
 def unfilled(seen: Seen) -> str:

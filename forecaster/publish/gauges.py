@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from forecaster.memory.episodes import RULES, TURNED
 from forecaster.models.unforecast import REASONS
 from forecaster.publish.capacity_gauges import METRICS as CAPACITY
 from forecaster.publish.layout import Layout
@@ -101,6 +102,13 @@ def _proven(result: Result, layout: Layout, figure: str) -> npt.NDArray[Any]:
         return np.full(len(layout.signals) * len(layout.horizons), np.nan)
     figures: npt.NDArray[np.float64] = getattr(result.proof, figure)
     return figures.ravel()
+
+
+def _pages(result: Result, layout: Layout) -> npt.NDArray[np.float64]:
+    """float64 (rules * ways to turn out,): pages by how they turned out; NaN without a record."""
+    if result.pages is None:
+        return np.full(len(RULES) * len(TURNED), np.nan)
+    return result.pages.ravel().astype(np.float64)
 
 
 def _incidents(result: Result) -> Incidents:
@@ -218,6 +226,10 @@ FAMILIES = (
            "Pinball loss of the last hour's forecasts over that of the trend heuristic; below 1 is better."),
           ("recent_outcomes", "recent_outcomes", "outcomes",
            "Outcomes of the last hour that forecasts were held against."))),
+    Family("forecast_live_pages", ("of", "priority", "outcome"), "pages",
+           "Pages and tickets of the last 28 days by how they turned out (docs/how-it-works.md), of servers and of "
+           "what fills up (capacity); P2 counts P1 as well.",
+           lambda at: ((*rule, outcome) for rule in RULES for outcome in TURNED), _pages),
     Family("forecast_method", (*_SERVER, "method"), "0 or 1",
            "1 for what makes the server's forecast: tft (the model) or heuristic.",
            lambda at: ((method,) for method in _METHODS), lambda of, at: _is(of.method, _METHODS)),

@@ -41,6 +41,7 @@ class Result:
     stale: npt.NDArray[np.bool_]            # bool (S,), True where the last sample is too old to forecast from
     state: npt.NDArray[np.int64]            # int (S,), of State; BLIND where it is stale
     proof: Proof | None = None   # figures of past forecasts, per signal and shown horizon
+    pages: npt.NDArray[np.int64] | None = None  # int (rules, ways to turn out), as Pages.counts
     unforecast: Mapping[str, str] = field(default_factory=dict)  # server, also of none of the rows -> why, by name
     optional: frozenset[str] = frozenset()  # signals that a server may lack
 
@@ -71,7 +72,7 @@ class Result:
             self, servers=tuple(self.servers[row] for row in kept), profiles=tuple(self.profiles[row] for row in kept),
             observed=self.observed[rows], trend=self.trend[rows], forecast=self.forecast[rows],
             method=tuple(self.method[row] for row in kept), risk=self.risk.only(rows), samples=self.samples[rows],
-            last_seen=self.last_seen[rows], stale=self.stale[rows], state=self.state[rows], proof=None,
+            last_seen=self.last_seen[rows], stale=self.stale[rows], state=self.state[rows], proof=None, pages=None,
             unforecast={name: reason for name, reason in self.unforecast.items() if name in servers})
 
     @property

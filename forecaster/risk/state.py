@@ -103,6 +103,12 @@ class Course:
         self._kept = np.vstack([lasts, left, sure])
         return np.where(page | ticket, State.CLEARING, state).astype(np.int64)
 
+    @property
+    def rung(self) -> NDArray[np.bool_]:
+        """bool (2, S): of the servers of the latest step, whether the alert of P1 goes on, and that of P2 or P1."""
+        on = (self._kept[:2] >= self._confirm) | (self._kept[2:4] > 0)
+        return np.stack([on[0], on.any(0)])
+
     def keep(self, old: "Course") -> None:
         """Goes on where another one ended, with its own limits."""
         self._now, self._servers, self._kept = old._now, old._servers, old._kept

@@ -6,6 +6,7 @@
     parts     these parts: how they start, close, and what of them a reload keeps
     admission which tenants' servers a request gets
     reads     which columns of the window a forecast reads, so that a start waits for no others
+    counting  tells the record of pages what a cycle has found
     heap      keeps the process small: gives memory back, and few arenas for all threads
     app       the Flask application over them, and the reload
 """

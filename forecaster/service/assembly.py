@@ -13,6 +13,7 @@ from forecaster.addresses import Receiver, SourceConfig
 from forecaster.board import Board
 from forecaster.config import ForecasterConfig
 from forecaster.memory.outcomes import Outcomes
+from forecaster.memory.pages import Pages
 from forecaster.memory.past import Past
 from forecaster.memory.record import Record
 from forecaster.memory.scraped import ScrapeSource
@@ -77,11 +78,13 @@ def _assembled(config: ForecasterConfig, metrics: SelfMetrics, clock: Callable[[
     if model is not None and live.enabled:
         record = Record(signals, config.horizons, config.step, live.window, live.minimum, live.max_widening,
                         f"{origin} {model.info['weights']}", live.correction)
-    outcomes = None
-    if chances is not None and live.enabled:
+    outcomes = pages = None
+    if live.enabled:
         conditions = config.risk.conditions(signals)
         identity = f"{origin} {model and model.info['weights']} {conditions}"
-        outcomes = Outcomes(tuple(conditions), WINDOWS, config.step, identity)
+        pages = Pages(config.step, f"{identity} {config.risk.priorities}", tuple(conditions), config.capacity.refresh)
+        if chances is not None:
+            outcomes = Outcomes(tuple(conditions), WINDOWS, config.step, identity)
     board, source = Board[Result](config.forecast_ttl), make_source(config, clock)
     described = {name: (signal.title or name, signal.unit) for name, signal in config.signals.items()}
     scored = [getattr(config.risk.roles, name) for name in COMPONENTS] if config.publish.gauges == "essential" else None
@@ -89,7 +92,7 @@ def _assembled(config: ForecasterConfig, metrics: SelfMetrics, clock: Callable[[
     capacity = make_watch(config, metrics, clock, lambda: make_session(config.source, config.source.retries))
     cycle = Cycle(config, source, window, model, board, collector, metrics, clock, past, record, make_push(config),
                   chances, make_alertmanager(config, clock, scheme), capacity.board if capacity is not None else None,
-                  outcomes)
+                  outcomes, pages)
     info = model.info if model else {"model": "none" if config.model is None else config.model}
     shown = {**info, "method": "tft" if model else "heuristic", "configured": config.model,
              "loaded": model is not None, "problem": problem,

@@ -30,6 +30,7 @@ from forecaster.capacity.outlook import Outlook
 from forecaster.config import ForecasterConfig
 from forecaster.memory.memory import Memory, Present
 from forecaster.memory.outcomes import Outcomes
+from forecaster.memory.pages import Pages
 from forecaster.memory.past import Past
 from forecaster.memory.record import Proof, Record
 from forecaster.memory.ring import Flags, Values
@@ -49,6 +50,7 @@ from forecaster.risk import incidents, score
 from forecaster.risk.chances import WINDOWS, Chances
 from forecaster.risk.incidents import Incidents
 from forecaster.risk.state import Course, watched
+from forecaster.service.counting import count
 from forecaster.service.heap import give_back
 from forecaster.service.reads import reads
 from forecaster.service.stages import StageError, Stages
@@ -70,14 +72,15 @@ class Cycle:
                  clock: Callable[[], float] = time.time,
                  past: Past | None = None, record: Record | None = None, push: Push | None = None,
                  chances: Chances | None = None, alertmanager: Alertmanager | None = None,
-                 capacity: Board[Outlook] | None = None, outcomes: Outcomes | None = None):
+                 capacity: Board[Outlook] | None = None, outcomes: Outcomes | None = None,
+                 pages: Pages | None = None):
         self._config, self._source, self._model, self._chances = config, source, model, chances
         self._board, self._collector, self._metrics, self._clock = board, collector, metrics, source_clock(clock)
         self._capacity = capacity
         self._stage, self._push, self.alertmanager = Stages(metrics), push, alertmanager
         metrics.prometheus_down(False)  # the next cycle knows
         self.errors = self._stage.errors  # stage -> error of its last run, None where it succeeded
-        self.memory = Memory(window, past, record, config.storage, self.errors, outcomes)
+        self.memory = Memory(window, past, record, config.storage, self.errors, outcomes, pages)
         self._signals, self._zone = tuple(config.signals), ZoneInfo(config.timezone)
         self._conditions = config.risk.conditions(self._signals)
         self._optional = frozenset(name for name, signal in config.signals.items() if signal.optional)
@@ -167,11 +170,15 @@ class Cycle:
             filling = self._capacity.current(now) if self._capacity is not None else None
             if filling is not None:
                 state = watched(state, present.servers, filling.urgent)
+            rung = None
+            if memory.pages is not None:
+                with memory.lock:
+                    rung = count(memory.pages, present, found, state, self.course, filling)
             return Result(
                 issued=now, step=config.step, servers=present.servers, profiles=present.profiles, signals=self._signals,
                 observed=present.observed, trend=trend, forecast=made.values, method=made.method, risk=assessed,
                 samples=present.samples, required=config.warmup.samples, last_seen=present.last_seen,
-                stale=present.stale, state=state, proof=proof, optional=self._optional,
+                stale=present.stale, state=state, proof=proof, pages=rung, optional=self._optional,
                 unforecast=unforecast(made, present, reading, config.limits.servers),
             )
 

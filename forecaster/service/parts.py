@@ -109,3 +109,5 @@ class Parts:
                 mine.record = theirs.record
             if mine.outcomes is not None and theirs.outcomes is not None and mine.outcomes.same(theirs.outcomes):
                 mine.outcomes = theirs.outcomes
+            if mine.pages is not None and theirs.pages is not None and mine.pages.same(theirs.pages):
+                mine.pages = theirs.pages

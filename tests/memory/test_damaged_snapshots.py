@@ -10,6 +10,7 @@ from forecaster.capacity.kept import Kept as Filling
 from forecaster.capacity.series import Named, Stretch
 from forecaster.memory.keeping import Keeper
 from forecaster.memory.outcomes import Outcomes
+from forecaster.memory.pages import Pages
 from forecaster.memory.past import Past
 from forecaster.memory.record import Record
 from forecaster.memory.snapshot import SnapshotError
@@ -135,7 +136,33 @@ class OfOutcomes(Stepped):
         assert total.shape == (2, 2, 12, 3) and np.isfinite(total).all() and (total >= 0).all()
 
 
-KINDS = (OfWindow, OfPast, OfRecord, OfFilling, OfOutcomes)
+class OfPages:
+    def __init__(self) -> None:
+        self.part = Pages(STEP, "who", ("full", "slow"))
+
+    @classmethod
+    def empty(cls) -> "OfPages":
+        return cls()
+
+    def step(self, now: float) -> None:
+        known, on = np.ones((2, 2), bool), np.zeros((2, 2), bool)
+        self.part.cycle(now, SERVERS, known, known[0], on | (now % 600 == 0), known)
+        self.part.capacity(now, [("db", "fs /")], known[:, :1], *(known[0, :1],) * 2, on[0, :1])
+
+    def fill(self) -> None:
+        for n in range(9):
+            self.step(NOW - STEP * (8 - n))
+
+    def use(self) -> None:
+        for n in range(1, 8):
+            self.step(NOW + STEP * n)
+        found = self.part.of()
+        assert self.part.counts().sum() == len(found) and self.part.weeks() >= 0
+        assert not [one for one in found if not (one.lead > 0 or np.isnan(one.lead))]
+        "".join(f"{one.server}{one.entity}{one.what}" for one in found).encode()
+
+
+KINDS = (OfWindow, OfPast, OfRecord, OfFilling, OfOutcomes, OfPages)
 
 
 def checked(kind, path, now: float = NOW + 15) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from markupsafe import escape
 
 from forecaster.memory.outcomes import Outcomes
+from forecaster.memory.pages import Pages
 from forecaster.pages import alerts, capacity, chart, record, server, words
 from forecaster.pages.seen import Seen
 from forecaster.risk.chances import WINDOWS
@@ -203,7 +204,7 @@ def test_an_update_of_a_server_stays_under_60_kilobytes(signals):
         held = of["memory"]
 
         class Folded:
-            past, outcomes, lock = held.past, held.outcomes, held.lock
+            past, outcomes, pages, lock = held.past, held.outcomes, held.pages, held.lock
             measured = staticmethod(lambda *asked: (held.measured(*asked)[0], held.measured(*asked)[1][:, fold]))
             said = staticmethod(lambda name: (*held.said(name)[:2], held.said(name)[2][:, fold]))
 
@@ -271,9 +272,50 @@ def test_what_is_not_known_yet_is_said_and_nothing_is_drawn():
     shown = record.show(seen(fleets.quiet(proven=False), memory=made), Asked()).fragments
     assert "Not known yet" in shown["rec-head"] and "Nothing is known yet" in shown["rec-day"]
     assert "Not known yet" in shown["rec-chances"] and "<svg" not in shown["rec-chances"]
-    assert "forecaster keeps no list" in shown["rec-pages"]
-    made.outcomes = None
+    assert "None was sent" not in shown["rec-pages"]
+    made.outcomes = made.pages = None
+    assert "Not known: live.enabled is false" in record.show(seen(memory=made), Asked()).fragments["rec-pages"]
     assert "there are no calibrated chances" in record.show(seen(memory=made), Asked()).fragments["rec-chances"]
+
+
+def test_pages_are_counted_by_how_they_turned_out_and_the_newest_are_listed_with_their_moment():
+    shown = record.show(seen(), Asked()).fragments["rec-pages"]
+    text = plain(shown)
+    assert "Pages of servers (P1) meant for 30 minutes 4 2 1 - 1 - - 18 min 0.333" in text
+    assert "Tickets of servers (P2 or P1) meant for 8 hours 7 2 1 - 2 1 1 40 min 0.583" in text
+    assert "Pages of what fills up (P1) meant for 4 hours 1 1 - - - - - 2 h 0.0833" in text
+    newest = text[text.index("How it turned out") :]
+    assert newest.index("P2 - open") < newest.index("P1 - false") < newest.index(
+        f"{plain(str(escape(POD)))} P1 memory_exhausted true, 25 min before")
+    assert f"name=db-1%3A9100&amp;at={ISSUED - 1080:.0f}" in shown
+    assert newest.count("memory_exhausted") == 1, "its ticket is the same trouble"
+
+
+def test_what_fills_up_has_no_row_where_it_is_not_watched_and_no_page_is_good_news_only_where_one_is_kept():
+    made = fleets.memory()
+    made.pages = Pages(300.0)
+    text = plain(record.show(seen(memory=made, watched=None), Asked()).fragments["rec-pages"])
+    assert "None was sent" in text and "fills up" not in text
+    assert text.count("-") >= 16, "a rate and a median are not known yet"
+
+
+def test_a_viewer_of_some_servers_sees_no_page_of_others():
+    hidden = replace(fleets.quiet(), servers=(DB, "x", "y"))
+    text = plain(record.show(seen(hidden, whole=False), Asked()).fragments["rec-pages"])
+    assert "meant for 30 minutes 1 1" in text and str(escape(POD)) not in text and WEB not in text
+    assert WEB in plain(record.show(seen(hidden), Asked()).fragments["rec-pages"]), "of one that is gone"
+    assert f"?name={WEB}" not in record.show(seen(hidden), Asked()).fragments["rec-pages"]
+
+
+def test_the_page_of_a_server_lists_its_own_pages():
+    text = plain(of_server(DB, seen())["server-pages"])
+    assert "Pages of servers (P1) 1 true, 0 false of 1" in text and "cpu_saturated true, 12 min before" in text
+    assert "memory_exhausted" not in text and "fills up" not in text
+    made = fleets.memory()
+    made.pages = Pages(300.0)
+    assert "None was sent in the last 28 days" in of_server(DB, seen(memory=made))["server-pages"]
+    made.pages = None
+    assert "Not known" in of_server(DB, seen(memory=made))["server-pages"]
 
 
 def test_bands_that_are_too_narrow_or_too_wide_are_called_so():

@@ -128,6 +128,13 @@ def test_the_record_shows_its_long_and_its_short_window_and_nothing_of_what_is_u
     assert "forecast_live_recent_outcomes" not in names(shown(make_result(proven=False)))
 
 
+def test_pages_are_shown_by_how_they_turned_out_and_not_at_all_without_a_record():
+    samples = shown(make_result())
+    assert value(samples, "forecast_live_pages", of="server", priority="P1", outcome="true") == 0
+    assert value(samples, "forecast_live_pages", of="capacity", priority="P2", outcome="unknown") == 23
+    assert "forecast_live_pages" not in names(shown(make_result(proven=False)))
+
+
 def test_a_timestamp_keeps_its_milliseconds():
     samples = shown(make_result(last_seen=[ISSUED + 0.125] * 3))
     assert value(samples, "forecast_last_seen_timestamp_seconds", server="ppdb001",

@@ -7,7 +7,9 @@ from prometheus_client import CollectorRegistry
 
 from forecaster.board import Board
 from forecaster.config import load_config
+from forecaster.memory.episodes import TURNED
 from forecaster.memory.memory import SNAPSHOT_FILE
+from forecaster.memory.pages import Pages
 from forecaster.memory.window import Window
 from forecaster.models.model import Model
 from forecaster.publish.collector import ForecastCollector
@@ -16,6 +18,7 @@ from forecaster.readings import NoData, Reading, Readings, SourceError, SourceRe
 from forecaster.risk.state import State, of_fleet
 from forecaster.service.cycle import Cycle
 from tests.grafana_stack import await_true
+from tests.outlooks import make_outlook
 from tests.results import Clock, page
 from tests.tiny_models import history, tiny_chances, write_untrained, write_untrained_series
 
@@ -622,6 +625,22 @@ def test_a_page_does_not_end_because_its_signal_cannot_be_read_any_more():
     bench.source.failed = {"cpu_pct": SourceRefused("too busy", 503)}
     blind = bench.go(900)
     assert blind.missing.any(axis=1).all() and set(blind.state) == {State.CLEARING}
+
+
+def test_a_page_is_kept_with_how_it_turned_out_beside_what_fills_up():
+    bench = Bench(None, step="1m")
+    memory, cpu, at = bench.cycle.memory, history().signals.index("cpu_pct"), bench.source._at
+    memory.pages = Pages(60.0, "", tuple(bench.cycle._conditions))
+    filling = bench.cycle._capacity = Board(1e9)
+    bench.source._at = lambda instant: np.where(np.arange(at(instant).shape[1]) == cpu, 99.9, at(instant))
+    for n in range(4):
+        filling.publish(make_outlook(priority=1, instant=START + 600 * n))
+        bench.clock.now += 600
+        result = bench.go(300)
+    turned = dict(zip(TURNED, result.pages[1], strict=True))
+    assert turned["on_already"] == len(result.servers) and sum(turned.values()) == len(result.servers)
+    assert result.pages[2].sum() == 1, "after a quarter of an hour as P1"
+    assert "cpu_saturated" in memory.pages.of()[-1].what
 
 
 def test_a_fleet_that_was_retired_is_published_as_empty_instead_of_failing(model):

@@ -9,6 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from forecaster.config import load_config
+from forecaster.memory.episodes import Episode
 from forecaster.publish import remote_pb as pb
 from forecaster.service import assembly
 from forecaster.service.admission import HEADER
@@ -49,6 +50,8 @@ class Bench:
         parts = self.forecaster.parts
         parts.board.publish(whole_result())
         parts.capacity.board.publish(make_outlook(ENTITIES, priority=1, full_at=ISSUED + 1e5, instant=ISSUED))
+        parts.cycle.memory.pages._held += [Episode(rule, name, "", ISSUED - 3600, ISSUED, ISSUED)
+                                           for rule in (0, 1) for name in (*PAY, *SEARCH, *LONE)]
         parts.cycle.errors["query"] = "qsearchq-1 has qloneq"  # as the text of a source may
         self.app = self.forecaster.app
         self.client = self.app.test_client()
@@ -124,6 +127,13 @@ def test_a_stream_tells_a_tenant_of_its_own_servers_only(bench, view):
     assert answer.status == "200 OK", answer.body
     text = request[STREAM].message().decode()
     assert not [other for other in OTHERS if other in text], text
+
+
+def test_a_tenant_sees_its_own_pages_and_how_they_turned_out(bench):
+    own, whole = text_of(bench.get("/ui/record")), text_of(bench.get("/ui/record", None))
+    assert own.count('data-turned="open"') == 2 and "pay-caf" in own
+    assert whole.count('data-turned="open"') == 6
+    assert "forecast_live_pages" not in text_of(bench.get("/metrics"))
 
 
 def test_a_path_that_is_not_told_of_tenants_would_be_noticed(bench):

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from forecaster.capacity.relief import FALL
 from forecaster.evaluation.capacity import best
 from forecaster.evaluation.capacity.courses import HISTORY, HOUR, Courses, Ints
 from forecaster.evaluation.scoring import Bools, Figures, Floats
@@ -33,7 +34,6 @@ QUIET = 6  # hours without that end an alert or a fill
 TOLERANCE = 0.25  # of the window
 NOTICE = 4  # hours
 DAY, WEEK = 24 * HOUR, 168 * HOUR  # steps
-FALL = 0.05  # of the limit, within an hour
 
 Stretch = tuple[float, float]  # first and last hour, counted from the beginning of the courses
 

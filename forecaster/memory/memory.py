@@ -20,11 +20,12 @@ from forecaster.memory.pages import Pages
 from forecaster.memory.past import Past
 from forecaster.memory.record import Record
 from forecaster.memory.ring import Flags, Values
+from forecaster.memory.scores import Figures
 from forecaster.memory.window import Window
 from forecaster.readings import Reading
 
 SNAPSHOT_FILE, PAST_FILE, RECORD_FILE = "window.npz", "past.npz", "record.npz"
-KEPT_FILE, PAGES_FILE = "chances.npz", "pages.npz"
+KEPT_FILE, PAGES_FILE, SERVERS_FILE = "chances.npz", "pages.npz", "servers.npz"
 
 # s for which a server is missing from the source's list before it counts as removed: a list that is made anew, as after
 # a restart of Prometheus, lacks some for a moment
@@ -122,6 +123,11 @@ class Memory:
         with self.lock:
             return (self.record.lead, *self.record.said(server)) if self.record is not None else None
 
+    def scored(self, server: str) -> tuple[float, Figures] | None:
+        """(lead in s, float64 (C, EACH) of ``ByServer.of``); None without a record."""
+        with self.lock:
+            return (self.record.lead, self.record.by_server.of(server)) if self.record is not None else None
+
     def present(self, now: float, required: int, stale_after: float) -> Present:
         """The servers now; warm from ``required`` samples on, stale after ``stale_after`` seconds of silence."""
         window = self.window
@@ -154,7 +160,8 @@ class Memory:
 
     def _parts(self) -> dict[str, Kept]:
         named = {SNAPSHOT_FILE: self.window, PAST_FILE: self.past, RECORD_FILE: self.record, KEPT_FILE: self.outcomes,
-                 PAGES_FILE: self.pages}
+                 PAGES_FILE: self.pages,
+                 SERVERS_FILE: self.record.by_server if self.record is not None else None}
         return {name: part for name, part in named.items() if part is not None}
 
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from forecaster.memory import scores
+from forecaster.memory.by_server import ByServer
 from forecaster.memory.ring import Flags, Values
 from forecaster.memory.scores import COUNTED, COVERED_RAW, Figures
 from forecaster.memory.snapshot import load, save, unusable
@@ -64,6 +65,7 @@ class Record:
         self._length, self._recent = (max(int(seconds // step), 1) for seconds in (window, RECENT))
         self._shape = len(self.signals), len(self.steps), scores.COLUMNS
         self._lead = min(range(len(self.steps)), key=lambda k: abs(self.steps[k] - LEAD))
+        self.by_server = ByServer(len(self.signals), self._fingerprint)  # at the lead
         self._reset()
 
     def _reset(self) -> None:
@@ -136,6 +138,9 @@ class Record:
                 old, new = (np.array(column) for column in zip(*rows, strict=True))
                 sums[:, k] = scores.scored(kept[2][:, :, :, held][:, old], observed[new])
             if k == self._lead and held >= 0:
+                if rows:
+                    each = scores.each(kept[2][:, :, :, held][:, old], observed[new])
+                    self.by_server.add(now, tuple(servers), new, each)
                 self._said[present] = kept[0], kept[1], kept[2][0, :, :, held].copy()
         self._present = present
         for other in [key for key in self._said if not present - SAID < key <= present]:

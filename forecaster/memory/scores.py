@@ -18,22 +18,34 @@ WANTED = 0.8  # coverage of p10 to p90
 BINS = np.geomspace(0.02, 50.0, 60)  # distances in half-bands
 COUNTED, COVERED, COVERED_RAW, LOSS, LOSS_HEURISTIC, FIRST_BIN = range(6)
 COLUMNS = FIRST_BIN + len(BINS) + 1  # of the sums
+EACH = 4  # of those of each server: counted, covered, loss, and loss of the heuristic
 
 Figures = npt.NDArray[np.float64]
+
+
+def each(forecasts: Values, y: Values) -> Figures:
+    """(S, C, EACH) of published, raw and heuristic quantiles (3, S, C, 3) and outcomes y (S, C); 0 where unknown."""
+    known = np.isfinite(y) & np.isfinite(forecasts).all((0, -1))
+    published, _, heuristic = np.where(known[..., None], forecasts, 0)
+    y = np.where(known, y, 0)
+    covered = known & (published[..., 0] <= y) & (y <= published[..., 2])
+    return np.stack([known, covered, *(_loss(made, y) * known for made in (published, heuristic))], axis=-1)
+
+
+def _loss(made: Values, y: Values) -> Figures:
+    """(S, C): the pinball loss, the mean over the levels, times two."""
+    error = y[..., None] - made
+    loss: Figures = 2 * np.maximum(LEVELS * error, (LEVELS - 1) * error).mean(-1)
+    return loss
 
 
 def scored(forecasts: Values, y: Values) -> Figures:
     """(C, columns) of published, raw and heuristic quantiles (3, S, C, 3) and outcomes y (S, C)."""
     known = np.isfinite(y) & np.isfinite(forecasts).all((0, -1))
-    published, raw, heuristic = np.where(known[..., None], forecasts, 0)
-    y = np.where(known, y, 0)
     out = np.zeros((y.shape[1], COLUMNS))
-    out[:, COUNTED] = known.sum(0)
-    out[:, COVERED] = (known & (published[..., 0] <= y) & (y <= published[..., 2])).sum(0)
+    out[:, [COUNTED, COVERED, LOSS, LOSS_HEURISTIC]] = each(forecasts, y).sum(0)
+    raw, y = np.where(known[..., None], forecasts[1], 0), np.where(known, y, 0)
     out[:, COVERED_RAW] = (known & (raw[..., 0] <= y) & (y <= raw[..., 2])).sum(0)
-    for column, made in ((LOSS, published), (LOSS_HEURISTIC, heuristic)):
-        error = y[..., None] - made
-        out[:, column] = (2 * np.maximum(LEVELS * error, (LEVELS - 1) * error).mean(-1) * known).sum(0)
     half = np.where(y >= raw[..., 1], raw[..., 2] - raw[..., 1], raw[..., 1] - raw[..., 0])
     usable = known & (half > 0)
     place = np.searchsorted(BINS, np.abs(y - raw[..., 1]) / np.where(usable, half, 1))

@@ -114,15 +114,6 @@ class Course:
                 "said_first": int(said[0]) if said.size else None,
                 "said": short(_on_grid(said, self.said).T)}
 
-    # -- as figures ---------------------------------------------------------------------------------
-
-    def inside(self) -> tuple[int, int]:
-        """(how many outcomes lay between p10 and p90 as said before, of how many)."""
-        low, high, outcome = self.said[:, 0], self.said[:, 2], np.array(
-            [_near(self.at, self.measured[:, None], at, self.step)[0] for at in self.said_at.tolist()], np.float32)
-        scored = (self.said_at <= self.now) & np.isfinite(low) & np.isfinite(outcome)
-        return int((scored & (low <= outcome) & (outcome <= high)).sum()), int(scored.sum())
-
 
 def _on_grid(places: NDArray[np.int64], values: Floats) -> Floats:
     """(from the first to the last place, 3); NaN where there is none."""

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from forecaster.capacity.outlook import MEDIAN, Outlook
 from forecaster.capacity.outlook import PRIORITIES as FILLING_PRIORITIES
+from forecaster.memory.by_server import DAYS as DAYS_SCORED
+from forecaster.memory.by_server import figures
 from forecaster.memory.pages import DAYS as PAGE_DAYS
 from forecaster.models.unforecast import REASONS
 from forecaster.pages import pages, words
@@ -62,8 +64,7 @@ def show(seen: Seen, asked: Asked) -> Shown:
         "server-pages": sent(seen, name),
         "server-points": _PARTS.points(points(result, row)),
         "server-fill": _PARTS.fill(mounts(seen.outlook, name), unfilled(seen), seen.zone, words),
-        "server-record": _PARTS.record([(one.title, *one.inside()) for one in found], found[0].lead if found else 0,
-                                       words),
+        "server-record": _PARTS.record(*proven(seen, name), DAYS_SCORED, words),
         "server-at": _PARTS.at(marked, [(one, *one.of(marked)) for one in found] if marked is not None else [],
                                marked is None or start <= marked <= end, seen.zone, words),
     }
@@ -202,6 +203,16 @@ def points(result: Result | None, row: int | None) -> dict[str, object] | None:
         return None
     parts = {name: float(value) for name, value in zip(COMPONENTS, result.risk.points[row], strict=True)}
     return {"score": float(result.risk.score[row]), "parts": parts, "priority": result.risk.priority[row]}
+
+
+def proven(seen: Seen, name: str) -> tuple[list[tuple[str, float, float, int]], float]:
+    """([(title, coverage, loss, outcomes)] of the signals of this server with anything scored, lead in s)."""
+    found = seen.memory.scored(name) if seen.memory is not None else None
+    if found is None or seen.last is None:
+        return [], 0.0
+    lead, sums = found
+    titles = [seen.signals[signal].title or signal for signal in seen.last.signals]
+    return [(title, *of) for title, of in zip(titles, figures(sums), strict=True) if of[2]], lead
 
 
 def sent(seen: Seen, name: str) -> str:

@@ -8,6 +8,7 @@ import pytest
 from forecaster.capacity.held import Held
 from forecaster.capacity.kept import Kept as Filling
 from forecaster.capacity.series import Named, Stretch
+from forecaster.memory.by_server import DAYS, ByServer
 from forecaster.memory.keeping import Keeper
 from forecaster.memory.outcomes import Outcomes
 from forecaster.memory.pages import Pages
@@ -162,7 +163,26 @@ class OfPages:
         "".join(f"{one.server}{one.entity}{one.what}" for one in found).encode()
 
 
-KINDS = (OfWindow, OfPast, OfRecord, OfFilling, OfOutcomes, OfPages)
+class OfServers:
+    def __init__(self) -> None:
+        self.part = ByServer(2, "who")
+
+    @classmethod
+    def empty(cls) -> "OfServers":
+        return cls()
+
+    def fill(self) -> None:
+        for n in range(9):
+            self.part.add(NOW - 86400 * (8 - n), SERVERS, np.array([0, 1]), np.ones((2, 2, 4)))
+
+    def use(self) -> None:
+        for n in range(1, 8):
+            self.part.add(NOW + 3600 * n, SERVERS, np.array([1]), np.ones((1, 2, 4)))
+        found = self.part.of("web")
+        assert found.shape == (2, 4) and np.isfinite(found).all() and found.min() >= 7 and DAYS == 7
+
+
+KINDS = (OfWindow, OfPast, OfRecord, OfFilling, OfOutcomes, OfPages, OfServers)
 
 
 def checked(kind, path, now: float = NOW + 15) -> bool:

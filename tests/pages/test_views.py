@@ -115,12 +115,14 @@ def test_incidents_have_their_chances_when_they_begin_and_on_how_many_days_they_
     assert text.index("cpu_saturated") < text.index("memory_exhausted")
 
 
-def test_the_record_on_a_server_counts_outcomes_between_p10_and_p90():
+def test_the_record_on_a_server_has_coverage_and_loss_of_each_signal_on_that_server():
     made = fleets.memory()
-    for _, _, values in made.record._said.values():
-        values[0, 0] += 50  # what was said of the first server's CPU was far too high
+    made.record.by_server._sums[:, 0, 0, 1] *= 0.5  # half of what was said of the first server's CPU
+    made.record.by_server._sums[:, 0, 0, 2] *= 0.25
     text = plain(of_server(DB, seen(memory=made))["server-record"])
-    assert "CPU 0 of 24 Memory 24 of 24" in text
+    assert "Of the last 7 days, as it was forecast 30 min before" in text
+    assert "CPU 50% 0.25 29 Memory 100% 1.00 29" in text
+    assert "CPU 100% 1.00 29" in plain(of_server(WEB, seen(memory=made))["server-record"])
     assert "Not known yet" in of_server(DB, seen(memory=None))["server-record"]
 
 
@@ -206,6 +208,7 @@ def test_an_update_of_a_server_stays_under_60_kilobytes(signals):
         class Folded:
             past, outcomes, pages, lock = held.past, held.outcomes, held.pages, held.lock
             measured = staticmethod(lambda *asked: (held.measured(*asked)[0], held.measured(*asked)[1][:, fold]))
+            scored = staticmethod(lambda name: (held.scored(name)[0], held.scored(name)[1][fold]))
             said = staticmethod(lambda name: (*held.said(name)[:2], held.said(name)[2][:, fold]))
 
         return server.show(replace(seen(many, outlook=fleets.filling(issued)), memory=Folded,

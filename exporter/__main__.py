@@ -21,6 +21,7 @@ from exporter.scenario_log import ScenarioLog
 from serving.doors.entry import Doors
 from serving.net.options import WebOptions
 from serving.net.runner import serve
+from serving.page.links import add_flag
 from serving.settings import SettingsError, parse_duration
 from serving.shown import log_to_stderr, say
 
@@ -66,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         "--web.listen-address", dest="listen", default="127.0.0.1:8001", metavar="HOST:PORT", help=about
     )
     WebOptions.add_flags(serving)
+    add_flag(serving)
     Doors.add_flags(serving)
     serving.set_defaults(run=_serve)
 
@@ -102,7 +104,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     doors = Doors.of(arguments, NAME)
 
     def make() -> Flask:
-        return create_app(config, time.time, lambda: _read_config(arguments), arguments.storage, doors)
+        return create_app(config, time.time, lambda: _read_config(arguments), arguments.storage, doors, arguments.links)
 
     serve(make, arguments.listen, NAME, doors.tls, WebOptions.of(arguments), doors.traffic)
     return 0

@@ -1,7 +1,7 @@
 """Assembles the exporter: fleet, metrics, control and the common pages in one Flask application."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from flask import Flask, Response, request
@@ -33,6 +33,7 @@ class Exporter:
         clock: Callable[[], float],
         read_config: Callable[[], FleetConfig] | None,
         storage: str | None,
+        links: Mapping[str, str],
     ):
         self._claim = claim(Path(storage)) if storage is not None else None
         self.live = LiveFleet(config, clock, ScenarioLog(storage))
@@ -40,7 +41,8 @@ class Exporter:
         self._clock = clock
         self._read_config = read_config
         self._last_reload = (True, clock())
-        self.site = Site("Fleetcast", [fleet_page(self.live, __version__)], ("exporter",), _LINKS, clock=clock)
+        self.site = Site("Fleetcast", [fleet_page(self.live, __version__)], ("exporter",), _LINKS, clock=clock,
+                         elsewhere=links)
 
     def last_reload(self) -> tuple[bool, float]:
         """(whether the last reload succeeded, Unix time of the last success)."""
@@ -80,11 +82,13 @@ def create_app(
     read_config: Callable[[], FleetConfig] | None = None,
     storage: str | None = None,
     doors: Doors | None = None,
+    links: Mapping[str, str] | None = None,
 ) -> Flask:
     """The exporter's application. read_config: reads the configuration for a reload. storage: the folder that keeps
-    the scenarios that were set; StorageError if another process has it. doors: who may enter (default: everybody)."""
+    the scenarios that were set; StorageError if another process has it. doors: who may enter (default: everybody).
+    links: addresses by title, at the foot of the page."""
     doors = doors or Doors(NAME)
-    exporter = Exporter(config, clock, read_config, storage)
+    exporter = Exporter(config, clock, read_config, storage, links or {})
     collector = FleetCollector(exporter.live)
     registry = build_registry(SelfCollector(exporter.live, __version__, exporter.last_reload))
     registry.register(doors)

@@ -18,6 +18,7 @@ from forecaster.risk.thresholds import RiskConfig
 from forecaster.signals import HORIZON_STEPS, STEP_MINUTES, Signal, StepsByLabel
 from forecaster.sources.shard import Shard, ordinal
 from forecaster.tenants import Tenants
+from serving.page.links import Links
 from serving.settings import Duration, Settings, SettingsError, load
 
 MODEL_STEP = 60.0 * STEP_MINUTES  # s, the step the model was trained on
@@ -101,6 +102,8 @@ class ForecasterConfig(Settings):
     push: PushConfig = PushConfig()
     alertmanager: AlertmanagerConfig = AlertmanagerConfig()
     tenants: Tenants = Tenants()
+    links: Links = Field(default_factory=dict, description="title: address of what stands beside it, at the foot of "
+                         "its pages, at most 12; tenants do not see them")
 
     @field_validator("total_shards")
     @classmethod

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -28,6 +28,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from serving.doors.entry import Doors, needs
 from serving.exposition import metrics_response
 from serving.net.options import WebOptions
+from serving.page.links import add_flag
 from serving.page.site import Site
 from serving.settings import SettingsError
 from serving.shown import log_to_stderr, say
@@ -186,8 +187,10 @@ class Pager:
         self._emit(line)
 
 
-def create_app(pager: Pager, close: Callable[[], None] = lambda: None, doors: Doors | None = None) -> Flask:
-    """The pager's application. doors: who may enter (default: everybody)."""
+def create_app(pager: Pager, close: Callable[[], None] = lambda: None, doors: Doors | None = None,
+               links: Mapping[str, str] | None = None) -> Flask:
+    """The pager's application. doors: who may enter (default: everybody). links: addresses by title, at the foot of the
+    page."""
     doors = doors or Doors(NAME)
     registry = CollectorRegistry()
     registry.register(doors)
@@ -236,7 +239,7 @@ def create_app(pager: Pager, close: Callable[[], None] = lambda: None, doors: Do
         return metrics_response(registry, b"", request.headers)
 
     site = Site("Fleetcast", [pager_view(pager.situation, pager.version)], ("stack",),
-                (("/received", "Received, as JSON"),), clock=pager.now)
+                (("/received", "Received, as JSON"),), clock=pager.now, elsewhere=links)
 
     def end() -> None:
         site.close()
@@ -246,7 +249,7 @@ def create_app(pager: Pager, close: Callable[[], None] = lambda: None, doors: Do
     return create_web_app(service, views, site.blueprint(), max_request_bytes=LARGEST, doors=doors)
 
 
-def watched(pager: Pager, doors: Doors | None = None) -> Flask:
+def watched(pager: Pager, doors: Doors | None = None, links: Mapping[str, str] | None = None) -> Flask:
     """The application of a pager whose heartbeats are checked every second until it closes."""
     closed = threading.Event()
 
@@ -258,7 +261,7 @@ def watched(pager: Pager, doors: Doors | None = None) -> Flask:
                 log.exception("the heartbeats could not be checked")
 
     threading.Thread(target=watch, name="heartbeats", daemon=True).start()
-    return create_app(pager, closed.set, doors)
+    return create_app(pager, closed.set, doors, links)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -270,6 +273,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--heartbeat.timeout", dest="timeout", type=float, default=TIMEOUT, metavar="SECONDS",
                         help="page about a fleet whose heartbeat is not heard for so long (default: %(default)s)")
     WebOptions.add_flags(parser)
+    add_flag(parser)
     Doors.add_flags(parser)
     options = parser.parse_args(arguments)
     try:
@@ -279,7 +283,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{NAME}: {line}", file=sys.stderr)
         return 1
     pager = Pager(say, lambda: datetime.now(UTC).astimezone(), time.monotonic, options.timeout)
-    serve(lambda: watched(pager, doors), options.listen, NAME, doors.tls, WebOptions.of(options), doors.traffic)
+    serve(lambda: watched(pager, doors, options.links), options.listen, NAME, doors.tls, WebOptions.of(options),
+          doors.traffic)
     return 0
 
 

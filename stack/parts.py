@@ -16,6 +16,11 @@ _LINE = re.compile(r"([A-Za-z0-9_-]+):\s*(\S.*)")
 _READY = {"node-exporter": "/", "grafana": "/api/health"}
 _TARGETS = {"node-exporter": "node.yml", "forecaster-node": "forecaster-node.yml"}
 _LINKED = ("prometheus", "alertmanager")  # write their own address into alerts, which is http:// unless they are told
+# the parts with a page of ours or of Grafana, as the foot of the pages calls them; Prometheus and Alertmanager are left
+# out, as the packages of some distributions have no pages of theirs
+_TITLES = {"exporter": "Simulated fleet", "forecaster": "Forecasts of the fleet",
+           "forecaster-node": "Forecasts of this machine", "pager": "Pager", "grafana": "Grafana"}
+_LINKING = ("exporter", "forecaster", "forecaster-node", "pager")
 WEB_CONFIG = "web.yml"  # in the secure folder: TLS and users of every part
 ALERTMANAGER = "--alertmanager.url"
 BOOTSTRAP = "history.om"  # in the data folder: the history that the forecaster reads if there is no Prometheus
@@ -133,7 +138,7 @@ def plan(layout: Layout, embedded: bool = False, without: Iterable[str] = ()) ->
         parts.pop("forecaster-node", None)
     if "alertmanager" not in parts:
         parts = {name: _silent(part) for name, part in parts.items()}
-    return Plan(tuple(parts.values()), tuple(notes), embedded)
+    return Plan(tuple(_linking(part, parts, layout) for part in parts.values()), tuple(notes), embedded)
 
 
 def _scraping(forecaster: Part, layout: Layout) -> Part:
@@ -141,6 +146,14 @@ def _scraping(forecaster: Part, layout: Layout) -> Part:
     source = ("--source", "scrape", "--source.url", layout.url("exporter", "/metrics"))
     bootstrap = ("--source.bootstrap", str(layout.data / BOOTSTRAP))
     return replace(forecaster, command=forecaster.command + source + bootstrap)
+
+
+def _linking(part: Part, running: Iterable[str], layout: Layout) -> Part:
+    """The part, with links to the pages of the others."""
+    if part.name not in _LINKING:
+        return part
+    links = [f"{_TITLES[name]}={layout.url(name, '/')}" for name in running if name in _TITLES and name != part.name]
+    return replace(part, command=part.command + tuple(word for link in links for word in ("--web.link", link)))
 
 
 def _silent(part: Part) -> Part:

@@ -71,6 +71,7 @@ RULES = {
     "signals_not_empty": ("signals", "", "at least 1 item", "correct the value"),
     "stale_after_two_refreshes": ("stale_after", "'29s'", "two refreshes (30s)", "raise stale_after"),
     "step_at_most_five_minutes": ("step", "'10m'", "expected at most 5m", "use 5m"),
+    "link_is_http": ("links", "Pager is '127.0.0.1:8003'", "such as http://127.0.0.1:8001/", "start it with http://"),
     "tenant_has_matchers": ("tenants.servers.pay", "'{}'", "there is no matcher", "every server"),
     "tenant_matches_by_re2": ("tenants.servers.pay", "'pay['", "not an expression of RE2", "correct"),
     "tenant_matches_known_labels": ("tenants.servers.pay", "team is not a label", "server and profile", "use the"),

@@ -59,6 +59,7 @@ def read_config(arguments: argparse.Namespace) -> ForecasterConfig:
             "alertmanager.fleet": given.get("alertmanager_fleet"),
             "shard": given.get("shard"),
             "total_shards": given.get("total_shards"),
+            "links": given.get("links") or None,
         },
     )
 

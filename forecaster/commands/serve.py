@@ -10,6 +10,7 @@ from forecaster.service.heap import few_arenas
 from forecaster.sources.clock import SourceClock
 from serving.doors.entry import Doors
 from serving.net.options import WebOptions
+from serving.page.links import add_flag
 from serving.web import serve
 
 NAME = "fleet-forecaster"
@@ -33,6 +34,7 @@ def add_command(commands: Commands, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="NAME", help="model: default, servers, an artifact folder, or none for the "
                         "trend heuristic")
     WebOptions.add_flags(parser)
+    add_flag(parser)
     Doors.add_flags(parser)
 
 

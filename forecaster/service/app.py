@@ -138,7 +138,8 @@ class Forecaster:
     def _make_app(self, parts: Parts) -> tuple[Flask, Site]:
         admission = Admission(parts.config.tenants)
         board, filling = _asked(parts)
-        pages = site(Look(lambda viewer: self._seen(parts, viewer), lambda: self._version(parts)), self._clock, tenants)
+        pages = site(Look(lambda viewer: self._seen(parts, viewer), lambda: self._version(parts)), self._clock, tenants,
+                     parts.config.links)
         app = create_web_app(
             self._service,
             api_blueprint(board, parts.config.risk.roles, self._more, self._clock, filling),

@@ -45,15 +45,17 @@ class Site:
 
     packages: those with a folder `templates` and a folder `static`, such as forecaster.pages. links: (address, text)
     pairs in the navigation after the views. viewer: called in a request; who asks, where views differ by it (see
-    Asked). more: static files by name. clock: Unix seconds.
+    Asked). elsewhere: addresses by text, at the foot, for who sees all. more: static files by name. clock: Unix
+    seconds.
     """
 
     def __init__(self, name: str, views: Sequence[View], packages: Sequence[str] = (),
                  links: Sequence[tuple[str, str]] = (), viewer: Callable[[], frozenset[str] | None] = lambda: None,
-                 more: Mapping[str, bytes] | None = None, clock: Callable[[], float] = time.time):
+                 more: Mapping[str, bytes] | None = None, clock: Callable[[], float] = time.time,
+                 elsewhere: Mapping[str, str] | None = None):
         self.name, self.over, self.clock = name, False, clock
         self._views = {view.name: view for view in views}
-        self._viewer = viewer
+        self._viewer, self._elsewhere = viewer, dict(elsewhere or {})
         self._assets = Assets(*(_folder(package, "static") for package in (_OURS, *packages)), more=more)
         self._pages = environment(*packages)
         self._pages.globals.update(site=name, views=[view for view in views if view.listed], links=links,
@@ -118,7 +120,8 @@ class Site:
     def render(self, template: str, title: str, status: int = 200, more: Mapping[str, object] | None = None,
                **variables: object) -> Response:
         """A page from a template that extends layout.html."""
-        given = dict(_NOTHING) | {"title": title} | variables | dict(more or {})
+        elsewhere = self._elsewhere if self._viewer() is None else {}
+        given = dict(_NOTHING) | {"title": title, "elsewhere": elsewhere} | variables | dict(more or {})
         text = self._pages.get_template(template).render(given)
         response = packed(text.encode(), request.headers)
         response.status_code, response.mimetype = status, "text/html"

@@ -135,8 +135,18 @@ def test_containers_and_native_stack_share_flags_and_configuration():
         return {word.partition("=")[0] for word in words if word.startswith("--")}
 
     for service in ("exporter", "forecaster", "forecaster-node", "pager", "prometheus", "alertmanager"):
-        own = flags([str(word) for word in SERVICES[service]["command"]]) - {"--source.url"}  # else in the preset
+        # the source is in the preset, links come from stack/parts.py
+        own = flags([str(word) for word in SERVICES[service]["command"]]) - {"--source.url", "--web.link"}
         assert own == flags(shlex.split(native[service])), service
+
+
+def test_the_pages_link_to_those_of_the_other_services_where_they_are_published():
+    for service in ("exporter", "forecaster", "forecaster-node", "pager"):
+        words = [str(word) for word in SERVICES[service]["command"]]
+        links = [words[at + 1].partition("=")[2] for at, word in enumerate(words) if word == "--web.link"]
+        published = {f"http://{':'.join(port.split(':')[:2])}/" for name, of in SERVICES.items() if name != service
+                     for port in of.get("ports", ())}
+        assert set(links) == published and len(links) == 6
 
 
 def test_nobody_can_stop_or_reload_prometheus_over_the_network():

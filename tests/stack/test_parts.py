@@ -1,5 +1,6 @@
 """From the Procfile and the programs of a machine to the parts that run."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -72,14 +73,27 @@ def test_without_prometheus_the_forecaster_reads_the_exporter_itself_and_that_is
     assert chosen.embedded
     assert "source: scrape" in chosen.notes[-1]
     forecaster = next(part for part in chosen.parts if part.name == "forecaster")
-    assert forecaster.command[-6:] == (
+    assert forecaster.command[-8:] == (
         "--source",
         "scrape",
         "--source.url",
         "http://127.0.0.1:8001/metrics",
         "--source.bootstrap",
         str(layout.data / "history.om"),
+        "--web.link",
+        "Simulated fleet=http://127.0.0.1:8001/",
     )
+
+
+def test_every_page_links_to_the_pages_of_the_others_that_run(machine):
+    commands = {part.name: part.command for part in plan(machine(*EVERYTHING)).parts}
+    links = {name: [word for before, word in pairwise(words) if before == "--web.link"]
+             for name, words in commands.items()}
+    assert links["exporter"] == ["Forecasts of the fleet=http://127.0.0.1:8000/",
+                                 "Forecasts of this machine=http://127.0.0.1:8002/",
+                                 "Pager=http://127.0.0.1:8003/"]
+    assert links["forecaster"][0] == "Simulated fleet=http://127.0.0.1:8001/"
+    assert links["prometheus"] == links["node-exporter"] == []
 
 
 def test_forecasters_tell_alertmanager_where_it_runs(machine):
@@ -87,7 +101,7 @@ def test_forecasters_tell_alertmanager_where_it_runs(machine):
     for without, told in (((), {"forecaster", "forecaster-node"}), (("alertmanager",), set())):
         commands = {part.name: part.command for part in plan(layout, without=without).parts}
         flag, url = "--alertmanager.url", layout.url("alertmanager")
-        assert {name for name, words in commands.items() if words[-2:] == (flag, url)} == told
+        assert {name for name, words in commands.items() if (flag, url) in pairwise(words)} == told
         assert {name for name, words in commands.items() if flag in words} == told
     embedded = plan(layout, embedded=True).parts
     assert not any("--alertmanager.url" in part.command for part in embedded)

@@ -61,6 +61,19 @@ def listen(served, query="") -> object:
     return served.connect(f"GET /ui/events?view=document{query} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
 
 
+def test_what_stands_elsewhere_is_linked_at_the_foot_for_those_who_see_all(counter):
+    asks = None
+    site = Site("Test", [View("document", "/ui/number", "Number", "A number.", counter.show, lambda: 1,
+                              more=lambda shown, query: {"body": Markup("")})], viewer=lambda: asks,
+                elsewhere={"The <pager>": "http://127.0.0.1:8003/?a=1&b=2"})
+    client = create_app(Service("test", "For tests."), site.blueprint()).test_client()
+    foot = '<a href="http://127.0.0.1:8003/?a=1&amp;b=2" rel="noreferrer">The &lt;pager&gt;</a>'
+    assert foot in client.get("/ui/number").text
+    asks = frozenset({"pay"})
+    assert "Elsewhere" not in client.get("/ui/number").text
+    assert "Elsewhere" not in counter.app.test_client().get("/ui/number").text
+
+
 def test_a_page_is_whole_escaped_and_refers_to_its_stream(counter):
     page = counter.app.test_client().get("/ui/number?of=%3Cb%3E&other=1").text
     assert '<p id="ui-number">1 of &lt;b&gt;</p>' in page and 'aria-current="page">Number</a>' in page

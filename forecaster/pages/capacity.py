@@ -37,26 +37,33 @@ def view(look: Look) -> View:
 def show(seen: Seen, asked: Asked) -> Shown:
     """What the query asks for of the latest outlook."""
     of, query = seen.outlook, asked.query
+    wanted = query.get("server", ""), query.get("of", ""), query.get("entity", "")
     if of is None:
         said = "There is no current forecast of what fills up." if seen.watched else "Nothing is watched that fills up."
         return Shown(seen.filled if seen.watched else seen.now, seen.watched or seen.ttl, {
             "cap-head": str(_PARTS.head(said, [])), "cap-more": str(_PARTS.more(0)),
-            "cap-one": str(_PARTS.one(None, None, words)), "cap-form": str(_PARTS.form({}, query))}, {"cap-rows": []})
+            **unknown(wanted), "cap-form": str(_PARTS.form({}, query))}, {"cap-rows": []})
     rows = chosen(of, query.get("find", ""), query.get("resource", ""))
     titles = {name: about.title for name, about in of.resources.items()}
     listed = {key(of, row): str(_PARTS.row(key(of, row), entry(of, row), seen.zone, words)) for row in rows[:SHOWN]}
-    place = of.places.get((query.get("server", ""), query.get("of", ""), query.get("entity", "")))
+    place = of.places.get(wanted)
     data = {} if place is None else {"chart-0": values(of, place, str(seen.zone))}
     fragments = {
         "cap-head": str(_PARTS.head(sentence(of, seen), counts(of))),
         "cap-form": str(_PARTS.form(titles, query)),
         "cap-more": str(_PARTS.more(max(0, len(rows) - SHOWN))),
-        "cap-one": str(_PARTS.one(None if place is None else entry(of, place), seen.zone, words)),
         **listed,
     }
-    if place is not None:
-        fragments["draw-0"] = str(drawing(of, place))
+    if place is None:
+        fragments |= unknown(wanted)
+    else:
+        fragments |= {"cap-one": str(_PARTS.one(entry(of, place), seen.zone, words)), "draw-0": str(drawing(of, place))}
     return Shown(of.instant, seen.watched or seen.ttl, fragments, {"cap-rows": [*listed]}, data)
+
+
+def unknown(wanted: tuple[str, str, str]) -> dict[str, str]:
+    """The fragments of one entity (server, resource, name) of which nothing is known; none of no entity."""
+    return {"cap-one": str(_PARTS.unknown(*wanted)), "draw-0": str(_PARTS.blank())} if wanted[2] else {}
 
 
 def chosen(of: Outlook, find: str, resource: str) -> list[int]:

@@ -106,6 +106,19 @@ def test_a_lost_connection_is_said(stage, visit):
     page.problems.clear()  # the browser itself tells of it
 
 
+def test_a_page_beyond_those_that_can_follow_says_how_often_it_is_read_anew_and_is(stage, visit, monkeypatch):
+    monkeypatch.setattr("serving.net.http.MOST", 1)
+    stage.put(quiet())
+    expect(visit("/").locator("#live")).to_have_text("Live")
+    stage.site._pages.globals["refresh"] = 2
+    page = visit("/")
+    expect(page.locator("#live")).to_have_text("Updates every 2 s")
+    assert page.evaluate("document.documentElement.dataset.live") == "polled"
+    stage.put(critical(ISSUED + 15))
+    expect(page.locator("#ui-headline")).to_contain_text("Act now", timeout=10_000)
+    page.problems.clear()  # the browser itself tells of a stream that is refused
+
+
 def test_filters_stand_in_the_address_and_are_restored_from_it(stage, visit):
     stage.put(critical())
     page = visit("/")

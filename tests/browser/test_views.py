@@ -8,6 +8,7 @@ from playwright.sync_api import Page, expect
 
 from tests import fleets
 from tests.browser.conftest import accessible
+from tests.outlooks import board_of
 from tests.results import ISSUED
 
 pytestmark = pytest.mark.slow
@@ -110,6 +111,18 @@ def test_an_update_of_a_server_arrives_by_itself_and_is_drawn(stage, visit):
     expect(page.locator("#server-chances")).to_contain_text("97%")
     assert page.locator("#draw-0 path.median").get_attribute("d") != before
     assert drawn(page, "median")[-1] == pytest.approx(97, abs=0.3)
+
+
+def test_a_course_that_comes_after_the_page_is_drawn_and_can_be_read_by_the_arrow_keys(stage, visit):
+    stage.filling = board_of(None)
+    page = visit(CAPACITY)
+    expect(page.locator("#draw-0")).to_contain_text("no current forecast of it")
+    accessible(page)
+    stage.put(outlook=fleets.filling())
+    expect(page.locator("#draw-0 path.median")).to_have_count(1)
+    page.locator("#plot-0").focus()
+    page.keyboard.press("End")
+    expect(page.locator("#read-0")).to_contain_text("forecast 100%")
 
 
 def test_without_javascript_charts_figures_and_filters_are_there(stage, visit):

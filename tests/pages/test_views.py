@@ -386,6 +386,17 @@ def test_an_outlook_that_comes_while_a_page_is_open_fills_its_table():
     assert shown.fragments.keys() >= {*message["lists"]["cap-rows"]}
 
 
+def test_a_course_that_is_not_known_yet_has_its_place_so_that_an_update_draws_it():
+    asked = Asked({"server": DB, "of": "filesystem", "entity": "/data"})
+    empty, shown = (capacity.show(seen(outlook=of, watched=1920.0), asked) for of in (None, fleets.filling()))
+    assert "no current forecast of it" in empty.fragments["draw-0"] and f"/data of {DB}" in empty.fragments["cap-one"]
+    message = shown.since(empty, ISSUED)
+    assert "gone" not in message and {"draw-0", "cap-one"} <= message["set"].keys() and "chart-0" in message["data"]
+    nobody = Asked({"server": DB, "of": "filesystem", "entity": "/nothing"})
+    assert "no current forecast of it" in capacity.show(seen(outlook=fleets.filling()), nobody).fragments["draw-0"]
+    assert "draw-0" not in capacity.show(seen(outlook=fleets.filling()), Asked()).fragments
+
+
 def test_a_server_whose_outlook_is_stale_is_not_said_to_have_nothing_that_fills_up():
     assert "Unknown: there is no current" in of_server(DB, seen(outlook=None, watched=1920.0))["server-fill"]
     assert "Nothing of this server is watched" in of_server(DB, seen(outlook=None, watched=None))["server-fill"]

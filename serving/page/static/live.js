@@ -10,6 +10,7 @@ const orders = new Map();  // list -> its ids, where that is no longer those on 
 const patience = 5000;  // ms without a connection, as at a reload of the service, before it is said
 const silence = 45000;  // ms without a message or a beat, which come every 15 s: the connection is dead
 let lost = null;  // when the connection was lost
+let refused = false;  // the page is read anew instead
 let heard = Date.now();
 let shown = "";
 
@@ -80,14 +81,15 @@ function apply(message) {
 const clock = moment => new Date(moment).toLocaleTimeString([], {hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23"});
 
 function say() {
-  if (lost === null && Date.now() - heard > silence) lost = heard;
+  if (lost === null && !refused && Date.now() - heard > silence) lost = heard;
   const old = age === null ? null : age + (Date.now() - read) / 1000;
-  const state = lost !== null && Date.now() - lost > patience ? "disconnected" : old !== null && old > ttl ? "stale" : age === null ? "waiting" : "live";
+  const state = lost !== null && Date.now() - lost > patience ? "disconnected" : old !== null && old > ttl ? "stale" : age === null ? "waiting" : refused ? "polled" : "live";
   const text = {
     disconnected: `Disconnected since ${clock(lost)}: what is shown may be old`,
     stale: old === null ? "" : `Stale since ${clock(Date.now() - (old - ttl) * 1000)}: nothing newer has come`,
     waiting: "No forecast yet",
     live: "Live",
+    polled: `Updates every ${body.dataset.again} s`,
   }[state];
   document.documentElement.dataset.live = state;
   if (text !== shown) live.textContent = shown = text;
@@ -109,9 +111,10 @@ function connect() {
     say();
   };
   source.onerror = () => {
-    lost ??= Date.now();
+    refused = source.readyState === EventSource.CLOSED;  // as when too many pages follow
+    lost = refused ? null : lost ?? Date.now();
     say();
-    if (source.readyState === EventSource.CLOSED) {  // refused, as when too many pages follow
+    if (refused) {
       setTimeout(() => location.reload(), 1000 * Number(body.dataset.again));
     }
   };

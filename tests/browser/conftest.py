@@ -1,7 +1,7 @@
 """The forecaster's pages in real Chromium: a fleet that a test puts on the board, and pages that watch themselves.
 
     stage     a forecaster's site over boards and a clock that a test sets: stage.put(result); it is served on loopback
-    browser   Chromium, one for each file of tests
+    browser   Chromium, one for all of these tests
     visit     opens an address of the stage as a page; visit("/", dark=True, phone=True, scripts=False)
 
 After a test, each page it has opened must have had no error in its console, and no request elsewhere.
@@ -29,7 +29,13 @@ def stage():
         made.site.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Updates come ten times as soon."""
+    monkeypatch.setattr("serving.net.http.PAUSE", 0.1)
+
+
+@pytest.fixture(scope="package")  # not the session: its event loop must end before tests that run one of their own
 def browser():
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=tool("chromium"), args=FLAGS)

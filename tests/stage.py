@@ -1,13 +1,17 @@
 """The forecaster's pages over boards and a clock that a test sets, without a forecaster."""
 
+import html
+import re
 from functools import cached_property
 
 from forecaster.board import Board
 from forecaster.pages.seen import Look, Seen
 from forecaster.pages.site import site
 from forecaster.risk.thresholds import Roles
+from serving.net import wsgi
 from serving.net.options import WebOptions
 from serving.net.origin import Guard
+from serving.net.streams import STREAM
 from serving.web import Service, create_app
 from tests.outlooks import board_of
 from tests.results import Clock
@@ -49,11 +53,13 @@ class Stage:
         now = self.clock()
         return id(self.board.last), self.board.current(now) is None, id(self.filling.last), self.problem
 
-    def update(self, view: str = "fleet") -> bytes:
-        """The message that a listener gets who has the rendering before the latest."""
-        shown = self.site.latest(view)
-        assert shown.before is not None
-        return shown.message(shown.before[0], None, self.clock())
+    def update(self, page: str) -> bytes:
+        """The first message of the stream that a page follows."""
+        address = html.unescape(re.search('data-stream="([^"]+)"', page)[1])
+        request = wsgi.environ("GET", address, "HTTP/1.1", (("Host", "localhost"),))
+        request |= {"wsgi.url_scheme": "http", "SERVER_NAME": "localhost", "SERVER_PORT": "80"}
+        wsgi.run(self.app, request)
+        return request[STREAM].message()
 
     @property
     def address(self) -> str:

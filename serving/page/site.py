@@ -148,10 +148,6 @@ class Site:
                     self._kept.popitem(last=False)
             return new
 
-    def latest(self, name: str) -> Kept:
-        """The rendering of a view for those who ask for nothing in particular."""
-        return self.current(self._views[name], Asked())
-
     def _asked(self, view: View) -> Asked:
         return Asked({key: request.args[key] for key in view.keys if key in request.args}, self._viewer())
 

@@ -46,8 +46,7 @@ def _of(servers: int, most: float | None, browser: Browser) -> Iterator[Line]:
     yield Line(f"HTML, CSS and JS of Fleet, {servers:,} servers", (len(html) + sum(files.values())) / 1000, "kB",
                f"{len(html) / 1000:.0f} of it HTML, {small / 1000:.0f} with gzip", most)
     stage.put(result_of(servers, next(turn)))
-    client.get("/")
-    yield Line(f"an update, {servers:,} servers, all chances changed", len(stage.update()) / 1000, "kB", "", 60)
+    yield Line(f"an update, {servers:,} servers, all chances changed", len(stage.update(html)) / 1000, "kB", "", 60)
     results = [result_of(servers, number) for number in (2, 3)]
 
     def render() -> None:

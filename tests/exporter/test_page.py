@@ -48,7 +48,7 @@ def test_the_profiles_have_their_number_of_servers_states_and_the_means_of_eight
 def test_the_mounts_have_their_size_use_and_the_server_where_they_are_fullest(client):
     rows = table(client, "mounts")
     assert [row.split()[:2] for row in rows] == [["/", "20"], ["/data", "20"], ["/var/log", "20"]]
-    assert all(re.search(r" [\d,]+ GiB \d+ % pp\w+ \d+ % \d+ %$", row) for row in rows), rows
+    assert all(re.search(r" [\d,]+ GiB \d+% pp\w+ \d+% \d+%$", row) for row in rows), rows
 
 
 def test_the_servers_that_the_scenario_affects_stand_first(client, clock):
@@ -67,7 +67,7 @@ def test_the_page_has_a_button_for_each_scenario_of_the_fleet_and_the_command(cl
     text = client.get("/").text
     assert re.findall(r'data-scenario="(\w+)" aria-pressed="(\w+)"', text) == [
         ("healthy", "true"), ("degrading", "false"), ("critical", "false")]
-    assert "25 % of the servers, load × 1.6" in text
+    assert "25% of the servers, load × 1.6" in text
     command = "curl -X POST http://localhost/scenario/set -H 'Content-Type: application/json' -d '{\"scenario\":"
     assert command in text.replace("&#39;", "'").replace("&#34;", '"')
 

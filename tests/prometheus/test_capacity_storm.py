@@ -37,6 +37,6 @@ def fires(folder: Path, entities: int, summary: str, description: str) -> str:
 
 
 def test_up_to_100_entities_have_each_its_own_text_and_of_more_the_number_is_said(tmp_path: Path):
-    assert fires(tmp_path, 100, " is full", "100 % are used.") == ""
+    assert fires(tmp_path, 100, " is full", "100% are used.") == ""
     assert fires(tmp_path, 300, ", one of 300 that are full or will be within 7 days",
                  "Look for a common cause. The dashboard Capacity and GET /capacity list all of them by date.") == ""

@@ -1,7 +1,7 @@
 """Certificates of a stack: an authority of its own, and a certificate that it signs for the addresses of this machine.
 
 Made with `cryptography`: programs that could make them, such as openssl, are not on every machine and differ in their
-flags. A private key is readable by its owner only. The key of the authority is not kept.
+flags. A private key is readable by its owner only, unless a mode is given. The key of the authority is not kept.
 
 A certificate can be renewed while programs use it. The new one has the same key, so that only one file of a server
 changes, and a new authority, which stands beside the one before in the file that clients read. That is written first.
@@ -21,15 +21,16 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 AUTHORITY, CERTIFICATE, KEY = "ca.crt", "server.crt", "server.key"  # PEM, in the folder
 DAYS = 365
+OWNER = 0o600  # the mode of a file that its owner alone may read
 _RENEWED = 30  # days before the end
 
 
 def make(folder: Path, addresses: Sequence[str] = ("127.0.0.1", "localhost"), days: float = DAYS,
-         now: datetime | None = None) -> None:
+         now: datetime | None = None, mode: int = OWNER) -> None:
     """Writes AUTHORITY, CERTIFICATE and KEY, valid for `days` from an hour before `now` on; or renews those that the
     folder has. OSError if it cannot be written to.
 
-    The certificate serves and logs in: it may be a server's and a client's.
+    mode: who may read them. The certificate serves and logs in: it may be a server's and a client's.
     """
     began = (now or datetime.now(UTC)) - timedelta(hours=1)
     ended = began + timedelta(days=days)
@@ -53,9 +54,9 @@ def make(folder: Path, addresses: Sequence[str] = ("127.0.0.1", "localhost"), da
                        critical=False)
         .sign(authority_key, hashes.SHA256()))
     trusted = [authority, *_authorities(folder)[:1]]
-    private(folder / AUTHORITY, b"".join(one.public_bytes(Encoding.PEM) for one in trusted))
-    private(folder / KEY, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    private(folder / CERTIFICATE, certificate.public_bytes(Encoding.PEM))
+    private(folder / AUTHORITY, b"".join(one.public_bytes(Encoding.PEM) for one in trusted), mode)
+    private(folder / KEY, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), mode)
+    private(folder / CERTIFICATE, certificate.public_bytes(Encoding.PEM), mode)
 
 
 def current(folder: Path, now: datetime) -> bool:
@@ -68,12 +69,13 @@ def current(folder: Path, now: datetime) -> bool:
     return whole and certificate.not_valid_after_utc - now > timedelta(days=_RENEWED)
 
 
-def private(path: Path, content: bytes) -> None:
-    """Writes a file that only its owner may read, whole or not at all."""
+def private(path: Path, content: bytes, mode: int = OWNER) -> None:
+    """Writes a file that only its owner may read, or who `mode` says, whole or not at all."""
     new = path.with_name(f"{path.name}.new")
     new.unlink(missing_ok=True)
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER), "wb") as file:
         file.write(content)
+        os.fchmod(file.fileno(), mode)
     new.replace(path)
 
 

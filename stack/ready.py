@@ -31,7 +31,7 @@ class Row:
 def fetch(layout: Layout, url: str, timeout: float = 3.0) -> tuple[str, str] | None:
     """(address after redirects, body) of a page of a part that answers 200; None otherwise."""
     try:
-        with open_url(layout, url, timeout) as response:
+        with open_url(layout.secure, url, timeout) as response:
             return (response.url, response.read().decode(errors="replace")) if response.status == 200 else None
     except (OSError, ValueError):  # refused, timed out, or an HTTP error
         return None

@@ -18,7 +18,7 @@ import shutil
 import ssl
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,8 @@ from typing import Any
 import bcrypt
 import yaml
 
-from stack.certificates import AUTHORITY, CERTIFICATE, KEY, current, make, private
-from stack.layout import Layout
+from stack.certificates import AUTHORITY, CERTIFICATE, KEY, OWNER, current, make, private
+from stack.layout import HOST, Layout
 from stack.parts import WEB_CONFIG
 
 USER = "fleetcast"
@@ -38,24 +38,34 @@ _ROUNDS = 10  # of bcrypt: 0.1 s; the password has 190 random bits
 
 def protect(layout: Layout) -> None:
     """Makes what is missing in the folder of a secured layout, and its configuration anew."""
-    folder = _folder(layout)
+    assert layout.secure is not None and layout.plain is not None, "a secured layout"
+    folder = layout.secure
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
-    if not current(folder, datetime.now(UTC)):
-        make(folder)
-    if not (folder / PASSWORD).exists():
-        private(folder / PASSWORD, secrets.token_urlsafe(24).encode())
-    password = _password(folder)
-    web = {
-        "tls_server_config": {"cert_file": CERTIFICATE, "key_file": KEY},
-        "basic_auth_users": {USER: bcrypt.hashpw(password.encode(), bcrypt.gensalt(_ROUNDS)).decode()},
-    }
-    private(folder / WEB_CONFIG, yaml.safe_dump(web).encode())
-    private(folder / CURL, f'cacert = "{folder / AUTHORITY}"\nuser = "{USER}:{password}"\n'.encode())
-    assert layout.plain is not None
+    make_login(folder, folder, (HOST, "localhost"))
+    private(folder / CURL, f'cacert = "{folder / AUTHORITY}"\nuser = "{USER}:{_password(folder)}"\n'.encode())
     shutil.rmtree(layout.config, ignore_errors=True)  # it may have files that the plain one has no longer
     layout.copy_configuration(layout.plain)
-    _configure(layout, folder)
+    configure(layout.config, folder)
+
+
+def make_login(server: Path, client: Path, addresses: Sequence[str], mode: int = OWNER) -> None:
+    """Makes what is missing of certificates and password, and the web configuration anew.
+
+    server: the folder of what a part serves with; client: that of what it asks others with, AUTHORITY and PASSWORD;
+    addresses: those in the certificate; mode: who may read the files.
+    """
+    if not current(server, datetime.now(UTC)):
+        make(server, addresses, mode=mode)
+    if client != server:
+        private(client / AUTHORITY, (server / AUTHORITY).read_bytes(), mode)
+    if not (client / PASSWORD).exists():
+        private(client / PASSWORD, secrets.token_urlsafe(24).encode(), mode)
+    web = {
+        "tls_server_config": {"cert_file": CERTIFICATE, "key_file": KEY},
+        "basic_auth_users": {USER: bcrypt.hashpw(_password(client).encode(), bcrypt.gensalt(_ROUNDS)).decode()},
+    }
+    private(server / WEB_CONFIG, yaml.safe_dump(web).encode(), mode)
 
 
 class Renewal:
@@ -78,24 +88,28 @@ class Renewal:
             yield f"the certificate in {self._folder} ends soon and cannot be renewed: {error}"
 
 
-def open_url(layout: Layout, url: str, timeout: float) -> http.client.HTTPResponse:
-    """Opens a page of a part, with the login of the layout. Raises OSError."""
-    if layout.secure is None:
-        answer: http.client.HTTPResponse = urllib.request.urlopen(url, timeout=timeout)
-        return answer
-    login = base64.b64encode(f"{USER}:{_password(layout.secure)}".encode()).decode()
-    asked = urllib.request.Request(url, headers={"Authorization": f"Basic {login}"})
-    context = ssl.create_default_context(cafile=layout.secure / AUTHORITY)
-    answer = urllib.request.urlopen(asked, timeout=timeout, context=context)
+def open_url(client: Path | None, asked: str | urllib.request.Request, timeout: float) -> http.client.HTTPResponse:
+    """Opens a page of a part, with the AUTHORITY and the PASSWORD in a folder if there is one. Raises OSError."""
+    request = urllib.request.Request(asked) if isinstance(asked, str) else asked
+    context = None
+    if client is not None:
+        login = base64.b64encode(f"{USER}:{_password(client)}".encode()).decode()
+        request.add_header("Authorization", f"Basic {login}")
+        context = ssl.create_default_context(cafile=client / AUTHORITY)
+    answer: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=timeout, context=context)
     return answer
 
 
-def _configure(layout: Layout, folder: Path) -> None:
-    """Puts the login into the layout's copy of the configuration."""
-    basic = {"username": USER, "password_file": str(folder / PASSWORD)}
-    authority = str(folder / AUTHORITY)
-    go = {"basic_auth": basic, "tls_config": {"ca_file": authority}}
-    ours = {"basic_auth": basic, "ca_file": authority}
+def client_config(client: Path) -> dict[str, Any]:
+    """How Prometheus' programs log in with what is in a folder: the HTTP configuration of its client library."""
+    return {"basic_auth": {"username": USER, "password_file": str(client / PASSWORD)},
+            "tls_config": {"ca_file": str(client / AUTHORITY)}}
+
+
+def configure(config: Path, client: Path) -> None:
+    """Puts the login of a folder into a copy of the configuration, whose addresses are https:// already."""
+    go = client_config(client)
+    ours = {"basic_auth": go["basic_auth"], **go["tls_config"]}
 
     def prometheus(config: Any) -> None:
         for asked in (*config["scrape_configs"], *config["alerting"]["alertmanagers"]):
@@ -110,11 +124,11 @@ def _configure(layout: Layout, folder: Path) -> None:
         config["source"] = {**config.get("source", {}), **ours}
         config["alertmanager"] = {**config.get("alertmanager", {}), **ours}
 
-    _edit(layout.config / "prometheus/prometheus.yml", prometheus)
-    _edit(layout.config / "prometheus/alertmanager.yml", alertmanager)
+    _edit(config / "prometheus/prometheus.yml", prometheus)
+    _edit(config / "prometheus/alertmanager.yml", alertmanager)
     for preset in ("fleet", "node_exporter"):  # those of the parts
-        _edit(layout.config / f"forecaster/presets/{preset}.yml", forecaster)
-    for rules in (layout.config / "prometheus/rules").glob("*.yml"):
+        _edit(config / f"forecaster/presets/{preset}.yml", forecaster)
+    for rules in (config / "prometheus/rules").glob("*.yml"):
         rules.write_text(rules.read_text().replace("http://{{", "https://{{"))
 
 
@@ -122,12 +136,7 @@ def _edit(path: Path, change: Callable[[Any], None]) -> None:
     content = yaml.safe_load(path.read_text())
     change(content)
     text = yaml.safe_dump(content, sort_keys=False)
-    path.write_text(f"# Written by `make up SECURE=1`: changes here are lost.\n{text}")
-
-
-def _folder(layout: Layout) -> Path:
-    assert layout.secure is not None, "a secured layout"
-    return layout.secure
+    path.write_text(f"# Written anew at each start by stack.secure: changes here are lost.\n{text}")
 
 
 def _password(folder: Path) -> str:

@@ -40,7 +40,7 @@ def stack(tmp_path_factory) -> Iterator[Stack]:
 
 def get(stack: Stack, part: str, path: str, **form: Any) -> Any:
     url = stack.layout.url(part, f"{path}?{urllib.parse.urlencode(form)}")
-    with open_url(stack.layout, url, 10) as answer:
+    with open_url(stack.layout.secure, url, 10) as answer:
         return json.loads(answer.read())
 
 
@@ -108,7 +108,7 @@ def test_the_forecaster_reads_prometheus_and_prometheus_its_curves(stack):
 
 def test_prometheus_alerts_and_alertmanager_notifies_the_pager(stack):
     def beats() -> bool:
-        with open_url(stack.layout, stack.layout.url("pager", "/"), 10) as page:
+        with open_url(stack.layout.secure, stack.layout.url("pager", "/"), 10) as page:
             return b"None has been received" not in page.read()
 
     await_true(beats, 40, "the pager has a heartbeat, which Prometheus sent by Alertmanager")

@@ -29,9 +29,11 @@ RUN pip install --no-deps --no-build-isolation --editable . && python -m compile
 
 COPY --from=prometheus /bin/promtool /usr/local/bin/promtool
 
-# 65534 is the user of the Prometheus image, which shares /prometheus with the loading of history.
+# 65534 is the user of the Prometheus image, which shares /prometheus with the loading of history. Below /secure are the
+# volumes of deploy/compose/secure.yml.
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin fleetcast \
- && install -d -o 10001 -g 10001 /data && install -d -o 65534 -g 65534 /prometheus
+ && install -d -o 10001 -g 10001 /data /secure/config && install -d -o 65534 -g 65534 /prometheus \
+ && install -d -m 0750 -o 10001 -g 10001 /secure/server /secure/client
 USER 10001
 
 EXPOSE 8000 8001

@@ -8,6 +8,7 @@ In: the Procfile and the programs of this machine. Out: running parts with histo
     preflight   ports in use and who holds them
     history     the past days, loaded into Prometheus
     secure      TLS and a login for every part: `make up SECURE=1`
+    compose     the same for containers: deploy/compose/secure.yml
     certificates  an authority, and a certificate that it signs
     runner      the parts under supervisor
     leftovers   ends the parts of a supervisord that was killed

@@ -177,7 +177,7 @@ def test_the_configuration_is_that_of_make_up_with_names_for_addresses():
     made = runpy.run_path(str(folder / "addresses.py"))["files"]()
     for name, text in made.items():
         assert (folder / name).read_text() == text, "run: python deploy/compose/addresses.py"
-    assert {str(path.relative_to(folder)) for path in folder.rglob("*.yml")} == set(made)
+    assert {str(path.relative_to(folder)) for path in folder.rglob("*.yml")} == {*made, "secure.yml"}
 
 
 def test_whoever_reads_an_address_shares_a_network_with_the_service_it_names():

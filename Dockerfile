@@ -1,8 +1,8 @@
-# One image for the exporter, the forecaster, the pager and the loading of history.
+# One image for the exporter, the forecaster, the pager and the loading of history. Digests as in docker-compose.yml.
 
-FROM docker.io/prom/prometheus:v2.42.0 AS prometheus
+FROM docker.io/prom/prometheus:v2.55.1@sha256:2659f4c2ebb718e7695cb9b25ffa7d6be64db013daba13e05c875451cf51b0d3 AS prometheus
 
-FROM docker.io/library/python:3.11-slim-bookworm
+FROM docker.io/library/python:3.11-slim-bookworm@sha256:528257d48c1da0dcecc2e725d1ae34498d60c965f1241e39cd6a85a8859bdf84
 
 # PyTorch for CPUs by default: a third of the size, and the model is small. For PyTorch's standard build, with CUDA:
 #   docker compose build --build-arg TORCH_INDEX=

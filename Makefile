@@ -110,9 +110,9 @@ fuzz: venv ## give every reader of the outside broken and hostile inputs: make f
 soak: venv tools ## run the whole stack with a fault every few minutes: make soak [HOURS=2] [SEED=7] (needs root for a full disk)
 	@$(VENV)/bin/python -m tests.soak --hours $(HOURS) $(if $(SEED),--seed $(SEED))
 
-containers: venv ## build the image and run docker-compose.yml with podman: sudo make containers [FRESH=1] (15 minutes)
+containers: venv ## build the image and run docker-compose.yml with podman: sudo make containers [SECURE=1] [FRESH=1] (15 minutes)
 	@$(VENV)/bin/python -m supply.install containers
-	@$(VENV)/bin/python -m tests.containers $(if $(filter-out 0 no,$(FRESH)),--fresh)
+	@$(VENV)/bin/python -m tests.containers $(if $(filter-out 0 no,$(SECURE)),--secure) $(if $(filter-out 0 no,$(FRESH)),--fresh)
 
 # --no-isolation builds with the setuptools of .venv, which was checked against its hash. Its constraints pin the wheel, too.
 release: venv ## make wheel, sdist, SBOM, constraints and their sha256 sums in dist/

@@ -1,6 +1,6 @@
 """docker-compose.yml on real containers: builds the image, starts every service but Grafana, and checks them.
 
-    python -m tests.containers [--fresh]
+    python -m tests.containers [--secure] [--fresh]
 
 It takes root, podman, a runtime, debootstrap and the ports of the stack. Everything is kept in .data/containers, apart
 from the machine's own images and containers, and nothing runs when it ends. Images stay for the next run.
@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 from stack.layout import PORTS, ROOT
 from tests.containers import bases, checks, engine
-from tests.containers.composed import LASTING, SERVICES, Composed, await_true, get, size, url
+from tests.containers.composed import LASTING, SERVICES, Composed, await_true, size
 from tests.containers.engine import Engine, Failed
 
 FOLDER = ROOT / ".data" / "containers"
@@ -63,27 +63,39 @@ class Report:
             raise Failed("the rest was not checked")
 
 
-def query(expression: str, at: float | None = None) -> list[dict[str, Any]]:
-    """What Prometheus answers to an instant query."""
-    when = "" if at is None else f"&time={at:.0f}"
-    answer = get(url("prometheus", f"/api/v1/query?query={quote(expression)}{when}"))
-    return [*answer["data"]["result"]]
+class Asked:
+    """What the services that run say."""
 
+    def __init__(self, composed: Composed) -> None:
+        self.get = composed.get
 
-def number(expression: str, at: float | None = None) -> float:
-    """The value of a query that has one; 0 where it has none."""
-    found = query(expression, at)
-    return float(found[0]["value"][1]) if found else 0.0
+    def query(self, expression: str, at: float | None = None) -> list[dict[str, Any]]:
+        """What Prometheus answers to an instant query."""
+        when = "" if at is None else f"&time={at:.0f}"
+        answer = self.get("prometheus", f"/api/v1/query?query={quote(expression)}{when}")
+        return [*answer["data"]["result"]]
 
+    def number(self, expression: str, at: float | None = None) -> float:
+        """The value of a query that has one; 0 where it has none."""
+        found = self.query(expression, at)
+        return float(found[0]["value"][1]) if found else 0.0
 
-def paged() -> list[str]:
-    """The servers that the pager was told of. A page about a service that starts slowly on a busy machine is none."""
-    return sorted({one["labels"]["server"] for one in get(url("pager", "/received"))["received"]
-                   if one["labels"]["alertname"] == "FleetcastServerP1" and one["status"] == "firing"})
+    def paged(self) -> list[str]:
+        """The servers that the pager was told of; a page about a service that starts slowly is none."""
+        return sorted({one["labels"]["server"] for one in self.get("pager", "/received")["received"]
+                       if one["labels"]["alertname"] == "FleetcastServerP1" and one["status"] == "firing"})
+
+    def page(self) -> str:
+        """Makes the fleet critical and waits for a page about one of its servers."""
+        affected = self.get("exporter", "/scenario/set", {"scenario": "critical"})["affected_server_names"]
+        took = await_true("no page came", lambda: bool({*self.paged()} & {*affected}), 600, 2.0)
+        return f"{', '.join(self.paged())} after {took:.0f} s"
 
 
 def story(composed: Composed, report: Report) -> None:
     """From the first start to the second one with the same volumes."""
+    asked = Asked(composed)
+    query, number = asked.query, asked.number
     report.need("docker-compose.yml is started", composed.up)
     report.need("every service is ready, by its own health check", composed.wait_ready)
     running = composed.containers()
@@ -92,8 +104,11 @@ def story(composed: Composed, report: Report) -> None:
     report.check("memory, processes and CPUs are limited", lambda: checks.limits(running))
     report.check("ports are published on loopback only", lambda: checks.published(running))
     report.check("who shares no network cannot reach each other", lambda: checks.walls(running))
+    if composed.client is not None:
+        client = composed.client
+        report.check("every port speaks TLS, and answers with the login only", lambda: checks.doors(running, client))
     report.check("Prometheus scrapes every target", lambda: _later("a target is down", lambda: (
-        number("count(up == 1)") == 6 and not query("up == 0"))))
+        number("count(up == 1)") == len(LASTING) and not query("up == 0"))))
     report.check("the past is loaded", lambda: _later("no samples", lambda: number(
         'count(count_over_time(server_cpu_utilization_ratio[1h] offset 7d))') == SERVERS))
     report.check(f"{SERVERS} servers are forecast by the model", lambda: _later("not all", lambda: number(
@@ -102,8 +117,8 @@ def story(composed: Composed, report: Report) -> None:
         number(CURVES) >= SERVERS)))
     report.check("this machine is forecast", lambda: _later("not yet", lambda: (
         number('count(forecast_cpu_pct{fleet="127.0.0.1:8002"})') > 0), 600))
-    report.check("no server of a healthy fleet is paged", paged)
-    report.check("servers of a critical fleet are paged", _page)
+    report.check("no server of a healthy fleet is paged", asked.paged)
+    report.check("servers of a critical fleet are paged", asked.page)
     report.say("memory at most, with the page cache: " + ", ".join(
         f"{one.service} {checks.largest(one) >> 20} of {size(SERVICES[one.service]['mem_limit']) >> 20} MiB"
         for one in running))
@@ -116,17 +131,11 @@ def story(composed: Composed, report: Report) -> None:
     report.need("every service is ready again", composed.wait_ready)
     report.check("Prometheus has its samples still", lambda: [] if samples and number(
         'count_over_time(up{job="forecaster"}[5m])', before) >= samples else ["they are gone"])
-    report.check("the exporter's scenario is still set", lambda: [] if get(url("exporter", "/status"))["scenario"]
+    report.check("the exporter's scenario is still set", lambda: [] if asked.get("exporter", "/status")["scenario"]
                  == "critical" else ["it is not"])
     report.check("the forecasters have their memory still", lambda: [
         f"{name} restored nothing:\n{composed.log(name)}" for name in ("forecaster", "forecaster-node")
         if "restored" not in composed.log(name, 1000)])
-
-
-def _page() -> str:
-    affected = get(url("exporter", "/scenario/set"), {"scenario": "critical"})["affected_server_names"]
-    took = await_true("no page came", lambda: bool({*paged()} & {*affected}), 600, 2.0)
-    return f"{', '.join(paged())} after {took:.0f} s"
 
 
 def _later(what: str, condition: Callable[[], bool], deadline: float = 120) -> None:
@@ -181,7 +190,7 @@ def run(composed: Composed, fresh: bool, report: Report) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would leave half of it
         logs = FOLDER / "logs"
         logs.mkdir(exist_ok=True)
-        for name in SERVICES:
+        for name in composed.services:
             (logs / f"{name}.log").write_text(composed.log(name, 100_000))
         report.check("all is taken down", composed.remove)
         if made := bases.stand_ins(composed.engine, images):
@@ -199,6 +208,7 @@ def main() -> int:
     """Prints each check as it is made; see the top of this file."""
     parser = argparse.ArgumentParser(prog="python -m tests.containers", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--secure", action="store_true", help="with TLS and a login: deploy/compose/secure.yml")
     parser.add_argument("--fresh", action="store_true", help="make or pull every image anew")
     given, begin, report = parser.parse_args(), time.monotonic(), Report()
     if lacks := engine.missing():
@@ -206,7 +216,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _interrupted)
     try:
         with _alone(FOLDER):
-            composed = Composed(Engine(FOLDER))
+            composed = Composed(Engine(FOLDER), given.secure)
             composed.remove()  # what a killed run left
             if taken := _taken():
                 return _lacking(taken)

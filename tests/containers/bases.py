@@ -1,10 +1,11 @@
 """The images that docker-compose.yml and Dockerfile name: pulled, or else stand-ins made of Debian's packages.
 
-A stand-in has the name of the original, its programs at the same paths, its entry point, its user, and the label of
-LABEL. Those of the Prometheus project have no more than busybox beside the program, as the originals do.
+A stand-in has the name of the original, but not its digest, its programs at the same paths, its entry point, its user,
+and the label of LABEL. Those of the Prometheus project have no more than busybox beside the programs, as the originals.
 """
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -12,17 +13,19 @@ from pathlib import Path
 
 from tests.containers.engine import Engine, Failed
 
-SUITE = "bookworm"  # python:3.11-slim-bookworm, and the first with a Prometheus that knows keep_firing_for
+SUITE = "bookworm"  # as in python:3.11-slim-bookworm
+PROGRAMS = "trixie"  # whose programs are the nearest to the tags, and run with the older libc
 MIRROR = os.environ.get("DEBIAN_MIRROR", "http://deb.debian.org/debian")
 LABEL = "fleetcast.stand-in"
 _DEBIAN = "localhost/fleetcast-stand-in/debian"
 _PACKAGES = "python3,python3-pip,ca-certificates,busybox"
 FILE = f"""FROM {_DEBIAN} AS packages
-RUN apt-get update -q && cd /tmp \\
- && apt-get download -q prometheus prometheus-alertmanager prometheus-node-exporter \\
+RUN echo deb {MIRROR} {PROGRAMS} main > /etc/apt/sources.list.d/programs.list && apt-get update -q && cd /tmp \\
+ && apt-get download -q prometheus/{PROGRAMS} promtool/{PROGRAMS} \\
+    prometheus-alertmanager/{PROGRAMS} prometheus-node-exporter/{PROGRAMS} \\
  && for package in *.deb; do dpkg -x $package /out; done \\
  && mkdir -p /image/bin /image/etc /image/tmp /empty && cp /bin/busybox /image/bin/ && cp /etc/passwd /image/etc/ \\
- && for name in cat id ls sh touch wget; do ln -s busybox /image/bin/$name; done \\
+ && for name in cat grep id ls sh touch wget; do ln -s busybox /image/bin/$name; done \\
  && cp --parents $(ldd /bin/busybox /out/usr/bin/* | grep -o '/lib[^ ]*' | sort -u) /image
 
 FROM {_DEBIAN} AS python
@@ -31,53 +34,58 @@ RUN ln -s /usr/bin/python3 /usr/local/bin/python && rm /usr/lib/python3.11/EXTER
 LABEL {LABEL}=1
 CMD ["python3"]
 
-FROM scratch AS prometheus
+FROM scratch AS program
 COPY --from=packages /image/ /
+USER nobody
+LABEL {LABEL}=1
+
+FROM program AS prometheus
 COPY --from=packages /out/usr/bin/prometheus /out/usr/bin/promtool /bin/
 COPY --from=packages --chown=65534:65534 /empty/ /prometheus/
 WORKDIR /prometheus
-USER nobody
-LABEL {LABEL}=1
 VOLUME ["/prometheus"]
 ENTRYPOINT ["/bin/prometheus"]
 
-FROM scratch AS alertmanager
-COPY --from=packages /image/ /
+FROM program AS alertmanager
 COPY --from=packages /out/usr/bin/prometheus-alertmanager /bin/alertmanager
+COPY --from=packages /out/usr/bin/amtool /bin/
 COPY --from=packages /out/usr/share/prometheus/alertmanager/ /usr/share/prometheus/alertmanager/
 COPY --from=packages --chown=65534:65534 /empty/ /alertmanager/
 WORKDIR /alertmanager
-USER nobody
-LABEL {LABEL}=1
 VOLUME ["/alertmanager"]
 ENTRYPOINT ["/bin/alertmanager"]
 
-FROM scratch AS node-exporter
-COPY --from=packages /image/ /
+FROM program AS node-exporter
 COPY --from=packages /out/usr/bin/prometheus-node-exporter /bin/node_exporter
-USER nobody
-LABEL {LABEL}=1
 ENTRYPOINT ["/bin/node_exporter"]
 """
 
 
+def by_tag(text: str) -> str:
+    """The text with its images named by tag alone, as those here are named."""
+    return re.sub("@sha256:[0-9a-f]{64}", "", text)
+
+
 def prepare(engine: Engine, images: list[str], say: Callable[[str], None]) -> None:
-    """Sees to it that every image is there. Failed where one can neither be pulled nor made."""
+    """Sees to it that every image is there, by tag. Failed where one can neither be pulled nor made."""
     for image in images:
-        if engine.has(image):
+        name = by_tag(image)
+        if engine.has(name):
             continue
         try:
             engine.podman("pull", "--quiet", image, timeout=600)
-            say(f"{image}: pulled")
+            engine.podman("tag", image, name)
+            say(f"{name}: pulled, with the digest")
         except Failed as error:
-            _stand_in(engine, image, say)
-            say(f"{image}: a stand-in, as it cannot be pulled ({str(error).splitlines()[-1][-120:]})")
+            _stand_in(engine, name, say)
+            say(f"{name}: a stand-in, as it cannot be pulled ({str(error).splitlines()[-1][-120:]})")
 
 
 def stand_ins(engine: Engine, images: list[str]) -> list[str]:
-    """Those of the images that are stand-ins."""
+    """Those of the images that are stand-ins, by tag."""
     form = f'{{{{index .Labels "{LABEL}"}}}}'
-    return [image for image in images if engine.podman("image", "inspect", "--format", form, image).strip() == "1"]
+    return [name for name in map(by_tag, images)
+            if engine.podman("image", "inspect", "--format", form, name).strip() == "1"]
 
 
 def target(image: str) -> str:

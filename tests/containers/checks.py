@@ -5,12 +5,16 @@ Rights, mounts and limits are read from the kernel, for the first process of eac
 
 import json
 import socket
+import ssl
 import subprocess
 import sys
 from pathlib import Path
 
+from stack.certificates import AUTHORITY
 from stack.layout import PORTS
+from stack.secure import PASSWORD, USER
 from tests.containers.composed import SERVICES, Container, size, writable
+from tests.doors import WRONG, basic
 
 _PSEUDO = {"proc", "sysfs", "devpts", "mqueue", "cgroup", "cgroup2"}  # file systems that hold no files
 # What the engine itself mounts: small, in memory, in the container only.
@@ -124,6 +128,33 @@ def walls(containers: list[Container]) -> list[str]:
         if networks == {"machine"} and any(line.split()[1] == "00000000" for line in routes):
             wrong.append(f"{one.service} has a way out of the machine")
     return wrong
+
+
+def doors(containers: list[Container], client: Path) -> list[str]:
+    """Every port has a certificate with the name of its service, and answers with the login of `client` only."""
+    trusted = ssl.create_default_context(cafile=client / AUTHORITY)
+    right, guessed = basic(USER, (client / PASSWORD).read_text()), basic(USER, WRONG)
+    wrong = []
+    for one in containers:
+        found = [_status(one, trusted, {}), _status(one, trusted, guessed), _status(one, trusted, right)]
+        if found != [401, 401, 200]:
+            wrong.append(f"{one.service} answers {found} without a login, with a wrong one, with the login")
+        if (plain := _status(one, None, right)) not in (0, 400):
+            wrong.append(f"{one.service} answers {plain} without TLS")
+    return wrong
+
+
+def _status(one: Container, trusted: ssl.SSLContext | None, login: dict[str, str]) -> int:
+    """The status of a service's /metrics, asked by its name; 0 where it closes the connection."""
+    plain = socket.create_connection((one.addresses[0], PORTS[one.service]), 10)
+    with plain if trusted is None else trusted.wrap_socket(plain, server_hostname=one.service) as door:
+        headers = "".join(f"{name}: {value}\r\n" for name, value in {"Host": one.service, **login}.items())
+        try:
+            door.sendall(f"GET /metrics HTTP/1.1\r\n{headers}\r\n".encode())
+            said = door.recv(64)
+        except ConnectionResetError:
+            return 0
+    return int(said.split()[1]) if said else 0
 
 
 def _limits(one: Container) -> dict[str, float]:

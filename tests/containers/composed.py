@@ -7,22 +7,32 @@ import time
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import yaml
-
+from stack import compose
+from stack.certificates import AUTHORITY
 from stack.layout import PORTS, ROOT
+from stack.secure import PASSWORD, open_url
+from tests import compose_files
+from tests.containers import bases
 from tests.containers.engine import Engine, Failed
 from tests.containers.pip_settings import build_arguments
 
-FILE = ROOT / "docker-compose.yml"
 PROJECT = "fleetcast"
 LEFT_OUT = {"grafana"}  # Debian has no package of it to make a stand-in of
-ONE_SHOT = "history"
-SERVICES: dict[str, dict[str, Any]] = {
-    name: service for name, service in yaml.safe_load(FILE.read_text())["services"].items() if name not in LEFT_OUT
-}
-LASTING = [name for name in SERVICES if name != ONE_SHOT]
+ONE_SHOT = {"history", "keys"}
+
+
+def services(secure: bool = False) -> dict[str, dict[str, Any]]:
+    """The services of docker-compose.yml by name, with TLS and a login or without."""
+    found = compose_files.read(compose_files.SECURE if secure else compose_files.PLAIN)["services"]
+    return {name: service for name, service in found.items() if name not in LEFT_OUT}
+
+
+# With TLS and a login, the lasting ones have the same user, limits, networks and places to write to.
+SERVICES = services()
+LASTING = [name for name in SERVICES if name not in ONE_SHOT]
 DEADLINE = 600.0  # s until a service is ready, on a busy machine
 PYTORCH = "https://download.pytorch.org/whl/cpu"  # as TORCH_INDEX in the Dockerfile
 
@@ -38,17 +48,20 @@ class Container:
 
 
 class Composed:
-    """The services of docker-compose.yml, but for LEFT_OUT, in an engine of their own."""
+    """The services of docker-compose.yml, but for LEFT_OUT, in an engine of their own. secure: with TLS and a login."""
 
-    def __init__(self, engine: Engine):
-        self.engine = engine
+    def __init__(self, engine: Engine, secure: bool = False):
+        self.engine, self.services = engine, services(secure)
+        self._files = compose_files.SECURE if secure else compose_files.PLAIN
+        self.client: Path | None = engine.folder / "client" if secure else None  # what asks them
 
     def build(self) -> None:
         """Builds the image, with what pip of this machine is configured to use."""
         options = build_arguments(self.engine.folder)
         if not _reachable(PYTORCH):
             options.append("--build-arg=TORCH_INDEX=")
-        self.engine.podman("build", "--network=host", *options, "--tag", SERVICES["exporter"]["image"], ROOT,
+        self.engine.podman("build", "--network=host", *options, "--tag", SERVICES["exporter"]["image"],
+                           "--file", self._copy(ROOT / "Dockerfile"), ROOT,
                            timeout=3600, log=self.engine.folder / "build.log")
 
     def up(self) -> str:
@@ -58,12 +71,26 @@ class Composed:
         dependencies have dependencies (containers/podman-compose#921). So dependencies are left to this function.
         """
         begin, started = time.monotonic(), dict[str, float]()
-        for name in sorted(SERVICES, key=_depth):
-            for other, need in SERVICES[name].get("depends_on", {}).items():
+        for name in sorted(self.services, key=self._depth):
+            for other, need in self.services[name].get("depends_on", {}).items():
                 self._await(other, need["condition"])
             self._compose("up", "--detach", "--no-build", "--no-deps", name, timeout=180)
             started[name] = time.monotonic() - begin
+        if self.client is not None:
+            self.client.mkdir(mode=0o700, exist_ok=True)
+            for file in (AUTHORITY, PASSWORD):  # as docs/tls-and-logins.md says
+                place = f"{compose.FOLDER / compose.CLIENT / file}"
+                (self.client / file).write_text(self.engine.podman("exec", _name("pager"), "cat", place))
         return _seconds(started)
+
+    def get(self, service: str, path: str, body: Any = None) -> Any:
+        """The JSON at a path of a service, as it is published; with a body, that of a POST."""
+        scheme = "http" if self.client is None else "https"
+        data = None if body is None else json.dumps(body).encode()
+        asked = urllib.request.Request(f"{scheme}://127.0.0.1:{PORTS[service]}{path}", data,
+                                       {"Content-Type": "application/json"})
+        with open_url(self.client, asked, 20) as response:
+            return json.load(response)
 
     def down(self) -> None:
         """Stops and removes the containers; volumes stay."""
@@ -123,9 +150,20 @@ class Composed:
         return int(self.engine.inspect(_name(service))["State"]["ExitCode"])
 
     def _compose(self, *arguments: str, timeout: float) -> None:
-        given = ["--in-pod=false", "--project-name", PROJECT, "--file", str(FILE), *arguments]
+        files = [word for file in self._files for word in ("--file", str(self._copy(file)))]
+        given = ["--in-pod=false", "--project-name", PROJECT, *files, *arguments]
         log = self.engine.folder / f"compose-{arguments[0]}.log"
         self.engine.run([sys.executable, "-m", "podman_compose", *given], timeout, log)
+
+    def _copy(self, file: Path) -> Path:
+        """A copy with the images as they are here, by tag: stand-ins have other digests. Paths are absolute in it."""
+        copy = self.engine.folder / file.name
+        copy.write_text(bases.by_tag(file.read_text()).replace("- ./", f"- {ROOT}/"))
+        return copy
+
+    def _depth(self, service: str) -> int:
+        """How many services have to be there before, one after the other."""
+        return max((1 + self._depth(other) for other in self.services[service].get("depends_on", ())), default=0)
 
     def _container(self, service: str) -> Container:
         found = self.engine.inspect(_name(service))
@@ -138,26 +176,8 @@ class Composed:
         return Container(service, found["State"]["Pid"], addresses, published)
 
 
-def _depth(service: str) -> int:
-    """How many services have to be there before, one after the other."""
-    return max((1 + _depth(other) for other in SERVICES[service].get("depends_on", ())), default=0)
-
-
 def _seconds(took: dict[str, float]) -> str:
     return ", ".join(f"{name} {seconds:.0f} s" for name, seconds in took.items())
-
-
-def url(service: str, path: str) -> str:
-    """The address that a service is published at."""
-    return f"http://127.0.0.1:{PORTS[service]}{path}"
-
-
-def get(address: str, body: Any = None) -> Any:
-    """The JSON at an address; with a body, that of a POST."""
-    data = None if body is None else json.dumps(body).encode()
-    asked = urllib.request.Request(address, data, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(asked, timeout=20) as response:
-        return json.load(response)
 
 
 def await_true(what: str, condition: Callable[[], bool], deadline: float, pause: float = 1.0) -> float:
@@ -177,7 +197,6 @@ def size(text: str) -> int:
     """Bytes of a size as compose has it: 256m, 1g."""
     number, unit = re.fullmatch(r"(\d+)([kmg])", text).groups()  # type: ignore[union-attr]  # another form is our bug
     return int(number) << {"k": 10, "m": 20, "g": 30}[unit]
-
 
 
 def writable(service: str) -> set[str]:

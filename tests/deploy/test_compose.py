@@ -71,9 +71,11 @@ def test_the_services_of_the_stack_are_there():
 
 
 @pytest.mark.parametrize("service", sorted(SERVICES))
-def test_images_are_pinned_and_named_in_full_as_podman_wants_them(service: str):
+def test_images_are_pinned_by_digest_and_named_in_full_as_podman_wants_them(service: str):
     image = SERVICES[service]["image"]
-    assert re.fullmatch(r"(docker\.io/[a-z]+/[a-z-]+|fleetcast):v?\d+(\.\d+)+", image), f"{image} is no exact version"
+    own = r"fleetcast:\d+(\.\d+)+"
+    others = r"docker\.io/[a-z]+/[a-z-]+:v?\d+(\.\d+)+@sha256:[0-9a-f]{64}"
+    assert re.fullmatch(own if "build" in SERVICES[service] else others, image), f"{image} is no exact image"
 
 
 @pytest.mark.parametrize("service", sorted(SERVICES))
@@ -255,7 +257,9 @@ def test_the_image_is_built_from_pinned_images_and_files_that_reach_the_build():
     text = (ROOT / "Dockerfile").read_text()
     kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     images = re.findall(r"^FROM (\S+)", text, re.MULTILINE)
-    assert images == [SERVICES["prometheus"]["image"], "docker.io/library/python:3.11-slim-bookworm"]
+    prometheus, python = images
+    assert prometheus == SERVICES["prometheus"]["image"]
+    assert re.fullmatch(r"docker\.io/library/python:3\.11-slim-bookworm@sha256:[0-9a-f]{64}", python)
     for words in re.findall(r"^COPY (?!--from)(.+)$", text, re.MULTILINE):
         for source in words.split()[:-1]:
             assert (ROOT / source).exists(), f"{source} does not exist"

@@ -21,6 +21,7 @@ HISTOGRAM = ("series that are native histograms are left out (let the query retu
 _NOBODY = (502, 503, 504)  # of a proxy, or of a Prometheus that reads its log at the start: no rule is evaluated
 TOO_MANY = "series of an answer beyond limits.series are left out (narrow the query, or raise the limit)"
 UNREADABLE = "series whose samples cannot be read are left out"
+_INFO = "PromQL info:"  # about the query, not the answer; Prometheus 2.53 has these among its warnings
 PARTIAL = "partial answer: a part of the storage did not respond, and servers may be missing"
 
 
@@ -89,8 +90,10 @@ def parse(answer: Answer, kind: str, what: str, query: str) -> Parsed:
     except (KeyError, TypeError) as error:
         raise SourceNonsense(f"{what}: the answer is not that of a Prometheus query API ({error!r}); it begins with "
                              f"{opening!r}") from error
-    warnings, infos = ([str(text)[:LENGTH] for text in (told.get(key) or ())][:SHOWN_WARNINGS]
-                       if isinstance(told.get(key), list) else [] for key in ("warnings", "infos"))
+    warnings, infos = ([str(text)[:LENGTH] for text in told[key]] if isinstance(told.get(key), list) else []
+                       for key in ("warnings", "infos"))
+    infos = [*infos, *(text for text in warnings if text.startswith(_INFO))][:SHOWN_WARNINGS]
+    warnings = [text for text in warnings if not text.startswith(_INFO)][:SHOWN_WARNINGS]
     if told.get("isPartial"):  # VictoriaMetrics
         warnings.insert(0, PARTIAL)
     return Parsed(labels, values, warnings, infos, notes)

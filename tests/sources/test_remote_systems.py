@@ -54,6 +54,17 @@ def test_mimir_is_asked_under_its_prefix_and_for_its_tenant(tmp_path):
     assert shown == ["PromQL info: metric might not be a counter"]
 
 
+@pytest.mark.parametrize("key", ["infos", "warnings"])
+def test_what_is_said_of_a_query_is_shown_and_not_logged_as_if_servers_were_missing(key, caplog):
+    said = "PromQL info: metric might not be a counter"
+    with local_server(lambda request: request.answer(200, json.dumps(ANSWER | {key: [said]}))) as server:
+        asked = source(server.url)
+        asked.latest(T0)
+        asked.close()
+        assert asked.describe()["signals"]["cpu_pct"]["warnings"] == [said]
+    assert said not in caplog.text
+
+
 def test_a_missing_tenant_is_told_in_mimirs_words():
     with local_server(mimir) as server, pytest.raises(SourceRefused, match="HTTP 401.*no org id"):
         source(f"{server.url}/prometheus").latest(T0)

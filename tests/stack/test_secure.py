@@ -76,7 +76,7 @@ def test_a_renewal_keeps_the_key_and_the_trust_in_what_is_served_until_it_is_who
     certificates.make(tmp_path)
     before = {name: (tmp_path / name).read_bytes() for name in ("ca.crt", "server.crt", "server.key")}
     written, write = [], certificates.private
-    monkeypatch.setattr(certificates, "private", lambda path, new: written.append(path.name) or write(path, new))
+    monkeypatch.setattr(certificates, "private", lambda path, *rest: written.append(path.name) or write(path, *rest))
     for _ in range(2):
         old = certificates._authorities(tmp_path)[0]
         certificates.make(tmp_path)

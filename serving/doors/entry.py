@@ -127,16 +127,15 @@ class Doors(Collector):
 
     def collect(self) -> Iterator[Metric]:
         last = GaugeMetricFamily("fleetcast_web_config_last_reload_successful", "Whether the file of TLS and users, or "
-                                 "of tokens, could be used when it was last read, by flag.", labels=["file"])
+                                 "of tokens, if any, could be used when it was last read, by flag.", labels=["file"])
         when = GaugeMetricFamily("fleetcast_web_config_last_reload_success_timestamp_seconds",
                                  "When the file of TLS and users, or of tokens, was last read with success, by flag.",
                                  labels=["file"])
         web, _ = self._web.current(), self._tokens.current()
         files: tuple[Reread[Web] | Reread[Tokens], ...] = self._web, self._tokens
-        for flag, path, file in zip(_FLAGS, self._paths, files, strict=True):
-            if path:
-                last.add_metric([flag], file.error is None)
-                when.add_metric([flag], file.last_success)
+        for flag, file in zip(_FLAGS, files, strict=True):
+            last.add_metric([flag], file.error is None)
+            when.add_metric([flag], file.last_success)
         yield from (last, when)
         expiry = GaugeMetricFamily("fleetcast_web_certificate_expiry_timestamp_seconds", "When the certificate of TLS "
                                    "ends; of a chain, the earliest end.")

@@ -192,16 +192,12 @@ def test_a_file_that_turns_wrong_changes_nothing_is_said_once_and_counted(tmp_pa
         assert doors.tls() is before
         [line] = [record.message for record in caplog.records if record.levelno == logging.ERROR]
         assert "what was read before stays in use" in line
-        assert states(doors) == {"web.config.file": (0, 1000)}
+        assert states(doors) == {"web.config.file": (0, 1000), "web.tokens.file": (1, 1000)}
     (tmp_path / "server.key").write_text(key)
     clock.now += 1
     doors.tls()  # read anew in a thread, as an event loop asks
     await_true(lambda: doors.tls() not in (before, None), 10, "the files are read anew")
-    assert states(doors) == {"web.config.file": (1, 1000 + clock.now)}
-
-
-def test_a_service_without_files_says_nothing_of_them():
-    assert states(Doors("example")) == {}
+    assert states(doors) == {"web.config.file": (1, 1000 + clock.now), "web.tokens.file": (1, 1000)}
 
 
 def test_a_token_that_is_removed_is_refused_while_the_file_of_users_is_wrong(tmp_path, clock):

@@ -57,12 +57,12 @@ class Clients:
             thread.join()
 
     def _pages(self) -> None:
-        while not self._stop.wait(0.05):
+        while not self._stop.wait(0.2):
             for path in PAGES:
                 self._ask("GET", path, named=not path.startswith("/ui/"))
 
     def _curves(self) -> None:
-        while not self._stop.wait(0.05):
+        while not self._stop.wait(0.2):
             self._ask("POST", CURVES)
 
     def _ask(self, method: str, path: str, named: bool = True) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.local_server import local_server
 from tests.reloads import Clients, ask, reload
 from tests.service.test_reload import prometheus_of
@@ -34,6 +36,7 @@ def forecaster(folder: Path, source: str) -> Iterator[tuple[int, int]]:
             process.terminate()
 
 
+@pytest.mark.timeout(300)  # 40 s of CPU, on two processes
 def test_200_reloads_leave_no_threads_descriptors_or_memory_and_clients_notice_nothing(tmp_path):
     with local_server(prometheus_of("web1")) as server, forecaster(tmp_path, server.url) as (pid, port):
         with Clients(port, b"web1") as clients:

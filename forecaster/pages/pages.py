@@ -79,6 +79,7 @@ def tallies(episodes: Sequence[Episode], weeks: float, watched: bool) -> list[Ta
 
 def lines(episodes: Sequence[Episode], servers: Collection[str], most: int) -> list[Line]:
     """The newest. A ticket that was a page as well within its time stands once, as the page."""
+    episodes = sorted(episodes, key=lambda one: -one.begin)
     pages = [one for one in episodes if RULES[one.rule][1] == "P1"]
     shown = [one for one in episodes if RULES[one.rule][1] == "P1" or not any(
         page.rule == one.rule - 1 and (page.server, page.entity) == (one.server, one.entity)

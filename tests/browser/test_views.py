@@ -69,6 +69,21 @@ def test_a_view_of_a_quiet_and_of_a_stale_fleet_is_whole(stage, visit, view):
         expect(page.locator("h1")).to_have_text("There is no current forecast of what fills up.")
 
 
+@pytest.mark.parametrize("view", ["/", *VIEWS.values()])
+def test_on_paper_a_view_has_no_navigation_no_filter_and_the_colours_of_a_light_page(stage, visit, view):
+    page = visit(view, dark=True)
+    expect(page.locator("#live")).to_have_text("Live")
+    page.emulate_media(media="print")
+    for hidden in (".bar nav", "#live", "form", "details:not([open])", ".foot"):
+        assert not [one for one in page.locator(hidden).all() if one.is_visible()], hidden
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+    strokes = page.evaluate("[...document.querySelectorAll('path.median')].map(e => getComputedStyle(e).stroke)")
+    assert set(strokes) <= {"rgb(26, 86, 176)"} and (strokes or view not in (SERVER, CAPACITY))
+    page.set_viewport_size({"width": 700, "height": 1000})  # as wide as a sheet: nothing is cut
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    expect(page.locator("h1")).to_be_visible()
+
+
 def test_a_chart_draws_the_numbers_of_the_forecast_in_colours_that_can_be_seen(stage, visit):
     page = visit(SERVER)
     result = stage.board.last

@@ -58,11 +58,13 @@ def memory(issued: float = ISSUED, past: bool = True, servers: tuple[str, ...] =
         week.fill(Readings(steps, servers, profiles, at(steps, len(servers))))
     record = Record(SIGNALS, HORIZONS, STEP, 86400.0, 100, 3.0)
     steps = [step - 1 for step in HORIZONS.values()]
+    noise = np.random.default_rng(5)
     for k in range(35)[::-1]:
         now = issued - k * STEP
-        record.observe(now, servers, at(np.array([now]), len(servers))[0])
+        came = at(np.array([now]), len(servers))[0]
+        record.observe(now, servers, came * (1 + 0.045 * noise.standard_normal(came.shape, np.float32)))
         made = forecast(now, servers=len(servers))[:, :, steps]
-        record.keep(now, servers, made, made, made)
+        record.keep(now, servers, made, made, made * np.array([0.85, 1.02, 1.2], np.float32))
     outcomes = Outcomes(("cpu_saturated", "latency_high"), WINDOWS, STEP)
     sums = np.zeros((2, 2, 12, 3))
     said = np.array([0.004, 0.02, 0.07, 0.15, 0.25, 0.34, 0.46, 0.55, 0.66, 0.74, 0.86, 0.95])

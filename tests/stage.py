@@ -18,6 +18,7 @@ from tests.results import Clock
 from tests.served import Served
 
 MODEL = {"model": "default", "configured": True, "loaded": True, "problem": None, "chances_problem": None}
+LINKS = {"Simulated fleet": "http://127.0.0.1:8001/", "Pager": "http://127.0.0.1:8003/"}
 
 
 class Stage:
@@ -27,7 +28,7 @@ class Stage:
         self.clock, self.board, self.filling = Clock(), Board(ttl), board_of(None)
         self.model, self.problem = dict(MODEL), None
         self.more: dict[str, object] = {}  # further fields of Seen
-        self.site = site(Look(self.seen, self.version), self.clock, lambda: None)
+        self.site = site(Look(self.seen, self.version), self.clock, lambda: None, LINKS)
         self.app = create_app(Service("forecaster", "For tests.", landing=lambda: self.site.page("fleet")),
                               self.site.blueprint())
 

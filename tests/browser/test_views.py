@@ -84,6 +84,20 @@ def test_on_paper_a_view_has_no_navigation_no_filter_and_the_colours_of_a_light_
     expect(page.locator("h1")).to_be_visible()
 
 
+def test_on_a_phone_how_pages_turned_out_is_in_sight(stage, visit):
+    for view in (SERVER, VIEWS["record"]):
+        page = visit(view, phone=True)
+        box = page.locator(".turned").first.bounding_box()
+        assert box["x"] + box["width"] < 390
+
+
+def test_a_moment_of_a_page_that_was_sent_is_a_click_away(stage, visit):
+    page = visit(VIEWS["record"])
+    page.locator(".sent").get_by_role("link", name=DB).first.click()
+    expect(page.locator("h1")).to_have_text(DB)
+    expect(page.locator("#server-at")).to_contain_text("At Thu 09 Oct 08:35 UTC")
+
+
 def test_a_chart_draws_the_numbers_of_the_forecast_in_colours_that_can_be_seen(stage, visit):
     page = visit(SERVER)
     result = stage.board.last

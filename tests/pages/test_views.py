@@ -117,12 +117,12 @@ def test_incidents_have_their_chances_when_they_begin_and_on_how_many_days_they_
 
 def test_the_record_on_a_server_has_coverage_and_loss_of_each_signal_on_that_server():
     made = fleets.memory()
-    made.record.by_server._sums[:, 0, 0, 1] *= 0.5  # half of what was said of the first server's CPU
-    made.record.by_server._sums[:, 0, 0, 2] *= 0.25
+    made.record.by_server._sums[:] = 0
+    made.record.by_server._sums[0, 0, :2] = [[28, 14, 30, 40], [28, 28, 44, 40]]
     text = plain(of_server(DB, seen(memory=made))["server-record"])
     assert "Of the last 7 days, as it was forecast 30 min before" in text
-    assert "CPU 50% 0.25 29 Memory 100% 1.00 29" in text
-    assert "CPU 100% 1.00 29" in plain(of_server(WEB, seen(memory=made))["server-record"])
+    assert text.endswith("CPU 50% 0.75 28 Memory 100% 1.10 28")
+    assert "Not known yet" in plain(of_server(WEB, seen(memory=made))["server-record"])
     assert "Not known yet" in of_server(DB, seen(memory=None))["server-record"]
 
 
@@ -284,11 +284,11 @@ def test_what_is_not_known_yet_is_said_and_nothing_is_drawn():
 def test_pages_are_counted_by_how_they_turned_out_and_the_newest_are_listed_with_their_moment():
     shown = record.show(seen(), Asked()).fragments["rec-pages"]
     text = plain(shown)
-    assert "Pages of servers (P1) meant for 30 minutes 4 2 1 - 1 - - 18 min 0.333" in text
-    assert "Tickets of servers (P2 or P1) meant for 8 hours 7 2 1 - 2 1 1 40 min 0.583" in text
-    assert "Pages of what fills up (P1) meant for 4 hours 1 1 - - - - - 2 h 0.0833" in text
+    assert "Pages of servers (P1) meant for 30 minutes 4 2 1 - 1 - - 18 min 0.33" in text
+    assert "Tickets of servers (P2 or P1) meant for 8 hours 7 2 1 - 2 1 1 40 min 0.58" in text
+    assert "Pages of what fills up (P1) meant for 4 hours 1 1 - - - - - 2 h 0.08" in text
     newest = text[text.index("How it turned out") :]
-    assert newest.index("P2 - open") < newest.index("P1 - false") < newest.index(
+    assert newest.index("P2 open") < newest.index("P1 false") < newest.index(
         f"{plain(str(escape(POD)))} P1 memory_exhausted true, 25 min before")
     assert f"name=db-1%3A9100&amp;at={ISSUED - 1080:.0f}" in shown
     assert newest.count("memory_exhausted") == 1, "its ticket is the same trouble"

@@ -130,12 +130,12 @@ class Pages:
         ringing = dict(zip((k for k, rule in enumerate(self.rules) if rule.of == of), rung, strict=True))
         open_ones = {(one.rule, one.server, one.entity) for one in self._active if not one.over}
         holding = {(k, *key) for k, keys in ringing.items() for key in keys} - open_ones
-        if len(self._active) >= MOST:
-            holding = set()
         self._holding = {key: at for key, at in self._holding.items() if key in holding or key[0] not in ringing}
         for key in sorted(holding):
             first = self._holding.setdefault(key, now)
-            if now - first >= self.rules[key[0]].confirm and (there := fact(key[1:])) is not None:
+            if now - first < self.rules[key[0]].confirm or len(self._active) >= MOST:
+                continue
+            if (there := fact(key[1:])) is not None:
                 del self._holding[key]
                 self._active.append(Episode(key[0], *key[1:], now, now, now, there.known))
                 self._held.append(self._active[-1])

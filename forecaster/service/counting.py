@@ -16,7 +16,8 @@ from forecaster.risk.state import Course, State, States
 def count(pages: Pages, present: Present, found: Incidents, state: States, course: Course,
           filling: Outlook | None) -> npt.NDArray[np.int64]:
     """Pages.counts after this cycle. filling: the latest outlook that is current."""
-    pages.cycle(present.instant, present.servers, course.rung, state != State.BLIND, found.on, found.known)
+    seen = state != State.BLIND  # of one that is silent, incidents are as they were
+    pages.cycle(present.instant, present.servers, course.rung, seen, found.on, found.known & seen[:, None])
     if filling is not None and filling.instant != pages.passed:
         keys = [(one.server, f"{one.resource} {one.name}") for one in filling.entities]
         rung = np.stack([filling.priority == 1, (filling.priority == 1) | (filling.priority == 2)])

@@ -151,10 +151,12 @@ def make_firing(config: ForecasterConfig, clock: Callable[[], float]) -> Firing 
 
 
 def make_session(given: SourceConfig | Receiver, retries: int) -> requests.Session:
-    """Connections with the login, headers and TLS of a source or receiver."""
+    """Connections with the login, headers and TLS of a source or receiver. Prometheus is asked for answers that are
+    not compressed, unless the headers say so: to compress history would take it as long as to read it."""
+    plain = {"Accept-Encoding": "identity"} if isinstance(given, SourceConfig) and given.kind == "prometheus" else {}
     login = (given.basic_auth.username, given.basic_auth.password_file) if given.basic_auth else None
-    return http_session(retries, headers=given.headers, bearer_token_file=given.bearer_token_file, basic_auth=login,
-                        ca_file=given.ca_file,
+    return http_session(retries, headers=plain | given.headers, bearer_token_file=given.bearer_token_file,
+                        basic_auth=login, ca_file=given.ca_file,
                         certificate=(given.cert_file, given.key_file) if given.cert_file and given.key_file else None)
 
 

@@ -1,4 +1,4 @@
-"""The watch over what fills up: a pass at the start and every `capacity.refresh`, in a thread of its own.
+"""The watch over what fills up: a pass after the first cycle and every `capacity.refresh`, in a thread of its own.
 
 A pass reads the last stretch of every resource, one after the other, forecasts all entities and publishes the Outlook.
 Between two passes the watch reads history, a piece at a time, with pauses: Prometheus serves others. Once all of it is
@@ -11,6 +11,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Mapping
+from threading import Event
 
 import requests
 
@@ -68,12 +69,13 @@ class CapacityWatch:
 
     # -- running ------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Restores the snapshots that fit, then runs a pass at once and one every refresh."""
+    def start(self, after: Event | None = None) -> None:
+        """Restores the snapshots that fit, then runs a pass once `after` is set, by default at once, and one every
+        refresh."""
         self._keeper.restore({name: part for name, part in self._parts().items()
                               if self.held[name.removeprefix("capacity-").removesuffix(".npz")].instant is None},
                              self._clock())
-        self._ticker.start()
+        self._ticker.start(after)
 
     def close(self, timeout: float = 1.0) -> bool:
         """Ends the thread and writes snapshots; whether it has ended within `timeout` seconds. A thread that hangs in a

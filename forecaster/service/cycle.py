@@ -88,7 +88,7 @@ class Cycle:
         self._reads = reads(config)
         self.course = Course(config.risk.priorities, config.refresh)
         self._ticker = Ticker(self.run_once, config.refresh, self._clock)
-        self._stop = self._ticker.stopping
+        self._stop, self.tried = self._ticker.stopping, self._ticker.ticked  # the latter is set after the first cycle
 
     # -- running ----------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from forecaster.models.artifact import ModelError
 from forecaster.models.model import Model
 from forecaster.risk.chances import FILE
 from forecaster.risk.thresholds import RiskConfig
-from forecaster.service.assembly import load_chances, log_deprecated
+from forecaster.service.assembly import load_chances, log_deprecated, make_session
 from tests.tiny_models import tiny_chances, write_untrained
 
 HOT = {"hot": {"signal": "cpu_pct", "above": 95}}
@@ -67,3 +67,12 @@ def test_the_presets_use_nothing_that_is_deprecated(caplog):
     for preset in ("fleet", "node_exporter"):
         log_deprecated(load_config(preset).risk)
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize(("given", "asked"), [
+    ({}, "identity"), ({"source.headers": {"accept-encoding": "gzip"}}, "gzip"),
+    ({"source.kind": "scrape"}, "gzip, deflate"),
+])
+def test_prometheus_compresses_answers_only_where_the_headers_ask_for_it(given, asked):
+    config = load_config("fleet", given)
+    assert make_session(config.source, 0).headers["Accept-Encoding"] == asked

@@ -35,6 +35,9 @@ class Mounts:
 
     def __call__(self, request: Request) -> None:
         self.hang.wait(20)
+        if request.path.endswith("/query"):  # of the cycle
+            request.answer(400, json.dumps({"status": "error", "errorType": "bad_data", "error": "ranges only"}))
+            return
         query, start, end, step = (request.form[key] for key in ("query", "start", "end", "step"))
         for part, (status, error) in self.refused.items():
             if part in query:
@@ -262,6 +265,28 @@ def test_a_thread_that_hangs_in_a_query_changes_nothing_after_its_end(server, mo
     mounts.hang.set()
     assert watch._ticker.join(10)
     assert watch.board.last is None and watch.held["filesystem"].entities == ()
+
+
+def test_the_first_pass_waits_for_the_first_cycle_even_for_one_that_fails(server, mounts):
+    mounts.hang.clear()
+    forecaster = Forecaster(lambda: config_of(server), Clock(NOW))
+    forecaster.start()
+    await_true(lambda: len(server.seen) >= len(forecaster.parts.config.signals), 10, "the queries of a cycle")
+    assert not any(request.path.endswith("query_range") for request in server.seen)
+    mounts.hang.set()
+    await_true(lambda: forecaster.parts.capacity.board.last is not None, 30, "a pass")
+    assert forecaster.parts.board.last is None
+    forecaster.close()
+
+
+def test_an_end_before_the_first_cycle_is_over_ends_the_watch_as_well(server, mounts):
+    mounts.hang.clear()
+    forecaster = Forecaster(lambda: config_of(server), Clock(NOW))
+    forecaster.start()
+    await_true(lambda: server.seen, 10, "a query")
+    forecaster.close()
+    assert forecaster.parts.capacity.ended
+    mounts.hang.set()
 
 
 @pytest.mark.parametrize("overrides", [{"capacity.enabled": False}, {"capacity.resources": {}},

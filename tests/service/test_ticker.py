@@ -35,3 +35,17 @@ def test_an_error_of_a_tick_ends_neither_the_thread_nor_the_beat():
     assert all(ticks.acquire(timeout=30) for _ in range(2))
     ticker.stopping.set()
     assert ticker.join(10)
+
+
+def test_one_that_waits_for_another_begins_after_its_first_tick():
+    order, may = [], threading.Event()
+    first = Ticker(lambda: (may.wait(30), order.append("first")), 60.0, time.time)
+    second = Ticker(lambda: order.append("second"), 60.0, time.time)
+    second.start(after=first.ticked)
+    first.start()
+    assert not first.ticked.is_set() and order == []
+    may.set()
+    assert second.ticked.wait(30) and order == ["first", "second"]
+    for ticker in (first, second):
+        ticker.stopping.set()
+        assert ticker.join(10)

@@ -151,11 +151,12 @@ class Labels:
 
     def refusal(self, labels: Mapping[str, Any]) -> str | None:
         """Why a series with these labels, which may be of any JSON type, is left out; None where it is used."""
-        if not all(isinstance(value, str) for value in labels.values()):
+        if not set(map(type, labels.values())) <= {str}:
             return NO_TEXT
-        if sum(map(len, labels.values())) + sum(map(len, labels)) > self.altogether:
+        if (length := sum(map(len, labels.values())) + sum(map(len, labels))) > self.altogether:
             return f"series with more than {self.altogether} characters of labels are left out (limits.labels_length)"
-        if any(len(labels.get(label or "", "")) > self.longest for label in (self.server, self.profile)):
+        if length > self.longest and any(len(labels.get(of or "", "")) > self.longest
+                                         for of in (self.server, self.profile)):
             return f"series with a name of more than {self.longest} characters are left out (limits.name_length)"
         return None if labels.get(self.server) else self.unnamed
 

@@ -32,7 +32,7 @@ __all__ = ["HORIZON", "PERCENTILES", "WINDOWS", "WINDOW_HOURS", "Filling", "Weig
            "until_full"]
 
 WINDOWS = ("4h", "24h", "7d", "14d")
-ROWS, THREADS = 128, 2  # entities at a time
+ROWS, THREADS = 256, 2  # entities at a time
 BEYOND = 4.0  # spreads above the highest course that nothing reaches
 NEAR = 1e-3  # used share below the limit where a curve ends that does not reach it
 MEANT, OFTEN = 0.4, 0.25

@@ -31,6 +31,7 @@ from forecaster.publish.capacity_gauges import CapacityCollector
 from forecaster.publish.capacity_json import about
 from forecaster.publish.self_metrics import SelfMetrics
 from forecaster.readings import Labels, SourceError, SourceNonsense
+from forecaster.service.heap import give_back
 from forecaster.service.ticker import Ticker
 
 PAUSE = 0.5  # s between two pieces of history, and at least BREAK times as long as the last one took
@@ -192,6 +193,7 @@ class CapacityWatch:
             raise Stopped
         self._metrics.exposition(self.collector.prepare(outlook), "capacity")
         self.board.publish(outlook)
+        give_back()  # answers and courses were large
 
     def _read(self, name: str, start: float, end: float, step: float) -> Stretch:
         if self._stop.is_set():

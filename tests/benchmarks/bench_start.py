@@ -70,11 +70,12 @@ def lines() -> Iterator[Line]:
 
 
 def _starts(servers: int, goal: float, most: float) -> Iterator[Line]:
-    """Starts beside a Prometheus that holds days, without a snapshot and with one: medians of STARTS."""
+    """Starts beside a Prometheus that holds days, without a snapshot and with one: medians of STARTS. The first one
+    goes on until the whole window is read."""
     held_by = prometheus(servers, days=DAYS, ahead=AHEAD, resolution=REFRESH)
     with held_by as held, tempfile.TemporaryDirectory() as folder:
         for kind in ("without a snapshot", "with a snapshot"):
-            wall, ours, theirs, memory, peak = [], [], [], [], []
+            wall, ours, theirs = [], [], []
             for number in range(STARTS):
                 before = cpu_seconds(held.pid)
                 storage = Path(folder) / (str(number) if kind.startswith("without") else "0")
@@ -82,12 +83,12 @@ def _starts(servers: int, goal: float, most: float) -> Iterator[Line]:
                     wall.append(ready(url, process))
                     ours.append(cpu_seconds(process.pid))
                     theirs.append(cpu_seconds(held.pid) - before)
-                    time.sleep(SETTLED * REFRESH)
-                    memory.append(resident_mib(process.pid))
-                    peak.append(peak_mib(process.pid))
+                    if kind.startswith("without") and number == 0:
+                        time.sleep(SETTLED * REFRESH)
+                        yield Line(f"{servers} servers: resident memory", resident_mib(process.pid), "MiB",
+                                   f"{SETTLED} refreshes after the first forecast; {peak_mib(process.pid):.0f} MiB at "
+                                   "most until then", most)
             what, load = f"{servers} servers {kind}:", os.getloadavg()[0]
             spent, asked = statistics.median(ours), statistics.median(theirs)
             yield Line(f"{what} launch to forecast", statistics.median(wall), "s",
                        f"processor: {spent:.1f} s, and {asked:.1f} s of Prometheus; load average {load:.1f}", goal)
-            yield Line(f"{what} resident memory", statistics.median(memory), "MiB",
-                       f"{SETTLED} refreshes later; {max(peak):.0f} MiB at most until then", most)

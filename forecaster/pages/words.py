@@ -19,7 +19,7 @@ def chance(value: float | None) -> str:
 
 def share(value: float | None, digits: int = 0) -> str:
     """A share in percent, as it is."""
-    return UNKNOWN if value is None or not isfinite(value) else f"{value:.{digits}%}"
+    return UNKNOWN if value is None or not isfinite(value) else f"{round(value, digits + 2) + 0.0:.{digits}%}"
 
 
 def amount(value: float | None, unit: str) -> str:

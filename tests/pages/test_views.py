@@ -80,6 +80,7 @@ def test_figures_have_three_digits_and_their_unit():
     assert [words.amount(*one) for one in ((93.16, "percent"), (1234567890, "bytes"), (0.02273, "ratio"),
                                            (np.nan, "percent"), (41.26, "megabytes_per_second"))] == [
         "93.2%", "1.23 GB", "0.0227", "-", "41.3 MB/s"]
+    assert [words.share(one, 2) for one in (-0.00001, -0.021, 0.5, np.nan)] == ["0.00%", "-2.10%", "50.00%", "-"]
     assert [words.chance(one) for one in (0, 0.999, 0.4, np.nan)] == ["<1%", ">99%", "40%", "-"]
 
 
@@ -128,7 +129,7 @@ def test_the_record_on_a_server_has_coverage_and_loss_of_each_signal_on_that_ser
 
 def test_a_moment_has_the_values_that_were_measured_said_or_are_forecast_then():
     past = plain(of_server(DB, seen(), at=str(ISSUED - 1800))["server-at"])
-    assert re.search(r"At Thu 09 Oct 08:23 UTC .* CPU 6\d\.\d% - - to - 6\d\.\d%", past)
+    assert re.search(r"At Thu 09 Oct 08:23 UTC .* CPU 6\d\.\d% - - 6\d\.\d%", past)
     ahead = plain(of_server(DB, seen(), at=str(ISSUED + 3600))["server-at"])
     assert re.search(r"CPU - 5\d\.\d% 5\d\.\d% to 6\d\.\d% -", ahead)
     for wrong in ("noon", "-1", "nan", "1e300"):

@@ -12,6 +12,7 @@ from forecaster.capacity.held import Held
 from forecaster.capacity.kept import Kept
 from forecaster.memory.keeping import Keeper
 from forecaster.memory.memory import SNAPSHOT_FILE, Memory
+from forecaster.memory.pages import Pages
 from forecaster.memory.past import Past
 from forecaster.memory.record import Record
 from forecaster.memory.window import Window
@@ -48,7 +49,7 @@ class Snapshots(Kind):
             with np.load(path) as file:
                 self._arrays[path.name] = {name: file[name] for name in file.files}
         self._bytes = {path.name: path.read_bytes() for path in folder.iterdir()}
-        assert len(self._bytes) == 4
+        assert len(self._bytes) == 6
 
     def draw(self, chance: random.Random) -> bytes:
         name = chance.choice(sorted(self._bytes))
@@ -88,7 +89,8 @@ class Snapshots(Kind):
 
 def _memory(folder: Path) -> Memory:
     window = Window(SIGNALS, 60.0, 300.0, 4)
-    return Memory(window, Past(SIGNALS, 300.0, 60.0, 24), Record(SIGNALS, STEPS, 300.0, 86400.0, 10, 3.0), folder, {})
+    return Memory(window, Past(SIGNALS, 300.0, 60.0, 24), Record(SIGNALS, STEPS, 300.0, 86400.0, 10, 3.0), folder, {},
+                  pages=Pages(300.0, "", ("full",)))
 
 
 def _step(memory: Memory, now: float) -> None:
@@ -105,3 +107,10 @@ def _step(memory: Memory, now: float) -> None:
     proof = memory.record.step_over(now, present.servers, present.observed, made, base, np.ones((count, 2), bool),
                                     [(0, 100), (None, None)])
     check(proof.coverage.shape == (2, 2), "the record's figures have another shape")
+    assert memory.pages is not None
+    flags = np.ones((count, 1), bool)
+    memory.pages.cycle(now, present.servers, np.ones((2, count), bool), flags[:, 0], ~flags, flags)
+    check(memory.pages.counts().sum() == len(memory.pages.of()), "pages are counted twice")
+    check(memory.pages.weeks() >= 0, "weeks of servers are below 0")
+    sums = memory.record.by_server.of(SERVERS[0])
+    check(sums.shape == (2, 4) and bool(np.isfinite(sums).all()), "a server's record is no number")

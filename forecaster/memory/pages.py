@@ -199,14 +199,15 @@ class Pages:
         held = load(path, {name: (_NAMED[kind], "E") for name, kind in _COLUMNS.items()} | {
             "names": ("str", "S"), "incident_since": ("float64", "S"), "incident_until": ("float64", "S"),
             "seconds": ("float32", ("S", DAYS)), "gone": ("float64", (DAYS,)), "now": ("float64", (2,))})
+        if any(at > now for at in held["now"].tolist()):
+            return f"{path} is of a time that has not come yet"
         episodes = [Episode(*row) for row in zip(*(held[name].tolist() for name in _COLUMNS), strict=True)]
         if not (held["seconds"] >= 0).all() or not (held["gone"] >= 0).all() or len(episodes) > MOST or any(
-                not 0 <= one.rule < len(self.rules) or one.turned not in TURNED or not one.begin <= one.last
+                not 0 <= one.rule < len(self.rules) or one.turned not in TURNED
+                or not 0 <= one.begin <= one.last <= now
                 or not one.quiet >= 0 or np.isnan(one.watched) or (one.turned == TRUE) and not one.lead > 0
                 for one in episodes):
             raise unusable(path, "its parts do not fit together")
-        if any(at > now for at in held["now"].tolist()):
-            return f"{path} is of a time that has not come yet"
         self._held = episodes
         self._active = [one for one in episodes if not one.over or one.turned == OPEN]
         self._servers = _Servers(tuple(held["names"].tolist()), held["incident_since"], held["incident_until"],

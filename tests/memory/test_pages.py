@@ -192,6 +192,15 @@ def test_a_damaged_snapshot_is_an_error_and_changes_nothing(tmp_path):
     assert other.of() == []
 
 
+@pytest.mark.parametrize(("name", "value"), [("begin", 1e300), ("begin", -1.0), ("last", np.nan), ("rule", 9)])
+def test_a_page_of_no_time_or_rule_is_damage(tmp_path, name, value):
+    path, pages = tmp_path / "pages.npz", go(fresh(), 20, page=range(5, 20))
+    setattr(pages._held[0], name, value)
+    pages.snapshot(path)
+    with pytest.raises(SnapshotError, match="do not fit together"):
+        fresh().restore(path, START + 1500)
+
+
 def test_of_1000_servers_it_holds_less_than_two_megabytes(tmp_path):
     names, pages, path = tuple(f"node-{n:04}.example.test" for n in range(1000)), fresh(), tmp_path / "pages.npz"
     for minute in range(120):

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
@@ -53,7 +54,7 @@ def make(folder: Path, addresses: Sequence[str] = ("127.0.0.1", "localhost"), da
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
                        critical=False)
         .sign(authority_key, hashes.SHA256()))
-    trusted = [authority, *_authorities(folder)[:1]]
+    trusted = [authority, *_served_by(folder)]
     private(folder / AUTHORITY, b"".join(one.public_bytes(Encoding.PEM) for one in trusted), mode)
     private(folder / KEY, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), mode)
     private(folder / CERTIFICATE, certificate.public_bytes(Encoding.PEM), mode)
@@ -75,7 +76,9 @@ def private(path: Path, content: bytes, mode: int = OWNER) -> None:
     new.unlink(missing_ok=True)
     with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER), "wb") as file:
         file.write(content)
+        file.flush()
         os.fchmod(file.fileno(), mode)
+        os.fsync(file.fileno())  # or a password may be empty after a loss of power
     new.replace(path)
 
 
@@ -88,12 +91,23 @@ def _key(folder: Path) -> ec.EllipticCurvePrivateKey:
     return key if isinstance(key, ec.EllipticCurvePrivateKey) else ec.generate_private_key(ec.SECP256R1())
 
 
-def _authorities(folder: Path) -> list[x509.Certificate]:
-    """Those that the folder's clients trust, the latest first."""
+def _served_by(folder: Path) -> list[x509.Certificate]:
+    """The authority of the certificate that the folder has, if its clients trust it: not the latest one where a renewal
+    was cut short."""
     try:
-        return x509.load_pem_x509_certificates((folder / AUTHORITY).read_bytes())
+        served = x509.load_pem_x509_certificate((folder / CERTIFICATE).read_bytes())
+        trusted = x509.load_pem_x509_certificates((folder / AUTHORITY).read_bytes())
     except (OSError, ValueError):
         return []
+    return [one for one in trusted if _signed(one, served)]
+
+
+def _signed(authority: x509.Certificate, certificate: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (InvalidSignature, ValueError, TypeError):
+        return False
+    return True
 
 
 def _name(address: str) -> x509.GeneralName:

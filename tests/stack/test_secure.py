@@ -7,6 +7,7 @@ from pathlib import Path
 import bcrypt
 import pytest
 import yaml
+from cryptography import x509
 
 from serving.doors.web_config import read
 from stack import certificates
@@ -78,12 +79,36 @@ def test_a_renewal_keeps_the_key_and_the_trust_in_what_is_served_until_it_is_who
     written, write = [], certificates.private
     monkeypatch.setattr(certificates, "private", lambda path, *rest: written.append(path.name) or write(path, *rest))
     for _ in range(2):
-        old = certificates._authorities(tmp_path)[0]
+        old = authorities(tmp_path)[0]
         certificates.make(tmp_path)
         assert written[0] == "ca.crt" and written[-1] == "server.crt"
-        assert certificates._authorities(tmp_path)[1:] == [old], "the one before is trusted still"
+        assert authorities(tmp_path)[1:] == [old], "the one before is trusted still"
     assert (tmp_path / "server.key").read_bytes() == before["server.key"]
     assert (tmp_path / "server.crt").read_bytes() != before["server.crt"]
+
+
+def test_renewals_that_are_cut_short_leave_the_trust_in_the_certificate_that_is_served(tmp_path, monkeypatch):
+    certificates.make(tmp_path)
+    [old], write = authorities(tmp_path), certificates.private
+
+    def full(path: Path, *rest) -> None:
+        if path.name == "server.crt":
+            raise OSError("no space left")
+        write(path, *rest)
+
+    monkeypatch.setattr(certificates, "private", full)
+    for _ in range(2):
+        with pytest.raises(OSError, match="no space"):
+            certificates.make(tmp_path)
+        assert old in authorities(tmp_path)
+    monkeypatch.undo()
+    certificates.make(tmp_path)
+    assert authorities(tmp_path)[1:] == [old], "those of what was never served are gone"
+
+
+def authorities(folder: Path) -> list[x509.Certificate]:
+    """Those that clients trust, the latest first."""
+    return x509.load_pem_x509_certificates((folder / "ca.crt").read_bytes())
 
 
 def test_a_damaged_key_is_replaced(tmp_path):

@@ -9,8 +9,8 @@ In: the configuration of docker-compose.yml. Out, a volume each, so that a servi
     client/   certificate of the authority, password, and both for Prometheus' programs (client.yml)
     config/   the configuration with https:// and the login
 
-Their group may read the first two, everybody config/, which holds no secret. Only files that differ are replaced, as
-the services may run.
+Their group may read the first two, everybody config/, which holds no secret. The services may run meanwhile: files are
+replaced whole, and those of config/ only where they differ.
 """
 
 import argparse

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
@@ -76,12 +77,14 @@ class Clients:
     def _stream(self) -> None:
         """Connects anew when the stream ends, as a browser does."""
         while not self._stop.is_set():
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-            connection.request("GET", "/ui/events?view=fleet")
-            answer = connection.getresponse()
-            while not self._stop.is_set() and (line := answer.readline()):
-                self.updates += line.startswith(b"data: {") and self.server in line
-            connection.close()
+            with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
+                connection.request("GET", "/ui/events?view=fleet")
+                answer = connection.getresponse()
+                if answer.status != 200:
+                    self.failed.append(("/ui/events", answer.status, answer.read()[:200]))
+                    return
+                while not self._stop.is_set() and (line := answer.readline()):
+                    self.updates += line.startswith(b"data: {") and self.server in line
 
 
 def ask(port: int, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None,

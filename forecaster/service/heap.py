@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import os
 from typing import Any
 
 _ARENA_MAX = -8  # M_ARENA_MAX of mallopt(3)
@@ -10,8 +11,9 @@ _ARENAS = 2
 
 def few_arenas() -> None:
     """Lets all threads share two arenas where the C library has them (glibc), by default eight for each core: each
-    one keeps the holes that large answers leave in it. To be called before threads are started."""
-    if (option := _of_libc("mallopt")) is not None:
+    one keeps the holes that large answers leave in it. To be called before threads are started. MALLOC_ARENA_MAX in
+    the environment counts more."""
+    if "MALLOC_ARENA_MAX" not in os.environ and (option := _of_libc("mallopt")) is not None:
         option(_ARENA_MAX, _ARENAS)
 
 

@@ -1,5 +1,6 @@
 """What the C library keeps for threads."""
 
+import os
 import re
 import subprocess
 import sys
@@ -22,9 +23,16 @@ meet.wait()
 """
 
 
-def test_threads_share_two_arenas_where_they_would_have_one_each():
-    def arenas(which: str) -> int:
-        done = subprocess.run([sys.executable, "-c", THREADS, which], capture_output=True, text=True, check=True)
-        return len(re.findall(r"^Arena \d+:", done.stderr, re.MULTILINE))
+def arenas(which: str, **environment: str) -> int:
+    inherited = {name: value for name, value in os.environ.items() if name != "MALLOC_ARENA_MAX"}
+    done = subprocess.run([sys.executable, "-c", THREADS, which], env=inherited | environment, capture_output=True,
+                          text=True, check=True)
+    return len(re.findall(r"^Arena \d+:", done.stderr, re.MULTILINE))
 
+
+def test_threads_share_two_arenas_where_they_would_have_one_each():
     assert arenas("few") <= 2 < arenas("many")
+
+
+def test_an_operator_may_give_more_arenas():
+    assert arenas("few", MALLOC_ARENA_MAX="5") == 5

@@ -254,7 +254,7 @@ def flags(parser: argparse.ArgumentParser) -> Iterator[Row]:
         value = "" if action.nargs == 0 else f" {action.metavar or '|'.join(action.choices or [action.dest.upper()])}"
         text = (action.help or "") % {**vars(action), "prog": parser.prog}
         told = re.search(r" \(default: (.*)\)$", text)
-        own = action.default not in (None, False, [], argparse.SUPPRESS)
+        own = action.default not in (None, False, [], {}, argparse.SUPPRESS)
         default = "required" if action.required else told[1] if told else str(action.default) if own else "–"
         yield (f"`{action.option_strings[0]}{value}`", f"`{default}`" if own else default,
                text[:told.start()] if told else text)

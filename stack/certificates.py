@@ -35,7 +35,8 @@ def make(folder: Path, addresses: Sequence[str] = ("127.0.0.1", "localhost"), da
     """
     began = (now or datetime.now(UTC)) - timedelta(hours=1)
     ended = began + timedelta(days=days)
-    authority_key, key = ec.generate_private_key(ec.SECP256R1()), _key(folder)
+    authority_key = ec.generate_private_key(ec.SECP256R1())
+    key = _key(folder) or ec.generate_private_key(ec.SECP256R1())
     authority_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Fleetcast of {began:%Y-%m-%d}")])
 
     def builder(name: x509.Name, of: ec.EllipticCurvePrivateKey, authority: bool) -> x509.CertificateBuilder:
@@ -61,12 +62,13 @@ def make(folder: Path, addresses: Sequence[str] = ("127.0.0.1", "localhost"), da
 
 
 def current(folder: Path, now: datetime) -> bool:
-    """Whether the folder has a certificate that lasts for a while."""
+    """Whether the folder has a certificate that lasts for a while, and its key."""
     try:
         certificate = x509.load_pem_x509_certificate((folder / CERTIFICATE).read_bytes())
     except (OSError, ValueError):
         return False
-    whole = (folder / AUTHORITY).is_file() and (folder / KEY).is_file()
+    key = _key(folder)
+    whole = (folder / AUTHORITY).is_file() and key is not None and key.public_key() == certificate.public_key()
     return whole and certificate.not_valid_after_utc - now > timedelta(days=_RENEWED)
 
 
@@ -82,13 +84,13 @@ def private(path: Path, content: bytes, mode: int = OWNER) -> None:
     new.replace(path)
 
 
-def _key(folder: Path) -> ec.EllipticCurvePrivateKey:
-    """The key that the folder has, or a new one."""
+def _key(folder: Path) -> ec.EllipticCurvePrivateKey | None:
+    """The key that the folder has."""
     try:
         key = load_pem_private_key((folder / KEY).read_bytes(), None)
     except (OSError, ValueError, TypeError):
-        key = None
-    return key if isinstance(key, ec.EllipticCurvePrivateKey) else ec.generate_private_key(ec.SECP256R1())
+        return None
+    return key if isinstance(key, ec.EllipticCurvePrivateKey) else None
 
 
 def _served_by(folder: Path) -> list[x509.Certificate]:

@@ -106,6 +106,14 @@ def test_renewals_that_are_cut_short_leave_the_trust_in_the_certificate_that_is_
     assert authorities(tmp_path)[1:] == [old], "those of what was never served are gone"
 
 
+def test_a_key_that_is_not_the_one_of_the_certificate_is_noticed(tmp_path):
+    certificates.make(tmp_path)
+    (tmp_path / "other").mkdir()
+    certificates.make(tmp_path / "other")
+    (tmp_path / "server.key").write_bytes((tmp_path / "other/server.key").read_bytes())
+    assert not certificates.current(tmp_path, datetime.now(UTC))
+
+
 def authorities(folder: Path) -> list[x509.Certificate]:
     """Those that clients trust, the latest first."""
     return x509.load_pem_x509_certificates((folder / "ca.crt").read_bytes())
@@ -114,7 +122,9 @@ def authorities(folder: Path) -> list[x509.Certificate]:
 def test_a_damaged_key_is_replaced(tmp_path):
     certificates.make(tmp_path)
     (tmp_path / "server.key").write_text("no key")
+    assert not certificates.current(tmp_path, datetime.now(UTC)), "so that a start makes it"
     certificates.make(tmp_path)
+    assert certificates.current(tmp_path, datetime.now(UTC))
     trusting(tmp_path).load_cert_chain(tmp_path / "server.crt", tmp_path / "server.key")
 
 

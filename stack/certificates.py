@@ -61,11 +61,14 @@ def make(folder: Path, addresses: Sequence[str] = ("127.0.0.1", "localhost"), da
     private(folder / CERTIFICATE, certificate.public_bytes(Encoding.PEM), mode)
 
 
-def current(folder: Path, now: datetime) -> bool:
-    """Whether the folder has a certificate that lasts for a while, and its key."""
+def current(folder: Path, now: datetime, addresses: Sequence[str] = ()) -> bool:
+    """Whether the folder has a certificate that lasts for a while, with these addresses, and its key."""
     try:
         certificate = x509.load_pem_x509_certificate((folder / CERTIFICATE).read_bytes())
-    except (OSError, ValueError):
+        named = {*certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value}
+    except (OSError, ValueError, x509.ExtensionNotFound):
+        return False
+    if not named >= {_name(address) for address in addresses}:
         return False
     key = _key(folder)
     whole = (folder / AUTHORITY).is_file() and key is not None and key.public_key() == certificate.public_key()

@@ -55,7 +55,7 @@ def make_login(server: Path, client: Path, addresses: Sequence[str], mode: int =
     server: the folder of what a part serves with; client: that of what it asks others with, AUTHORITY and PASSWORD;
     addresses: those in the certificate; mode: who may read the files.
     """
-    if not current(server, datetime.now(UTC)):
+    if not current(server, datetime.now(UTC), addresses):
         make(server, addresses, mode=mode)
     if client != server:
         private(client / AUTHORITY, (server / AUTHORITY).read_bytes(), mode)

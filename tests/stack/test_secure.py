@@ -119,6 +119,12 @@ def authorities(folder: Path) -> list[x509.Certificate]:
     return x509.load_pem_x509_certificates((folder / "ca.crt").read_bytes())
 
 
+def test_a_certificate_is_made_anew_for_an_address_that_it_lacks(tmp_path):
+    certificates.make(tmp_path, ("127.0.0.1", "pager"))
+    assert certificates.current(tmp_path, datetime.now(UTC), ("pager", "127.0.0.1"))
+    assert not certificates.current(tmp_path, datetime.now(UTC), ("pager", "grafana"))
+
+
 def test_a_damaged_key_is_replaced(tmp_path):
     certificates.make(tmp_path)
     (tmp_path / "server.key").write_text("no key")

@@ -12,7 +12,7 @@ from types import FrameType
 
 from stack.layout import ROOT
 
-PATIENCE = 30.0  # s until an input that is not done counts as hanging
+PATIENCE = 120.0  # s until an input that is not done counts as hanging; a busy machine took 30 for 7 of processor time
 ADDRESSES = 4 << 30  # bytes of address space that one input may add
 PRODUCT = ("serving", "exporter", "forecaster", "stack")
 _SELF = Path("/proc/self")

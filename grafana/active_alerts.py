@@ -21,7 +21,7 @@ _COLUMNS = {
 def table() -> panels.table.Panel:
     """State, server, chance, when, and why."""
     made = panels.rows("Active alerts",
-                       "Incidents that are on or have a chance of 10 % in 8 hours, and servers in trouble or BLIND. "
+                       "Incidents that are on or have a chance of 10% in 8 hours, and servers in trouble or BLIND. "
                        "From, until: by p50. Why: now → p90 in 30 min. Since: P1 or P2.",
                        [column(expression, ref) for ref, expression in _COLUMNS.items()],
                        {"Value #A": ("State", 85), "server": ("Server", 123), "Value #B": ("8 h", 55),

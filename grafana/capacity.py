@@ -122,7 +122,7 @@ def _entity() -> list[board.Placed]:
 
 def _charts() -> list[board.Placed]:
     fan = panels.lines("Course and forecast",
-                       "Used share: actual, then the forecast to 14 days ahead. The line at 100 % is the limit.",
+                       "Used share: actual, then the forecast to 14 days ahead. The line at 100% is the limit.",
                        "percentunit", query(filling.COURSE, "actual", "A"))
     panels.coloured(fan, {"actual": GREY})
     panels.marked(fans.band(fan, filling.curve).min(0), (1, VERMILLION)).interval("1h")

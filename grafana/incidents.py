@@ -22,17 +22,17 @@ class Named(NamedTuple):
 
 
 NAMED: Mapping[str, Named] = {
-    "cpu_saturated": Named("CPU saturated", "cpu_pct", "CPU", " %"),
-    "memory_exhausted": Named("memory exhausted", "mem_pct", "memory", " %"),
+    "cpu_saturated": Named("CPU saturated", "cpu_pct", "CPU", "%"),
+    "memory_exhausted": Named("memory exhausted", "mem_pct", "memory", "%"),
     "latency_high": Named("latency high", "latency_ms", "latency", " ms"),
-    "cpu_pressure": Named("CPU pressure", "cpu_pressure_pct", "CPU pressure", " %"),
-    "memory_pressure": Named("memory pressure", "mem_pressure_pct", "memory pressure", " %"),
-    "io_pressure": Named("I/O pressure", "io_pressure_pct", "I/O pressure", " %"),
+    "cpu_pressure": Named("CPU pressure", "cpu_pressure_pct", "CPU pressure", "%"),
+    "memory_pressure": Named("memory pressure", "mem_pressure_pct", "memory pressure", "%"),
+    "io_pressure": Named("I/O pressure", "io_pressure_pct", "I/O pressure", "%"),
     "swap_storm": Named("swap storm", "swap_mb_s", "swap", " MB/s"),
-    "disk_saturated": Named("disk saturated", "disk_busy_pct", "disk busy", " %"),
-    "network_saturated": Named("network saturated", "net_used_pct", "network", " %"),
-    "fds_exhausted": Named("file descriptors exhausted", "fds_used_pct", "file descriptors", " %"),
-    "conntrack_exhausted": Named("connection tracking exhausted", "conntrack_used_pct", "connection tracking", " %"),
+    "disk_saturated": Named("disk saturated", "disk_busy_pct", "disk busy", "%"),
+    "network_saturated": Named("network saturated", "net_used_pct", "network", "%"),
+    "fds_exhausted": Named("file descriptors exhausted", "fds_used_pct", "file descriptors", "%"),
+    "conntrack_exhausted": Named("connection tracking exhausted", "conntrack_used_pct", "connection tracking", "%"),
     "clock_out_of_step": Named("clock out of step", "clock_offset_s", "clock", " s"),
 }
 # Above which limit a curve shows which incident. Curves are read on demand, so only those of the three roles are.
@@ -200,7 +200,7 @@ def _rounded(name: str, series: str, label: str) -> str:
 
 
 def _why() -> str:
-    """In the label `why`: "CPU 98 % → 100 %", the value now and the p90 forecast in 30 minutes, else the incident."""
+    """In the label `why`: "CPU 98% → 100%", the value now and the p90 forecast in 30 minutes, else the incident."""
     signals = "|".join(one.signal for one in NAMED.values() if one.unit != " s")  # of which whole numbers say enough
     past = _rounded(f"observed_({signals})", SOME, "now")
     ahead = _rounded(f"forecast_({signals})", f'{SOME},percentile="p90",horizon="30m"', "soon")

@@ -37,7 +37,7 @@ def _state() -> list[board.Placed]:
 def _servers() -> list[board.Placed]:
     chances = panels.number("Risk map",
                             "A tile for each server, coloured by the chance of an incident within 8 hours, highest "
-                            "first; 100 % while one is on. Hover for the name, click to open.",
+                            "first; 100% while one is on. Hover for the name, click to open.",
                             "percentunit", now(incidents.MAP, "{{server}}"), steps=states.HEAT_STEPS,
                             shown=BigValueTextMode.NONE).decimals(0)
     chances.mappings(panels.texts({-2: ("chance unknown", states.NOTICE), -1: states.STATE[-1]}))

@@ -74,7 +74,7 @@ def _scored(window: str) -> list[board.Placed]:
     """Coverage, loss and the outcomes they rest on."""
     name, nothing = _WINDOWS[window]
     coverage = _matrix(f"Coverage of the {name}",
-                       "Share of the outcomes between p10 and p90. 80 % is right: the band is too narrow below and too "
+                       "Share of the outcomes between p10 and p90. 80% is right: the band is too narrow below and too "
                        "wide above.",
                        nothing, partial(own_queries.recorded, window, "coverage"), "percentunit").decimals(0)
     loss = _matrix(f"Loss of the {name} against the heuristic",
@@ -95,7 +95,7 @@ def _courses() -> list[board.Placed]:
     made = []
     for window, (name, nothing) in _WINDOWS.items():
         coverage = panels.lines(f"Coverage of the {name} at $horizon",
-                                "Share of the outcomes between p10 and p90, by signal. The line at 80 % is the target.",
+                                "Share of the outcomes between p10 and p90, by signal. The line at 80% is the target.",
                                 "percentunit", query(own_queries.recorded(window, "coverage"), "{{signal}}"))
         loss = panels.lines(f"Loss of the {name} against the heuristic at $horizon",
                             "Pinball loss divided by the trend heuristic's, by signal. Below the line, the forecasts "

@@ -56,7 +56,7 @@ def _state() -> list[board.Placed]:
 
 
 def _incidents() -> list[board.Placed]:
-    why = panels.bars("Chance of each incident", "Chance of each incident within 8 hours; 100 % while it is on.",
+    why = panels.bars("Chance of each incident", "Chance of each incident within 8 hours; 100% while it is on.",
                       "percentunit", now(incidents.SERVER_WHY, "{{incident}}"), steps=states.CHANCE_BARS, largest=1,
                       nothing="no chance is known").decimals(0)
     courses = [

@@ -28,7 +28,7 @@ STATE: States = {
     3: ("LIKELY", WARNING),
     4: ("ACT NOW", CRITICAL),
 }
-MEANING = ("ACT NOW: P1. LIKELY: P2 or a chance of 50 % in 8 h. CLEARING: P1 or P2 has just ended. WATCH: 10 %, or no "
+MEANING = ("ACT NOW: P1. LIKELY: P2 or a chance of 50% in 8 h. CLEARING: P1 or P2 has just ended. WATCH: 10%, or no "
            "chance known. BLIND: no current data.")
 FIRST: States = {  # beside the seconds until the first incident is expected
     -3: ("unknown", UNKNOWN),
@@ -51,7 +51,7 @@ Steps = Sequence[tuple[float | None, str]]
 PLAIN: Steps = ((None, QUIET),)
 BARS: Steps = ((None, BLUE),)
 RISK_STEPS: Steps = ((None, QUIET), (40, WARNING), (70, CRITICAL))  # risk.priorities of forecaster/presets/fleet.yml
-# p2_chance and p1_chance of risk.priorities; from 10 % on a server is WATCH
+# p2_chance and p1_chance of risk.priorities; from 10% on a server is WATCH
 CHANCE_STEPS: Steps = ((None, QUIET), (0.1, NOTICE), (0.5, WARNING), (0.8, CRITICAL))
 CHANCE_BARS: Steps = ((None, SKY), *CHANCE_STEPS[2:])
 HEAT_STEPS: Steps = ((None, FAINT), (0.02, LIGHT), *CHANCE_STEPS[1:])

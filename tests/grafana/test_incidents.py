@@ -98,7 +98,7 @@ def test_the_table_says_why_in_words(answers):
                                       ("old", "cpu_pct", 1, 1)):
         of = f'job="forecaster",fleet="hosts",instance="a",server="{server}",profile="generic"'
         given |= {f"observed_{signal}{{{of}}}": now, f'forecast_{signal}{{{of},percentile="p90",horizon="30m"}}': soon}
-    said = {"web": ("memory_exhausted", "memory 92 % → 100 %"), "batch": ("cpu_saturated", "cpu_saturated"),
+    said = {"web": ("memory_exhausted", "memory 92% → 100%"), "batch": ("cpu_saturated", "cpu_saturated"),
             "old": ("memory_exhausted", "memory_exhausted"), "points": ("state", "risk score 45"),
             "silent": ("state", "no current data")}
     expected = {f'{{server="{server}",profile="generic",incident="{incident}",why="{why}"}}': 1.0

@@ -50,13 +50,15 @@ def of(seen: Seen, server: str | None = None) -> tuple[list[Episode], float] | N
     if memory is None or memory.pages is None:
         return None
     with memory.lock:
-        names = {server} if server is not None else None if seen.whole else known(seen)
+        names = None if seen.whole else known(seen)
+        if server is not None:
+            names = {server} if names is None else {server} & names
         episodes, weeks = memory.pages.of(names), memory.pages.weeks(names)
         full = memory.pages.full
     return episodes, np.nan if full else weeks
 
 
-def known(seen: Seen) -> Collection[str]:
+def known(seen: Seen) -> set[str]:
     """Servers that have a view."""
     last, outlook = seen.last, seen.outlook
     own = {*last.servers, *last.unforecast} if last is not None else set()

@@ -100,6 +100,12 @@ def routes(app) -> list[tuple[str, str]]:
     return [*found, ("GET", "/nothing"), ("GET", "/-/reload"), ("POST", "/alerts")]
 
 
+def test_before_the_first_forecast_a_tenant_is_told_nothing_of_the_pages_of_others():
+    bench, path = Bench(), f"/ui/server?name={SEARCH[0]}"
+    bench.forecaster.parts.board._last = bench.forecaster.parts.capacity.board._last = None
+    assert "None was sent" in text_of(bench.get(path)) and "Pages of servers (P1)" in text_of(bench.get(path, None))
+
+
 def test_no_path_tells_a_tenant_of_servers_that_are_not_its_own(bench):
     seen = 0
     for method, path in routes(bench.app):

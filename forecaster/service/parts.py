@@ -110,4 +110,5 @@ class Parts:
             if mine.outcomes is not None and theirs.outcomes is not None and mine.outcomes.same(theirs.outcomes):
                 mine.outcomes = theirs.outcomes
             if mine.pages is not None and theirs.pages is not None and mine.pages.same(theirs.pages):
+                theirs.pages.rules = mine.pages.rules  # capacity.refresh may be another
                 mine.pages = theirs.pages

@@ -102,6 +102,16 @@ def test_a_reload_to_another_fleet_shows_nothing_of_the_one_before(tmp_path):
         assert "red1" not in forecaster.app.test_client().get("/metrics").text
 
 
+def test_a_reload_that_changes_how_often_what_fills_up_is_read_keeps_the_pages_and_waits_as_long_as_it_must(tmp_path):
+    with local_server(prometheus_of("red1")) as red, running(
+            **{"source.url": red.url, "model": "none"}) as (forecaster, overrides):
+        before = forecaster.parts.cycle.memory.pages
+        overrides["capacity.refresh"] = 7200.0
+        forecaster.reload()
+        pages = forecaster.parts.cycle.memory.pages
+        assert pages is before and pages.rules[2].gap == pages.rules[3].gap == 3 * 7200
+
+
 def test_a_model_that_is_the_same_is_kept_and_another_one_replaces_it(tmp_path, monkeypatch):
     monkeypatch.setenv("FLEETCAST_COMPILED", "0")
     overrides = {"model": str(write_untrained(tmp_path / "tiny")), "source.url": "http://127.0.0.1:9"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -83,11 +84,11 @@ def lines(episodes: Sequence[Episode], servers: Collection[str], most: int) -> l
     """The newest. A ticket that was a page as well within its time stands once, as the page."""
     episodes = sorted(episodes, key=lambda one: -one.begin)
     pages = [one for one in episodes if RULES[one.rule][1] == "P1"]
-    shown = [one for one in episodes if RULES[one.rule][1] == "P1" or not any(
+    shown = (one for one in episodes if RULES[one.rule][1] == "P1" or not any(
         page.rule == one.rule - 1 and (page.server, page.entity) == (one.server, one.entity)
-        and one.begin <= page.begin <= one.last for page in pages)]
+        and one.begin <= page.begin <= one.last for page in pages))
     return [Line(one.begin, one.server, one.server in servers, f"{RULES[one.rule][1]} {one.entity}".strip(), one.what,
-                 said(one), one.turned) for one in shown[:most]]
+                 said(one), one.turned) for one in islice(shown, most)]
 
 
 def said(one: Episode) -> str:

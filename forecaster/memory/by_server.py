@@ -34,10 +34,9 @@ class ByServer:
     def add(self, now: float, names: tuple[str, ...], rows: npt.NDArray[np.int64], scored: Figures) -> None:
         """What was scored at `now`, Unix s: (N, C, EACH) of the servers at these rows (N,) of `names`."""
         day = int(now // DAY)
-        if day < self._day:  # the clock was set back
-            self._sums[:] = 0
-        for late in range(max(self._day + 1, day - DAYS + 1), day + 1):
-            self._sums[late % DAYS] = 0
+        first, last = sorted((self._day, day))  # the clock may be set back
+        for other in range(max(first + 1, last - DAYS + 1), last + 1):
+            self._sums[other % DAYS] = 0
         self._day = day
         if names != self._names:
             place = {name: row for row, name in enumerate(self._names)}

@@ -88,6 +88,16 @@ class Episode:
         if self.turned == OPEN:
             self._judge(rule, now, fact)
 
+    def set_back(self, now: float, by: float) -> None:
+        """The clock was set back to `now` by so many seconds: nothing is later, and how an open one turns out nobody
+        knows."""
+        self.missed |= self.turned == OPEN
+        if self.begin > now:
+            self.begin, self.last, self.watched, self.since = (
+                at - by for at in (self.begin, self.last, self.watched, self.since))
+        else:
+            self.last, self.watched = min(self.last, now), min(self.watched, now)
+
     def _judge(self, rule: Rule, now: float, fact: Fact | None) -> None:
         if fact is not None:
             if self.needs and fact.known & self.needs == self.needs:

@@ -114,8 +114,8 @@ class Pages:
         before = self._now.get(of, now)
         self._now[of] = now
         if now < before:
-            for one in self._active:
-                one.missed |= self.rules[one.rule].of == of
+            for one in {id(one): one for one in (*self._held, *self._active) if self.rules[one.rule].of == of}.values():
+                one.set_back(now, before - now)
             if of == "server":
                 late = self._servers.until > now
                 self._servers.until[late], self._servers.since[late] = now, np.minimum(self._servers.since, now)[late]
@@ -199,12 +199,13 @@ class Pages:
         held = load(path, {name: (_NAMED[kind], "E") for name, kind in _COLUMNS.items()} | {
             "names": ("str", "S"), "incident_since": ("float64", "S"), "incident_until": ("float64", "S"),
             "seconds": ("float32", ("S", DAYS)), "gone": ("float64", (DAYS,)), "now": ("float64", (2,))})
-        if any(at > now for at in held["now"].tolist()):
+        latest = now + HOUR  # the source's clock may be ahead of this machine's, which its first answer tells
+        if any(at > latest for at in held["now"].tolist()):
             return f"{path} is of a time that has not come yet"
         episodes = [Episode(*row) for row in zip(*(held[name].tolist() for name in _COLUMNS), strict=True)]
         if not (held["seconds"] >= 0).all() or not (held["gone"] >= 0).all() or len(episodes) > MOST or any(
                 not 0 <= one.rule < len(self.rules) or one.turned not in TURNED
-                or not 0 <= one.begin <= one.last <= now
+                or not 0 <= one.begin <= one.last <= latest
                 or not one.quiet >= 0 or np.isnan(one.watched) or (one.turned == TRUE) and not one.lead > 0
                 for one in episodes):
             raise unusable(path, "its parts do not fit together")

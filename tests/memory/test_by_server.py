@@ -34,11 +34,14 @@ def test_servers_that_come_and_go_keep_their_own_sums():
     assert [counted(kept, name) for name in "abc"] == [0, 2, 4]
 
 
-def test_a_clock_that_is_set_back_by_a_day_begins_anew():
+def test_a_clock_that_is_set_back_forgets_the_days_that_it_takes_back():
     kept = ByServer(1)
-    kept.add(START, ("a",), np.array([0]), one(1))
-    kept.add(START - DAY, ("a",), np.array([0]), one(5))
-    assert counted(kept, "a") == 5
+    for day, count in ((-8, 1), (-2, 2), (-1, 4), (0, 8)):
+        kept.add(START + DAY * day, ("a",), np.array([0]), one(count))
+    kept.add(START - 2 * DAY, ("a",), np.array([0]), one(16))
+    assert counted(kept, "a") == 2 + 16
+    kept.add(START - 20 * DAY, ("a",), np.array([0]), one(32))
+    assert counted(kept, "a") == 32
 
 
 def test_figures_are_coverage_loss_over_the_trend_and_outcomes():

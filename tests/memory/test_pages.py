@@ -96,6 +96,21 @@ def test_a_clock_that_is_set_back_makes_open_pages_unknown():
     assert turned(pages) == [UNKNOWN]
 
 
+def test_after_a_clock_that_is_set_back_no_page_is_later_and_a_restart_keeps_them_all(tmp_path):
+    path, pages = tmp_path / "pages.npz", go(fresh(), 50, page=range(2, 7), on=range(6, 9))
+    go(pages, 60, page=[*range(5, 8), *range(40, 60)], on=range(8, 9), start=START + 3600)
+    now = START + 3600 + 30 * 60
+    go(pages, 10, page=range(10), start=now)  # half an hour back: the second page lies before it, the third began later
+    first, second, third = (one for one in reversed(pages.of()) if one.rule == 0)
+    assert (first.turned, first.lead) == (TRUE, 240) and (second.turned, second.lead) == (TRUE, 180)
+    assert second.begin == START + 3900 and third.begin == now - 19 * 60 and third.last == now + 540
+    go(pages, 120, start=now + 600)
+    assert turned(pages) == [TRUE, TRUE, UNKNOWN]
+    pages.snapshot(path)
+    again = fresh()
+    assert again.restore(path, now + 130 * 60) is None and repr(again.of()) == repr(pages.of())
+
+
 def test_pages_of_four_weeks_are_kept_and_weeks_counted_where_there_was_a_forecast(monkeypatch):
     pages = go(fresh(), 60, page=range(5, 10), blind=range(30, 60))
     assert pages.weeks() * module.WEEK == pytest.approx((59 + 29) * 60)
@@ -178,8 +193,15 @@ def test_a_snapshot_of_other_settings_or_of_a_time_to_come_is_not_taken(tmp_path
     path = tmp_path / "pages.npz"
     go(fresh(), 20, page=range(5, 20)).snapshot(path)
     assert "another model" in fresh("two").restore(path, START + 1500)
-    assert "has not come" in fresh().restore(path, START)
+    assert "has not come" in fresh().restore(path, START - 3600)
     assert not fresh().same(fresh("two")) and fresh().same(fresh())
+
+
+def test_a_source_whose_clock_is_minutes_ahead_costs_no_pages_at_a_restart(tmp_path):
+    path, was = tmp_path / "pages.npz", go(fresh(), 20, page=range(5, 20))
+    was.snapshot(path)
+    again = fresh()
+    assert again.restore(path, START) is None and repr(again.of()) == repr(was.of())
 
 
 def test_a_damaged_snapshot_is_an_error_and_changes_nothing(tmp_path):

@@ -143,8 +143,10 @@ class Pages:
             if one.rule in ringing:
                 key_of = one.server, one.entity
                 one.follow(self.rules[one.rule], now, elapsed, key_of in ringing[one.rule], fact(key_of))
-        self._active = [one for one in self._active if not one.over or one.turned == OPEN]
-        self._held = [one for one in self._held if one.begin > now - DAYS * DAY or not one.over][-MOST:]
+        oldest = now - DAYS * DAY
+        self._active = [one for one in self._active if one.last > oldest and (not one.over or one.turned == OPEN)]
+        self._held = [one for one in self._held
+                      if one.begin > oldest or not one.over and one.last > oldest][-MOST:]
 
     @property
     def full(self) -> bool:

@@ -166,6 +166,16 @@ def test_what_fills_up_is_a_page_after_a_quarter_of_an_hour_and_true_once_it_is_
     assert (page.begin, page.lead, page.entity) == (START + 5 * 600, 15 * 600, "filesystem /data")
 
 
+def test_a_page_that_nobody_follows_any_more_is_forgotten_and_may_ring_anew():
+    pages = fill(fresh(), 10, page=range(3, 10))
+    go(pages, 2, start=START + 27 * DAY)
+    assert turned(pages, 2) == [OPEN]
+    go(pages, 2, start=START + 29 * DAY)
+    assert turned(pages, 2) == []
+    fill(pages, 10, page=range(3, 10), start=START + 30 * DAY)
+    assert [one.begin for one in pages.of() if one.rule == 2] == [START + 30 * DAY + 3000]
+
+
 def test_where_somebody_made_room_a_page_is_not_called_false():
     assert turned(fill(fresh(), 80, page=range(3, 10), relieved=[12]), 2) == [ROOM]
     assert turned(fill(fresh(), 80, page=range(3, 10)), 2) == [FALSE]

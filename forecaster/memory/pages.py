@@ -119,6 +119,8 @@ class Pages:
             if of == "server":
                 late = self._servers.until > now
                 self._servers.until[late], self._servers.since[late] = now, np.minimum(self._servers.since, now)[late]
+            else:
+                self._full = {key: (min(since, now), now) for key, (since, _) in self._full.items()}
             self._holding = {key: at for key, at in self._holding.items() if at <= now}
         if of == "server":
             for day in range(int(before // DAY) + 1, min(int(now // DAY), int(before // DAY) + DAYS) + 1):

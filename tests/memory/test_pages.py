@@ -166,6 +166,11 @@ def test_what_fills_up_is_a_page_after_a_quarter_of_an_hour_and_true_once_it_is_
     assert (page.begin, page.lead, page.entity) == (START + 5 * 600, 15 * 600, "filesystem /data")
 
 
+def test_what_was_full_before_the_clock_was_set_back_was_on_already():
+    pages = fill(fresh(), 6, full=range(4, 6))
+    assert turned(fill(pages, 6, page=range(6), full=range(6)), 2) == [ON_ALREADY]
+
+
 def test_a_page_that_nobody_follows_any_more_is_forgotten_and_may_ring_anew():
     pages = fill(fresh(), 10, page=range(3, 10))
     go(pages, 2, start=START + 27 * DAY)

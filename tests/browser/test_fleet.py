@@ -107,7 +107,7 @@ def test_a_lost_connection_is_said(stage, visit):
 
 
 def test_a_page_beyond_those_that_can_follow_says_how_often_it_is_read_anew_and_is(stage, visit, monkeypatch):
-    monkeypatch.setattr("serving.net.http.MOST", 1)
+    monkeypatch.setattr("serving.net.streams.Places.free", lambda places, viewer: not places.taken)
     stage.put(quiet())
     expect(visit("/").locator("#live")).to_have_text("Live")
     stage.site._pages.globals["refresh"] = 2

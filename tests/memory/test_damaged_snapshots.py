@@ -137,7 +137,7 @@ class OfOutcomes(Stepped):
         assert total.shape == (2, 2, 12, 3) and np.isfinite(total).all() and (total >= 0).all()
 
 
-class OfPages:
+class OfPages(Stepped):
     def __init__(self) -> None:
         self.part = Pages(STEP, "who", ("full", "slow"))
 
@@ -150,13 +150,8 @@ class OfPages:
         self.part.cycle(now, SERVERS, known, known[0], on | (now % 600 == 0), known)
         self.part.capacity(now, [("db", "fs /")], known[:, :1], *(known[0, :1],) * 2, on[0, :1])
 
-    def fill(self) -> None:
-        for n in range(9):
-            self.step(NOW - STEP * (8 - n))
-
     def use(self) -> None:
-        for n in range(1, 8):
-            self.step(NOW + STEP * n)
+        super().use()
         found = self.part.of()
         assert self.part.counts().sum() == len(found) and self.part.weeks() >= 0
         assert not [one for one in found if not (one.lead > 0 or np.isnan(one.lead))]

@@ -3,7 +3,8 @@
 It reads weights under the names of pytorch-forecasting's ``TemporalFusionTransformer`` and computes the same function
 (Lim et al., arXiv 1912.09363, in that library's variant) without importing it. Layers that are linear in a scalar input
 are folded into one multiplication when the weights are read, one stacked operation computes the small networks of all
-variables, and clock inputs that all servers share are processed once.
+variables, and clock inputs that all servers share are processed once. Training folds in every step: the weights of all
+variables are stacked before they are folded, since a GPU takes as long to start an operation as to fold them all.
 
 Built from the parameters of a module it is differentiable: training runs through the same pass.
 
@@ -13,10 +14,9 @@ Letters: B rows, T encoder steps, P decoder positions, D hidden size, V variable
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -41,10 +41,32 @@ class Weights:
         return self._tensors.get(self._prefix + name, torch.empty(0))
 
 
-def _stretch(sizes: tuple[int, int], like: Tensor) -> Tensor:
+class Stack:
+    """The same tensor of several networks of one shape, stacked along a new first axis."""
+
+    def __init__(self, networks: Sequence[Weights]):
+        self._networks = networks
+
+    def __getitem__(self, name: str) -> Tensor:
+        return torch.stack([w[name] for w in self._networks])
+
+    def __truediv__(self, name: str) -> Stack:
+        return Stack([w / name for w in self._networks])
+
+
+@lru_cache
+@torch.inference_mode(mode=False)  # a matrix that was made in serving can be used in training, too
+def _stretch(sizes: tuple[int, int], device: torch.device, dtype: torch.dtype) -> Tensor:
     """(in, out): linear interpolation from one width to another as a matrix."""
-    eye = torch.eye(sizes[0], device=like.device, dtype=torch.float32)
-    return F.interpolate(eye[:, None], sizes[1], mode="linear", align_corners=True)[:, 0].to(like.dtype)
+    eye = torch.eye(sizes[0], device=device, dtype=torch.float32)
+    return F.interpolate(eye[:, None], sizes[1], mode="linear", align_corners=True)[:, 0].to(dtype)
+
+
+def _gate(w: Weights | Stack) -> tuple[Tensor, Tensor]:
+    """(weight, bias) of fc2 and the gate after it as one layer."""
+    glu, fc2 = w / "gate_norm.glu.fc", w / "fc2"
+    gate = glu["weight"]
+    return gate @ fc2["weight"], (gate @ fc2["bias"][..., None])[..., 0] + glu["bias"]
 
 
 class Norm:
@@ -70,8 +92,7 @@ class Residual:
 
     def __init__(self, w: Weights):
         self.fc1, self.bias1 = w["fc1.weight"], w["fc1.bias"]
-        glu = w / "gate_norm.glu.fc"
-        self.gate, self.gate_bias = glu["weight"] @ w["fc2.weight"], glu["weight"] @ w["fc2.bias"] + glu["bias"]
+        self.gate, self.gate_bias = _gate(w)
         self.norm = Norm(w / "gate_norm.add_norm.norm")
         self.context = w.get("context.weight")
 
@@ -91,56 +112,30 @@ class Selection:
     def __init__(
         self, w: Weights, reals: tuple[str, ...], categories: tuple[str, ...], embeddings: Weights, prescalers: Weights
     ):
-        first, names = w["flattened_grn.fc1.weight"], (*categories, *reals)
-        sizes = [embeddings[f"{n}.weight"].shape[1] for n in categories]
-        sizes += [prescalers[f"{n}.weight"].shape[0] for n in reals]
-        start = dict(zip(names, np.cumsum([0, *sizes[:-1]]).tolist(), strict=True))
-        resample = _stretch((sum(sizes), len(names)), first)
+        flat, own, count = w / "flattened_grn", w / "single_variable_grns", len(categories) + len(reals)
+        first = flat["fc1.weight"]
+        resample = _stretch((first.shape[1], count), first.device, first.dtype)
         joint = torch.cat([first.T, resample], 1)  # (flat inputs, hidden + V): both paths into the weight network
         self.hidden = first.shape[0]
-        self.at_real = [names.index(n) for n in reals]
-        self.at_category = [names.index(n) for n in categories]
-        flat = w / "flattened_grn"
-        glu = flat / "gate_norm.glu.fc"
-        self.gate, self.gate_bias = glu["weight"] @ flat["fc2.weight"], glu["weight"] @ flat["fc2.bias"] + glu["bias"]
+        self.at_category, self.at_real = list(range(len(categories))), list(range(len(categories), count))
+        self.gate, self.gate_bias = _gate(flat)
         self.norm = Norm(flat / "gate_norm.add_norm.norm")
         self.skip_gate = 2 * torch.sigmoid(flat["resample_norm.mask"])
         self.skip_norm = Norm(flat / "resample_norm.norm")
         self.context = flat.get("context.weight")
-        bias = torch.cat([flat["fc1.bias"], torch.zeros_like(resample[0])])
-        slopes = []
-        for n in reals:
-            scale, shift = prescalers[f"{n}.weight"][:, 0], prescalers[f"{n}.bias"]
-            rows = joint[start[n] : start[n] + scale.shape[0]]
-            slopes.append(scale @ rows)
-            bias = bias + shift @ rows
-        self.joint_slope, self.joint_bias = torch.stack(slopes), bias
-        own = w / "single_variable_grns"
-        self.tables = [_table(embeddings[f"{n}.weight"], joint, start[n], own / n) for n in categories]
-        self._stack_reals([(own / n, prescalers / n) for n in reals])
+        pre = Stack([prescalers / n for n in reals])
+        enters = torch.cat([pre["weight"].mT, pre["bias"][:, None]], 1)  # (R, 2, E): slope and constant of each real
+        tables = [embeddings[f"{n}.weight"] for n in categories]
+        *parts, rest = torch.split(joint, [*(table.shape[1] for table in tables), enters[:, 0].numel()])
+        self.joint_slope, shift = (enters @ torch.unflatten(rest, 0, enters.shape[::2])).unbind(1)
+        self.joint_bias = torch.cat([flat["fc1.bias"], torch.zeros_like(resample[0])]) + shift.sum(0)
+        self.tables = [_table(table, part, own / n) for table, part, n in zip(tables, parts, categories, strict=True)]
+        self.real = _fold(enters, Stack([own / n for n in reals]))
 
-    def _stack_reals(self, networks: list[tuple[Weights, Weights]]) -> None:
-        parts: defaultdict[str, list[Tensor]] = defaultdict(list)
-        for grn, pre in networks:
-            scale, shift = pre["weight"][:, 0], pre["bias"]
-            glu = grn / "gate_norm.glu.fc"
-            stretch = _stretch((scale.shape[0], glu["weight"].shape[0] // 2), scale)
-            mask = 2 * torch.sigmoid(grn["resample_norm.mask"])
-            parts["a"].append(grn["fc1.weight"] @ scale)
-            parts["c"].append(grn["fc1.weight"] @ shift + grn["fc1.bias"])
-            parts["gate"].append((glu["weight"] @ grn["fc2.weight"]).T)
-            parts["gate_bias"].append(glu["weight"] @ grn["fc2.bias"] + glu["bias"])
-            parts["r"].append(scale @ stretch * mask)
-            parts["s"].append(shift @ stretch * mask)
-            for key, norm in (("r", "resample_norm.norm"), ("n", "gate_norm.add_norm.norm")):
-                parts[f"{key}w"].append(grn[f"{norm}.weight"])
-                parts[f"{key}b"].append(grn[f"{norm}.bias"])
-        self.real = {k: torch.stack(v) for k, v in parts.items()}
-
-    def _real_outputs(self, x: Tensor) -> Tensor:
-        """The first R reals (N, R) -> (R, N, D)."""
-        p, size = {k: v[: x.shape[1]] for k, v in self.real.items()}, self.real["nw"].shape[1:]
-        x = x.T[..., None]
+    @staticmethod
+    def _real_outputs(x: Tensor, p: Mapping[str, Tensor]) -> Tensor:
+        """Reals (N, R) through their own networks ``p`` -> (R, N, D)."""
+        size, x = p["nw"].shape[1:], x.T[..., None]
         hidden = F.elu(torch.addcmul(p["c"][:, None], x, p["a"][:, None]))
         gated = F.glu(torch.baddbmm(p["gate_bias"][:, None], hidden, p["gate"]), -1)
         skip = F.layer_norm(torch.addcmul(p["s"][:, None], x, p["r"][:, None]), size, eps=1e-5)
@@ -156,12 +151,13 @@ class Selection:
         for i, (_, part) in enumerate(self.tables):
             joint = joint + part[categories[:, i]]
         if count:
-            outputs += self._real_outputs(reals)
+            outputs += self._real_outputs(reals, {k: v[:count] for k, v in self.real.items()})
         return joint, torch.stack(outputs, 1) if outputs else joint.new_zeros(len(joint), 0, 1)
 
     def __call__(self, reals: Tensor, categories: Tensor, context: Tensor | None = None) -> Tensor:
         joint = reals @ self.joint_slope + self.joint_bias
-        outputs = torch.unflatten(self._real_outputs(reals.flatten(0, -2)), 1, reals.shape[:-1])  # (R, ..., D)
+        outputs = self._real_outputs(reals.flatten(0, -2), self.real)
+        outputs = torch.unflatten(outputs, 1, reals.shape[:-1])  # (R, ..., D)
         tables = []
         for i, (out, part) in enumerate(self.tables):
             tables.append(out[categories[..., i]])
@@ -171,19 +167,30 @@ class Selection:
             hidden = hidden + F.linear(context, self.context)
         skip = self.skip_norm(flat * self.skip_gate)
         weights = self.norm(F.glu(F.linear(F.elu(hidden), self.gate, self.gate_bias), -1) + skip).softmax(-1)
-        parts = zip([*self.at_real, *self.at_category], [*outputs.unbind(), *tables], strict=True)
-        place, out = next(parts)
-        mixed = weights[..., place, None] * out
-        for place, out in parts:
-            mixed = torch.addcmul(mixed, weights[..., place, None], out)
+        *of_tables, of_reals = torch.split(weights, [*[1] * len(tables), len(outputs)], -1)
+        mixed: Tensor = (of_reals.movedim(-1, 0)[..., None] * outputs).sum(0)
+        for weight, out in zip(of_tables, tables, strict=True):
+            mixed = torch.addcmul(mixed, weight, out)
         return mixed
 
 
-def _table(embedding: Tensor, joint: Tensor, start: int, w: Weights) -> tuple[Tensor, Tensor]:
+def _fold(enters: Tensor, own: Stack) -> dict[str, Tensor]:
+    """The networks of R reals, each of them a layer of a scalar, a gate, and a skip connection. enters (R, 2, E): slope
+    and constant of what enters them."""
+    mask, (gate, gate_bias) = 2 * torch.sigmoid(own["resample_norm.mask"]), _gate(own)
+    a, c = (own["fc1.weight"] @ enters.mT).unbind(2)
+    stretch = _stretch((enters.shape[2], mask.shape[1]), enters.device, enters.dtype)
+    r, s = (enters @ stretch * mask[:, None]).unbind(1)
+    skip, norm = own / "resample_norm.norm", own / "gate_norm.add_norm.norm"
+    return {"a": a, "c": c + own["fc1.bias"], "gate": gate.mT, "gate_bias": gate_bias, "r": r, "s": s,
+            "rw": skip["weight"], "rb": skip["bias"], "nw": norm["weight"], "nb": norm["bias"]}
+
+
+def _table(embedding: Tensor, joint: Tensor, w: Weights) -> tuple[Tensor, Tensor]:
     """Of each index of a category: its output (n, D) and its part in the weight network (n, hidden + V)."""
-    width = w["norm.weight"].shape[0]
-    out = embedding if embedding.shape[1] == width else embedding @ _stretch((embedding.shape[1], width), embedding)
-    return Norm(w / "norm")(out * 2 * torch.sigmoid(w["mask"])), embedding @ joint[start : start + embedding.shape[1]]
+    sizes = embedding.shape[1], w["norm.weight"].shape[0]
+    out = embedding if sizes[0] == sizes[1] else embedding @ _stretch(sizes, embedding.device, embedding.dtype)
+    return Norm(w / "norm")(out * 2 * torch.sigmoid(w["mask"])), embedding @ joint
 
 
 class Tft:

@@ -10,8 +10,9 @@ Letters: B rows, C signals, T encoder steps, H horizon steps, Q quantiles, A anc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -59,6 +60,19 @@ def interpolation(places: tuple[int, ...], horizon: int) -> np.ndarray:
     return np.stack([np.interp(steps, np.log(places), row) for row in np.eye(len(places))]).astype(np.float32)
 
 
+@lru_cache
+@torch.inference_mode(mode=False)  # what was made in serving can be used in training, too
+def _constant(device: torch.device, make: Callable[..., np.ndarray], *of: Any) -> Tensor:
+    """``make(*of)`` on a device, copied there once: training builds the network anew in every step, and a card that is
+    sent something from the processor's memory has to be waited for."""
+    return torch.as_tensor(make(*of), device=device)
+
+
+def _round(horizon: int, period: int) -> np.ndarray:
+    """int64 (H,): the place of each step in a period that repeats."""
+    return np.arange(horizon) % period
+
+
 def build(tensors: Mapping[str, Tensor], encoding: Encoding | SeriesEncoding, heads: int) -> Network | SeriesNetwork:
     """The network of the kind that an encoding is for."""
     if isinstance(encoding, SeriesEncoding):
@@ -77,7 +91,7 @@ class Network:
         self.signals = len(encoding.signals)
         self.tft = Tft({k: v.to(dtype) for k, v in tensors.items()}, encoding.variables, heads)
         self.weight, self.bias = tensors[SKIP_WEIGHT], tensors[SKIP_BIAS]
-        self.draw = torch.as_tensor(between_anchors(encoding.horizon), device=self.weight.device)
+        self.draw = _constant(self.weight.device, between_anchors, encoding.horizon)
 
     def __call__(self, x: Mapping[str, Tensor]) -> Tensor:
         """(B, C, H, Q) in model units."""
@@ -106,9 +120,9 @@ class SeriesNetwork:
     def __init__(self, tensors: Mapping[str, Tensor], encoding: SeriesEncoding, heads: int):
         self.tft, self.encoding, self.levels = Tft(tensors, encoding.variables, heads), encoding, len(encoding.levels)
         self.outer = encoding.levels.index(0.1), encoding.levels.index(0.9)
-        step, device = np.arange(encoding.horizon), next(iter(tensors.values())).device
-        self.hour, self.two_hours = (torch.as_tensor(step % p, device=device) for p in (HOUR, 2 * HOUR))
-        self.draw = torch.as_tensor(interpolation(MOVES, encoding.horizon), device=device)
+        device, horizon = next(iter(tensors.values())).device, encoding.horizon
+        self.hour, self.two_hours = (_constant(device, _round, horizon, period) for period in (HOUR, 2 * HOUR))
+        self.draw = _constant(device, interpolation, MOVES, horizon)
 
     def __call__(self, x: Mapping[str, Tensor]) -> Tensor:
         """(B, H, Q) in signal units."""

@@ -21,7 +21,7 @@ from forecaster.models.model import choose_device
 from forecaster.models.network import ANCHORS, SKIP_BIAS, SKIP_WEIGHT, Network, lags
 from forecaster.training.dataset import CORE, Array, Floats, Windows, training_batches
 from forecaster.training.library import fresh_weights
-from forecaster.training.trained import Trained
+from forecaster.training.trained import Trained, average
 
 CORE_WEIGHT, OTHER_WEIGHT = 1.0, 0.25  # the four signals that drive risk weigh four times in the loss
 NEAR_WEIGHT, NEAR_STEPS = 40.0, 4.0  # the next half hour decides priorities; few forecasts of far steps can be improved
@@ -71,8 +71,10 @@ class Training(pl.LightningModule):
         super().__init__()
         self.encoding, self.heads, self.learning_rate, self.steps = encoding, architecture.heads, learning_rate, steps
         self.names = list(weights)
-        self.values = torch.nn.ParameterList([torch.nn.Parameter(w) for w in weights.values()])
-        self.averaged = [w.detach().clone() for w in weights.values()]
+        given = [w.contiguous() for w in weights.values()]  # the fused optimizer takes numbers as they lie in memory
+        self.values = torch.nn.ParameterList([torch.nn.Parameter(w) for w in given])
+        means = (torch.nn.Parameter(w.detach().clone(), requires_grad=False) for w in given)
+        self.averaged = torch.nn.ParameterList(means)  # so that they move to the device with the others
         self.register_buffer("quantiles", torch.tensor(architecture.quantiles))
         by_signal = torch.tensor([CORE_WEIGHT if s in CORE else OTHER_WEIGHT for s in encoding.signals])
         near = 1 + NEAR_WEIGHT * torch.exp(-torch.arange(encoding.horizon) / NEAR_STEPS)
@@ -80,7 +82,7 @@ class Training(pl.LightningModule):
 
     def forward(self, inputs: dict[str, Tensor], averaged: bool = False) -> Tensor:
         """The served pass on the latest or the averaged weights: (B, C, H, Q) in model units."""
-        values = [w.to(self.device) for w in self.averaged] if averaged else self.values
+        values = self.averaged if averaged else self.values
         out: Tensor = Network(dict(zip(self.names, values, strict=True)), self.encoding, self.heads)(inputs)
         return out
 
@@ -103,23 +105,18 @@ class Training(pl.LightningModule):
         return weights
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        loss = self.loss(batch)
-        self.log("train_loss", loss, prog_bar=True)
-        return loss
+        return self.loss(batch)  # not logged: the progress bar would wait for a card in every step
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Updates the averaged weights."""
-        keep = min(AVERAGE, (1 + self.global_step) / (10 + self.global_step))
-        with torch.no_grad():
-            for mean, value in zip(self.averaged, self.values, strict=True):
-                mean.lerp_(value.detach().cpu(), 1 - keep)
+        average([*self.averaged], [*self.values], self.global_step, AVERAGE)
 
     def validation_step(self, batch: Batch, _: int) -> None:
         self.log("val_loss", self.loss(batch, averaged=True), prog_bar=True, on_epoch=True, batch_size=len(batch[1]))
 
     def configure_optimizers(self) -> Any:
         """AdamW with one learning rate cycle."""
-        optimizer = torch.optim.AdamW(self.parameters(), lr=self.learning_rate, weight_decay=1e-4)
+        optimizer = torch.optim.AdamW(self.values, lr=self.learning_rate, weight_decay=1e-4, fused=True)
         cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, self.steps, pct_start=0.15)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from forecaster.models.views import CONTEXT
 from forecaster.signals import HORIZON_STEPS, Signal
 from forecaster.training.dataset import DAY, Array, DatasetError, Floats, History, day_ago_error
 from forecaster.training.library import initial_weights
-from forecaster.training.trained import Trained
+from forecaster.training.trained import Trained, average
 
 KEPT_OUT = 5  # every fifth server
 KEPT_DAYS = 21
@@ -124,10 +124,13 @@ def fit(
     data = {k: torch.as_tensor(v, device=chosen) for k, v in held.items()}
     log.info("%d rows of %d servers", len(data["target"]), len(others))
     weights = _initial(encoding, architecture, chosen, seed)
-    averaged = {k: v.detach().clone() for k, v in weights.items()}
-    optimizer = torch.optim.AdamW(weights.values(), lr=learning_rate, weight_decay=WEIGHT_DECAY)
-    quantiles, recent = torch.tensor(architecture.quantiles, device=chosen), []
-    for step, batch in enumerate(_batches(len(data["target"]), steps, rows_per_batch, seed)):
+    values = list(weights.values())
+    averaged = [v.detach().clone() for v in values]
+    optimizer = torch.optim.AdamW(values, lr=learning_rate, weight_decay=WEIGHT_DECAY, fused=True)
+    # nothing in a step waits for a card: all batches are drawn before, and losses are read for the log alone
+    drawn = np.random.default_rng(seed + 1).integers(0, len(data["target"]), (steps, rows_per_batch))
+    quantiles, recent = torch.tensor(architecture.quantiles, device=chosen), torch.zeros((), device=chosen)
+    for step, batch in enumerate(torch.as_tensor(drawn, device=chosen)):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * _rate(step, steps)
         part = {k: v[batch] for k, v in data.items()}
@@ -135,17 +138,15 @@ def fit(
         loss = objective(row_loss(out, part["target"], quantiles), part["error"], part["level"], part["usual"])
         optimizer.zero_grad()
         torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_([w for w in weights.values() if w.grad is not None], 1.0)
+        torch.nn.utils.clip_grad_norm_(values, 1.0)
         optimizer.step()
-        with torch.no_grad():
-            keep = min(AVERAGE, (1 + step) / (10 + step))
-            for name, mean in averaged.items():
-                mean.lerp_(weights[name], 1 - keep)
-        recent.append(loss.item())
+        average(averaged, values, step, AVERAGE)
+        recent += loss.detach()
         if (step + 1) % LOG_STEPS == 0:
-            log.info("step %d of %d: loss %.4f, %.0f s", step + 1, steps, np.mean(recent[-LOG_STEPS:]),
+            log.info("step %d of %d: loss %.4f, %.0f s", step + 1, steps, recent.item() / LOG_STEPS,
                      time.monotonic() - started)
-    arrays = {k: v.cpu().numpy().astype(np.float32) for k, v in averaged.items()}
+            recent.zero_()
+    arrays = {k: v.cpu().numpy().astype(np.float32) for k, v in zip(weights, averaged, strict=True)}
     figures = {"seconds": round(time.monotonic() - started), "steps": steps,
                "parameters": sum(w.size for w in arrays.values())}
     facts = {**about, "seed": seed, "device": chosen.type}
@@ -173,9 +174,3 @@ def split(history: History) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64
     everyone = np.arange(len(history.servers))
     kept = everyone[::KEPT_OUT]
     return kept, np.setdiff1d(everyone, kept), len(history.values) - round(KEPT_DAYS * DAY / history.resolution)
-
-
-def _batches(total: int, steps: int, size: int, seed: int) -> Iterator[Tensor]:
-    rng = np.random.default_rng(seed + 1)
-    for _ in range(steps):
-        yield torch.as_tensor(rng.integers(0, total, size))

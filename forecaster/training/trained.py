@@ -1,9 +1,11 @@
-"""The result of a training run, before it is evaluated and written (evaluation/acceptance.py)."""
+"""The averages of weights in training, and the result before it is evaluated and written (evaluation/acceptance.py)."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from forecaster.models.artifact import Architecture
 from forecaster.models.features import Encoding
@@ -28,3 +30,9 @@ class Trained:
         """The model as it is served, with ``facts`` added to those it has."""
         facts = self.facts | {"weights_sha256": ""} | (facts or {})
         return Model(self.encoding, self.architecture, self.weights, facts, {}, self.device)
+
+
+def average(means: list[Tensor], values: list[Tensor], step: int, keep: float) -> None:
+    """Moves the exponential averages of weights towards the values of ``step``, where they are: on a card in one
+    operation. keep: the share of the mean that stays, less in the first steps."""
+    get_ema_multi_avg_fn(min(keep, (1 + step) / (10 + step)))(means, values, step)  # type: ignore[no-untyped-call]

@@ -10,6 +10,7 @@ from forecaster.models.model import Model
 from forecaster.training.dataset import training_batches
 from forecaster.training.fleet import Training, _Batches, fit, pinball
 from forecaster.training.library import fresh_weights
+from tests.operations import Operations
 from tests.tiny_models import TINY, windows
 
 pytestmark = pytest.mark.slow
@@ -69,6 +70,16 @@ def test_the_same_seed_trains_the_same_weights():
     settings = {"epochs": 1, "batches": 3, "rows": 8, "learning_rate": 1e-2, "patience": 1, "seed": 5, "device": "cpu"}
     one, two = (fit(windows(), windows(), TINY, progress=False, about={}, **settings).weights for _ in range(2))
     assert one.keys() == two.keys() and all(np.array_equal(one[key], two[key]) for key in one)
+
+
+def test_more_steps_read_no_more_numbers_from_the_device():
+    settings = {"epochs": 1, "rows": 8, "learning_rate": 1e-2, "patience": 1, "seed": 5, "device": "cpu"}
+    read = []
+    for batches in (2, 6):
+        with Operations() as operations:
+            fit(windows(), windows(), TINY, batches=batches, progress=False, about={}, **settings)
+        read.append(operations.counts["_local_scalar_dense"])
+    assert read[0] == read[1], "a step that reads one waits for the card"
 
 
 def test_training_windows_are_replaced_before_they_are_memorized(monkeypatch):

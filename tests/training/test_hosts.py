@@ -12,8 +12,10 @@ from forecaster.evaluation.acceptance import widening
 from forecaster.models.model import Model
 from forecaster.models.network import ANCHORS
 from forecaster.service.assembly import load_model
-from forecaster.training.hosts import objective, row_loss
-from tests.tiny_models import MONDAY
+from forecaster.training import histories
+from forecaster.training.hosts import fit, objective, row_loss
+from tests.operations import Operations
+from tests.tiny_models import MONDAY, TINY
 
 pytestmark = pytest.mark.slow
 
@@ -76,6 +78,16 @@ def test_no_examples_at_all_are_refused(recording, tmp_path, capsys):
     arguments = ["train", "--config.file", "node_exporter", "--data", str(recording), "--output", str(tmp_path / "m")]
     assert main([*arguments, "--examples", "0"]) == 1
     assert "--examples 0; expected at least 1" in capsys.readouterr().err
+
+
+def test_a_step_reads_no_number_from_the_device(recording, monkeypatch):
+    monkeypatch.setattr("forecaster.training.hosts.KEPT_DAYS", 15)
+    history, config = histories.from_file(recording), load_config("node_exporter")
+    signals = histories.select(history, config.signals, "the recording")
+    with Operations() as operations:
+        fit(history, signals, TINY, steps=3, rows_per_batch=8, examples=64, learning_rate=1e-3, seed=1, device="cpu",
+            timezone="UTC", about={})
+    assert operations.counts["native_layer_norm"] and not operations.counts["_local_scalar_dense"]
 
 
 def test_targets_that_were_not_observed_do_not_count_in_a_rows_loss():

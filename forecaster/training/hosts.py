@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -53,27 +56,62 @@ def encoding_of(
 
 
 def rows(
-    history: History, servers: Array, until: int, count: int, encoding: SeriesEncoding, seed: int
+    history: History, servers: Array, until: int, count: int, encoding: SeriesEncoding, seed: int,
+    workers: int | None = None,
 ) -> dict[str, Array]:
     """About ``count`` random rows of these servers whose targets end before row ``until``: inputs, ``target`` (B, H),
     ``error`` (B,) the day-ago error, ``level`` (B,) the last day's mean magnitude, ``usual`` (B,) the signal's mean
-    level. Raises DatasetError where the history is too short."""
-    rng, steps = np.random.default_rng(seed), len(history.values)
-    last = min(until, steps) - HORIZON_STEPS
+    level. ``workers`` processes prepare them, by default one for each processor; the rows are the same for any number
+    of them. Raises DatasetError where the history is too short."""
+    last = min(until, len(history.values)) - HORIZON_STEPS
     if last <= CONTEXT:
         need = (CONTEXT + HORIZON_STEPS) * history.resolution / DAY + KEPT_DAYS
         raise DatasetError(f"the data holds {history.hours / 24:.1f} days; expected more than {need:.0f}: a week of "
                            f"context, 8 h of targets, and {KEPT_DAYS} days kept out")
-    parts = []
-    for _ in range(-(-count // series.ROWS)):
-        server, signal = rng.choice(servers, series.ROWS), rng.integers(0, len(history.signals), series.ROWS)
-        origin = rng.integers(CONTEXT, last, series.ROWS)
-        cut = history.values[origin[:, None] + np.arange(-CONTEXT, HORIZON_STEPS), server[:, None], signal[:, None]]
-        parts.append(prepare(cut, signal, history.start + (origin - 1) * history.resolution, encoding, rng))
-    whole = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    chunks, draw = range(-(-count // series.ROWS)), partial(_draw, history, servers, last, encoding, seed)
+    workers = min(workers or len(os.sched_getaffinity(0)), len(chunks))
+    if workers > 1:
+        with ProcessPoolExecutor(workers, initializer=_begin, initargs=(draw,)) as pool:
+            whole = _joined(pool.map(_work, chunks), len(chunks) * series.ROWS)
+    else:
+        whole = _joined(map(draw, chunks), len(chunks) * series.ROWS)
     of = whole["static"][:, 0]
     usual = np.bincount(of, whole["level"]) / np.maximum(np.bincount(of), 1)
     return whole | {"usual": np.maximum(usual[of], 1e-12).astype(np.float32)}
+
+
+def _draw(
+    history: History, servers: Array, last: int, encoding: SeriesEncoding, seed: int, chunk: int
+) -> dict[str, Array]:
+    """The rows of one chunk, ROWS at most; their origins lie before row ``last``."""
+    rng = np.random.default_rng([seed, chunk])
+    server, signal = rng.choice(servers, series.ROWS), rng.integers(0, len(history.signals), series.ROWS)
+    origin = rng.integers(CONTEXT, last, series.ROWS)
+    cut = history.values[origin[:, None] + np.arange(-CONTEXT, HORIZON_STEPS), server[:, None], signal[:, None]]
+    return prepare(cut, signal, history.start + (origin - 1) * history.resolution, encoding, rng)
+
+
+_given: list[Callable[[int], dict[str, Array]]] = []  # to a worker process once, since it holds the history
+
+
+def _begin(draw: Callable[[int], dict[str, Array]]) -> None:
+    _given[:] = [draw]
+
+
+def _work(chunk: int) -> dict[str, Array]:
+    return _given[0](chunk)
+
+
+def _joined(parts: Iterable[dict[str, Array]], most: int) -> dict[str, Array]:
+    """Up to ``most`` rows in parts, each copied to its place when it comes, so that memory holds them once."""
+    whole, done = dict[str, Array](), 0
+    for part in parts:
+        if not whole:
+            whole = {key: np.empty((most, *values.shape[1:]), values.dtype) for key, values in part.items()}
+        begin, done = done, done + len(part["target"])
+        for key, values in part.items():
+            whole[key][begin:done] = values
+    return {key: values[:done] for key, values in whole.items()}
 
 
 def prepare(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 
 import numpy as np
 
@@ -72,13 +74,21 @@ def simulate_many(
 ) -> list[History]:
     """``fleets`` simulated histories of ``days``, with seeds from ``seed`` on and ``copies`` times the configured
     servers. The first ends at ``end``, the others at whole days before it, spread over a year so that every month
-    occurs."""
+    occurs. Each is simulated in a process of its own, as many at once as there are processors."""
     servers = {profile: min(count * copies, SERVERS) for profile, count in config.servers.items()}
-    return [
-        simulate(config.model_copy(update={"seed": seed + i, "servers": servers}),
-                 (end - days * DAY - i * 365 * DAY / fleets) // DAY * DAY, days, step, SCENARIO_DAYS, seed + i)
-        for i in range(fleets)
-    ]
+    seeds = range(seed, seed + fleets)
+    configs = [config.model_copy(update={"seed": one, "servers": servers}) for one in seeds]
+    starts = [(end - days * DAY - i * 365 * DAY / fleets) // DAY * DAY for i in range(fleets)]
+    one = partial(_simulate, days, step)
+    workers = min(fleets, len(os.sched_getaffinity(0)))
+    if workers < 2:
+        return [*map(one, configs, starts, seeds)]
+    with ProcessPoolExecutor(workers) as pool:
+        return [*pool.map(one, configs, starts, seeds)]
+
+
+def _simulate(days: float, step: float, config: FleetConfig, start: float, seed: int) -> History:
+    return simulate(config, start, days, step, SCENARIO_DAYS, seed)
 
 
 def backtest_fleet(config: FleetConfig, number: int, days: float, seed: int) -> tuple[Fleet, float]:

@@ -13,7 +13,7 @@ from forecaster.models.model import Model
 from forecaster.models.network import ANCHORS
 from forecaster.service.assembly import load_model
 from forecaster.training import histories
-from forecaster.training.hosts import fit, objective, row_loss
+from forecaster.training.hosts import encoding_of, fit, objective, row_loss, rows
 from tests.operations import Operations
 from tests.tiny_models import MONDAY, TINY
 
@@ -88,6 +88,17 @@ def test_a_step_reads_no_number_from_the_device(recording, monkeypatch):
         fit(history, signals, TINY, steps=3, rows_per_batch=8, examples=64, learning_rate=1e-3, seed=1, device="cpu",
             timezone="UTC", about={})
     assert operations.counts["native_layer_norm"] and not operations.counts["_local_scalar_dense"]
+
+
+def test_rows_do_not_depend_on_how_many_processes_prepare_them(recording):
+    history = histories.from_file(recording)
+    signals = histories.select(history, load_config("node_exporter").signals, "the recording")
+    encoding = encoding_of(history, signals, "UTC", TINY.quantiles)
+    one, three = (rows(history, np.arange(10), len(history.values), 700, encoding, 4, workers) for workers in (1, 3))
+    assert len(one["target"]) > 600 and one.keys() == three.keys()
+    for key, values in one.items():
+        np.testing.assert_array_equal(three[key], values, err_msg=key)
+    assert len(np.unique(one["observed"][:, -1, 0])) > 300, "every chunk draws others"
 
 
 def test_targets_that_were_not_observed_do_not_count_in_a_rows_loss():

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from forecaster.models.model import Model
     from forecaster.training.dataset import History
 
-EXAMPLES = 110_000  # rows of recorded servers held in memory, 17 KB each
+FLEET = {"epochs": 90, "rows": 128}  # where not given; chosen for two processor cores
+HOSTS = {"epochs": 48, "rows": 512}  # with --data
+EXAMPLES = 300_000  # rows of recorded servers held in memory, 17 KB each
 log = logging.getLogger(__name__)
 
 
@@ -54,9 +56,11 @@ def add_command(commands: Commands, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--examples", type=int, default=EXAMPLES,
                         help="with --data: rows held in memory, 17 KB each (default: %(default)d)")
     parser.add_argument("--start-from", type=Path, metavar="DIR", help="artifact folder whose weights to start from")
-    parser.add_argument("--epochs", type=int, default=90, help="largest number of epochs (default: %(default)d)")
+    parser.add_argument("--epochs", type=int, help="number of epochs, without --data the largest "
+                        f"(default: {FLEET['epochs']}, with --data {HOSTS['epochs']})")
     parser.add_argument("--batches", type=int, default=150, help="batches per epoch (default: %(default)d)")
-    parser.add_argument("--rows", type=int, default=128, help="windows per batch (default: %(default)d)")
+    parser.add_argument("--rows", type=int, help="windows per batch, with --data of one signal of one host each "
+                        f"(default: {FLEET['rows']}, with --data {HOSTS['rows']})")
     parser.add_argument("--learning-rate", type=float, default=3e-3, help="peak learning rate (default: %(default)g)")
     parser.add_argument("--patience", type=int, default=45,
                         help="epochs without a lower validation loss after which to stop (default: %(default)d)")
@@ -80,6 +84,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise SettingsError(f"train: {error.name} is not installed; install the training extra: "
                             "pip install 'fleetcast[train]'") from error
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for name, value in (HOSTS if arguments.data else FLEET).items():
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, value)
     try:
         if arguments.capacity:
             _train_capacity(arguments)
@@ -99,6 +106,7 @@ def _about(arguments: argparse.Namespace, signals: tuple[str, ...], **more: Any)
         "config": Path(arguments.config_file).stem,
         "trained": datetime.now(UTC).date().isoformat(),
         "signals": list(signals),
+        "settings": {key: getattr(arguments, key) for key in ("epochs", "batches", "rows", "learning_rate")},
         **more,
     }
 
@@ -120,8 +128,7 @@ def _train_on_fleet(arguments: argparse.Namespace, config: ForecasterConfig) -> 
         epochs=arguments.epochs, batches=arguments.batches, rows=arguments.rows, learning_rate=arguments.learning_rate,
         patience=arguments.patience, seed=arguments.seed, device=arguments.device, progress=sys.stderr.isatty(),
         about=about | _about(
-            arguments, chosen.signals, started_from=start.facts["weights_sha256"][:12] if start else None,
-            settings={key: getattr(arguments, key) for key in ("epochs", "batches", "rows", "learning_rate")}),
+            arguments, chosen.signals, started_from=start.facts["weights_sha256"][:12] if start else None),
         start=start.weights if start else None,
         renew=renew and (lambda number: dataset.Windows(renew(number), chosen)),
     )
@@ -214,9 +221,10 @@ def _train_on_hosts(arguments: argparse.Namespace, config: ForecasterConfig) -> 
                            f"{config.step:g} s: set step, or resample the history")
     trained = hosts.fit(
         history, signals, Architecture(dropout=0.0), steps=arguments.epochs * arguments.batches,
-        rows_per_batch=2 * arguments.rows, examples=arguments.examples, learning_rate=arguments.learning_rate,
+        rows_per_batch=arguments.rows, examples=arguments.examples, learning_rate=arguments.learning_rate,
         seed=arguments.seed, device=arguments.device, timezone=config.timezone,
-        about=_about(arguments, history.signals, data=arguments.data.name, servers=len(history.servers)),
+        about=_about(arguments, history.signals, data=arguments.data.name, servers=len(history.servers),
+                     examples=arguments.examples),
     )
     report, facts = acceptance.of_hosts(trained, history, signals, arguments.seed)
     write_artifact(arguments.output, trained.weights, trained.encoding, trained.architecture, report, facts)

@@ -6,6 +6,7 @@ import logging
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import lightning.pytorch as pl
@@ -170,8 +171,11 @@ def fit(
             enable_progress_bar=progress, enable_checkpointing=False, enable_model_summary=False, logger=False,
             num_sanity_val_steps=0, limit_train_batches=batches,
         )
-        trainer.fit(module, DataLoader(_Batches(training, rows, batches, seed, True, renew), batch_size=None),
-                    DataLoader(_Batches(validation, rows, 12, seed + 7, False), batch_size=None))
+        # without workers: this process makes the next batch while a card, which page-locked memory keeps from waiting,
+        # computes; workers would each have their own windows to renew
+        load = partial(DataLoader, batch_size=None, pin_memory=chosen.type == "cuda")
+        trainer.fit(module, load(_Batches(training, rows, batches, seed, True, renew)),
+                    load(_Batches(validation, rows, 12, seed + 7, False)))
     figures = {
         "val_loss": round(best.loss, 5),
         "epochs": trainer.current_epoch,

@@ -5,6 +5,7 @@ import pytest
 
 from forecaster.__main__ import main
 from forecaster.capacity.forecast import Weights
+from forecaster.commands import train
 from forecaster.models.artifact import MODELS
 from forecaster.models.model import Model
 from forecaster.training import capacity
@@ -73,3 +74,13 @@ def test_what_cannot_be_trained_is_refused_in_one_line_and_nothing_is_written(wo
     printed, said = capsys.readouterr()
     assert message in said and said.startswith("fleet-forecaster: train: ") and said.count("\n") == 1 and printed == ""
     assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("", (90, 128)), ("--data x.npz", (48, 512)),
+                                                ("--data x.npz --rows 8 --epochs 2", (2, 8))])
+def test_settings_that_are_not_given_are_those_of_the_kind_of_model(kind, expected, tmp_path, monkeypatch):
+    seen = []
+    for name in ("_train_on_hosts", "_train_on_fleet"):
+        monkeypatch.setattr(train, name, lambda given, _: seen.append((given.epochs, given.rows)))
+    assert main(["train", "--output", str(tmp_path / "m"), "--source", "prometheus", *kind.split()]) == 0
+    assert seen == [expected]

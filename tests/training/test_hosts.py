@@ -42,7 +42,7 @@ def trained(recording, tmp_path_factory):
         patch.setattr("forecaster.training.hosts.KEPT_DAYS", 15)
         patch.setattr("forecaster.evaluation.acceptance.EVALUATED", 8)
         arguments = ["train", "--config.file", "node_exporter", "--data", str(recording), "--output", str(folder)]
-        few = ["--examples", "1024", "--epochs", "1", "--batches", "4", "--rows", "16"]
+        few = ["--examples", "1024", "--epochs", "1", "--batches", "4", "--rows", "32"]
         assert main([*arguments, *few, "--device", "cpu"]) == 0
     return folder
 
@@ -51,6 +51,7 @@ def test_a_recording_becomes_a_model_that_the_preset_for_real_hosts_can_serve(tr
     model = load_model(load_config("node_exporter", {"model": str(trained)}))
     assert model.context_steps == 2016 and model.facts["kept_out_servers"] == ["h0", "h5"]
     assert np.shape(model.facts["widening"]) == (5, len(ANCHORS))
+    assert model.facts["settings"] == {"epochs": 1, "batches": 4, "rows": 32, "learning_rate": 0.003}
 
 
 def test_the_report_is_of_kept_out_servers_beside_the_yardsticks(trained):

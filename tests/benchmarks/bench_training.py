@@ -15,6 +15,7 @@ from forecaster.models.artifact import Architecture
 from forecaster.training import dataset, simulation
 from forecaster.training.fleet import Training
 from forecaster.training.library import build_network, fresh_weights
+from tests.benchmarks import rates
 from tests.benchmarks.measure import Line, seconds, side_by_side
 from tests.library_network import library_inputs
 
@@ -68,6 +69,7 @@ def lines() -> Iterator[Line]:
     yield Line("share of the data path in our step", 100 * batch / (batch + steps["ours"]), "%", "", 10)
     yield Line("largest difference of 30 losses, ours and the library's", _losses_apart(windows, encoding), "",
                "same rows, weights and optimizer", 1e-4)
+    yield from rates.lines(windows)
 
 
 def _losses_apart(windows: dataset.Windows, encoding: features.Encoding) -> float:

@@ -44,9 +44,11 @@ def curves(servers: int, signals: int = len(SIGNALS), base: float = 10.0) -> np.
 def make_result(servers=("ppdb001", "ppdb002", "ppweb001"), profiles=("database", "database", "web_api"),
                 signals=SIGNALS, issued=ISSUED, step=300.0, forecast=None, stale=(), samples=None,
                 method=None, last_seen=None, observed=None, proven=True, horizons=HORIZONS, windows=WINDOWS,
-                unforecast=None, incidents=None, by=None, any_server=0.5, optional=(), state=None) -> Result:
+                unforecast=None, incidents=None, by=None, any_server=0.5, optional=(), state=None,
+                pending=None) -> Result:
     """A Result of these servers; `stale` names those that are, unknown to the risk stage as in a cycle. `unforecast`
-    are further servers that are not forecast, with the reason. Without `incidents` every server has a chance of 0.25 of
+    are further servers that are not forecast, with the reason; `pending` has since when and until when of those whose
+    P1 or P2 has only begun, in seconds from `issued`, by name. Without `incidents` every server has a chance of 0.25 of
     any, with them that of theirs."""
     count = len(servers)
     forecast = curves(count, len(signals)) if forecast is None else np.array(forecast, np.float32)
@@ -70,7 +72,9 @@ def make_result(servers=("ppdb001", "ppdb002", "ppweb001"), profiles=("database"
         method=tuple(method or ["tft"] * count), risk=risk,
         samples=np.array(samples or [150] * count), required=150,
         last_seen=np.array(last_seen or [issued - 5.0] * count), stale=is_stale,
-        state=np.array(by_risk(risk, config.priorities) if state is None else state), proof=proof if proven else None,
+        state=np.array(by_risk(risk, config.priorities) if state is None else state),
+        pending=issued + np.array([(pending or {}).get(server, (np.nan, np.nan)) for server in servers]).reshape(-1, 2),
+        proof=proof if proven else None,
         pages=np.arange(len(RULES) * len(TURNED)).reshape(len(RULES), -1) if proven else None,
         unforecast=dict(sorted({**dict.fromkeys(stale, "stale"), **(unforecast or {})}.items())),
         optional=frozenset(optional))

@@ -166,6 +166,14 @@ class Pages:
         """Copies of the episodes of these servers (None: all), the newest first."""
         return [replace(one) for one in reversed(self._held) if servers is None or one.server in servers]
 
+    def ringing(self, now: float) -> tuple[set[str], set[str]]:
+        """(servers whose P1 rang at the latest step, those whose P2 or P1 did); none where that is longer ago than an
+        hour, after which a Prometheus that was away forgets them, too."""
+        recent = now - self._now.get("server", -np.inf) <= HOUR
+        p1, p2 = ({one.server for one in self._active if one.rule == rule and recent and not one.over and not one.quiet}
+                  for rule in (0, 1))
+        return p1, p2
+
     def weeks(self, servers: Collection[str] | None = None) -> float:
         """Weeks of a server in which there was a forecast, of these together (None: all)."""
         mine = self._servers

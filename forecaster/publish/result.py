@@ -5,7 +5,7 @@ Letters: S servers, C signals, H horizon steps; the last axis of a forecast is p
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,7 @@ class Result:
     last_seen: npt.NDArray[np.float64]        # float64 (S,), Unix s of the newest sample, NaN when never seen
     stale: npt.NDArray[np.bool_]            # bool (S,), True where the last sample is too old to forecast from
     state: npt.NDArray[np.int64]            # int (S,), of State; BLIND where it is stale
+    pending: npt.NDArray[np.float64]        # float64 (S, 2), as Course.pending
     proof: Proof | None = None   # figures of past forecasts, per signal and shown horizon
     pages: npt.NDArray[np.int64] | None = None  # int (rules, ways to turn out), as Pages.counts
     unforecast: Mapping[str, str] = field(default_factory=dict)  # server, also of none of the rows -> why, by name
@@ -53,7 +54,8 @@ class Result:
                                   ("samples", np.integer, (servers,)),
                                   ("last_seen", np.float64, (servers,)),
                                   ("stale", np.bool_, (servers,)),
-                                  ("state", np.integer, (servers,))):
+                                  ("state", np.integer, (servers,)),
+                                  ("pending", np.float64, (servers, 2))):
             array = getattr(self, name)
             assert array.shape == shape, f"{name}: shape {array.shape}, expected {shape}"
             assert np.issubdtype(array.dtype, kind), f"{name}: {array.dtype}, expected {kind.__name__}"
@@ -72,8 +74,9 @@ class Result:
             self, servers=tuple(self.servers[row] for row in kept), profiles=tuple(self.profiles[row] for row in kept),
             observed=self.observed[rows], trend=self.trend[rows], forecast=self.forecast[rows],
             method=tuple(self.method[row] for row in kept), risk=self.risk.only(rows), samples=self.samples[rows],
-            last_seen=self.last_seen[rows], stale=self.stale[rows], state=self.state[rows], proof=None, pages=None,
-            unforecast={name: reason for name, reason in self.unforecast.items() if name in servers})
+            last_seen=self.last_seen[rows], stale=self.stale[rows], state=self.state[rows], pending=self.pending[rows],
+            unforecast={name: reason for name, reason in self.unforecast.items() if name in servers}, proof=None,
+            pages=None)
 
     @property
     def horizon(self) -> int:
@@ -99,12 +102,29 @@ class Result:
         blind = self.risk.health == "healthy" and (self.state == State.BLIND).any()
         return "unknown" if blind else self.risk.health
 
+    @property
+    def waits(self) -> npt.NDArray[np.bool_]:
+        """bool (S,): the servers whose P1 or P2 has begun, and has not lasted for as long as its alert takes."""
+        return np.isfinite(self.pending[:, 0])
+
+    @property
+    def zone(self) -> tzinfo:
+        """The time zone of the configuration."""
+        return self.risk.incidents.zone if self.risk.incidents is not None else UTC
+
     def message(self, server: int) -> str:
         """One sentence for an on-call person about the server at this index; of one that is BLIND, what was said."""
         said = self.risk.message(server)
+        if self.waits[server]:
+            return f"{self.risk.priority[server]} {self.since(server)}; {said}"
         if self.state[server] != State.BLIND or not self.last_seen[server] > 0:
             return said
         return f"Not seen since {datetime.fromtimestamp(self.last_seen[server], UTC):%H:%M:%S %Z}; before that: {said}"
+
+    def since(self, server: int) -> str:
+        """Since when the server at this index is P1 or P2, and until when that has to last, where it waits."""
+        since, until = (datetime.fromtimestamp(round(at), self.zone) for at in self.pending[server].tolist())
+        return f"since {since:%H:%M:%S %Z}, its alert fires soon after {until:%H:%M:%S} if that lasts"
 
     def index(self, server: str) -> int | None:
         """The row of `server` in the arrays, None where it is unknown."""

@@ -12,6 +12,9 @@ After P1, CLEARING goes before LIKELY, and takes the place of that after P2: who
 open page, who is so after LIKELY a ticket. Time in which a server is BLIND, lacks a signal that it had, or has no
 chance where it had one brings nothing closer to its end: silence is not recovery.
 
+A P1 or P2 that has not lasted for as long as its alert takes to fire is pending. Its state is that of one that has: the
+gauge says what is, and the alert waits by itself; what people read says that it has just begun.
+
 Letters: S servers.
 """
 
@@ -62,7 +65,7 @@ def by_risk(risk: Risk, limits: Priorities) -> States:
 class Course:
     """Follows the states of servers through the cycles, in seconds that each was seen; ``refresh``: s between two."""
 
-    _NEW = (-1.0, -1.0, 0.0, 0.0, 0.0)
+    _NEW = (-1.0, -1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0)
 
     def __init__(self, limits: Priorities, refresh: float):
         self._limits, self._refresh, self._silence = limits, refresh, SILENT_REFRESHES * refresh
@@ -71,8 +74,9 @@ class Course:
         self._now: float | None = None
         self._servers: dict[str, int] = {}  # name -> column
         # s for which it is P1, P2 without a break, -1 for not; s that it must be better for, after P1, P2; whether a
-        # chance was known when it was last P1 or P2
-        self._kept = np.zeros((5, 0))
+        # chance was known when it was last P1 or P2; s for which it is P2, also while it is CLEARING after P1; whether
+        # the alert of P1, and of P2 or P1, went on when the forecaster stopped, and goes on as far as is known
+        self._kept = np.zeros((len(self._NEW), 0))
 
     def step(self, now: float, servers: tuple[str, ...], last_seen: NDArray[np.float64], risk: Risk,
              lost: NDArray[np.bool_] | bool = False) -> States:
@@ -83,31 +87,49 @@ class Course:
         elapsed = 0.0 if self._now is None else min(max(now - self._now, 0.0), self._silence)
         self._now = now
         self._follow(servers)
-        lasts, left, sure = self._kept[:2], self._kept[2:4], self._kept[4] > 0
+        lasts, left, was_sure, second, rang = np.split(self._kept, [2, 4, 5, 6])
         state = np.where(blind, State.BLIND, by_risk(risk, self._limits))
         state = np.where(lost & (state == State.SAFE), State.WATCH, state)
         seen, priority = state != State.BLIND, np.array(risk.priority, object)
         chances = risk.incidents.chance["8h"] if risk.incidents is not None else np.full((len(state), 1), np.nan)
         known = np.isfinite(chances).any(1)  # of an incident that is on by the trend, none is
         at = seen & np.array([priority == "P1", (priority == "P2") & (left[0] == 0)])
-        lasts = np.where(at & (lasts >= 0), lasts + elapsed, np.where(at, 0.0, -1.0))
+        lasts, second = (np.where(of & (before >= 0), before + elapsed, np.where(of, 0.0, -1.0))
+                         for of, before in ((at, lasts), (seen & (priority == "P2"), second)))
         confirmed = lasts >= self._confirm
         left = np.where(confirmed, self._clear, left)
         left[1, confirmed[0]] = 0.0  # the page takes the ticket's place
-        sure = np.where(at.any(0), known, sure)
+        sure = np.where(at.any(0), known, was_sure > 0)
+        rang = rang * (~(seen & fresh) | (priority == "P1") | ((priority == "P2") & [[False], [True]]))
         page = seen & (state < State.ACT_NOW) & (left[0] > 0)
         ticket = seen & ~page & (state < State.LIKELY) & (left[1] > 0)
         better = np.array([seen & (state < State.ACT_NOW), seen & ~page & (state < State.LIKELY)])
         better &= fresh & ~(lost | sure & ~known)
         left = np.where(better, np.maximum(left - elapsed, 0.0), left)
-        self._kept = np.vstack([lasts, left, sure])
+        self._kept = np.vstack([lasts, left, sure, second, rang])
         return np.where(page | ticket, State.CLEARING, state).astype(np.int64)
 
     @property
     def rung(self) -> NDArray[np.bool_]:
         """bool (2, S): of the servers of the latest step, whether the alert of P1 goes on, and that of P2 or P1."""
-        on = (self._kept[:2] >= self._confirm) | (self._kept[2:4] > 0)
+        on = (self._kept[:2] >= self._confirm) | (self._kept[2:4] > 0) | (self._kept[6:] > 0)
         return np.stack([on[0], on.any(0)])
+
+    @property
+    def pending(self) -> NDArray[np.float64]:
+        """float64 (S, 2): of the servers of the latest step, since when it is P1 or P2, and until when that has to last
+        for its alert, Unix s; NaN where it is neither, or its alert goes on."""
+        lasts, now = self._kept[[0, 5]], np.nan if self._now is None else self._now
+        since = np.where((lasts >= 0) & (lasts < self._confirm) & ~self.rung, now - lasts, np.nan)
+        both: NDArray[np.float64] = np.fmax.reduce([since, since + self._confirm], axis=1).T
+        return both
+
+    def resume(self, paged: Collection[str], ticketed: Collection[str]) -> None:
+        """Begins after a restart, where the alert of P1, and of P2 or P1, of these servers went on."""
+        if self._now is None:
+            self._servers = {name: place for place, name in enumerate(sorted({*paged, *ticketed}))}
+            rows = [[*self._NEW[:-2], name in paged, name in ticketed] for name in self._servers]
+            self._kept = np.array(rows, np.float64).reshape(-1, len(self._NEW)).T
 
     def keep(self, old: "Course") -> None:
         """Goes on where another one ended, with its own limits."""

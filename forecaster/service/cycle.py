@@ -94,8 +94,14 @@ class Cycle:
 
     def start(self) -> None:
         """Restores the snapshots, then runs a cycle at once and one every refresh."""
-        self.memory.restore(self._clock())
+        self.restore()
         self._ticker.start()
+
+    def restore(self) -> None:
+        """Goes on where the snapshots end."""
+        self.memory.restore(now := self._clock())
+        if self.memory.pages is not None:
+            self.course.resume(*self.memory.pages.ringing(now))
 
     def close(self, timeout: float = 1.0) -> bool:
         """Ends the thread and writes snapshots; whether the thread has ended within `timeout` seconds.
@@ -178,8 +184,8 @@ class Cycle:
                 issued=now, step=config.step, servers=present.servers, profiles=present.profiles, signals=self._signals,
                 observed=present.observed, trend=trend, forecast=made.values, method=made.method, risk=assessed,
                 samples=present.samples, required=config.warmup.samples, last_seen=present.last_seen,
-                stale=present.stale, state=state, proof=proof, pages=rung, optional=self._optional,
-                unforecast=unforecast(made, present, reading, config.limits.servers),
+                stale=present.stale, state=state, pending=self.course.pending, proof=proof, pages=rung,
+                optional=self._optional, unforecast=unforecast(made, present, reading, config.limits.servers),
             )
 
     def _read(self) -> tuple[float, Reading]:

@@ -204,6 +204,16 @@ def test_a_restart_goes_on_with_an_open_page(tmp_path):
     assert turned(later) == [UNKNOWN], "nobody looked for two hours"
 
 
+def test_what_rings_when_the_forecaster_stops_is_known_for_an_hour(tmp_path):
+    path, was, again = tmp_path / "pages", go(fresh(), 20, page=range(10, 30)), fresh()
+    was.snapshot(path)
+    again.restore(path, now := START + 1500)
+    assert again.ringing(now) == was.ringing(now) == ({NAMES[0]}, {NAMES[0]})
+    assert again.ringing(now + 7200) == (set(), set())
+    go(again, 22, start=START + 1200)
+    assert again.ringing(START + 2520) == (set(), set()), "its alert is over, although the page is not"
+
+
 def test_a_snapshot_of_other_settings_or_of_a_time_to_come_is_not_taken(tmp_path):
     path = tmp_path / "pages.npz"
     go(fresh(), 20, page=range(5, 20)).snapshot(path)

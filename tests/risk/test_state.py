@@ -48,6 +48,12 @@ class Story:
     def __init__(self, **limits):
         self.course, self.now, self.seen = Course(Priorities(**limits), REFRESH), 0.0, 0.0
 
+    @property
+    def pending(self) -> tuple[float, float]:
+        """Seconds until now for which it is P1 or P2, and from now for which that has to last yet."""
+        [[since, until]] = self.course.pending.tolist()
+        return self.now - since, until - self.now
+
     def tell(self, word: str, cycles: int = 1, lost: bool = False) -> list[State]:
         """The states of that many cycles; lost: whether a signal is missing that was there."""
         states = []
@@ -169,3 +175,98 @@ def test_without_a_signal_that_was_there_no_server_is_safe_and_no_trouble_ends()
     story.tell("P1", 5)
     assert set(story.tell("P3", 100, lost=True)) == {CLEARING}
     assert story.tell("P3", 21)[-2:] == [CLEARING, SAFE]
+
+
+def test_a_priority_is_pending_from_its_first_cycle_until_it_has_lasted_as_long_as_its_alert_takes():
+    for word, confirm in (("P1", 45), ("P2", 165)):
+        story, seen = Story(), []
+        for _ in range(13):
+            story.tell(word)
+            seen.append(story.pending)
+        begun = [(t, confirm - t) for t in range(0, confirm, 15)]
+        assert seen[:len(begun)] == begun and np.isnan(seen[len(begun):]).all()
+
+
+def test_what_ends_before_it_counts_was_pending_to_its_end_and_begins_anew():
+    story = Story()
+    story.tell("P1", 3)
+    assert story.pending == (30, 15)
+    story.tell("P3")
+    assert np.isnan(story.pending).all()
+    story.tell("P1")
+    assert story.pending == (0, 45)
+
+
+def test_a_page_that_goes_on_is_not_pending_again_and_the_one_after_it_is():
+    story = Story()
+    story.tell("P1", 8)
+    assert story.tell("P3", 2) == [CLEARING] * 2 and story.tell("P1") == [ACT_NOW]
+    assert np.isnan(story.pending).all()
+    story.tell("P3", 30)
+    story.tell("P1")
+    assert story.pending == (0, 45)
+
+
+def test_a_ticket_on_its_way_to_a_page_is_pending_as_a_page():
+    story = Story()
+    story.tell("P2", 20)
+    story.tell("P1", 2)
+    assert story.pending == (15, 30)
+
+
+def test_p2_counts_from_its_beginning_also_while_the_page_before_it_is_clearing():
+    story = Story()
+    story.tell("P1", 8)
+    assert set(story.tell("P2", 20)) == {CLEARING} and story.tell("P2") == [LIKELY]
+    assert np.isnan(story.pending).all(), "its alert fires since it was P2 for 3 minutes"
+
+
+def test_a_server_that_is_blind_is_not_pending_and_begins_anew_when_it_is_back():
+    story = Story()
+    story.tell("P1", 2)
+    assert story.tell("-", 6)[-1] == BLIND and np.isnan(story.pending).all()
+    story.tell("P1")
+    assert story.pending == (0, 45)
+
+
+def test_other_limits_count_at_once_for_what_is_pending_and_end_no_page():
+    story = Story()
+    story.tell("P1", 2)
+    for confirm, left in ((120, 90), (20, np.nan), (600, np.nan)):
+        old, story.course = story.course, Course(Priorities(p1_confirm=confirm), REFRESH)
+        story.course.keep(old)
+        story.tell("P1")
+        assert story.pending[1] == pytest.approx(left, nan_ok=True)
+
+
+def test_after_a_restart_an_alert_that_went_on_goes_on_until_the_server_is_seen_to_be_better():
+    def after(*paged, ticketed=()):
+        story = Story()
+        story.course.resume(paged, {*paged, *ticketed})
+        return story
+
+    story = after("s0", "gone")
+    assert story.tell("P1") == [ACT_NOW] and np.isnan(story.pending).all()
+    assert story.course.rung.tolist() == [[True], [True]]
+    story = after("s0")
+    assert story.tell("-", 6)[-1] == BLIND and story.tell("P1") == [ACT_NOW] and np.isnan(story.pending).all()
+    story = after("s0")
+    assert story.tell("P3") == [SAFE] and not story.course.rung.any()
+    story.tell("P1")
+    assert story.pending == (0, 45)
+    story = after(ticketed=["s0"])
+    story.tell("P2")
+    assert np.isnan(story.pending).all()
+    story.tell("P1")
+    assert story.pending == (0, 45), "a ticket is no page"
+    assert after("other").tell("P1") == [ACT_NOW]
+    story = after("other")
+    story.tell("P1")
+    assert story.pending == (0, 45)
+
+
+def test_servers_that_are_pending_are_told_apart():
+    course, now = Course(Priorities(), REFRESH), REFRESH
+    course.step(0.0, ("a", "b"), np.zeros(2), risk_of("P1", "P3"))
+    course.step(now, ("c", "b", "a"), np.full(3, now), risk_of("P2", "P1", "P1"))
+    assert course.pending.tolist() == [[now, now + 165], [now, now + 45], [0, 45]]

@@ -661,3 +661,22 @@ def test_a_page_too_large_for_some_scrapers_is_said_once_and_its_size_always_sho
     bench.run(15.0)
     assert caplog.text.count("scrapers accept") == 1
     assert "set publish.gauges: essential or divide the fleet into shards" in caplog.text
+
+
+def test_a_page_that_went_on_before_a_restart_has_not_just_begun_after_it(tmp_path):
+    bench = Bench(None, step="1m", storage=str(tmp_path))
+    cpu, at = history().signals.index("cpu_pct"), bench.source._at
+    bench.source._at = lambda instant: np.where(np.arange(at(instant).shape[1]) == cpu, 99.9, at(instant))
+
+    def started(restored: bool) -> np.ndarray:
+        bench.cycle = bench.make(None)
+        bench.cycle.memory.pages = Pages(60.0, "", tuple(bench.cycle._conditions))
+        if restored:
+            bench.cycle.restore()
+        return bench.run(15.0).waits
+
+    assert started(False).all(), "P2, and it may be one odd forecast"
+    assert not bench.go(240).waits.any()
+    bench.cycle.close()
+    assert not started(True).any()
+    assert started(False).all(), "without its record, it cannot know"

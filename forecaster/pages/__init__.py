@@ -3,6 +3,7 @@
     seen       what the pages show, as of one instant
     site       all views
     fleet      the landing page: what comes first, every server, the next 8 hours
+    headline   what it says first, and the states as all pages show them
     incidents  what is on and expected, in the order in which it comes
     server     one server: measured and forecast, incidents, its record; courses: one signal of it
     capacity   what fills up, and the course of one entity

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from forecaster.pages import words
+from forecaster.pages.headline import badges
 from forecaster.pages.seen import Look, Seen
 from forecaster.publish.alerts import alerts
 from forecaster.publish.firing import Alert, Answer
@@ -29,14 +30,16 @@ def view(look: Look) -> View:
 
 def show(seen: Seen, _: Asked) -> Shown:
     """Own risks, and the alerts that the viewer may see."""
-    own = alerts(seen.result, seen.roles, seen.outlook) if seen.result is not None else []
+    result = seen.result
+    own = alerts(result, seen.roles, seen.outlook) if result is not None else []
+    shown = dict(zip(result.servers, badges(result), strict=True)) if result is not None else {}
     answer = seen.firing.latest() if seen.firing is not None else None
     sent = visible(answer, seen)
     last = seen.last
     about = (seen.firing.url if seen.whole else "", seen.firing.fleet) if seen.firing is not None else None
     fragments = {
         "al-head": _PARTS.head(sentence(seen, own, sent, answer)),
-        "al-own": _PARTS.own(own[:SHOWN], len(own), unseen(seen.result), words),
+        "al-own": _PARTS.own(own[:SHOWN], shown, len(own), unseen(result), words),
         "al-sent": _PARTS.sent(sent[:SHOWN], len(sent), answer, about, seen.zone, words),
     }
     return Shown(last.issued if last is not None else None, seen.ttl, {key: str(of) for key, of in fragments.items()})

@@ -15,14 +15,14 @@ from markupsafe import Markup
 
 from forecaster.capacity.outlook import MEDIAN, Outlook
 from forecaster.models.unforecast import REASONS
-from forecaster.pages import words
-from forecaster.pages.incidents import Coming, coming, moment, zone_of
+from forecaster.pages import headline, words
+from forecaster.pages.incidents import Coming, coming, moment
 from forecaster.pages.seen import Look, Seen
 from forecaster.publish.alerts import by_urgency
 from forecaster.publish.api import SHOWN, first
 from forecaster.publish.result import Result
 from forecaster.risk.priority import PRIORITIES
-from forecaster.risk.state import State, counts, of_fleet
+from forecaster.risk.state import State, of_fleet
 from serving import __version__
 from serving.page.site import environment
 from serving.page.view import Asked, Shown, View
@@ -39,15 +39,6 @@ LINKS = (
     ("/-/healthy", "whether the process answers"),
     ("/-/ready", "whether there is a current forecast"),
 )
-_WORDS = {  # of the fleet's state; none of them promises more than the state says
-    State.ACT_NOW: "Act now: {} at P1",
-    State.LIKELY: "An incident is on or likely, on {}",
-    State.CLEARING: "Getting better: {} was at P1 or P2 and is not clear yet",
-    State.WATCH: "Nothing urgent; watch {}",
-    State.SAFE: "Quiet: no incident is on or expected within 8 hours",
-    State.BLIND: "Blind: {} cannot be judged",
-}
-
 _PARTS: Any = environment("forecaster.pages").get_template("fleet_parts.html").module
 
 
@@ -67,7 +58,8 @@ def view(look: Look) -> View:
             "headline": _headline(seen, found), "figures": _figures(seen), "line": _line(seen, found),
             "filling": _filling(seen.outlook, seen.zone), "details": _details(seen), "unforecast": _unforecast(result)}
         fragments = {f"ui-{name}": part(name, value) for name, value in given.items()}
-        rows = [_server(result, s, filling) for s in order] if result is not None else []
+        badges = headline.badges(result) if result is not None else []
+        rows = [_server(result, s, badges[s], filling) for s in order] if result is not None else []
         tiles = sorted(rows[ROWS:], key=lambda one: (float(one["rank"]), one["name"]))
         fragments |= {one["id"]: part("row", one) for one in rows[:ROWS]}
         fragments |= {one["id"]: part("tile", one) for one in tiles}
@@ -102,24 +94,18 @@ def _profile(html: str) -> str:
 
 
 def _headline(seen: Seen, found: tuple[Coming, ...]) -> dict[str, object]:
-    """state, text and what comes first."""
+    """state and its colour, text and what comes first."""
     result = seen.result
     if result is None:
         if seen.last is None:
             text = "No forecast yet: nothing can be said"
         else:
-            text = f"Blind: forecasts are stale since {moment(seen.last.issued + seen.ttl, zone_of(seen.last))}"
-        return {"state": State.BLIND.word, "text": text, "more": seen.problem or "", "next": None}
-    state = of_fleet(result.state)
-    blind = int((result.state == State.BLIND).sum())
-    number = int((result.state == state).sum())
-    text = _WORDS[state].format(_servers(number or blind))
-    if state is State.WATCH and not number:  # it is because of those that are BLIND
-        text = "Nothing urgent, but not every server is seen"
-    if not result.servers:
-        text = "Blind: no server is known"
-    more = "" if state is State.BLIND or not blind else f"{_servers(blind)} cannot be judged (BLIND)."
-    return {"state": state.word, "text": text, "more": more, "next": found[0] if found else None}
+            text = f"Blind: forecasts are stale since {moment(seen.last.issued + seen.ttl, seen.last.zone)}"
+        return {"state": headline.badge(State.BLIND), "text": text, "more": seen.problem or "", "next": None}
+    state, text, more = headline.headline(result)
+    if of_fleet(result.state) is not State.BLIND and (blind := result.state == State.BLIND).any():
+        more.append(f"{headline.servers(blind)} cannot be judged (BLIND).")
+    return {"state": state, "text": text, "more": " ".join(more), "next": found[0] if found else None}
 
 
 def _figures(seen: Seen) -> dict[str, object]:
@@ -129,7 +115,7 @@ def _figures(seen: Seen) -> dict[str, object]:
     chances = {} if blind or result is None else result.risk.severe_any
     return {"chances": [(span, "unknown" if isnan(of := chances.get(window, nan)) else words.chance(of))
                         for window, span in (("30m", "30 minutes"), ("8h", "8 hours"))],
-            "counts": [] if result is None else [one for one in counts(result.state).items() if one[1]],
+            "counts": [] if result is None else headline.counts(result),
             "total": 0 if result is None else len(result.servers)}
 
 
@@ -140,7 +126,7 @@ def _line(seen: Seen, found: tuple[Coming, ...]) -> dict[str, object]:
     if result is None:
         return {"known": False}
     judged = np.isfinite(result.risk.severe["8h"]) & (result.state != State.BLIND)
-    zone, start = zone_of(result), result.issued
+    zone, start = result.zone, result.issued
     hours = [(round(100 * (at - start) / span, 1), f"{moment(at, zone)[:5]}")
              for at in np.arange(start // 3600 * 3600 + 3600, start + span, 3600).tolist()]
     marks = [{"x": round(max(0.0, min(100.0, 100 * (one.at - start) / span)), 1), "one": one,
@@ -177,7 +163,7 @@ def _rank(state: State) -> float:
     return -0.5 if state is State.BLIND else -float(state)
 
 
-def _server(result: Result, s: int, filling: Collection[str]) -> dict[str, str]:
+def _server(result: Result, s: int, badge: headline.Badge, filling: Collection[str]) -> dict[str, str]:
     """One server as its row and its tile show it."""
     risk, state = result.risk, State(result.state[s])
     chances = {} if state is State.BLIND else risk.severe
@@ -185,7 +171,7 @@ def _server(result: Result, s: int, filling: Collection[str]) -> dict[str, str]:
     name = result.servers[s]
     taken = name in ("main", "live") or name.startswith("ui-")  # ids of the page itself
     return {"name": name, "id": f"server {name}" if taken else name, "profile": result.profiles[s],
-            "state": state.word, "rank": str(_rank(state)),
+            "state": badge.word, "hue": badge.hue, "rank": str(_rank(state)),
             "priority": "stale" if result.stale[s] else risk.priority[s] or "",
             "about": _about(chances["8h"][s] if "8h" in chances else nan),
             "near": words.chance(chances["30m"][s] if "30m" in chances else nan),
@@ -197,7 +183,7 @@ def _server(result: Result, s: int, filling: Collection[str]) -> dict[str, str]:
 def _details(seen: Seen) -> list[tuple[str, object]]:
     """Item and value, of the service."""
     result, last, model = seen.result, seen.last, seen.model
-    zone = zone_of(last) if last else None
+    zone = last.zone if last else None
     methods = sorted(Counter(result.method).items()) if result else []
     shown = {"Model": model["model"], "Model problem": model["problem"],
              "No chances of incidents": model.get("chances_problem"), "Source": seen.source,
@@ -225,7 +211,3 @@ def _about(chance: float) -> str:
     if isnan(chance):
         return "-"
     return "<5%" if chance < 0.05 else ">95%" if chance > 0.95 else f"{5 * round(20 * chance)}%"
-
-
-def _servers(number: int) -> str:
-    return "1 server" if number == 1 else f"{number} servers"

@@ -17,6 +17,7 @@ from forecaster.memory.pages import DAYS as PAGE_DAYS
 from forecaster.models.unforecast import REASONS
 from forecaster.pages import pages, words
 from forecaster.pages.courses import DAY, Course
+from forecaster.pages.headline import Badge, badge, badges
 from forecaster.pages.seen import Look, Seen
 from forecaster.publish.result import Result
 from forecaster.risk.incidents import DAYS
@@ -146,14 +147,14 @@ def _thinned(at: NDArray[np.float64], seconds: float) -> NDArray[np.bool_]:
     return np.append(part[1:] != part[:-1], np.ones(min(len(at), 1), bool))
 
 
-def headline(seen: Seen, row: int | None) -> tuple[str, str, str]:
-    """(state in a word, profile, one sentence)."""
+def headline(seen: Seen, row: int | None) -> tuple[Badge, str, str]:
+    """(state, profile, one sentence)."""
     last = seen.last
     if last is None or row is None:
-        return State.BLIND.word, "", "Nothing is forecast for this server"
+        return badge(State.BLIND), "", "Nothing is forecast for this server"
     if seen.result is None:
-        return State.BLIND.word, last.profiles[row], "There is no current forecast"
-    return State(last.state[row]).word, last.profiles[row], last.message(row)
+        return badge(State.BLIND), last.profiles[row], "There is no current forecast"
+    return badges(last)[row], last.profiles[row], last.message(row)
 
 
 def notes(seen: Seen, name: str, row: int | None) -> list[str]:

@@ -37,8 +37,9 @@ def alerts(result: Result, roles: Roles, outlook: Outlook | None = None) -> list
     that fills up as P1 or P2, most urgent first.
 
     <component>_now, _30m and _delta: the observed value, the p90 forecast 30 minutes ahead, their difference.
-    incidents: those that are known of the server, most urgent first. capacity: what of it fills up first, as in
-    GET /capacity, null without any.
+    pending: since when it is P1 or P2 and until when that has to last for its alert, null where the alert goes on or it
+    is neither. incidents: those that are known of the server, most urgent first. capacity: what of it fills up first,
+    as in GET /capacity, null without any.
     """
     risk = result.risk
     urgent = np.array([one in PRIORITIES[:2] for one in risk.priority], bool)
@@ -66,6 +67,8 @@ def alerts(result: Result, roles: Roles, outlook: Outlook | None = None) -> list
         alert |= {f"{_SHORT[name]}_risk": whole(points[place][k]) for k, name in enumerate(COMPONENTS)}
         alert |= {f"{_SHORT[name]}_{moment}": whole(values[place][k])
                   for k, name in enumerate(columns) for moment, values in moments.items()}
+        since, until = (iso(at) for at in result.pending[s])
+        alert["pending"] = {"since": since, "until": until} if since is not None else None
         found.append({**alert, "incidents": incidents[place], "capacity": filling.get(result.servers[s])})
     return found
 
@@ -91,11 +94,18 @@ def _incidents(result: Result, rows: npt.NDArray[np.int64]) -> list[list[dict[st
     return listed
 
 
+def pending(result: Result) -> dict[str, int]:
+    """How many servers are P1, and P2, and have not been so for as long as the alert takes to fire."""
+    waiting = [of for of, waits in zip(result.risk.priority, result.waits, strict=True) if waits]
+    return {name: waiting.count(name) for name in PRIORITIES[:2]}
+
+
 def environment(result: Result) -> dict[str, Any]:
     """The fleet's risk without stale servers: prob_* are weighted means, chance_* the chances of an incident on any
     server."""
     risk = result.risk
     return {**{f"prob_{window}": number(value) for window, value in risk.fleet_probability.items()},
             **{f"chance_{window}": number(value) for window, value in risk.severe_any.items()},
-            "high_risk_servers": risk.high_risk, "total_servers": int(result.live.sum()),
+            "high_risk_servers": risk.high_risk, "high_risk_pending": pending(result)["P1"],
+            "total_servers": int(result.live.sum()),
             "fleet_health": result.health, "state": of_fleet(result.state).word}

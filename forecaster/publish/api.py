@@ -21,7 +21,7 @@ from flask import Blueprint, Response, request
 from forecaster.board import Board
 from forecaster.capacity.outlook import Outlook
 from forecaster.models.unforecast import REASONS
-from forecaster.publish.alerts import alerts, environment
+from forecaster.publish.alerts import alerts, environment, pending
 from forecaster.publish.result import PERCENTILES, Result
 from forecaster.publish.values import iso, number, numbers
 from forecaster.risk.state import State, counts, of_fleet
@@ -170,7 +170,8 @@ def state(board: Board[Result], now: float) -> dict[str, Any]:
         return {"forecast": {"current": False, "reason": "no cycle has succeeded yet"},
                 "warmup": warmup(None), "servers": {"total": 0, "stale": 0, "stale_servers": {}, "seen": 0,
                                                     "unforecast": {}, "missing_signals": {}},
-                "state": {"fleet": State.BLIND.word, "servers": {}}, "incidents": {}, "priorities": {"by": None}}
+                "state": {"fleet": State.BLIND.word, "servers": {}, "pending": {}}, "incidents": {},
+                "priorities": {"by": None}}
     forecast = {"current": board.current(now) is last, **_times(last, board.ttl, now)}
     if not forecast["current"]:
         forecast["reason"] = "the latest forecast is older than ttl_seconds"
@@ -180,9 +181,10 @@ def state(board: Board[Result], now: float) -> dict[str, Any]:
 
 
 def states(result: Result, shown: bool) -> dict[str, Any]:
-    """The fleet's state, and the number of servers in each; all BLIND where the forecast is not shown any more."""
+    """The fleet's state, the number of servers in each, and how many have a P1 or P2 that has only begun; all BLIND
+    where the forecast is not shown any more."""
     state = result.state if shown else np.full_like(result.state, State.BLIND)
-    return {"fleet": of_fleet(state).word, "servers": counts(state)}
+    return {"fleet": of_fleet(state).word, "servers": counts(state), "pending": pending(result) if shown else {}}
 
 
 def incidents(result: Result) -> dict[str, dict[str, Any]]:

@@ -47,6 +47,7 @@ class Risk:
     worst_step: np.ndarray               # int64 (S, 3) first 1-based step of that value, 0 for one that is now
     severe: dict[str, np.ndarray]        # window -> float64 (S,) calibrated chance of an incident, NaN where unknown
     severe_any: dict[str, float]         # window -> chance that any server has one, NaN where unknown
+    by_points: np.ndarray                # bool (S,): P1 or P2, while no incident has a chance of p2_chance
     missing: tuple[str, ...]             # roles whose signal is not forecast
     incidents: Incidents | None = None   # the configured incidents
     by: str = "score"                    # what decides the priority: "score" or "chance"
@@ -67,7 +68,7 @@ class Risk:
             health=_health(fleet[RISK_WINDOW], self.limits, high_risk), worst=self.worst[rows],
             worst_step=self.worst_step[rows], severe={window: of[rows] for window, of in self.severe.items()},
             severe_any={window: any_server.get(window, float("nan")) for window in self.severe_any},
-            incidents=incidents)
+            by_points=self.by_points[rows], incidents=incidents)
 
     def message(self, server: int) -> str:
         """One sentence for an on-call person about the server at this index."""
@@ -83,7 +84,18 @@ class Risk:
         name, form = _SHOWN[component]
         value, minutes = form.format(self.worst[server, position]), self.worst_step[server, position] * STEP_MINUTES
         said = f"{name} predicted to reach {value} in {minutes} minutes" if minutes else f"{name} at {value} now"
+        if self.by_points[server]:  # or it would contradict the chance
+            incident = incident or self.chance(server)
+            said += f"{' (p90)' if minutes else ''}, risk score {self.score[server]:.0f}"
         return f"{said}{incident and '; '}{incident}"
+
+    def chance(self, *servers: int) -> str:
+        """What is said of the chance of an incident of servers of one priority, within the window of that."""
+        window, words = ("30m", "30 minutes") if self.priority[servers[0]] == "P1" else ("8h", "8 hours")
+        largest = np.fmax.reduce(self.severe[window][list(servers)]) if window in self.severe else np.nan
+        if np.isnan(largest):
+            return "no calibrated chance"
+        return f"chance of an incident within {words} {largest:.0%}{' at most' if len(servers) > 1 else ''}"
 
 
 def assess(values: np.ndarray, signals: Sequence[str], config: RiskConfig,
@@ -114,6 +126,9 @@ def assess(values: np.ndarray, signals: Sequence[str], config: RiskConfig,
     if incidents is None:
         by = "score"
     priority = incidents.priority if incidents is not None and by == "chance" else priorities(score, config.priorities)
+    ranked, limit = np.array(priority, object), config.priorities.p2_chance
+    unlikely = ~(chances[RISK_WINDOW] >= limit), ~(chances.get("8h", unknown) >= limit)
+    by_points = (by == "score") & ((ranked == "P1") & unlikely[0] | (ranked == "P2") & unlikely[1])
     earned = np.nan_to_num(points)
     component = named(COMPONENTS, np.where(earned.any(axis=1), earned.argmax(axis=1), -1))
     probability = {window: chances[window] if config.method == "calibrated" and window in (severe or {}) else
@@ -124,7 +139,7 @@ def assess(values: np.ndarray, signals: Sequence[str], config: RiskConfig,
     return Risk(points=points, score=score, priority=priority, component=component, probability=probability,
                 fleet_probability=fleet, health=_health(fleet[RISK_WINDOW], config.health, high_risk),
                 high_risk=high_risk, worst=worst, worst_step=worst_step,
-                severe=chances, severe_any=any_server,
+                severe=chances, severe_any=any_server, by_points=by_points,
                 missing=tuple(role for role in ROLES if role not in columns), incidents=incidents, by=by,
                 limits=config.health)
 

@@ -1,6 +1,7 @@
 """What the Fleet page says, as HTML; tests/browser has how it looks and moves."""
 
 import re
+from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -9,7 +10,9 @@ from markupsafe import Markup
 
 from forecaster.pages import words
 from forecaster.pages.incidents import coming
-from forecaster.risk.state import State
+from forecaster.publish.result import Result
+from forecaster.risk.state import Course, State
+from forecaster.risk.thresholds import Priorities
 from tests.outlooks import INSTANT, entity, make_outlook
 from tests.results import ISSUED, curves, incidents_of, make_result
 from tests.stage import Stage
@@ -71,6 +74,97 @@ def test_the_headline_says_the_fleets_state(state, said):
     html = page(make_result(incidents=incidents_of(), state=state))
     assert f"<h1>{said}</h1>" in html
     assert ("cannot be judged (BLIND)" in html) == (state.count(State.BLIND) == 1)
+
+
+class Fleet:
+    """Three servers and their course, from ISSUED on; P1 and P2 are by the risk score, whatever the chances are."""
+
+    def __init__(self):
+        self.course, self.now = Course(Priorities(), 15.0), ISSUED - 15
+
+    def cycle(self, p1=(), p2=(), chance=(0.23, 0.3)) -> Result:
+        """The next result, in which the servers at these rows are at P1 and at P2."""
+        self.now += 15
+        forecast = curves(3)
+        forecast[[*p1], :2, :6, 2] = forecast[[*p2], :1, :6, 2] = 99
+        incidents = incidents_of(chance={(row, 0): chance for row in (*p1, *p2)})
+        made = make_result(forecast=forecast, issued=self.now, incidents=incidents)
+        state = self.course.step(self.now, made.servers, made.last_seen, made.risk)
+        return replace(made, state=state, pending=self.course.pending)
+
+    def cycles(self, number: int, *of, **more) -> Result:
+        """The last of so many."""
+        return [self.cycle(*of, **more) for _ in range(number)][-1]
+
+
+def headline(html: str) -> tuple[str, str, str]:
+    """(state, colour and text) of the headline."""
+    colour, word, text = re.search(
+        'id="ui-headline" class="headline" data-state="([^"]+)">.*?<b class="state">([^<]+)</b>(.*?)</section>', html,
+        re.DOTALL).groups()
+    return word, colour, Markup(text).striptags()
+
+
+def test_a_p1_that_has_only_begun_is_pending_and_asks_nobody_to_act():
+    html = page(Fleet().cycle([0]))
+    assert headline(html) == (
+        "PENDING", "LIKELY", (
+            "Not sure yet: 1 server at P1 since 08:53:20 UTC. Its alert fires soon after 08:54:05 if that lasts. "
+            "By the risk score alone: chance of an incident within 30 minutes 23%."))
+    assert part(html, "ui-figures").endswith("1 PENDING 2 SAFE")
+    assert rows(html)["ppdb001"][0] == "PENDING P1" and '<tr id="ppdb001" data-state="LIKELY"' in html
+    assert rows(html)["ppdb001"][4].startswith(
+        "P1 since 08:53:20 UTC, its alert fires soon after 08:54:05 if that lasts; CPU predicted to reach 99.0% in 5 "
+        "minutes (p90), risk score 75; cpu_pct above 95 possible, chance 23% within 30 minutes")
+    assert "act now" not in html.lower() and 'data-state="ACT NOW"' not in html
+
+
+def test_a_server_that_is_at_p1_for_less_than_its_alert_takes_never_asks_anybody_to_act():
+    fleet = Fleet()
+    said = [page(fleet.cycle(p1)) for p1 in ([], [0], [0], [0], [], [], [0], [])]
+    assert [headline(html)[0] for html in said] == ["SAFE", *["PENDING"] * 3, "SAFE", "SAFE", "PENDING", "SAFE"]
+    assert not any("act now" in html.lower() or 'data-state="ACT NOW"' in html for html in said)
+
+
+def test_a_p1_that_has_lasted_asks_to_act_and_says_where_no_chance_speaks_for_it():
+    fleet = Fleet()
+    assert headline(page(fleet.cycles(4, [0]))) == (
+        "ACT NOW", "ACT NOW",
+        "Act now: 1 server at P1. By the risk score alone: chance of an incident within 30 minutes 23%.")
+    assert headline(page(fleet.cycle([0], chance=(0.7, 0.9)))) == ("ACT NOW", "ACT NOW", "Act now: 1 server at P1.")
+    assert headline(page(fleet.cycle()))[0] == "CLEARING"
+    assert headline(page(fleet.cycle([0])))[0] == "ACT NOW", "its alert goes on"
+
+
+def test_of_several_servers_those_that_have_lasted_are_counted_first():
+    fleet = Fleet()
+    fleet.cycles(2, [0])
+    assert headline(page(fleet.cycle([0, 1])))[2].startswith(
+        "Not sure yet: 2 servers at P1, the first since 08:53:20 UTC. Its alert fires soon after 08:54:05 if that "
+        "lasts. By the risk score alone: chance of an incident within 30 minutes 23% at most.")
+    html = page(fleet.cycle([0, 1]))
+    assert headline(html)[2].startswith(
+        "Act now: 1 server at P1. Besides, 1 server at P1 since 08:53:50 UTC, its alert fires soon after 08:54:35 if")
+    assert [(name, cells[0]) for name, cells in rows(html).items()] == [
+        ("ppdb001", "ACT NOW P1"), ("ppdb002", "PENDING P1"), ("ppweb001", "SAFE P3")]
+    assert part(html, "ui-figures").endswith("1 ACT NOW 1 PENDING 1 SAFE")
+    only = fleet.cycle([0, 1]).only({"ppdb002", "ppweb001"})
+    assert headline(page(only))[2].startswith("Not sure yet: 1 server at P1 since"), "a tenant's fleet is its own"
+
+
+def test_a_p2_is_not_called_an_incident_where_only_the_score_speaks_for_it():
+    fleet = Fleet()
+    assert headline(page(fleet.cycle(p2=[0]))) == (
+        "PENDING", "LIKELY", (
+            "Not sure yet: 1 server at P2 since 08:53:20 UTC. Its alert fires soon after 08:56:05 if that lasts. "
+            "By the risk score alone: chance of an incident within 8 hours 30%."))
+    lasted = page(fleet.cycles(12, p2=[0]))
+    assert headline(lasted) == ("LIKELY", "LIKELY", (
+        "At risk: 1 server at P2. By the risk score alone: chance of an incident within 8 hours 30%."))
+    assert rows(lasted)["ppdb001"][0] == "LIKELY P2"
+    likely = page(Fleet().cycle(p2=[0], chance=(0.3, 0.6)))
+    assert headline(likely)[::2] == ("LIKELY", "An incident is on or likely, on 1 server.")
+    assert "P2 since 08:53:20 UTC, its alert fires soon after 08:56:05" in likely
 
 
 def test_the_chance_of_any_server_is_unknown_where_it_is_or_the_fleet_is_blind():

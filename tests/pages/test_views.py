@@ -163,6 +163,17 @@ def test_of_a_blind_server_no_forecast_is_drawn_and_since_when_it_is_not_seen_is
     assert 'class="median"' in of_server(WEB, of)["draw-0"]
 
 
+def test_what_has_only_begun_is_said_on_the_pages_of_the_server_and_of_alerts():
+    result = fleets.critical(state=[State.ACT_NOW, 0, 0], pending={DB: (-15, 30)})
+    head, own = (of_server(DB, seen(result))["server-head"],
+                 alerts.show(seen(result), Asked()).fragments["al-own"])
+    for html in (head, own):
+        assert '<b class="state" data-state="LIKELY">PENDING</b>' in html and "ACT NOW" not in html
+        assert "since 08:53:05 UTC, its alert fires soon after 08:53:50 if that lasts; " in html
+    lasted = of_server(DB, seen(fleets.critical(state=[State.ACT_NOW, 0, 0])))["server-head"]
+    assert '<b class="state" data-state="ACT NOW">ACT NOW</b>' in lasted
+
+
 def test_warm_up_and_missing_signals_are_said():
     made = fleets.forecast(ISSUED)
     made[0, 2] = np.nan

@@ -95,7 +95,7 @@ def test_a_new_result_replaces_the_curves():
 def test_the_environment_is_the_fleets_risk(at_risk):
     assert get(client_of(at_risk), "/predictions/current")["environment"] == {
         "prob_30m": 0.3333, "prob_8h": 0.2833, "chance_30m": 0.5, "chance_8h": 0.5, "high_risk_servers": 1,
-        "total_servers": 3, "fleet_health": "warning", "state": "ACT NOW"}, "a server is P1"
+        "high_risk_pending": 0, "total_servers": 3, "fleet_health": "warning", "state": "ACT NOW"}, "a server is P1"
 
 
 def test_the_fleets_chance_is_null_where_it_is_unknown():
@@ -169,7 +169,9 @@ def test_alerts_list_servers_at_risk_highest_first_with_what_drives_it(at_risk):
     first, second = body["alerts"]
     assert first == {
         "server_name": "ppweb001", "profile": "web_api", "state": "ACT NOW", "priority": "P1", "risk_score": 100,
-        "component": "cpu", "message": "CPU predicted to reach 99.0% in 5 minutes", "method": "tft",
+        "component": "cpu", "method": "tft", "pending": None,
+        "message": "CPU predicted to reach 99.0% in 5 minutes (p90), risk score 100; chance of an incident within 30 "
+                   "minutes 25%",
         "cpu_risk": 40, "mem_risk": 35, "latency_risk": 25,
         "cpu_now": 24.125, "cpu_30m": 99, "cpu_delta": 74.875,
         "mem_now": 27.125, "mem_30m": 99, "mem_delta": 71.875,
@@ -180,6 +182,19 @@ def test_alerts_list_servers_at_risk_highest_first_with_what_drives_it(at_risk):
     assert second["mem_30m"] == 93.5, "the value 30 minutes ahead, not the largest before"
     assert body["metadata"]["age_seconds"] == 0
     assert get(client_of(at_risk), "/predictions/current")["alerts"] == body["alerts"]
+
+
+def test_a_priority_that_has_only_begun_says_since_when_and_until_when_it_has_to_last(at_risk):
+    result = make_result(forecast=at_risk.forecast, incidents=incidents_of(chance={(0, 0): (0.1, 0.6)}),
+                         pending={"ppweb001": (-15, 30)})
+    first, second = get(client_of(result), "/alerts")["alerts"]
+    assert (first["state"], first["priority"], second["pending"]) == ("ACT NOW", "P1", None)
+    assert first["pending"] == {"since": "2025-10-09T08:53:05.000+00:00", "until": "2025-10-09T08:53:50.000+00:00"}
+    assert first["message"].startswith("P1 since 08:53:05 UTC, its alert fires soon after 08:53:50 if that lasts; CPU")
+    environment = get(client_of(result), "/predictions/current")["environment"]
+    assert (environment["high_risk_servers"], environment["high_risk_pending"]) == (1, 1)
+    assert get(client_of(result), "/status")["state"]["pending"] == {"P1": 1, "P2": 0}
+    assert get(client_of(result.only({"ppdb001"})), "/status")["state"]["pending"] == {"P1": 0, "P2": 0}
 
 
 def test_servers_of_equal_risk_are_listed_by_name():

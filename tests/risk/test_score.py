@@ -289,7 +289,8 @@ def with_incidents(on: bool, by=None, signals=SIGNALS, values=None, chances=None
     config = RiskConfig(priorities=Priorities(by=by))
     found = find(config.conditions(signals), chances, Forecast(values, np.ones(values.shape[:2], bool)), given,
                  (("a",), ("b",)), context, 0.0, 300.0, ZoneInfo("UTC"), config.priorities)
-    return assess(values, signals, config, incidents=found)
+    severe = {window: found.any(window) for window in ("30m", "8h")}
+    return assess(values, signals, config, severe, incidents=found)
 
 
 def test_fleets_with_three_roles_go_by_score_and_others_by_chance_unless_it_is_configured():
@@ -308,6 +309,22 @@ def test_by_score_priorities_and_points_are_as_they_were_whatever_the_incidents(
     assert (risk.priority, risk.component, risk.health) == (bare.priority, bare.component, bare.health)
     np.testing.assert_array_equal(risk.points, bare.points)
     assert risk.probability["8h"] == bare.probability["8h"]
+
+
+@pytest.mark.parametrize(("points", "soon", "later", "said"), [
+    ({"cpu": 99, "memory": 99}, 0.23, 0.3, "; chance of an incident within 30 minutes 23%"),
+    ({"cpu": 99, "memory": 99}, 0.23, 0.9, "; chance of an incident within 30 minutes 23%"),
+    ({"cpu": 99}, 0.01, 0.3, "; chance of an incident within 8 hours 30%"),
+    ({"cpu": 99}, np.nan, np.nan, "; no calibrated chance")])
+def test_a_priority_by_points_that_no_chance_speaks_for_says_what_it_rests_on(points, soon, later, said):
+    def by(soon, later):
+        return assess(with_p90(**points), SIGNALS, CONFIG, {"30m": np.array([soon]), "8h": np.array([later])})
+
+    assert by(soon, later).by_points.tolist() == [True]
+    score = 75 if "memory" in points else 40
+    assert by(soon, later).message(0) == f"CPU predicted to reach 99.0% in 15 minutes (p90), risk score {score}{said}"
+    assert by(0.5, 0.5).by_points.tolist() == [False]
+    assert by(0.5, 0.5).message(0) == "CPU predicted to reach 99.0% in 15 minutes"
 
 
 def test_the_message_names_the_incident_by_chance_and_adds_it_by_score():

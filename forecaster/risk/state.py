@@ -28,6 +28,7 @@ from forecaster.risk.score import Risk
 from forecaster.risk.thresholds import Priorities
 
 POSSIBLE = 0.1  # chance within 8 hours from which on an incident is watched
+MARGIN = 15.0  # s by which p1_confirm and p2_confirm are less than the `for` of their alerts
 SILENT_REFRESHES = 4  # without a sample, after which a server is BLIND: one or two lost scrapes are nothing
 
 States = NDArray[np.int64]
@@ -65,17 +66,19 @@ def by_risk(risk: Risk, limits: Priorities) -> States:
 class Course:
     """Follows the states of servers through the cycles, in seconds that each was seen; ``refresh``: s between two."""
 
-    _NEW = (-1.0, -1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0)
+    _NEW = (-1.0, -1.0, 0.0, 0.0, 0.0, -1.0, -1.0, 0.0, 0.0)
 
     def __init__(self, limits: Priorities, refresh: float):
         self._limits, self._refresh, self._silence = limits, refresh, SILENT_REFRESHES * refresh
         self._confirm = np.array([[limits.p1_confirm], [limits.p2_confirm]])
+        self._fires = self._confirm + MARGIN
         self._clear = np.array([[limits.p1_clear], [limits.p2_clear]])
         self._now: float | None = None
         self._servers: dict[str, int] = {}  # name -> column
         # s for which it is P1, P2 without a break, -1 for not; s that it must be better for, after P1, P2; whether a
-        # chance was known when it was last P1 or P2; s for which it is P2, also while it is CLEARING after P1; whether
-        # the alert of P1, and of P2 or P1, went on when the forecaster stopped, and goes on as far as is known
+        # chance was known when it was last P1 or P2; s for which the alert of P1, P2 waits, infinite where it goes on,
+        # -1 for neither; whether the alert of P1, and of P2 or P1, went on when the forecaster stopped, and goes on as
+        # far as is known
         self._kept = np.zeros((len(self._NEW), 0))
 
     def step(self, now: float, servers: tuple[str, ...], last_seen: NDArray[np.float64], risk: Risk,
@@ -87,15 +90,18 @@ class Course:
         elapsed = 0.0 if self._now is None else min(max(now - self._now, 0.0), self._silence)
         self._now = now
         self._follow(servers)
-        lasts, left, was_sure, second, rang = np.split(self._kept, [2, 4, 5, 6])
+        rung, (lasts, left, was_sure, waits, rang) = self.rung, np.split(self._kept, [2, 4, 5, 7])
         state = np.where(blind, State.BLIND, by_risk(risk, self._limits))
         state = np.where(lost & (state == State.SAFE), State.WATCH, state)
         seen, priority = state != State.BLIND, np.array(risk.priority, object)
         chances = risk.incidents.chance["8h"] if risk.incidents is not None else np.full((len(state), 1), np.nan)
         known = np.isfinite(chances).any(1)  # of an incident that is on by the trend, none is
-        at = seen & np.array([priority == "P1", (priority == "P2") & (left[0] == 0)])
-        lasts, second = (np.where(of & (before >= 0), before + elapsed, np.where(of, 0.0, -1.0))
-                         for of, before in ((at, lasts), (seen & (priority == "P2"), second)))
+        at = seen & np.array([priority == "P1", priority == "P2"])
+        waits = np.where(waits >= 0, waits + elapsed, np.where(rung, np.inf, 0.0))
+        waits = np.where(waits + self._refresh <= self._fires, waits, np.inf)  # else it may fire before the next step
+        waits = np.where(at, waits, -1.0)
+        at[1] &= left[0] == 0
+        lasts = np.where(at & (lasts >= 0), lasts + elapsed, np.where(at, 0.0, -1.0))
         confirmed = lasts >= self._confirm
         left = np.where(confirmed, self._clear, left)
         left[1, confirmed[0]] = 0.0  # the page takes the ticket's place
@@ -106,22 +112,22 @@ class Course:
         better = np.array([seen & (state < State.ACT_NOW), seen & ~page & (state < State.LIKELY)])
         better &= fresh & ~(lost | sure & ~known)
         left = np.where(better, np.maximum(left - elapsed, 0.0), left)
-        self._kept = np.vstack([lasts, left, sure, second, rang])
+        self._kept = np.vstack([lasts, left, sure, waits, rang])
         return np.where(page | ticket, State.CLEARING, state).astype(np.int64)
 
     @property
     def rung(self) -> NDArray[np.bool_]:
         """bool (2, S): of the servers of the latest step, whether the alert of P1 goes on, and that of P2 or P1."""
-        on = (self._kept[:2] >= self._confirm) | (self._kept[2:4] > 0) | (self._kept[6:] > 0)
+        on = (self._kept[:2] >= self._confirm) | (self._kept[2:4] > 0) | (self._kept[7:] > 0)
         return np.stack([on[0], on.any(0)])
 
     @property
     def pending(self) -> NDArray[np.float64]:
         """float64 (S, 2): of the servers of the latest step, since when it is P1 or P2, and until when that has to last
-        for its alert, Unix s; NaN where it is neither, or its alert goes on."""
-        lasts, now = self._kept[[0, 5]], np.nan if self._now is None else self._now
-        since = np.where((lasts >= 0) & (lasts < self._confirm) & ~self.rung, now - lasts, np.nan)
-        both: NDArray[np.float64] = np.fmax.reduce([since, since + self._confirm], axis=1).T
+        for its alert, Unix s; NaN where it is neither, or its alert goes on, or may fire before the next step."""
+        waits, now = self._kept[5:7], np.nan if self._now is None else self._now
+        since = np.where((waits >= 0) & np.isfinite(waits), now - waits, np.nan)
+        both: NDArray[np.float64] = np.fmax.reduce([since, since + self._fires], axis=1).T
         return both
 
     def resume(self, paged: Collection[str], ticketed: Collection[str]) -> None:

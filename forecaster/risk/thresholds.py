@@ -123,8 +123,8 @@ class Priorities(Settings):
                              "be P1 is P1, where chances decide")
     p2_chance: float = Field(0.5, gt=0, le=1, description="chance within 8 hours from which on an incident that may be "
                              "P2 is P2, where chances decide")
-    p1_confirm: Duration = Field(45.0, description="time as P1 after which pages say so and its end is a clearing: a "
-                                 "little less than the alert's `for`, so that no alert ends without it")
+    p1_confirm: Duration = Field(45.0, description="time as P1 after which its end is a clearing: 15 s less than the "
+                                 "alert's `for`, so that no alert ends without it")
     p1_clear: Duration = Field(300.0, description="time that a server is CLEARING after P1, and its alert goes on")
     p2_confirm: Duration = Field(165.0, description="the same of P2")
     p2_clear: Duration = Field(1800.0, description="time that a server is CLEARING after P2, and its alert goes on")

@@ -1,12 +1,17 @@
 """States: what each means, how a trouble ends, and that silence is never taken for health."""
 
+from datetime import timedelta
+from pathlib import Path
+
 import numpy as np
 import pytest
+import yaml
 
-from forecaster.risk.state import Course, State, by_risk, counts, of_fleet
+from forecaster.risk.state import MARGIN, Course, State, by_risk, counts, of_fleet
 from forecaster.risk.thresholds import Priorities
 from tests.results import curves, incidents_of, make_result
 
+ROOT = Path(__file__).resolve().parents[2]
 REFRESH = 15.0
 BLIND, SAFE, WATCH, CLEARING, LIKELY, ACT_NOW = State
 UNKNOWN = (np.nan, np.nan)
@@ -178,23 +183,23 @@ def test_without_a_signal_that_was_there_no_server_is_safe_and_no_trouble_ends()
 
 
 def test_a_priority_is_pending_from_its_first_cycle_until_it_has_lasted_as_long_as_its_alert_takes():
-    for word, confirm in (("P1", 45), ("P2", 165)):
+    for word, fires in (("P1", 60), ("P2", 180)):
         story, seen = Story(), []
         for _ in range(13):
             story.tell(word)
             seen.append(story.pending)
-        begun = [(t, confirm - t) for t in range(0, confirm, 15)]
+        begun = [(t, fires - t) for t in range(0, fires, 15)]
         assert seen[:len(begun)] == begun and np.isnan(seen[len(begun):]).all()
 
 
 def test_what_ends_before_it_counts_was_pending_to_its_end_and_begins_anew():
     story = Story()
     story.tell("P1", 3)
-    assert story.pending == (30, 15)
+    assert story.pending == (30, 30)
     story.tell("P3")
     assert np.isnan(story.pending).all()
     story.tell("P1")
-    assert story.pending == (0, 45)
+    assert story.pending == (0, 60)
 
 
 def test_a_page_that_goes_on_is_not_pending_again_and_the_one_after_it_is():
@@ -204,21 +209,40 @@ def test_a_page_that_goes_on_is_not_pending_again_and_the_one_after_it_is():
     assert np.isnan(story.pending).all()
     story.tell("P3", 30)
     story.tell("P1")
-    assert story.pending == (0, 45)
+    assert story.pending == (0, 60)
 
 
 def test_a_ticket_on_its_way_to_a_page_is_pending_as_a_page():
     story = Story()
     story.tell("P2", 20)
     story.tell("P1", 2)
-    assert story.pending == (15, 30)
+    assert story.pending == (15, 45)
+    story.tell("P2")
+    assert np.isnan(story.pending).all(), "its ticket goes on"
 
 
-def test_p2_counts_from_its_beginning_also_while_the_page_before_it_is_clearing():
+def test_what_is_left_of_a_page_as_p2_has_not_just_begun():
     story = Story()
     story.tell("P1", 8)
     assert set(story.tell("P2", 20)) == {CLEARING} and story.tell("P2") == [LIKELY]
-    assert np.isnan(story.pending).all(), "its alert fires since it was P2 for 3 minutes"
+    assert np.isnan(story.pending).all()
+
+
+def test_nothing_is_pending_when_its_alert_may_fire_before_the_next_step():
+    for refresh, pending in ((60.0, [True, False]), (45.0, [True, False]), (120.0, [False, False])):
+        course, seen = Course(Priorities(), refresh), []
+        for now in (0.0, refresh):
+            course.step(now, ("s0",), np.array([now]), risk_of("P1"))
+            seen.append(bool(np.isfinite(course.pending).all()))
+        assert seen == pending
+
+
+def test_the_margin_makes_the_limits_those_of_the_shipped_alerts():
+    rules = yaml.safe_load((ROOT / "prometheus/rules/servers.yml").read_text())
+    lasts = {rule.get("alert"): rule.get("for") for group in rules["groups"] for rule in group["rules"]}
+    limits = Priorities()
+    assert [timedelta(seconds=limit + MARGIN) for limit in (limits.p1_confirm, limits.p2_confirm)] == [
+        timedelta(minutes=int(lasts[f"FleetcastServer{name}"].removesuffix("m"))) for name in ("P1", "P2")]
 
 
 def test_a_server_that_is_blind_is_not_pending_and_begins_anew_when_it_is_back():
@@ -226,13 +250,13 @@ def test_a_server_that_is_blind_is_not_pending_and_begins_anew_when_it_is_back()
     story.tell("P1", 2)
     assert story.tell("-", 6)[-1] == BLIND and np.isnan(story.pending).all()
     story.tell("P1")
-    assert story.pending == (0, 45)
+    assert story.pending == (0, 60)
 
 
 def test_other_limits_count_at_once_for_what_is_pending_and_end_no_page():
     story = Story()
     story.tell("P1", 2)
-    for confirm, left in ((120, 90), (20, np.nan), (600, np.nan)):
+    for confirm, left in ((120, 105), (20, np.nan), (600, np.nan)):
         old, story.course = story.course, Course(Priorities(p1_confirm=confirm), REFRESH)
         story.course.keep(old)
         story.tell("P1")
@@ -253,20 +277,20 @@ def test_after_a_restart_an_alert_that_went_on_goes_on_until_the_server_is_seen_
     story = after("s0")
     assert story.tell("P3") == [SAFE] and not story.course.rung.any()
     story.tell("P1")
-    assert story.pending == (0, 45)
+    assert story.pending == (0, 60)
     story = after(ticketed=["s0"])
     story.tell("P2")
     assert np.isnan(story.pending).all()
     story.tell("P1")
-    assert story.pending == (0, 45), "a ticket is no page"
+    assert story.pending == (0, 60), "a ticket is no page"
     assert after("other").tell("P1") == [ACT_NOW]
     story = after("other")
     story.tell("P1")
-    assert story.pending == (0, 45)
+    assert story.pending == (0, 60)
 
 
 def test_servers_that_are_pending_are_told_apart():
     course, now = Course(Priorities(), REFRESH), REFRESH
     course.step(0.0, ("a", "b"), np.zeros(2), risk_of("P1", "P3"))
     course.step(now, ("c", "b", "a"), np.full(3, now), risk_of("P2", "P1", "P1"))
-    assert course.pending.tolist() == [[now, now + 165], [now, now + 45], [0, 45]]
+    assert course.pending.tolist() == [[now, now + 180], [now, now + 60], [0, 60]]

@@ -52,7 +52,8 @@ def headline(result: Result) -> tuple[Badge, str, list[str]]:
     """(the fleet's state, what it comes to in a sentence without its full stop, and further ones)."""
     state = of_fleet(result.state)
     at, urgent = result.state == state, state >= State.LIKELY
-    points, waits = (urgent & at & of for of in (result.risk.by_points, _pending(result)))
+    pending = _pending(result)
+    points, waits = (urgent & at & of for of in (result.risk.by_points, pending))
     weak = points if state is State.LIKELY else waits
     if not result.servers:
         text = "Blind: no server is known"
@@ -73,7 +74,10 @@ def headline(result: Result) -> tuple[Badge, str, list[str]]:
         alike = result.risk.chance(*np.flatnonzero(points).tolist())
         whose = "By" if points[at].all() else f"{servers(points)} by"
         more.append(f"{whose} the risk score alone: {alike}.")
-    return badge(state, bool(urgent and not (at & ~waits).any())), text, more
+    only_begun = bool(urgent and not (at & ~waits).any())
+    if only_begun and (likely := (result.state == State.LIKELY) & ~pending).any():  # what may wait hides nothing
+        more.append(f"LIKELY: {servers(likely)}.")
+    return badge(state, only_begun), text, more
 
 
 def servers(rows: NDArray[np.bool_]) -> str:

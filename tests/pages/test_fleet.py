@@ -153,6 +153,17 @@ def test_of_several_servers_those_that_have_lasted_are_counted_first():
     assert headline(page(only))[2].startswith("Not sure yet: 1 server at P1 since"), "a tenant's fleet is its own"
 
 
+def test_a_p1_that_has_only_begun_does_not_hide_what_is_likely():
+    fleet = Fleet()
+    fleet.cycles(15, p2=[1])
+    assert headline(page(fleet.cycle([0], p2=[1])))[2].startswith(
+        "Not sure yet: 1 server at P1 since 08:57:05 UTC. Its alert fires soon after 08:58:05 if that lasts. "
+        "By the risk score alone: chance of an incident within 30 minutes 23%. LIKELY: 1 server.")
+    assert "LIKELY: " not in headline(page(fleet.cycles(5, [0], p2=[1])))[2]
+    fleet = Fleet()
+    assert "LIKELY: " not in headline(page(fleet.cycle([0], p2=[1])))[2], "both have only begun"
+
+
 def test_a_p2_is_not_called_an_incident_where_only_the_score_speaks_for_it():
     fleet = Fleet()
     assert headline(page(fleet.cycle(p2=[0]))) == (

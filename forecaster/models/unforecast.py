@@ -1,4 +1,4 @@
-"""Who is not forecast, and why: servers that are up or known and have no forecast of any signal.
+"""Who is not forecast, and why: servers that are up or known and have no forecast of any signal; who lost one.
 
 Servers that are up and never had a value are not in the memory. They are listed as long as the source names them, and
 the memory has room for them (limits.servers).
@@ -11,6 +11,7 @@ import sys
 import numpy as np
 
 from forecaster.memory.memory import Present
+from forecaster.memory.ring import Flags
 from forecaster.models.forecast import Forecast
 from forecaster.readings import Reading
 
@@ -30,3 +31,11 @@ def unforecast(forecast: Forecast, present: Present, reading: Reading, most: int
     others |= dict.fromkeys({*reading.servers}.difference(present.servers), "unusable_values")
     reasons |= dict(sorted(others.items())[:max(0, most - len(present.servers))])
     return dict(sorted(reasons.items()))
+
+
+def lost(forecast: Forecast, present: Present, needed: Flags) -> Flags:
+    """bool (S,): servers without a forecast of a signal that the encoder holds values of. needed: bool (C,), the
+    signals that count."""
+    held, without = np.isfinite(present.encoder).any(axis=2), np.isnan(forecast.values[:, :, 0, 1])
+    found: Flags = (held & without & needed).any(axis=1)
+    return found

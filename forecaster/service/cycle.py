@@ -33,13 +33,13 @@ from forecaster.memory.outcomes import Outcomes
 from forecaster.memory.pages import Pages
 from forecaster.memory.past import Past
 from forecaster.memory.record import Proof, Record
-from forecaster.memory.ring import Flags, Values
+from forecaster.memory.ring import Values
 from forecaster.memory.window import Window
 from forecaster.models import forecast, heuristic
 from forecaster.models.features import MOTION_SHARE
 from forecaster.models.forecast import Forecast
 from forecaster.models.model import Model
-from forecaster.models.unforecast import unforecast
+from forecaster.models.unforecast import lost, unforecast
 from forecaster.publish.alertmanager import Alertmanager
 from forecaster.publish.collector import ForecastCollector
 from forecaster.publish.push import Push
@@ -172,7 +172,8 @@ class Cycle:
             severe = {window: found.any(window) for window in WINDOWS}
             assessed = score.assess(
                 made.values, self._signals, config.risk, severe, found.any_server(), found, made.by_model)
-            state = self.course.step(now, present.servers, present.last_seen, assessed, self._lost(made, present))
+            gone = lost(made, present, self._needed)
+            state = self.course.step(now, present.servers, present.last_seen, assessed, gone)
             filling = self._capacity.current(now) if self._capacity is not None else None
             if filling is not None:
                 state = watched(state, present.servers, filling.urgent)
@@ -263,13 +264,6 @@ class Cycle:
         return incidents.find(
             self._conditions, self._chances, made, config.signals, (present.servers, present.profiles), context,
             present.instant, config.step, self._zone, config.risk.priorities)
-
-    def _lost(self, made: Forecast, present: Present) -> Flags:
-        """bool (S,): servers that lack a forecast of a signal that the encoder holds values of, and that is not
-        optional."""
-        held, without = np.isfinite(present.encoder).any(axis=2), np.isnan(made.values[:, :, 0, 1])
-        lost: Flags = (held & without & self._needed).any(axis=1)
-        return lost
 
     def _record(self, made: Forecast, present: Present) -> Proof | None:
         """The record's step, which may widen the model's bands in place; it needs the heuristic once per step."""

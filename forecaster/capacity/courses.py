@@ -13,16 +13,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecaster.capacity.growth import DAY, Growth, carried, growth, rare_steps
-from forecaster.capacity.past import HOUR, HOURS, Bools, Floats, Ints, Past
-from forecaster.capacity.teeth import FLOOR, HORIZON, WEEK, ahead, mean_moves, repeated, teeth
+from forecaster.capacity import burst
+from forecaster.capacity.growth import DAY, Growth, carried, growth, rare_steps, typical
+from forecaster.capacity.past import HOUR, HOURS, Floats, Past
+from forecaster.capacity.teeth import FLOOR, HORIZON, KNOTS, WEEK, ahead, mean_moves, own_moves, repeated, teeth
 
-KNOTS = np.array([1, 2, 4, 8, 12, 18, 24, 48, 72, 120, 168, 240, 336])
 RATES = (6, 24, 72, 168, 671)  # hours, over which growth goes on
+LASTING = 8  # hours for which the rate of the last minutes goes on
 FITS = (24, 72, 168)  # hours through which a line is fitted
-COURSES = 31
+COURSES = 40
 SHOWN = (3, 6, 8, 10, 12)  # knots at which traits show the courses
-TRAITS = len(SHOWN) * (COURSES - 1) + 2 * len(KNOTS) + 30
+TRAITS = len(SHOWN) * (COURSES - 1) + 2 * len(KNOTS) + 30 + burst.TRAITS
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +54,7 @@ def courses(past: Past) -> Courses:
     minutes = np.where(lately, 71 - fresh.argmax(1), 0).astype(np.float32) * 5
     moves = np.diff(z, axis=1)
     grown = growth(past)
-    noise = np.median(np.abs(moves[:, -WEEK:]), 1)
+    noise = typical(moves[:, -WEEK:])
     steps = rare_steps(moves, noise)
     smooth = z[:, -1:] - np.concatenate(
         [np.cumsum(np.where(steps, 0, moves)[:, ::-1], 1)[:, ::-1], np.zeros((rows, 1), np.float32)], 1)
@@ -68,6 +69,7 @@ def courses(past: Past) -> Courses:
     young = (recent[:, -1] - recent[np.arange(rows), np.maximum(fresh.argmax(1), 71 - 12)]) / np.maximum(
         np.minimum(minutes, 60), 5) * 60
     young = np.where(lately, young, 0).astype(np.float32)
+    quickly = np.where(minutes >= 20, (recent[:, -1] - recent[:, -5]) * 3, young).astype(np.float32)
     rates = [np.where(length >= 1, rate(smooth, hours), young) for hours in RATES]
     segment = np.where(length >= 12, grown.now / DAY, rates[1]).astype(np.float32)
     quick = (rates[2] - rates[3]) / 60  # change of the rate an hour, between the middles of two windows
@@ -91,7 +93,8 @@ def courses(past: Past) -> Courses:
     sorted_all = np.sort(z[:, ::-4], 1)
     levels = [sorted_week[:, [int(q * (WEEK - 1))]] - now[:, None] for q in (0.1, 0.5, 0.9)]
     levels += [sorted_all[:, [int(q * 167)]] - now[:, None] for q in (0.05, 0.5, 0.95)]
-    low, middle, high, counted = _own_moves(z, first)
+    (low, middle, high), counted = own_moves(z, first)
+    rise = burst.latest(z, moves, noise)
     slack = np.abs(segment)[:, None] * KNOTS
     wide = np.where(counted, (high - low) / 2.56, 0)
     wide = np.maximum.accumulate(np.maximum(wide, FLOOR + noise[:, None] * np.sqrt(KNOTS)), 1)
@@ -101,7 +104,8 @@ def courses(past: Past) -> Courses:
     paths = np.empty((rows, COURSES, HORIZON), np.float32)
     many: list[Floats] = [0 * lines[0], *lines, *fits, np.cumsum(bounded, 1), day, yesterday, week, last_week,
             saw.rises, saw.speed, saw.by_level, saw.rising, saw.by_clock,
-            *levels, *(_between(one) for one in (low, middle, high))]
+            *levels, rise.before[:, None] + 0 * ahead, quickly[:, None] * np.minimum(ahead, LASTING),
+            *(_between(one) for one in (low, middle, high, *saw.fan, *saw.clock_fan, saw.growths[0], saw.growths[2]))]
     for number, one in enumerate(many):
         paths[:, number] = one
     np.clip(paths, -now[:, None, None], 3, out=paths)
@@ -118,7 +122,7 @@ def courses(past: Past) -> Courses:
         now, room, np.log1p(length), np.log1p(minutes), known[:, -WEEK:].mean(1), np.log(noise + 1e-5),
         np.log1p(since_change), np.log1p(stepped), np.arcsinh(100 * step), of_limit.mean(1),
         of_limit[:, -WEEK:].mean(1), z.max(1), sorted_week[:, -1] - now, np.log1p((steps & (moves > 0)).sum(1)),
-        np.arcsinh(100 * (now - z[:, -25]))], 1)
+        np.arcsinh(100 * (now - z[:, -25])), *rise.traits], 1)
     traits = np.concatenate([traits, saw.traits, scaled, np.log(spread), np.arcsinh(room[:, None] / spread)], 1)
     return Courses(now.astype(np.float32), paths, spread, traits.astype(np.float32), z.max(1),
                    np.where(some | lately, np.maximum(length, minutes / 60), 0), grown)
@@ -131,24 +135,6 @@ def _fitted(y: Floats, hours: int) -> tuple[Floats, Floats]:
     slope: Floats = np.einsum("nh,h->n", last, x / (x * x).sum())
     end: Floats = last.mean(1) + slope * x[-1]
     return slope, end
-
-
-def _own_moves(z: Floats, first: Ints) -> tuple[Floats, Floats, Floats, Bools]:
-    """(p10, p50, p90 (N, K) of the moves within each of KNOTS from the same hour of the days before, known)."""
-    t, rows = z.shape[1] - 1, len(z)
-    made, counted = np.zeros((3, rows, len(KNOTS)), np.float32), np.zeros((rows, len(KNOTS)), bool)
-    for k, hours in enumerate(KNOTS):
-        starts = t - DAY * np.arange(-(-hours // DAY), 28)
-        starts = starts[starts >= 0]
-        inside = first[:, None] <= starts
-        moves = np.where(inside, z[:, starts + hours] - z[:, starts], 1e9)
-        moves.sort(1)
-        number = inside.sum(1)
-        for q, level in enumerate((0.1, 0.5, 0.9)):
-            at = np.round(level * np.maximum(number - 1, 0)).astype(int)
-            made[q, :, k] = moves[np.arange(rows), at]
-        counted[:, k] = number >= 4
-    return made[0], made[1], made[2], counted
 
 
 def _between(at_knots: Floats) -> Floats:

@@ -20,13 +20,14 @@ from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
-from forecaster.capacity.courses import KNOTS, Courses, courses
+from forecaster.capacity.courses import Courses, courses
 from forecaster.capacity.growth import DAY
 from forecaster.capacity.network import PERCENTILES, WINDOW_HOURS, Weights, WeightsError, rising
 from forecaster.capacity.past import HOUR, Floats, Past, Wide
 from forecaster.capacity.runaway import changed_at, runaway, steady
-from forecaster.capacity.teeth import HORIZON, WEEK
+from forecaster.capacity.teeth import HORIZON, KNOTS, WEEK
 
 __all__ = ["HORIZON", "PERCENTILES", "WINDOWS", "WINDOW_HOURS", "Filling", "Weights", "WeightsError", "forecast",
            "until_full"]
@@ -65,7 +66,8 @@ def until_full(used: Floats, limit: Floats) -> Floats:
 def forecast(past: Past, weights: Weights) -> Filling:
     """The forecast of these entities; NaN throughout for one of which nothing is known."""
     chunks = [past.rows(slice(row, row + ROWS)) for row in range(0, max(len(past.limit), 1), ROWS)]
-    with ThreadPoolExecutor(THREADS) as threads:
+    # one thread each for the products of matrices: where the cores are busy, the threads of a BLAS wait for each other
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(THREADS) as threads:
         parts = list(threads.map(_of_some, chunks, repeat(weights)))
     return Filling(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 

@@ -36,11 +36,20 @@ def carried(values: Floats) -> tuple[Floats, Bools]:
     """(the same without gaps: the latest known before, the first known at the beginning; whether each is known). Rows
     without any are 0."""
     known = np.isfinite(values)
+    if known.all():  # the usual case
+        return values, known
     at = np.where(known, np.arange(values.shape[1]), 0)
     at = np.maximum.accumulate(at, 1)
     at = np.where(at == 0, known.argmax(1)[:, None], at)
     filled: Floats = np.nan_to_num(np.take_along_axis(values, at, 1), nan=0.0, posinf=0.0, neginf=0.0)
     return filled, known
+
+
+def typical(moves: Floats) -> Floats:
+    """(N,) the median size of moves (N, T)."""
+    middle = moves.shape[1] // 2
+    made: Floats = np.partition(np.abs(moves), middle, 1)[:, middle]
+    return made
 
 
 def rare_steps(moves: Floats, noise: Floats) -> Bools:
@@ -57,9 +66,9 @@ def growth(past: Past) -> Growth:
     rows, hours = filled.shape
     first = np.where(known.any(1), known.argmax(1), hours - 1)
     moves = np.diff(filled, axis=1)
-    noise = np.median(np.abs(moves[:, -7 * DAY:]), 1)
+    noise = typical(moves[:, -7 * DAY:])
     steps = rare_steps(moves, noise)
-    y = np.concatenate([np.zeros((rows, 1)), np.cumsum(np.where(steps, 0, moves), 1, dtype=np.float64)], 1)
+    y = np.concatenate([np.zeros((rows, 1)), np.cumsum(np.where(steps, 0, moves).astype(np.float64), 1)], 1)
     x = np.arange(hours, dtype=np.float64)
     ends = np.append(np.arange(LEAST, hours - LEAST, STRIDE), hours)  # of stretches from the first known hour on
 

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forecaster.capacity.courses import COURSES, KNOTS, TRAITS, Courses
+from forecaster.capacity.courses import COURSES, TRAITS, Courses
 from forecaster.capacity.past import Floats, Wide
-from forecaster.capacity.teeth import HORIZON
+from forecaster.capacity.teeth import HORIZON, KNOTS
 from forecaster.models import weights_file
 
 FORMAT = 2
@@ -123,9 +123,9 @@ def rising(curves: Floats) -> Floats:
 
 
 def _through(layers: Layers, x: Floats) -> Floats:
-    """(N, out); by einsum, since the threads of a BLAS wait for each other where the cores are busy."""
+    """(N, out)."""
     for number, (weights, constants) in enumerate(layers):
         if number:
             x = x / (1 + np.exp(-np.clip(x, -60, 60)))  # SiLU
-        x = np.einsum("nk,kh->nh", x, weights) + constants
+        x = x @ weights + constants
     return x

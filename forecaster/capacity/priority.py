@@ -28,7 +28,7 @@ class Guard:
 
 
 GUARDS: Mapping[str, Guard] = {
-    "P1": Guard("4h", 0.8, 0.5), "P2": Guard("24h", 0.65, 0.85), "P3": Guard("7d", 0.85, 0.9),
+    "P1": Guard("4h", 0.8, 0.5), "P2": Guard("24h", 0.75, 0.85), "P3": Guard("7d", 0.85, 0.9),
 }
 
 

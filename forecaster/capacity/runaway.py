@@ -4,7 +4,7 @@
              is read from the last six hours. One as fast as one that came and went (a nightly backup) is none.
     steady   of days and weeks, of an entity that nothing has emptied before it was full. It gives p50 its date; the
              chance is the network's, or EVEN if that is more, and that of the rise only where it is SMOOTH and has
-             outlasted a batch job (BATCH).
+             outlasted a batch job (BATCH). Until then it pages nobody (PATIENT).
 
 How long a rise will go on is unknown. What has lasted for a time e goes on for a further time x with the chance
 (e / (e + x)) ** TAIL. So a rise that has just begun gives a date and little chance, and one that has lasted as long as
@@ -26,9 +26,10 @@ STEPS = 12  # of Past.recent in an hour
 LEAST = 4  # values of a rise
 STRAIGHT = 0.03  # largest deviation from the line (root mean square), as a share of the rise
 SOON = 6.0  # hours in which it fills the room that was free when it began; bursts that stop are slower
-EVEN = 0.6  # chance that a steady rise has at most: 0.65 would make it P2 (chosen on mounts that are not evaluated)
+EVEN = 0.6  # chance that a steady rise has at most: 0.75 would make it P2 (chosen on mounts that are not evaluated)
 SMOOTH = 0.005  # deviation from the line, as a share of the rise, up to which its own chance counts
 BATCH = 12.0  # hours; a copy or a dump that is as straight ends before
+PATIENT = 0.75  # chance of full within 4 hours that a steady rise has at most until then: 0.8 would make it P1
 TAIL = 1 / 3  # a choice, not a measurement: 0.5 after an eighth of the whole time, 0.8 after half of it
 SEEN = 0.5  # of its hourly rise, from which on an earlier rise is like it
 FALL = 0.02  # used share that is freed within an hour, with more than that left before the limit
@@ -87,6 +88,8 @@ class Runaway:
         least = np.where(proven, self.chance, np.minimum(self.chance, EVEN))
         own = np.where(self.left[:, None] <= np.array(hours), least[:, None], 0)
         made = np.where(self.on[:, None], np.maximum(chance, own), chance).astype(np.float32)
+        young = self.on & ~np.asarray(proven) & (self.lasted < BATCH)
+        made[young, 0] = np.minimum(made[young, 0], PATIENT)
         return np.maximum.accumulate(made, 1)
 
 
@@ -113,6 +116,9 @@ def _straight(values: Floats, step: float, room: Wide) -> Runaway:
     """The longest straight rise of each row (N, T), a value every so many hours, up to its last value."""
     known, steps = np.isfinite(values), values.shape[1]
     y = np.where(known, values, 0).astype(np.float64)
+    last = known[:, -1]
+    if known.all():  # the usual case: what does not depend on values is the same of all rows
+        known = known[:1]
     x = np.arange(1 - steps, 1) * step
 
     def back(what: Wide) -> Wide:
@@ -132,7 +138,7 @@ def _straight(values: Floats, step: float, room: Wide) -> Runaway:
     rate, lasted = slope[np.arange(len(y)), best], length[best]
     left = np.maximum(room, 1e-9) / np.maximum(rate, 1e-9)
     rough = rest[np.arange(len(y)), best] / np.maximum(rate * lasted, 1e-9)
-    return Runaway(straight.any(1) & known[:, -1] & (room > 0), rate, lasted, left, rough)
+    return Runaway(straight.any(1) & last & (room > 0), rate, lasted, left, rough)
 
 
 def changed_at(past: Past, rises: Runaway) -> Wide:

@@ -10,14 +10,15 @@ Letters: R rows, K knots, C courses, F traits, Q percentiles, W windows.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import Any
 
 import numpy as np
 import torch
 
-from forecaster.capacity.courses import COURSES, KNOTS, TRAITS, courses
+from forecaster.capacity.courses import COURSES, TRAITS, courses
 from forecaster.capacity.forecast import until_full
 from forecaster.capacity.network import (
     ANCHORS,
@@ -31,16 +32,18 @@ from forecaster.capacity.network import (
     Weights,
 )
 from forecaster.capacity.past import Bools, Floats
+from forecaster.capacity.teeth import KNOTS
 from forecaster.training.chances import platt
 from forecaster.training.dataset import Progress
 from forecaster.training.mounts import Example, made, simulated, unknown, varied
 
 SEED = 1_000_000  # of the mounts that are trained on; those that calibrate follow HELD_OUT
 HELD_OUT = 2_000_000
-SERVERS, INSTANTS = 200, 14  # of a simulated fleet
-GATE, FULL = (128, 96), (64, 32)
+SERVERS, INSTANTS = 200, 6  # of a simulated fleet
+GATE, FULL = (384, 256), (64, 32)
 ROWS = 1024
-LEARNING_RATE, WEIGHT_DECAY, DROPOUT = 2e-3, 1e-2, 0.1
+LEARNING_RATE, WEIGHT_DECAY = 5e-3, 0.1
+OWN = 0.5  # weight of a row's own spread in the unit of its loss, beside everybody's
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,16 +84,24 @@ def joined(parts: Iterable[Rows]) -> Rows:
 
 def history(fleets: int, progress: Progress = iter) -> tuple[Rows, Rows]:
     """(rows to train on, rows of other seeds to calibrate on)."""
-    parts = []
-    for number in progress(range(fleets)):
-        rng = np.random.default_rng([number, 7])
-        pace = 1 if number % 4 else int(rng.integers(2, 5))
-        for example in simulated(SEED + number, SERVERS, INSTANTS, pace):
-            parts.append(rows_of([example if rng.random() < 0.6 else varied(example, rng)]))
-        other = made(rng, SERVERS * INSTANTS // 3)
-        parts.append(rows_of([(unknown(other[0], rng), other[1]), varied(other, rng)]))
-    held_out = [rows_of(simulated(HELD_OUT + number, SERVERS, INSTANTS)) for number in range(max(1, fleets // 6))]
-    return joined(parts), joined(held_out)
+    with ProcessPoolExecutor() as processes:
+        held_out = processes.map(_held_out, range(max(1, fleets // 6)), repeat(SERVERS), repeat(INSTANTS))
+        trained = processes.map(_of_fleet, range(fleets), repeat(SERVERS), repeat(INSTANTS))
+        return joined(progress(trained)), joined(held_out)
+
+
+def _of_fleet(number: int, servers: int, instants: int) -> Rows:
+    """Rows of a fleet's mounts, some of them varied, and of courses that the simulator does not have."""
+    rng = np.random.default_rng([number, 7])
+    pace = 1 if number % 4 else int(rng.integers(2, 5))
+    parts = [rows_of([example if rng.random() < 0.6 else varied(example, rng)])
+             for example in simulated(SEED + number, servers, instants, pace)]
+    other = made(rng, servers * instants)
+    return joined([*parts, rows_of([(unknown(other[0], rng), other[1]), varied(other, rng)])])
+
+
+def _held_out(number: int, servers: int, instants: int) -> Rows:
+    return rows_of(simulated(HELD_OUT + number, servers, instants))
 
 
 def learn(rows: Rows, held_out: Rows, steps: int, seed: int, report: dict[str, Any] | None = None) -> Weights:
@@ -103,14 +114,14 @@ def learn(rows: Rows, held_out: Rows, steps: int, seed: int, report: dict[str, A
     gate = _network(TRAITS, GATE, points * (COURSES + 1))
     full = _network(TRAITS + len(WINDOW_HOURS) * len(PERCENTILES), FULL, len(WINDOW_HOURS))
     parameters = [*gate.parameters(), *full.parameters()]
-    optimizer = torch.optim.AdamW(parameters, LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    optimizer = torch.optim.AdamW(parameters, LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
     common = torch.as_tensor(rows.spread.mean(0))
     generator = np.random.default_rng(seed)
     for _ in range(steps):
         batch = Batch(rows, generator.integers(0, len(rows.room), ROWS), center, scale)
         used = batch.percentiles(gate)
-        unit = 1 / (batch.spread + common)
+        unit = 1 / (OWN * batch.spread + common)
         loss = (_pinball(torch.minimum(used, batch.top[:, None, None]), batch.later) * unit).mean()
         loss = loss + torch.nn.functional.binary_cross_entropy_with_logits(
             batch.log_odds(full, used.detach()), batch.full)
@@ -119,8 +130,6 @@ def learn(rows: Rows, held_out: Rows, steps: int, seed: int, report: dict[str, A
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         schedule.step()
-    gate.eval()
-    full.eval()
     odds = []
     with torch.no_grad():
         for at in range(0, len(held_out.room), ROWS):
@@ -169,7 +178,7 @@ def _pinball(used: torch.Tensor, later: torch.Tensor) -> torch.Tensor:
 def _network(inputs: int, hidden: tuple[int, ...], outputs: int) -> torch.nn.Sequential:
     layers = list[torch.nn.Module]()
     for before, after in pairwise((inputs, *hidden)):
-        layers += [torch.nn.Linear(before, after), torch.nn.SiLU(), torch.nn.Dropout(DROPOUT)]
+        layers += [torch.nn.Linear(before, after), torch.nn.SiLU()]
     return torch.nn.Sequential(*layers, torch.nn.Linear(hidden[-1], outputs))
 
 

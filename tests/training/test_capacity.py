@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from forecaster.capacity.courses import KNOTS, courses
+from forecaster.capacity.courses import courses
 from forecaster.capacity.forecast import Weights, forecast
 from forecaster.capacity.past import HOURS
+from forecaster.capacity.teeth import KNOTS
 from forecaster.training import capacity
 from forecaster.training.mounts import made, simulated, varied
 

@@ -14,8 +14,8 @@ from forecaster.capacity.growth import DAY, RARE, STEP
 from forecaster.capacity.past import Bools, Floats, Ints
 
 HORIZON = 336  # hours
-KNOTS = np.array([1, 2, 4, 8, 12, 18, 24, 48, 72, 120, 168, 240, 336])
-FAN_LEVELS = (0.04, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.96)
+KNOTS = np.array([1, 2, 4, 8, 12, 18, 24, 48, 72, 120, 168, 240, 336])  # hours
+FAN_LEVELS = (0.04, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.96)  # percentiles of growth that make a fan
 WEEK = 7 * DAY
 FLOOR = 2e-4  # least spread of a used share
 LARGE = 0.5  # times the usual fall, by which a clean-up lands lower

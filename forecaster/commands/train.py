@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from forecaster.models.model import Model
     from forecaster.training.dataset import History
 
-FLEET = {"epochs": 90, "rows": 128}  # where not given; chosen for two processor cores
-HOSTS = {"epochs": 48, "rows": 512}  # with --data
+FLEET = {"fleets": 26, "epochs": 90, "batches": 150, "rows": 128}  # where not given; chosen for two processor cores
+HOSTS = FLEET | {"epochs": 48, "rows": 512}  # with --data
+CAPACITY = FLEET | {"fleets": 100, "epochs": 24, "batches": 100}  # with --capacity
 EXAMPLES = 300_000  # rows of recorded servers held in memory, 17 KB each
 log = logging.getLogger(__name__)
 
@@ -43,8 +44,8 @@ def add_command(commands: Commands, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="the model's name in labels (default: the folder's)")
     parser.add_argument("--days", type=float, default=12.0,
                         help="days of history, of each simulated fleet or of the Prometheus (default: %(default)g)")
-    parser.add_argument("--fleets", type=int, default=26,
-                        help="simulated fleets to train on, replaced every 600 batches (default: %(default)d)")
+    parser.add_argument("--fleets", type=int, help="simulated fleets to train on, replaced every 600 batches unless "
+                        f"with --capacity (default: {FLEET['fleets']}, with --capacity {CAPACITY['fleets']})")
     parser.add_argument(
         "--fleet.file",
         dest="fleet_file",
@@ -57,8 +58,10 @@ def add_command(commands: Commands, common: argparse.ArgumentParser) -> None:
                         help="with --data: rows held in memory, 17 KB each (default: %(default)d)")
     parser.add_argument("--start-from", type=Path, metavar="DIR", help="artifact folder whose weights to start from")
     parser.add_argument("--epochs", type=int, help="number of epochs, without --data the largest "
-                        f"(default: {FLEET['epochs']}, with --data {HOSTS['epochs']})")
-    parser.add_argument("--batches", type=int, default=150, help="batches per epoch (default: %(default)d)")
+                        f"(default: {FLEET['epochs']}, with --data {HOSTS['epochs']}, with --capacity "
+                        f"{CAPACITY['epochs']})")
+    parser.add_argument("--batches", type=int, help="batches per epoch "
+                        f"(default: {FLEET['batches']}, with --capacity {CAPACITY['batches']})")
     parser.add_argument("--rows", type=int, help="windows per batch, with --data of one signal of one host each "
                         f"(default: {FLEET['rows']}, with --data {HOSTS['rows']})")
     parser.add_argument("--learning-rate", type=float, default=3e-3, help="peak learning rate (default: %(default)g)")
@@ -84,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise SettingsError(f"train: {error.name} is not installed; install the training extra: "
                             "pip install 'fleetcast[train]'") from error
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    for name, value in (HOSTS if arguments.data else FLEET).items():
+    for name, value in (CAPACITY if arguments.capacity else HOSTS if arguments.data else FLEET).items():
         if getattr(arguments, name) is None:
             setattr(arguments, name, value)
     try:

@@ -76,11 +76,13 @@ def test_what_cannot_be_trained_is_refused_in_one_line_and_nothing_is_written(wo
     assert not (tmp_path / "m").exists()
 
 
-@pytest.mark.parametrize(("kind", "expected"), [("", (90, 128)), ("--data x.npz", (48, 512)),
-                                                ("--data x.npz --rows 8 --epochs 2", (2, 8))])
+@pytest.mark.parametrize(("kind", "expected"), [
+    ("", (26, 90, 150, 128)), ("--data x.npz", (26, 48, 150, 512)), ("--capacity", (100, 24, 100, 128)),
+    ("--data x.npz --rows 8 --epochs 2", (26, 2, 150, 8)), ("--capacity --fleets 2", (2, 24, 100, 128))])
 def test_settings_that_are_not_given_are_those_of_the_kind_of_model(kind, expected, tmp_path, monkeypatch):
     seen = []
-    for name in ("_train_on_hosts", "_train_on_fleet"):
-        monkeypatch.setattr(train, name, lambda given, _: seen.append((given.epochs, given.rows)))
+    for name in ("_train_on_hosts", "_train_on_fleet", "_train_capacity"):
+        monkeypatch.setattr(train, name,
+                            lambda given, *_: seen.append((given.fleets, given.epochs, given.batches, given.rows)))
     assert main(["train", "--output", str(tmp_path / "m"), "--source", "prometheus", *kind.split()]) == 0
     assert seen == [expected]

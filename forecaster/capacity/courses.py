@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from forecaster.capacity import burst
-from forecaster.capacity.growth import DAY, Growth, carried, growth, rare_steps, typical
+from forecaster.capacity.growth import DAY, Growth, carried, growth, rare_steps, typical, without
 from forecaster.capacity.past import HOUR, HOURS, Floats, Past
 from forecaster.capacity.teeth import FLOOR, HORIZON, KNOTS, WEEK, ahead, mean_moves, own_moves, repeated, teeth
 
@@ -56,8 +56,7 @@ def courses(past: Past) -> Courses:
     grown = growth(past)
     noise = typical(moves[:, -WEEK:])
     steps = rare_steps(moves, noise)
-    smooth = z[:, -1:] - np.concatenate(
-        [np.cumsum(np.where(steps, 0, moves)[:, ::-1], 1)[:, ::-1], np.zeros((rows, 1), np.float32)], 1)
+    smooth = without(z, np.where(steps, moves, 0))
     first = (t - length).astype(int)
 
     def rate(y: Floats, hours: int) -> Floats:

@@ -60,25 +60,39 @@ def rare_steps(moves: Floats, noise: Floats) -> Bools:
     return rare
 
 
+def without(values: Floats, moves: Floats) -> Floats:
+    """A copy of values (N, T) less these of their moves (N, T - 1), 0 for those that stay; the last value stays."""
+    made = values.copy()
+    some = moves.any(1)  # many have none, and sums take long
+    made[some, :-1] += np.cumsum(moves[some, ::-1], 1)[:, ::-1]
+    return made
+
+
 def growth(past: Past) -> Growth:
     """Of each entity; one with less than a day of history has its mean rate."""
     filled, known = carried(past.hourly)
-    rows, hours = filled.shape
+    hours = filled.shape[1]
     first = np.where(known.any(1), known.argmax(1), hours - 1)
     moves = np.diff(filled, axis=1)
     noise = typical(moves[:, -7 * DAY:])
     steps = rare_steps(moves, noise)
-    y = np.concatenate([np.zeros((rows, 1)), np.cumsum(np.where(steps, 0, moves).astype(np.float64), 1)], 1)
+    y = without(filled, np.where(steps, moves, 0)).astype(np.float64)
+    y -= y[:, :1]  # 0 up to the first known hour
     x = np.arange(hours, dtype=np.float64)
     ends = np.append(np.arange(LEAST, hours - LEAST, STRIDE), hours)  # of stretches from the first known hour on
+    since = first if first.any() else first[:1]  # usually, what does not depend on values is the same of all rows
 
     def constant(values: Wide) -> Wide:
         total = np.append(0, np.cumsum(values))
-        made: Wide = np.maximum(total[ends] - total[first][:, None], 0)
+        made: Wide = np.maximum(total[ends] - total[since][:, None], 0)
         return made
 
-    sums = [constant(np.ones_like(x)), constant(x), np.cumsum(y, 1)[:, ends - 1], constant(x * x),
-            np.cumsum(x * y, 1)[:, ends - 1], np.cumsum(y * y, 1)[:, ends - 1]]  # y is 0 before the first known hour
+    def summed(values: Wide) -> Wide:
+        each = sum(values[:, k::STRIDE] for k in range(STRIDE))
+        made: Wide = np.cumsum(each, 1)[:, ends // STRIDE - 1]
+        return made
+
+    sums = [constant(np.ones_like(x)), constant(x), summed(y), constant(x * x), summed(x * y), summed(y * y)]
     whole_slope, whole_rest, whole_end, length = _line(*(s[:, -1:] for s in sums))
     slope, rest, _, count = _line(*(s[:, :-1] for s in sums))
     slope_after, rest_after, end_after, _ = _line(*(s[:, -1:] - s[:, :-1] for s in sums))

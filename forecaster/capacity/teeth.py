@@ -10,7 +10,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from forecaster.capacity.growth import DAY, RARE, STEP
+from forecaster.capacity.growth import DAY, RARE, STEP, without
 from forecaster.capacity.past import Bools, Floats, Ints
 
 HORIZON = 336  # hours
@@ -58,16 +58,14 @@ def teeth(z: Floats, moves: Floats, steps: Bools, noise: Floats, first: Ints) ->
     large[:, 1:] &= at[:, :-1] >= 0
     large &= ((large.sum(1) < RARE) & (count > RARE))[:, None]
     moved = np.where(large, lower, np.where(steps & (moves > 0), moves, 0))
-    level = z.copy()
-    level[:, :-1] += np.cumsum(moved[:, ::-1], 1)[:, ::-1]
+    level = without(z, moved)
     since = np.where(some, falls[:, ::-1].argmax(1), t)
     after = z[each, np.maximum(t - since, 0)]
 
     quiet = falls | steps
     climb = np.where(quiet, 0, moves)[:, -WEEK:].sum(1) / np.maximum((~quiet)[:, -WEEK:].sum(1), 1)
     climb = climb * np.clip(WEEK / np.maximum(t - first, 1), 1, WEEK)
-    y = np.zeros_like(z)
-    np.cumsum(np.where(quiet, climb[:, None], moves), 1, out=y[:, 1:])
+    y = without(z, np.where(quiet, moves - climb[:, None], 0))
     rises = np.where((t - first >= 2 * WEEK)[:, None], repeated(mean_moves(y, first, WEEK, 3, climb)),
                      repeated(mean_moves(y, first, DAY, 7, climb)))
     back = np.where(since >= 3, (now - after) / np.maximum(since, 1), climb)

@@ -138,7 +138,7 @@ def _fitted(y: Floats, hours: int) -> tuple[Floats, Floats]:
 
 def _between(at_knots: Floats) -> Floats:
     """(N, H) by lines between 0 now and values at KNOTS (N, K)."""
-    made: Floats = np.einsum("nk,kh->nh", at_knots, BETWEEN)
+    made: Floats = at_knots @ BETWEEN
     return made
 
 

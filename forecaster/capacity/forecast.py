@@ -59,8 +59,13 @@ class Filling:
 
 def until_full(used: Floats, limit: Floats) -> Floats:
     """Courses (..., N, H) that stay at the limit (N,) once they have reached it, as the curves of a forecast do."""
-    full = np.logical_or.accumulate(used >= limit[:, None], -1)
-    return np.where(full, np.maximum(used, limit[:, None]), used)
+    reached = used >= limit[:, None]
+    at = reached.any(-1)  # few: what follows takes long
+    full = np.logical_or.accumulate(reached[at], -1)
+    level = np.broadcast_to(limit, at.shape)[at][:, None]
+    made = used.copy()
+    made[at] = np.where(full, np.maximum(made[at], level), made[at])
+    return made
 
 
 def forecast(past: Past, weights: Weights) -> Filling:
@@ -83,7 +88,7 @@ def _of_some(past: Past, weights: Weights) -> tuple[Floats | Wide, ...]:
     cap = np.maximum(np.maximum(1, past.limit), found.highest)[:, None, None]
     curves = _agreeing(relative, room, chance) + found.now[:, None, None]
     used = np.clip(curves, 0, cap).astype(np.float32)
-    used = np.moveaxis(until_full(np.moveaxis(used, 2, 0), past.limit), 0, 2)
+    used = until_full(np.swapaxes(used, 0, 1), past.limit).transpose(1, 2, 0)
     when = _full_at(past, found.now, curves)
     grown, unknown, new = found.growth, found.known == 0, found.known <= rises.lasted + 1
     figures = [np.where(rises.on, DAY * rises.rate, grown.now),
@@ -100,12 +105,12 @@ def _chances(past: Past, found: Courses, relative: Floats, weights: Weights) -> 
     """float32 (N, W)."""
     room = past.limit - found.now
     chance = 1 / (1 + np.exp(-np.clip(weights.log_odds(found, room, relative), -30, 30)))
-    highest = found.paths.max(1)[:, KNOTS - 1] + BEYOND * found.spread
+    highest = found.paths[:, :, KNOTS - 1].max(1) + BEYOND * found.spread
     reached = np.maximum.accumulate(highest, 1)[:, [int(np.searchsorted(KNOTS, h)) for h in WINDOW_HOURS]]
     chance = np.where(reached < room[:, None], 0, chance)
     for window, hours in enumerate(WINDOW_HOURS):
         if hours <= DAY:  # so near, the median is the better witness
-            chance[:, window] = np.where(relative[:, :hours, 1].max(1) >= room, np.maximum(chance[:, window], 0.5),
+            chance[:, window] = np.where(relative[:, 1, :hours].max(1) >= room, np.maximum(chance[:, window], 0.5),
                                          chance[:, window])
     chance = np.maximum.accumulate(chance, 1)
     week = past.hourly[:, -WEEK:]
@@ -115,35 +120,34 @@ def _chances(past: Past, found: Courses, relative: Floats, weights: Weights) -> 
 
 
 def _agreeing(relative: Floats, room: Floats, chance: Floats) -> Floats:
-    """Curves (N, H, Q) that reach ``room`` within a window exactly where the chance is at least 1 - percentile."""
+    """Curves (N, Q, H) that reach ``room`` within a window exactly where the chance is at least 1 - percentile."""
     out = relative.copy()
     room = room[:, None]
     before = 0
     for window, hours in enumerate(WINDOW_HOURS):
         for q, level in enumerate(PERCENTILES):
-            curve = out[:, :hours, q]
+            curve = out[:, q, :hours]
             reaches = chance[:, window] >= np.float32(1 - level)
             # a ramp to the limit at the window's end, from where the window before has ended
             wanting = reaches & ~(curve >= room).any(1)
             if wanting.any():
                 missing = np.where(wanting, room[:, 0] - curve[:, -1] + 1e-6, 0)
                 ramp = np.clip((np.arange(1, HORIZON + 1) - before) / (hours - before), 0, 1).astype(np.float32)
-                out[:, :, q] += missing[:, None] * ramp
+                out[:, q] += missing[:, None] * ramp
             under = np.where(reaches | (room[:, 0] <= 0), np.inf, room[:, 0] - NEAR)
-            out[:, :hours, q] = np.minimum(out[:, :hours, q], under[:, None])
+            np.minimum(curve, under[:, None], out=curve)
         before = hours
-    room = room[:, :, None]
-    out = np.where((room > 0) & np.logical_or.accumulate(out >= room, 1), np.maximum(out, room), out)
-    return rising(out)
+    stays = until_full(np.swapaxes(out, 0, 1), np.where(room > 0, room, np.inf)[:, 0])
+    return rising(np.swapaxes(stays, 0, 1))
 
 
 def _full_at(past: Past, now: Floats, used: Floats) -> Wide:
-    """float64 (N, Q): Unix seconds at which each curve (N, H, Q) reaches the limit, between two hours by their line."""
-    curve = np.concatenate([np.repeat(now[:, None, None], len(PERCENTILES), 2), used], 1)
+    """float64 (N, Q): Unix seconds at which each curve (N, Q, H) reaches the limit, between two hours by their line."""
+    curve = np.concatenate([np.repeat(now[:, None, None], len(PERCENTILES), 1), used], 2)
     reached = curve >= past.limit[:, None, None] - 1e-6
-    hour = reached.argmax(1)
-    after = np.take_along_axis(curve, hour[:, None], 1)[:, 0]
-    before = np.take_along_axis(curve, np.maximum(hour - 1, 0)[:, None], 1)[:, 0]
+    hour = reached.argmax(2)
+    after = np.take_along_axis(curve, hour[:, :, None], 2)[:, :, 0]
+    before = np.take_along_axis(curve, np.maximum(hour - 1, 0)[:, :, None], 2)[:, :, 0]
     part = np.clip((past.limit[:, None] - before) / np.maximum(after - before, 1e-9), 0, 1)
     passed = np.where(hour > 0, hour - 1 + part, 0).astype(np.float64)
-    return np.where(reached.any(1), past.instant + passed * HOUR, np.nan)
+    return np.where(reached.any(2), past.instant + passed * HOUR, np.nan)

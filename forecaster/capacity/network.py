@@ -64,27 +64,28 @@ class Weights:
             raise ValueError("a number is not finite, or traits do not fit")
 
     def percentiles(self, found: Courses) -> Floats:
-        """(N, H, Q) relative to now, not cut off at any limit, rising along Q."""
+        """(N, Q, H) relative to now, not cut off at any limit, rising along Q."""
         rows, each = len(found.now), len(PERCENTILES) * (COURSES + 1)
-        made = _through(self.gate, self._inputs(found)).reshape(rows, len(ANCHORS), each)
-        made = np.einsum("ka,nao->nko", BLEND, made).reshape(rows, len(KNOTS), len(PERCENTILES), COURSES + 1)
-        shift = FAR * np.tanh(made[..., -1]) * found.spread[:, :, None]
+        anchored = _through(self.gate, self._inputs(found)).reshape(rows, len(ANCHORS), each)
+        made = (BLEND @ anchored).reshape(rows, len(KNOTS), len(PERCENTILES), COURSES + 1)
+        shift = FAR * np.tanh(made[..., -1:]) * found.spread[:, :, None, None]
         weight = np.exp(made[..., :-1] - made[..., :-1].max(-1, keepdims=True))
         weight /= weight.sum(-1, keepdims=True)
-        out = np.empty((rows, HORIZON, len(PERCENTILES)), np.float32)
+        out = np.empty((rows, len(PERCENTILES), HORIZON), np.float32)
         for begin, end in zip((0, *range(len(KNOTS) - 1)), range(len(KNOTS)), strict=True):
             first, last = KNOTS[begin] if end else 0, KNOTS[end]
-            part = (np.arange(first + 1, last + 1, dtype=np.float32)[:, None] - KNOTS[begin]) / max(last - first, 1)
-            paths = found.paths[:, :, first:last]
-            one, other = (np.swapaxes(weight[:, knot] @ paths, 1, 2) + shift[:, knot, None] for knot in (begin, end))
-            out[:, first:last] = one * (1 - part) + other * part
+            part = (np.arange(first + 1, last + 1, dtype=np.float32) - KNOTS[begin]) / max(last - first, 1)
+            ends, paths = [begin, end], found.paths[:, :, first:last]
+            both = weight[:, ends].reshape(rows, 2 * len(PERCENTILES), COURSES) @ paths
+            both = both.reshape(rows, 2, len(PERCENTILES), last - first) + shift[:, ends]
+            out[:, :, first:last] = both[:, 0] * (1 - part) + both[:, 1] * part
         return rising(out)
 
     def log_odds(self, found: Courses, room: Floats, used: Floats) -> Wide:
         """float64 (N, W), calibrated, of percentiles as above that reach ``room`` (N,), the limit relative to now."""
-        margins = (used[:, KNOTS - 1] - room[:, None, None]) / found.spread[:, :, None]
-        seen = np.arcsinh(np.maximum.accumulate(margins, 1)[:, WINDOW_KNOTS])
-        seen = seen.reshape(len(used), len(WINDOW_HOURS) * len(PERCENTILES))
+        margins = (used[:, :, KNOTS - 1] - room[:, None, None]) / found.spread[:, None]
+        seen = np.arcsinh(np.maximum.accumulate(margins, 2)[:, :, WINDOW_KNOTS])
+        seen = np.swapaxes(seen, 1, 2).reshape(len(used), len(WINDOW_HOURS) * len(PERCENTILES))
         made = _through(self.full, np.concatenate([self._inputs(found), seen], 1)).astype(np.float64)
         made[:, 1:] = np.logaddexp(0, made[:, 1:])
         odds: Wide = np.maximum.accumulate(np.cumsum(made, 1) * self.slope + self.constant, 1)
@@ -116,10 +117,10 @@ class Weights:
 
 
 def rising(curves: Floats) -> Floats:
-    """The three percentiles (..., 3) sorted; five times as fast as a sort of so short an axis."""
-    one, other, last = (curves[..., q] for q in range(3))
+    """The three percentiles (N, 3, H) sorted; five times as fast as a sort of so short an axis."""
+    one, other, last = (curves[:, q] for q in range(3))
     low, high = np.minimum(one, other), np.maximum(one, other)
-    return np.stack([np.minimum(low, last), np.maximum(low, np.minimum(high, last)), np.maximum(high, last)], -1)
+    return np.stack([np.minimum(low, last), np.maximum(low, np.minimum(high, last)), np.maximum(high, last)], 1)
 
 
 def _through(layers: Layers, x: Floats) -> Floats:

@@ -53,25 +53,24 @@ class Runaway:
         return made
 
     def curves(self, relative: Floats, percentiles: tuple[float, ...]) -> Floats:
-        """Curves (N, H, Q) relative to now, with those of runaways replaced: each goes on with the chance that its
+        """Curves (N, Q, H) relative to now, with those of runaways replaced: each goes on with the chance that its
         percentile leaves, then stays."""
         if not self.on.any():
             return relative
-        ahead = np.arange(1, relative.shape[1] + 1)
+        ahead = np.arange(1, relative.shape[2] + 1)
         longest = self.lasted[:, None] * (np.array([1 - p for p in percentiles]) ** (-1 / TAIL) - 1)
-        made = self.rate[:, None, None] * np.minimum(ahead[:, None], longest[:, None])
+        made = self.rate[:, None, None] * np.minimum(ahead, longest[:, :, None])
         return np.where(self.on[:, None, None], made, relative).astype(np.float32)
 
     def median(self, relative: Floats) -> Floats:
-        """Curves (N, H, 3) relative to now, of which p50 follows the line as long as it is more likely than not that
+        """Curves (N, 3, H) relative to now, of which p50 follows the line as long as it is more likely than not that
         it goes on, and the others give way."""
         if not self.on.any():
             return relative
         made = relative[self.on]
-        ahead = np.arange(1, relative.shape[1] + 1)
+        ahead = np.arange(1, relative.shape[2] + 1)
         line = self.rate[self.on, None] * np.minimum(ahead, self.lasted[self.on, None] * (0.5 ** (-1 / TAIL) - 1))
-        made[:, :, 0], made[:, :, 1] = np.minimum(made[:, :, 0], line), line
-        made[:, :, 2] = np.maximum(made[:, :, 2], line)
+        made[:, 0], made[:, 1], made[:, 2] = np.minimum(made[:, 0], line), line, np.maximum(made[:, 2], line)
         out = relative.copy()
         out[self.on] = made
         return out

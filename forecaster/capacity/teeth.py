@@ -144,6 +144,7 @@ def own_moves(z: Floats, first: Ints) -> tuple[Floats, Bools]:
     """(p10, p50, p90 of the moves within each of KNOTS from the same hour of the days before (3, N, K), known)."""
     t, rows = z.shape[1] - 1, len(z)
     made, counted = np.zeros((3, rows, len(KNOTS)), np.float32), np.zeros((rows, len(KNOTS)), bool)
+    levels = np.array([[0.1], [0.5], [0.9]])
     for k, hours in enumerate(KNOTS):
         starts = t - DAY * np.arange(-(-hours // DAY), 28)
         starts = starts[starts >= 0]
@@ -151,9 +152,8 @@ def own_moves(z: Floats, first: Ints) -> tuple[Floats, Bools]:
         moves = np.where(inside, z[:, starts + hours] - z[:, starts], 1e9)
         moves.sort(1)
         number = inside.sum(1)
-        for q, level in enumerate((0.1, 0.5, 0.9)):
-            at = np.round(level * np.maximum(number - 1, 0)).astype(int)
-            made[q, :, k] = moves[np.arange(rows), at]
+        at = np.round(levels * np.maximum(number - 1, 0)).astype(int)
+        made[:, :, k] = moves[np.arange(rows), at]
         counted[:, k] = number >= 4
     return made, counted
 
@@ -173,7 +173,7 @@ def mean_moves(z: Floats, first: Ints, cycle: int, cycles: int, otherwise: Float
 
 def repeated(cycle: Floats) -> Floats:
     """(N, H): this move again and again."""
-    length = cycle.shape[1]
-    times = np.arange(HORIZON) // length
-    made: Floats = np.tile(cycle, (1, HORIZON // length)) + cycle[:, -1:] * times.astype(np.float32)
+    rows, length = cycle.shape
+    times = np.arange(HORIZON // length, dtype=np.float32)
+    made: Floats = (cycle[:, None] + cycle[:, None, -1:] * times[:, None]).reshape(rows, HORIZON)
     return made

@@ -51,7 +51,7 @@ def test_what_is_served_is_what_was_trained(learned):
     with torch.no_grad():
         trained = batch.percentiles(network(weights.gate))
         odds = batch.log_odds(network(weights.full), trained).numpy()
-    np.testing.assert_allclose(served[:, KNOTS - 1], trained.numpy(), atol=1e-4)
+    np.testing.assert_allclose(served[:, :, KNOTS - 1], np.swapaxes(trained.numpy(), 1, 2), atol=1e-4)
     room = past.limit - found.now
     expected = np.maximum.accumulate(odds * weights.slope + weights.constant, 1)
     np.testing.assert_allclose(weights.log_odds(found, room, served), expected, atol=0.02)

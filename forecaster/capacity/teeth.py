@@ -11,7 +11,7 @@ from statistics import NormalDist
 import numpy as np
 
 from forecaster.capacity.growth import DAY, RARE, STEP, without
-from forecaster.capacity.past import Bools, Floats, Ints
+from forecaster.capacity.past import Bools, Floats, Ints, Wide
 
 HORIZON = 336  # hours
 KNOTS = np.array([1, 2, 4, 8, 12, 18, 24, 48, 72, 120, 168, 240, 336])  # hours
@@ -49,47 +49,36 @@ def teeth(z: Floats, moves: Floats, steps: Bools, noise: Floats, first: Ints) ->
     falls = moves < -np.maximum(FALL, FALLS_OF_NOISE * noise)[:, None]
     count, late = falls.sum(1), falls[:, -WEEK:].sum(1)
     some = count > 0
-    # clean-ups, which land far below the fall before, and steps move the level that others fall to
-    usual = np.sort(np.where(falls, -moves, np.inf), 1)[each, np.maximum(count - 1, 0) // 2]
-    at = np.maximum.accumulate(np.where(falls, np.arange(t, dtype=np.int32), -1), 1)
-    lower = np.zeros_like(moves)
-    lower[:, 1:] = z[:, 2:] - np.take_along_axis(z, np.maximum(at[:, :-1], 0) + 1, 1)
-    large = falls & (lower < -np.maximum(STEP, LARGE * usual)[:, None])
-    large[:, 1:] &= at[:, :-1] >= 0
-    large &= ((large.sum(1) < RARE) & (count > RARE))[:, None]
-    moved = np.where(large, lower, np.where(steps & (moves > 0), moves, 0))
+    # clean-ups and steps move the level that others fall to
+    often, large, moved = count > RARE, np.zeros_like(falls), np.where(steps & (moves > 0), moves, 0)
+    large[often], lower = _clean_ups(z[often], moves[often], falls[often])
+    moved[often] = np.where(large[often], lower, moved[often])
     level = without(z, moved)
     since = np.where(some, falls[:, ::-1].argmax(1), t)
     after = z[each, np.maximum(t - since, 0)]
 
     quiet = falls | steps
-    climb = np.where(quiet, 0, moves)[:, -WEEK:].sum(1) / np.maximum((~quiet)[:, -WEEK:].sum(1), 1)
+    calm = ~quiet[:, -WEEK:]
+    climb = np.where(calm, moves[:, -WEEK:], 0).sum(1) / np.maximum(calm.sum(1), 1)
     climb = climb * np.clip(WEEK / np.maximum(t - first, 1), 1, WEEK)
     y = without(z, np.where(quiet, moves - climb[:, None], 0))
     rises = np.where((t - first >= 2 * WEEK)[:, None], repeated(mean_moves(y, first, WEEK, 3, climb)),
                      repeated(mean_moves(y, first, DAY, 7, climb)))
     back = np.where(since >= 3, (now - after) / np.maximum(since, 1), climb)
 
-    # by the clock, if most falls came a period after another one
-    best, period, regular = np.zeros(rows), np.zeros(rows, np.int64), falls
-    for each_period in PERIODS:
-        again = falls[:, each_period:] & falls[:, :-each_period]
-        share = again.sum(1) / np.maximum(falls[:, each_period:].sum(1), 1)
-        better = (share > best + 0.05) & (count > 1)
-        best, period = np.where(better, share, best), np.where(better, each_period, period)
-        partner = np.zeros_like(falls)
-        partner[:, each_period:] = again
-        partner[:, :-each_period] |= again
-        regular = np.where((better & (share >= REGULAR))[:, None], partner, regular)
+    best, period, regular = np.zeros(rows), np.zeros(rows, np.int64), falls.copy()
+    several = count > 1
+    best[several], period[several], regular[several] = _by_clock(falls[several])
     clocked = best >= REGULAR
     half = np.where(clocked, 2 * period, WEEK).astype(np.float32)
     weight = (regular & ~large) * np.exp2(-np.arange(t, dtype=np.float32)[::-1] / half[:, None])
     total = np.maximum(weight.sum(1), 1e-9)
-    ceiling = np.where(some, (weight * z[:, :-1]).sum(1) / total + 0.5 * np.maximum(climb, 0), now)
+    ceiling = np.where(some, _summed(weight, z[:, :-1]) / total + 0.5 * np.maximum(climb, 0), now)
     age = np.arange(t, dtype=np.float32)[::-1]  # hours since it fell
-    mean_age, low = (weight * age).sum(1) / total, (weight * level[:, 1:]).sum(1) / total
+    mean_age, low = weight @ age / total, _summed(weight, level[:, 1:]) / total
     apart = age - mean_age[:, None]
-    drift = -(weight * apart * level[:, 1:]).sum(1) / ((weight * apart**2).sum(1) + total * (0.1 * half) ** 2)
+    weight *= apart
+    drift = -_summed(weight, level[:, 1:]) / (_summed(weight, apart) + total * (0.1 * half) ** 2)
     floor = np.where(some, low + drift * (mean_age - since), now)
     height = np.maximum(ceiling - floor, FLOOR)
     above = now - floor
@@ -97,7 +86,7 @@ def teeth(z: Floats, moves: Floats, steps: Bools, noise: Floats, first: Ints) ->
 
     seen = np.minimum(count, 1 + falls[:, -2 * WEEK:].sum(1))
     oldest = falls & (np.cumsum(falls[:, ::-1], 1, np.int32)[:, ::-1] <= seen[:, None])
-    between = np.where(count > 1, (t - 1 - since - oldest.argmax(1)) / np.maximum(oldest.sum(1) - 1, 1), NEVER)
+    between = np.where(count > 1, (t - 1 - since - oldest.argmax(1)) / np.maximum(seen - 1, 1), NEVER)
     gap = np.where(clocked, period, np.clip(np.rint(between), 2, NEVER)).astype(np.float32)
     passed = np.where(clocked, regular[:, ::-1].argmax(1) % np.maximum(period, 1), since)
     times = np.floor((passed[:, None] + ahead) / gap[:, None])
@@ -124,6 +113,42 @@ def teeth(z: Floats, moves: Floats, steps: Bools, noise: Floats, first: Ints) ->
         np.clip((now - after) / height, -1, 2), best], 1)
     return Teeth(rises, back[:, None] * ahead, by_level, by_level + drift[:, None] * ahead, by_clock, growths, fan,
                  clock_fan, traits)
+
+
+def _clean_ups(z: Floats, moves: Floats, falls: Bools) -> tuple[Bools, Floats]:
+    """(which falls (N, T - 1) are clean-ups, which land far below the fall before; how much lower each moved it). Of
+    rows with falls."""
+    count = falls.sum(1)
+    usual = np.sort(np.where(falls, -moves, np.inf), 1)[np.arange(len(z)), (count - 1) // 2]
+    at = np.maximum.accumulate(np.where(falls, np.arange(falls.shape[1], dtype=np.int32), -1), 1)
+    lower = np.zeros_like(moves)
+    lower[:, 1:] = z[:, 2:] - np.take_along_axis(z, np.maximum(at[:, :-1], 0) + 1, 1)
+    large = falls & (lower < -np.maximum(STEP, LARGE * usual)[:, None])
+    large[:, 1:] &= at[:, :-1] >= 0
+    large &= (large.sum(1) < RARE)[:, None]
+    return large, lower
+
+
+def _by_clock(falls: Bools) -> tuple[Wide, Ints, Bools]:
+    """(largest share of the falls (N, T) that came a period after another one (N,), that period in hours (N,), the
+    falls that did, or all if these are not most)."""
+    best, period, regular = np.zeros(len(falls)), np.zeros(len(falls), np.int64), falls
+    for each in PERIODS:
+        again = falls[:, each:] & falls[:, :-each]
+        share = again.sum(1) / np.maximum(falls[:, each:].sum(1), 1)
+        better = share > best + 0.05
+        best, period = np.where(better, share, best), np.where(better, each, period)
+        partner = np.zeros_like(falls)
+        partner[:, each:] = again
+        partner[:, :-each] |= again
+        regular = np.where((better & (share >= REGULAR))[:, None], partner, regular)
+    return best, period, regular
+
+
+def _summed(values: Floats, times: Floats) -> Floats:
+    """(N,): sums of products (N, T)."""
+    made: Floats = np.einsum("nt,nt->n", values, times)
+    return made
 
 
 def _beyond(level: Floats, height: Floats) -> Floats:

@@ -101,12 +101,14 @@ def courses(past: Past) -> Courses:
     low, middle, high = (np.where(counted, one, slack * 0 + segment[:, None] * KNOTS) for one in (low, middle, high))
 
     paths = np.empty((rows, COURSES, HORIZON), np.float32)
-    many: list[Floats] = [0 * lines[0], *lines, *fits, np.cumsum(bounded, 1), day, yesterday, week, last_week,
+    many: list[Floats] = [
+            np.zeros((rows, 1), np.float32), *lines, *fits, np.cumsum(bounded, 1), day, yesterday, week, last_week,
             saw.rises, saw.speed, saw.by_level, saw.rising, saw.by_clock,
-            *levels, rise.before[:, None] + 0 * ahead, quickly[:, None] * np.minimum(ahead, LASTING),
-            *(_between(one) for one in (low, middle, high, *saw.fan, *saw.clock_fan, saw.growths[0], saw.growths[2]))]
+            *levels, rise.before[:, None], quickly[:, None] * np.minimum(ahead, LASTING)]
     for number, one in enumerate(many):
         paths[:, number] = one
+    at_knots = low, middle, high, *saw.fan, *saw.clock_fan, saw.growths[0], saw.growths[2]
+    paths[:, len(many):] = np.stack(at_knots, 1, dtype=np.float32) @ BETWEEN
     np.clip(paths, -now[:, None, None], 3, out=paths)
 
     at = [KNOTS[k] - 1 for k in SHOWN]
@@ -134,12 +136,6 @@ def _fitted(y: Floats, hours: int) -> tuple[Floats, Floats]:
     slope: Floats = np.einsum("nh,h->n", last, x / (x * x).sum())
     end: Floats = last.mean(1) + slope * x[-1]
     return slope, end
-
-
-def _between(at_knots: Floats) -> Floats:
-    """(N, H) by lines between 0 now and values at KNOTS (N, K)."""
-    made: Floats = at_knots @ BETWEEN
-    return made
 
 
 def _lines() -> Floats:

@@ -38,11 +38,19 @@ def carried(values: Floats) -> tuple[Floats, Bools]:
     known = np.isfinite(values)
     if known.all():  # the usual case
         return values, known
-    at = np.where(known, np.arange(values.shape[1]), 0)
+    these = shared(known)
+    at = np.where(these, np.arange(values.shape[1]), 0)
     at = np.maximum.accumulate(at, 1)
-    at = np.where(at == 0, known.argmax(1)[:, None], at)
-    filled: Floats = np.nan_to_num(np.take_along_axis(values, at, 1), nan=0.0, posinf=0.0, neginf=0.0)
+    at = np.where(at == 0, these.argmax(1)[:, None], at)
+    filled: Floats = np.take_along_axis(values, at, 1)
+    filled[~known.any(1)] = 0
     return filled, known
+
+
+def shared(known: Bools) -> Bools:
+    """The first (1, T) of rows (N, T) that are all alike, as they usually are, so that what depends on nothing else is
+    worked out once; else all."""
+    return known[:1] if (known == known[:1]).all() else known
 
 
 def typical(moves: Floats) -> Floats:
@@ -71,7 +79,7 @@ def without(values: Floats, moves: Floats) -> Floats:
 def growth(past: Past) -> Growth:
     """Of each entity; one with less than a day of history has its mean rate."""
     filled, known = carried(past.hourly)
-    hours = filled.shape[1]
+    known, hours = shared(known), filled.shape[1]
     first = np.where(known.any(1), known.argmax(1), hours - 1)
     moves = np.diff(filled, axis=1)
     noise = typical(moves[:, -7 * DAY:])
@@ -80,11 +88,10 @@ def growth(past: Past) -> Growth:
     y -= y[:, :1]  # 0 up to the first known hour
     x = np.arange(hours, dtype=np.float64)
     ends = np.append(np.arange(LEAST, hours - LEAST, STRIDE), hours)  # of stretches from the first known hour on
-    since = first if first.any() else first[:1]  # usually, what does not depend on values is the same of all rows
 
     def constant(values: Wide) -> Wide:
         total = np.append(0, np.cumsum(values))
-        made: Wide = np.maximum(total[ends] - total[since][:, None], 0)
+        made: Wide = np.maximum(total[ends] - total[first][:, None], 0)
         return made
 
     def summed(values: Wide) -> Wide:
@@ -119,6 +126,7 @@ def growth(past: Past) -> Growth:
 def _line(n: Wide, x: Wide, y: Wide, xx: Wide, xy: Wide, yy: Wide) -> tuple[Wide, Wide, Wide, Wide]:
     """(slope, sum of squared residuals, value at the last hour, n) of the least-squares lines of these sums."""
     m = np.maximum(n, 1)
-    sxx, sxy, syy = xx - x * x / m, xy - x * y / m, yy - y * y / m
+    middle, mean = x / m, y / m
+    sxx, sxy, syy = xx - x * middle, xy - y * middle, yy - y * mean
     slope = np.where(n > 1, sxy / np.maximum(sxx, 1e-9), 0)
-    return slope, np.maximum(syy - slope * sxy, 0), y / m + slope * (HOURS - 1 - x / m), n
+    return slope, np.maximum(syy - slope * sxy, 0), mean + slope * (HOURS - 1 - middle), n

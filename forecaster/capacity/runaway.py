@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from forecaster.capacity.growth import shared
 from forecaster.capacity.past import HOUR, Bools, Floats, Past, Wide
 from forecaster.capacity.teeth import HORIZON
 
@@ -115,9 +116,7 @@ def _straight(values: Floats, step: float, room: Wide) -> Runaway:
     """The longest straight rise of each row (N, T), a value every so many hours, up to its last value."""
     known, steps = np.isfinite(values), values.shape[1]
     y = np.where(known, values, 0).astype(np.float64)
-    last = known[:, -1]
-    if known.all():  # the usual case: what does not depend on values is the same of all rows
-        known = known[:1]
+    known = shared(known)
     x = np.arange(1 - steps, 1) * step
 
     def back(what: Wide) -> Wide:
@@ -125,19 +124,20 @@ def _straight(values: Floats, step: float, room: Wide) -> Runaway:
         made: Wide = np.cumsum(what[:, ::-1], 1)
         return made
 
-    n, sx, sy = back(known * 1.0), back(known * x), back(y)
-    many = np.maximum(n, 1)
-    sxx = back(known * x * x) - sx * sx / many
-    sxy, syy = back(y * x) - sx * sy / many, back(y * y) - sy * sy / many
+    n, sx, sy = back(known.astype(np.float64)), back(known * x), back(y)
+    each = 1 / np.maximum(n, 1)
+    middle = sx * each
+    sxx = back(known * x * x) - sx * middle
+    sxy, syy = back(y * x) - sy * middle, back(y * y) - sy * sy * each
     slope = sxy / np.maximum(sxx, 1e-9)
-    rest = np.sqrt(np.maximum(syy - slope * sxy, 0) / many)
+    rest = np.sqrt(np.maximum(syy - slope * sxy, 0) * each)
     length = np.arange(steps) * step  # hours from the first value of each stretch
-    straight = (n >= LEAST) & (rest <= STRAIGHT * slope * length) & known[:, ::-1] & (slope > 0)
+    straight = (n >= LEAST) & (rest <= slope * (STRAIGHT * length)) & known[:, ::-1] & (slope > 0)
     best = steps - 1 - straight[:, ::-1].argmax(1)
     rate, lasted = slope[np.arange(len(y)), best], length[best]
     left = np.maximum(room, 1e-9) / np.maximum(rate, 1e-9)
     rough = rest[np.arange(len(y)), best] / np.maximum(rate * lasted, 1e-9)
-    return Runaway(straight.any(1) & last & (room > 0), rate, lasted, left, rough)
+    return Runaway(straight.any(1) & known[:, -1] & (room > 0), rate, lasted, left, rough)
 
 
 def changed_at(past: Past, rises: Runaway) -> Wide:

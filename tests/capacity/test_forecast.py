@@ -198,3 +198,18 @@ def test_the_forecast_of_an_entity_does_not_depend_on_the_others():
     together, alone = forecast(past, WEIGHTS), forecast(past.rows(slice(3, 4)), WEIGHTS)
     np.testing.assert_allclose(together.used[3:4], alone.used, atol=1e-5)
     np.testing.assert_allclose(together.chance[3:4], alone.chance, atol=1e-4)
+
+
+def test_neither_do_gaps_steps_and_falls_of_the_others_matter():
+    rough = noise(3, 1e-3)
+    past = past_of(lambda at: 0.5 + 1e-4 * at + rough(at), lambda at: 0.3 + 0.2 * (at % 24) / 24 - 0.1 * (at > -200),
+                   lambda at: 0.4 + 0.2 * (at > -100) + rough(at), lambda at: 0.6 + 5e-4 * at)
+    past.hourly[0, :300], past.hourly[2, 500:520] = np.nan, np.nan
+    together = forecast(past, WEIGHTS)
+    for row in range(4):
+        alone = forecast(past.rows(slice(row, row + 1)), WEIGHTS)
+        np.testing.assert_allclose(together.used[row], alone.used[0], atol=1e-5)
+        np.testing.assert_allclose(together.chance[row], alone.chance[0], atol=1e-4)
+        np.testing.assert_allclose(together.full_at[row], alone.full_at[0], atol=60)
+        for name in ("growth", "growth_before", "changed_at"):
+            np.testing.assert_allclose(getattr(together, name)[row], getattr(alone, name)[0], rtol=1e-5, atol=1e-7)

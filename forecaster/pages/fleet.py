@@ -103,8 +103,6 @@ def _headline(seen: Seen, found: tuple[Coming, ...]) -> dict[str, object]:
             text = f"Blind: forecasts are stale since {moment(seen.last.issued + seen.ttl, seen.last.zone)}"
         return {"state": headline.badge(State.BLIND), "text": text, "more": seen.problem or "", "next": None}
     state, text, more = headline.headline(result)
-    if of_fleet(result.state) is not State.BLIND and (blind := result.state == State.BLIND).any():
-        more.append(f"{headline.servers(blind)} cannot be judged (BLIND).")
     return {"state": state, "text": text, "more": " ".join(more), "next": found[0] if found else None}
 
 

@@ -5,6 +5,7 @@ until it has lasted for as long as its alert takes. A page never asks for more t
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,14 +14,7 @@ from numpy.typing import NDArray
 from forecaster.publish.result import Result
 from forecaster.risk.state import State, of_fleet
 
-_TEXTS = {  # of the fleet's state; none of them promises more than the state says
-    State.ACT_NOW: "Act now: {} at P1",
-    State.LIKELY: "An incident is on or likely, on {}",
-    State.CLEARING: "Getting better: {} was at P1 or P2 and is not clear yet",
-    State.WATCH: "Nothing urgent; watch {}",
-    State.SAFE: "Quiet: no incident is on or expected within 8 hours",
-    State.BLIND: "Blind: {} cannot be judged",
-}
+Rows = NDArray[np.bool_]  # (S,)
 
 
 @dataclass(frozen=True)
@@ -48,55 +42,81 @@ def counts(result: Result) -> list[tuple[Badge, int]]:
     return [(badge(State(-state), waits), number) for (state, waits), number in sorted(found.items())]
 
 
+@dataclass(frozen=True)
+class _Kind:
+    """The servers of which one thing is said. text: {0} is their number, {1} and {2} "was" and "is" of them."""
+
+    state: State
+    text: str
+    rows: Rows
+    pending: bool = False
+
+
+def _kinds(result: Result) -> Iterator[_Kind]:
+    """The kinds that there are, the most urgent first; none of them promises more than its state says."""
+    waits, points = _pending(result), result.risk.by_points
+    p1, p2 = (result.state == state for state in (State.ACT_NOW, State.LIKELY))
+    for kind in (
+            _Kind(State.ACT_NOW, "Act now: {0} at P1", p1 & ~waits),
+            _Kind(State.ACT_NOW, "Not sure yet: {0} at P1", p1 & waits, pending=True),
+            _Kind(State.LIKELY, "An incident is on or likely on {0}", p2 & ~points),
+            _Kind(State.LIKELY, "At risk: {0} at P2", p2 & points & ~waits),
+            _Kind(State.LIKELY, "Not sure yet: {0} at P2", p2 & waits, pending=True),
+            _Kind(State.CLEARING, "Getting better: {0} {1} at P1 or P2 and {2} not clear yet",
+                  result.state == State.CLEARING),
+            _Kind(State.WATCH, "Nothing urgent; watch {0}", result.state == State.WATCH),
+            _Kind(State.SAFE, "Quiet: no incident is on or expected within 8 hours", result.state == State.SAFE)):
+        if kind.rows.any():
+            yield kind
+
+
 def headline(result: Result) -> tuple[Badge, str, list[str]]:
-    """(the fleet's state, what it comes to in a sentence without its full stop, and further ones)."""
-    state = of_fleet(result.state)
-    at, urgent = result.state == state, state >= State.LIKELY
-    pending = _pending(result)
-    points, waits = (urgent & at & of for of in (result.risk.by_points, pending))
-    weak = points if state is State.LIKELY else waits
+    """(the fleet's state, what it comes to in a sentence without its full stop, and further ones).
+
+    What is less urgent is left to the counts, unless the first may wait or most servers are BLIND: then it is all that
+    one can act on.
+    """
     if not result.servers:
-        text = "Blind: no server is known"
-    elif state is State.WATCH and not at.any():
-        text = "Nothing urgent, but not every server is seen"  # it is because of those that are BLIND
-    elif not urgent or (at & ~weak).any():
-        text = _TEXTS[state].format(servers(at & ~weak))
+        return badge(State.BLIND), "Blind: no server is known", []
+    state, blind, kinds = of_fleet(result.state), result.state == State.BLIND, [*_kinds(result)]
+    if state is State.BLIND:
+        first = _Kind(state, "Blind: {0} cannot be judged", blind)
+    elif kinds[0].state < state:  # it is WATCH because of those that are BLIND
+        first = _Kind(state, "Nothing urgent, but not every server is seen", blind)
     else:
-        text = f"{'At risk' if (at & ~waits).any() else 'Not sure yet'}: {_at(result, at)[0]}"
-    more: list[str] = []
-    if weak.any():
-        said, then = _at(result, weak)
-        if (at & ~weak).any():
-            more.append(f"Besides, {said}{then and ', '}{then}.")
-        elif then:
-            more.append(f"{then[0].upper()}{then[1:]}.")
-    if points.any():
-        alike = result.risk.chance(*np.flatnonzero(points).tolist())
-        whose = "By" if points[at].all() else f"{servers(points)} by"
-        more.append(f"{whose} the risk score alone: {alike}.")
-    only_begun = bool(urgent and not (at & ~waits).any())
-    if only_begun and (likely := (result.state == State.LIKELY) & ~pending).any():  # what may wait hides nothing
-        more.append(f"LIKELY: {servers(likely)}.")
-    return badge(state, only_begun), text, more
+        first = kinds[0]
+    unsure = first.pending or state is State.BLIND
+    text, *more = _said(result, first)
+    for kind in kinds:
+        if kind is not first and (kind.state is state or unsure and kind.state >= State.CLEARING):
+            more += _said(result, kind, besides=True)
+    if state is not State.BLIND and blind.any():
+        more.append(f"{servers(blind)} cannot be judged (BLIND)")
+    return badge(state, first.pending), text, [f"{sentence}." for sentence in more]
 
 
-def servers(rows: NDArray[np.bool_]) -> str:
+def _said(result: Result, kind: _Kind, besides: bool = False) -> list[str]:
+    """The sentences about one kind, without their full stops. besides: whether servers were counted before."""
+    found = np.flatnonzero(kind.rows)
+    text = kind.text.format(servers(kind.rows, besides), *(("was", "is") if len(found) == 1 else ("were", "are")))
+    more = []
+    if kind.pending:
+        since, fires = result.begun(int(found[result.pending[found, 0].argmin()]))
+        text += f" {since}" if len(found) == 1 else f", the first {since}"
+        more = [f"{'Its' if len(found) == 1 else 'The first'} alert {fires}"]
+    if (points := kind.rows & result.risk.by_points).any():
+        whose = "By" if points.sum() == len(found) else f"{points.sum()} of them by"
+        more.append(f"{whose} the risk score alone: {result.risk.chance(*np.flatnonzero(points).tolist())}")
+    return [text, *more]
+
+
+def servers(rows: Rows, besides: bool = False) -> str:
     """How many servers these rows are, bool (S,)."""
-    return f"{number} servers" if (number := int(rows.sum())) != 1 else "1 server"
+    number = int(rows.sum())
+    return f"{number} {'more ' if besides else ''}server{'s' if number != 1 else ''}"
 
 
-def _pending(result: Result) -> NDArray[np.bool_]:
+def _pending(result: Result) -> Rows:
     """bool (S,): servers that are shown as PENDING. A P2 that a chance speaks for is LIKELY from its beginning."""
-    found: NDArray[np.bool_] = result.waits & ((result.state == State.ACT_NOW) | result.risk.by_points)
+    found: Rows = result.waits & ((result.state == State.ACT_NOW) | result.risk.by_points)
     return found
-
-
-def _at(result: Result, rows: NDArray[np.bool_]) -> tuple[str, str]:
-    """How many servers of one priority these rows are; where none has been for long enough, since when and what
-    follows, else ""."""
-    found = np.flatnonzero(rows)
-    said = f"{servers(rows)} at {result.risk.priority[found[0]]}"
-    if not result.waits[found].all():
-        return said, ""
-    since, then = result.begun(int(found[result.pending[found, 0].argmin()]))
-    return f"{said}{', the first' if len(found) > 1 else ''} {since}", then

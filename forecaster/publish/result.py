@@ -116,15 +116,16 @@ class Result:
         """One sentence for an on-call person about the server at this index; of one that is BLIND, what was said."""
         said = self.risk.message(server)
         if np.isfinite(self.pending[server, 0]):
-            return f"{self.risk.priority[server]} {', '.join(self.begun(server))}; {said}"
+            since, fires = self.begun(server)
+            return f"{self.risk.priority[server]} {since}, its alert {fires}; {said}"
         if self.state[server] != State.BLIND or not self.last_seen[server] > 0:
             return said
         return f"Not seen since {datetime.fromtimestamp(self.last_seen[server], UTC):%H:%M:%S %Z}; before that: {said}"
 
     def begun(self, server: int) -> tuple[str, str]:
-        """Since when the server at this index is P1 or P2, and what follows if that lasts, where it waits."""
+        """Since when the server at this index is P1 or P2, and when its alert fires, where it waits."""
         since, until = (datetime.fromtimestamp(round(at), self.zone) for at in self.pending[server].tolist())
-        return f"since {since:%H:%M:%S %Z}", f"its alert fires soon after {until:%H:%M:%S} if that lasts"
+        return f"since {since:%H:%M:%S %Z}", f"fires soon after {until:%H:%M:%S} if that lasts"
 
     def index(self, server: str) -> int | None:
         """The row of `server` in the arrays, None where it is unknown."""

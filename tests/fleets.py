@@ -125,12 +125,13 @@ MOUNTS = (entity(SERVERS[0], "/"), entity(SERVERS[0], "/data"), entity(SERVERS[1
 
 
 def filling(issued: float = ISSUED, many: int = 0, mounts=MOUNTS):
-    """Four mounts: one full, one full in three days, others not; and further servers."""
+    """Four mounts: one full, one full in three days that is P2 since 10 minutes, others not; and further servers."""
     entities = [*mounts, *(entity(f"more-{n:04}", "/data") for n in range(many))]
     rest = [0.3] * many
     made = make_outlook(entities, used=[0.42, 0.88, 1.0, 0.6, *rest], ahead=[0.45, 0.98, 1.0, 0.65, *rest],
                         priority=[0, 2, 1, 0, *[0] * many], full=[False, False, True, False, *[False] * many],
-                        full_at=[np.nan, issued + 3.2 * DAY, issued, np.nan, *[np.nan] * many], instant=issued)
+                        full_at=[np.nan, issued + 3.2 * DAY, issued, np.nan, *[np.nan] * many], instant=issued,
+                        since=issued - 600)
     hours = np.arange(168)
     week = np.tile(np.array(made.used)[:, None], (1, 168)) - 0.0016 * hours[::-1] * (np.array(made.used)[:, None] > 0.7)
     ramp = np.linspace(0, 1, 336)[None, :, None]

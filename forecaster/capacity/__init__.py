@@ -9,6 +9,7 @@
     runaway   straight rises under way, of hours and of weeks, and the date at which they are full
     forecast  percentiles for 14 days, when each is full, and the chances of full
     priority  P1, P2 or P3 of an entity
+    lasting   since when it is P1 or P2, and whether its alert goes on
     relief    where somebody has made room
     survey    all of it for all entities; outlook: the result, and the board that holds the latest one
 """

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forecaster.capacity.forecast import HORIZON, WINDOWS, Filling
+from forecaster.capacity.lasting import FULL, Lasting, Urgency
 from forecaster.capacity.past import HOUR, Bools, Floats, Wide
 from forecaster.capacity.teeth import WEEK
 
@@ -29,6 +30,11 @@ class Entity:
     resource: str
     name: str
     profile: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """As the record of pages names it."""
+        return self.server, f"{self.resource} {self.name}"
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,7 @@ class Outlook:
     priority: npt.NDArray[np.int8]  # (N,) 1 P1, 2 P2, 3 P3, 0 none
     full: Bools  # (N,) at its limit now, and not for the whole week
     week: Floats | None = None  # (N, WEEK) used share at the whole hours up to the pass, NaN where unknown
+    lasting: Lasting | None = None  # None: all has lasted, as far as is known
 
     def __post_init__(self) -> None:
         rows = len(self.entities)
@@ -77,12 +84,33 @@ class Outlook:
             self, entities=tuple(self.entities[row] for row in rows.tolist()), used=self.used[rows],
             limit=self.limit[rows], size=self.size[rows], last_seen=self.last_seen[rows], issued=self.issued[rows],
             lost=self.lost[rows], filling=self.filling.only(rows), priority=self.priority[rows], full=self.full[rows],
-            week=None if self.week is None else self.week[rows])
+            week=None if self.week is None else self.week[rows],
+            lasting=None if self.lasting is None else self.lasting.of(rows.tolist()))
 
     @cached_property
     def meant(self) -> Bools:
         """bool (N,): full, and for the whole week, so that it is meant to be; it has no date."""
         return ~self.full & (self.filling.full_at[:, MEDIAN] <= self.issued)
+
+    @cached_property
+    def urgency(self) -> Urgency:
+        """int8 (N,): what alerts go by; what is full has the highest priority that its resource may have, and the top
+        where that is P1."""
+        ranks = {"P1": FULL} | {name: len(PRIORITIES) - place for place, name in enumerate(PRIORITIES) if place}
+        full = [ranks.get(self.resources[one.resource].highest or "", 0) for one in self.entities]
+        expected = np.where(self.priority > 0, len(PRIORITIES) + 1 - self.priority, 0)
+        return np.where(self.full, np.array(full, np.int8), expected).astype(np.int8)
+
+    def pending(self, now: float) -> Wide:
+        """float64 (N, 2), as Lasting.pending."""
+        if self.lasting is None:
+            return np.full((len(self.entities), 2), np.nan)
+        return self.lasting.pending(now, self.urgency)
+
+    def waits(self, now: float) -> Bools:
+        """bool (N,): what is pending."""
+        found: Bools = np.isfinite(self.pending(now)[:, 0])
+        return found
 
     @cached_property
     def places(self) -> Mapping[tuple[str, str, str], int]:

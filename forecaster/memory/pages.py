@@ -169,10 +169,18 @@ class Pages:
     def ringing(self, now: float) -> tuple[set[str], set[str]]:
         """(servers whose P1 rang at the latest step, those whose P2 or P1 did); none where that is longer ago than an
         hour, after which a Prometheus that was away forgets them, too."""
-        recent = now - self._now.get("server", -np.inf) <= HOUR
-        p1, p2 = ({one.server for one in self._active if one.rule == rule and recent and not one.over and not one.quiet}
-                  for rule in (0, 1))
+        p1, p2 = ({one.server for one in self._open(now, rule) if not one.quiet} for rule in (0, 1))
         return p1, p2
+
+    def filling(self, now: float) -> tuple[set[Key], set[Key]]:
+        """(entities of which a page of P1 is not over, those of which a ticket of P2 or P1 is not): their alerts may go
+        on although they have another priority now; none after an hour, as well."""
+        p1, p2 = ({(one.server, one.entity) for one in self._open(now, rule)} for rule in (2, 3))
+        return p1, p2
+
+    def _open(self, now: float, rule: int) -> list[Episode]:
+        recent = now - self._now.get(self.rules[rule].of, -np.inf) <= HOUR
+        return [one for one in self._active if one.rule == rule and recent and not one.over]
 
     def weeks(self, servers: Collection[str] | None = None) -> float:
         """Weeks of a server in which there was a forecast, of these together (None: all)."""

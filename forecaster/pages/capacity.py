@@ -15,6 +15,7 @@ from forecaster.capacity.past import HOUR
 from forecaster.pages import chart, words
 from forecaster.pages.courses import short
 from forecaster.pages.seen import Look, Seen
+from forecaster.publish.values import begun
 from serving.page.site import environment
 from serving.page.view import Asked, Shown, View
 
@@ -45,11 +46,12 @@ def show(seen: Seen, asked: Asked) -> Shown:
             **unknown(wanted), "cap-form": str(_PARTS.form({}, query))}, {"cap-rows": []})
     rows = chosen(of, query.get("find", ""), query.get("resource", ""))
     titles = {name: about.title for name, about in of.resources.items()}
-    listed = {key(of, row): str(_PARTS.row(key(of, row), entry(of, row), seen.zone, words)) for row in rows[:SHOWN]}
+    listed = {key(of, row): str(_PARTS.row(key(of, row), one, seen.zone, words))
+              for row, one in zip(rows[:SHOWN], entries(of, rows[:SHOWN], seen), strict=True)}
     place = of.places.get(wanted)
     data = {} if place is None else {"chart-0": values(of, place, str(seen.zone))}
     fragments = {
-        "cap-head": str(_PARTS.head(sentence(of, seen), counts(of))),
+        "cap-head": str(_PARTS.head(sentence(of, seen), counts(of, seen.now))),
         "cap-form": str(_PARTS.form(titles, query)),
         "cap-more": str(_PARTS.more(max(0, len(rows) - SHOWN))),
         **listed,
@@ -57,7 +59,8 @@ def show(seen: Seen, asked: Asked) -> Shown:
     if place is None:
         fragments |= unknown(wanted)
     else:
-        fragments |= {"cap-one": str(_PARTS.one(entry(of, place), seen.zone, words)), "draw-0": str(drawing(of, place))}
+        [one] = entries(of, [place], seen)
+        fragments |= {"cap-one": str(_PARTS.one(one, seen.zone, words)), "draw-0": str(drawing(of, place))}
     return Shown(of.instant, seen.watched or seen.ttl, fragments, {"cap-rows": [*listed]}, data)
 
 
@@ -81,8 +84,14 @@ def key(of: Outlook, row: int) -> str:
     return "e-" + hashlib.blake2s(f"{one.server}\0{one.resource}\0{one.name}".encode(), digest_size=8).hexdigest()
 
 
-def entry(of: Outlook, row: int) -> dict[str, object]:
-    """What a row shows: shares in 0..1, times in Unix s."""
+def entries(of: Outlook, rows: list[int], seen: Seen) -> list[dict[str, object]]:
+    """What rows show: shares in 0..1, times in Unix s; pending: since when, and when the alert fires, in words."""
+    pending = of.pending(seen.now).tolist()
+    return [_entry(of, row) | {"pending": begun(since, until, seen.zone) if math.isfinite(since) else None}
+            for row in rows for since, until in [pending[row]]]
+
+
+def _entry(of: Outlook, row: int) -> dict[str, object]:
     filling, rank = of.filling, int(of.priority[row])
     return {
         "entity": of.entities[row], "title": of.resources[of.entities[row].resource].title,
@@ -100,10 +109,12 @@ def entry(of: Outlook, row: int) -> dict[str, object]:
     }
 
 
-def counts(of: Outlook) -> list[tuple[str, int]]:
-    """How many are full now, and of each priority."""
+def counts(of: Outlook, now: float) -> list[tuple[str, int]]:
+    """How many are full now, and of each priority, of which some are pending."""
+    waits, ranked = of.waits(now), [(name, of.priority == rank) for rank, name in enumerate(PRIORITIES, 1)]
     return [("full now", int(of.full.sum())),
-            *((name, int((of.priority == rank).sum())) for rank, name in enumerate(PRIORITIES, 1)),
+            *((f"{name}{f' ({number} pending)' if (number := int((waits & at).sum())) else ''}", int(at.sum()))
+              for name, at in ranked),
             ("watched", len(of.entities)), ("silent", int(of.lost.sum()))]
 
 

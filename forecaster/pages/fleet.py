@@ -56,7 +56,8 @@ def view(look: Look) -> View:
         filling = seen.outlook.urgent if seen.outlook is not None else frozenset[str]()
         given = {
             "headline": _headline(seen, found), "figures": _figures(seen), "line": _line(seen, found),
-            "filling": _filling(seen.outlook, seen.zone), "details": _details(seen), "unforecast": _unforecast(result)}
+            "filling": _filling(seen.outlook, seen.now, seen.zone), "details": _details(seen),
+            "unforecast": _unforecast(result)}
         fragments = {f"ui-{name}": part(name, value) for name, value in given.items()}
         badges = headline.badges(result) if result is not None else []
         rows = [_server(result, s, badges[s], filling) for s in order] if result is not None else []
@@ -95,14 +96,14 @@ def _profile(html: str) -> str:
 
 def _headline(seen: Seen, found: tuple[Coming, ...]) -> dict[str, object]:
     """state and its colour, text and what comes first."""
-    result = seen.result
-    if result is None:
-        if seen.last is None:
-            text = "No forecast yet: nothing can be said"
-        else:
-            text = f"Blind: forecasts are stale since {moment(seen.last.issued + seen.ttl, seen.last.zone)}"
-        return {"state": headline.badge(State.BLIND), "text": text, "more": seen.problem or "", "next": None}
-    state, text, more = headline.headline(result)
+    unknown = "Blind: no server is known"
+    if seen.last is None:
+        unknown = "No forecast yet: nothing can be said of servers"
+    elif seen.result is None:
+        unknown = f"Blind: forecasts are stale since {moment(seen.last.issued + seen.ttl, seen.last.zone)}"
+    state, text, more = headline.headline(seen.result, seen.outlook, seen.now, seen.zone, unknown)
+    if seen.result is None and seen.problem:
+        more.append(seen.problem)
     return {"state": state, "text": text, "more": " ".join(more), "next": found[0] if found else None}
 
 
@@ -133,21 +134,21 @@ def _line(seen: Seen, found: tuple[Coming, ...]) -> dict[str, object]:
             "zone": moment(start, zone).partition(" ")[2]}
 
 
-def _filling(outlook: Outlook | None, zone: tzinfo) -> dict[str, object]:
+def _filling(outlook: Outlook | None, now: float, zone: tzinfo) -> dict[str, object]:
     """What is full, or will be (p50) within 14 days, or has a priority: the first by date."""
     if outlook is None:
         return {"known": False, "rows": [], "left": 0}
     dates = outlook.filling.full_at[:, MEDIAN]
     there = outlook.full | (np.isfinite(dates) & ~outlook.meant) | (outlook.priority > 0)
     rows = [row for row in outlook.order if there[row]]
-    found = []
+    waits, found = outlook.waits(now), []
     for row in rows[:FILLING]:
         one = outlook.entities[row]
         rank, date = int(outlook.priority[row]), dates[row]
         at = "full now" if outlook.full[row] else "no date" if isnan(date) else moment(date, zone, True)
         found.append({"server": one.server, "name": one.name, "resource": outlook.resources[one.resource].title,
                       "used": words.share(outlook.used[row]), "lost": bool(outlook.lost[row]), "at": at,
-                      "priority": PRIORITIES[rank - 1] if rank else ""})
+                      "priority": f"{PRIORITIES[rank - 1]}{' pending' if waits[row] else ''}" if rank else ""})
     return {"known": True, "rows": found, "left": len(rows) - len(found)}
 
 

@@ -7,11 +7,15 @@ until it has lasted for as long as its alert takes. A page never asks for more t
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import tzinfo
 
 import numpy as np
 from numpy.typing import NDArray
 
+from forecaster.capacity.lasting import FULL, P1
+from forecaster.capacity.outlook import Outlook
 from forecaster.publish.result import Result
+from forecaster.publish.values import begun
 from forecaster.risk.state import State, of_fleet
 
 Rows = NDArray[np.bool_]  # (S,)
@@ -44,76 +48,97 @@ def counts(result: Result) -> list[tuple[Badge, int]]:
 
 @dataclass(frozen=True)
 class _Kind:
-    """The servers of which one thing is said. text: {0} is their number, {1} and {2} "was" and "is" of them."""
+    """Servers, or what fills up, of which one thing is said. text: {0} is who, {1} and {2} "was" and "is" of them."""
 
     state: State
     text: str
-    rows: Rows
-    pending: bool = False
+    number: int = 0
+    who: str = ""  # of what fills up; servers are counted
+    pending: tuple[str, str] | None = None  # since when the first is, and when its alert fires
+    points: str = ""  # a sentence about what only the risk score speaks for
+
+    def said(self, besides: bool = False) -> list[str]:
+        """The sentences, without their full stops. besides: whether servers were counted before."""
+        one = self.number == 1
+        who = self.who or f"{self.number} {'more ' if besides else ''}server{'' if one else 's'}"
+        text, more = self.text.format(who, *(("was", "is") if one else ("were", "are"))), []
+        if self.pending:
+            text += f"{'' if one else ', the first'} {self.pending[0]}"
+            more = [f"{'Its' if one else 'The first'} alert {self.pending[1]}"]
+        return [text, *more, *([self.points] if self.points else [])]
 
 
-def _kinds(result: Result) -> Iterator[_Kind]:
-    """The kinds that there are, the most urgent first; none of them promises more than its state says."""
-    waits, points = _pending(result), result.risk.by_points
+def _of_servers(result: Result) -> Iterator[_Kind]:
+    """The kinds of servers; none of them promises more than its state says."""
     p1, p2 = (result.state == state for state in (State.ACT_NOW, State.LIKELY))
-    for kind in (
-            _Kind(State.ACT_NOW, "Act now: {0} at P1", p1 & ~waits),
-            _Kind(State.ACT_NOW, "Not sure yet: {0} at P1", p1 & waits, pending=True),
-            _Kind(State.LIKELY, "An incident is on or likely on {0}", p2 & ~points),
-            _Kind(State.LIKELY, "At risk: {0} at P2", p2 & points & ~waits),
-            _Kind(State.LIKELY, "Not sure yet: {0} at P2", p2 & waits, pending=True),
-            _Kind(State.CLEARING, "Getting better: {0} {1} at P1 or P2 and {2} not clear yet",
-                  result.state == State.CLEARING),
-            _Kind(State.WATCH, "Nothing urgent; watch {0}", result.state == State.WATCH),
-            _Kind(State.SAFE, "Quiet: no incident is on or expected within 8 hours", result.state == State.SAFE)):
-        if kind.rows.any():
-            yield kind
+    waits, points = _pending(result), result.risk.by_points & (p1 | p2)
+    for state, text, rows in (
+            (State.ACT_NOW, "Act now: {0} at P1", p1 & ~waits),
+            (State.ACT_NOW, "Not sure yet: {0} at P1", p1 & waits),
+            (State.LIKELY, "An incident is on or likely on {0}", p2 & ~points),
+            (State.LIKELY, "At risk: {0} at P2", p2 & points & ~waits),
+            (State.LIKELY, "Not sure yet: {0} at P2", p2 & waits),
+            (State.CLEARING, "Getting better: {0} {1} at P1 or P2 and {2} not clear yet",
+             result.state == State.CLEARING),
+            (State.WATCH, "Nothing urgent; watch {0}", result.state == State.WATCH),
+            (State.SAFE, "Quiet: no incident is on or expected within 8 hours", result.state == State.SAFE)):
+        if number := int(rows.sum()):
+            found, scored = np.flatnonzero(rows), np.flatnonzero(rows & points).tolist()
+            whose = "By" if len(scored) == number else f"{len(scored)} of them by"
+            first = int(found[np.nan_to_num(result.pending[found, 0]).argmin()])
+            yield _Kind(state, text, number, pending=result.begun(first) if (rows & waits).any() else None,
+                        points=f"{whose} the risk score alone: {result.risk.chance(*scored)}" if scored else "")
 
 
-def headline(result: Result) -> tuple[Badge, str, list[str]]:
-    """(the fleet's state, what it comes to in a sentence without its full stop, and further ones).
+def _of_filling(outlook: Outlook, now: float, zone: tzinfo) -> Iterator[_Kind]:
+    """The kinds of what fills up that page somebody: what is full, or P1, or was it until a moment ago."""
+    pending, at = outlook.pending(now), outlook.urgency
+    waits, full = np.isfinite(pending[:, 0]) & (at == P1), at == FULL
+    rings = np.zeros(len(at), bool) if outlook.lasting is None else outlook.lasting.rings[:, 0]
+    sure = full | (at == P1) & ~waits
+    what = "full" if not (sure & ~full).any() else "full or about to be (P1)" if full.any() else "about to be full (P1)"
+    for state, text, rows in (
+            (State.ACT_NOW, f"Act now: {{0}} {{2}} {what}", sure),
+            (State.ACT_NOW, "Not sure yet: {0} at P1", waits),
+            (State.CLEARING, "Getting better: {0} {1} full or about to be and {2} not clear yet", rings & (at < P1))):
+        if rows.any():
+            found = [row for row in outlook.order if rows[row]]
+            one, more = outlook.entities[found[0]], len(found) - 1
+            since, until = min(pending[found].tolist())
+            yield _Kind(state, text, len(found), f"{one.name} of {one.server}{f' and {more} more' if more else ''}",
+                        begun(since, until, zone) if rows is waits else None)
+
+
+def headline(result: Result | None, outlook: Outlook | None, now: float, zone: tzinfo,
+             unknown: str = "Blind: no server is known") -> tuple[Badge, str, list[str]]:
+    """(the state of what comes first, what it comes to in a sentence without its full stop, and further ones).
 
     What is less urgent is left to the counts, unless the first may wait or most servers are BLIND: then it is all that
-    one can act on.
+    one can act on. now: Unix s, for what fills up; unknown: what is said where there is no result.
     """
-    if not result.servers:
-        return badge(State.BLIND), "Blind: no server is known", []
-    state, blind, kinds = of_fleet(result.state), result.state == State.BLIND, [*_kinds(result)]
-    if state is State.BLIND:
-        first = _Kind(state, "Blind: {0} cannot be judged", blind)
-    elif kinds[0].state < state:  # it is WATCH because of those that are BLIND
-        first = _Kind(state, "Nothing urgent, but not every server is seen", blind)
+    blind = result.state == State.BLIND if result is not None else np.zeros(0, bool)
+    kinds = [*(_of_servers(result) if result is not None else ()),
+             *(_of_filling(outlook, now, zone) if outlook is not None else ())]
+    kinds.sort(key=lambda kind: (-kind.state, kind.pending is not None))
+    state = of_fleet(result.state) if result is not None else State.BLIND
+    most = kinds[0].state if kinds else State.BLIND
+    unseen = _Kind(State.BLIND, "Blind: {0} cannot be judged" if blind.any() else unknown, int(blind.sum()))
+    if state is State.BLIND and (most < State.ACT_NOW or kinds[0].pending):
+        first = unseen
+    elif most < state:  # it is WATCH because of those that are BLIND
+        first = _Kind(state, "Nothing urgent, but not every server is seen")
     else:
         first = kinds[0]
-    unsure = first.pending or state is State.BLIND
-    text, *more = _said(result, first)
+    unsure = first.pending is not None or first is unseen
+    text, *more = first.said()
     for kind in kinds:
-        if kind is not first and (kind.state is state or unsure and kind.state >= State.CLEARING):
-            more += _said(result, kind, besides=True)
-    if state is not State.BLIND and blind.any():
-        more.append(f"{servers(blind)} cannot be judged (BLIND)")
-    return badge(state, first.pending), text, [f"{sentence}." for sentence in more]
-
-
-def _said(result: Result, kind: _Kind, besides: bool = False) -> list[str]:
-    """The sentences about one kind, without their full stops. besides: whether servers were counted before."""
-    found = np.flatnonzero(kind.rows)
-    text = kind.text.format(servers(kind.rows, besides), *(("was", "is") if len(found) == 1 else ("were", "are")))
-    more = []
-    if kind.pending:
-        since, fires = result.begun(int(found[result.pending[found, 0].argmin()]))
-        text += f" {since}" if len(found) == 1 else f", the first {since}"
-        more = [f"{'Its' if len(found) == 1 else 'The first'} alert {fires}"]
-    if (points := kind.rows & result.risk.by_points).any():
-        whose = "By" if points.sum() == len(found) else f"{points.sum()} of them by"
-        more.append(f"{whose} the risk score alone: {result.risk.chance(*np.flatnonzero(points).tolist())}")
-    return [text, *more]
-
-
-def servers(rows: Rows, besides: bool = False) -> str:
-    """How many servers these rows are, bool (S,)."""
-    number = int(rows.sum())
-    return f"{number} {'more ' if besides else ''}server{'s' if number != 1 else ''}"
+        if kind is not first and (kind.state is first.state or unsure and kind.state >= State.CLEARING):
+            more += kind.said(besides=not first.who)
+    if first is not unseen and blind.any():
+        more.append(f"{unseen.said()[0].removeprefix('Blind: ')} (BLIND)")
+    elif first is not unseen and state is State.BLIND:
+        more.append(unknown)
+    return badge(first.state, first.pending is not None), text, [f"{sentence}." for sentence in more]
 
 
 def _pending(result: Result) -> Rows:

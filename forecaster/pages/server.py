@@ -53,7 +53,7 @@ def show(seen: Seen, asked: Asked) -> Shown:
     name, last = asked.query.get("name", ""), seen.last
     marked = moment(asked.query.get("at"))
     row = last.index(name) if last is not None else None
-    if last is not None and row is None and name not in last.unforecast and not mounts(seen.outlook, name):
+    if last is not None and row is None and name not in last.unforecast and not mounts(seen.outlook, name, seen.now):
         raise RequestError(f"there is no server {cut(name)!r}", "name", "the name of a server on the page Fleet", 404)
     result = current(seen, row)
     found = courses(seen, name, result)
@@ -64,7 +64,7 @@ def show(seen: Seen, asked: Asked) -> Shown:
         "server-chances": _PARTS.chances(chances(result, row), words),
         "server-pages": sent(seen, name),
         "server-points": _PARTS.points(points(result, row)),
-        "server-fill": _PARTS.fill(mounts(seen.outlook, name), unfilled(seen), seen.zone, words),
+        "server-fill": _PARTS.fill(mounts(seen.outlook, name, seen.now), unfilled(seen), seen.zone, words),
         "server-record": _PARTS.record(*proven(seen, name), DAYS_SCORED, words),
         "server-at": _PARTS.at(marked, [(one, *one.of(marked)) for one in found] if marked is not None else [],
                                marked is None or start <= marked <= end, seen.zone, words),
@@ -233,12 +233,14 @@ def unfilled(seen: Seen) -> str:
     return "Nothing of this server is watched that fills up."
 
 
-def mounts(outlook: Outlook | None, server: str) -> list[Mapping[str, object]]:
+def mounts(outlook: Outlook | None, server: str, now: float) -> list[Mapping[str, object]]:
     """What of this server fills up, the first to be full first."""
     if outlook is None:
         return []
+    waits = outlook.waits(now)
     return [{
         "entity": one, "title": outlook.resources[one.resource].title, "used": float(outlook.used[row]),
+        "pending": bool(waits[row]),
         "full": bool(outlook.full[row]), "meant": bool(outlook.meant[row]),
         "date": float(outlook.filling.full_at[row, MEDIAN]),
         "chance": float(outlook.filling.chance[row, 2]), "growth": float(outlook.filling.growth[row]),

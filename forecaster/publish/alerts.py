@@ -58,7 +58,7 @@ def alerts(result: Result, roles: Roles, outlook: Outlook | None = None) -> list
     moments = {moment: numbers(values) for moment, values in
                (("now", observed), ("30m", ahead), ("delta", ahead - observed))}
     score, points, incidents = numbers(risk.score[rows]), numbers(risk.points[rows]), _incidents(result, rows)
-    filling = worst(outlook, [result.servers[s] for s in rows.tolist()])
+    filling = worst(outlook, [result.servers[s] for s in rows.tolist()], result.issued)
     found = []
     for place, s in enumerate(rows.tolist()):
         alert = {"server_name": result.servers[s], "profile": result.profiles[s],

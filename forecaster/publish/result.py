@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forecaster.memory.record import Proof
+from forecaster.publish.values import begun
 from forecaster.risk.score import Risk
 from forecaster.risk.state import State
 
@@ -124,8 +125,8 @@ class Result:
 
     def begun(self, server: int) -> tuple[str, str]:
         """Since when the server at this index is P1 or P2, and when its alert fires, where it waits."""
-        since, until = (datetime.fromtimestamp(round(at), self.zone) for at in self.pending[server].tolist())
-        return f"since {since:%H:%M:%S %Z}", f"fires soon after {until:%H:%M:%S} if that lasts"
+        since, until = self.pending[server].tolist()
+        return begun(since, until, self.zone)
 
     def index(self, server: str) -> int | None:
         """The row of `server` in the arrays, None where it is unknown."""

@@ -1,7 +1,7 @@
 """Values as JSON has them: rounded to four decimals, below 1 to four significant digits; null where unknown."""
 
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 import numpy as np
@@ -35,3 +35,9 @@ def whole(value: float | None) -> float | int | None:
 def iso(instant: float) -> str | None:
     """Unix seconds as a time in UTC; None for NaN."""
     return datetime.fromtimestamp(instant, UTC).isoformat(timespec="milliseconds") if math.isfinite(instant) else None
+
+
+def begun(since: float, until: float, zone: tzinfo) -> tuple[str, str]:
+    """Since when something is P1 or P2 (Unix s), and when its alert fires, in words."""
+    first, last = (datetime.fromtimestamp(round(at), zone) for at in (since, until))
+    return f"since {first:%H:%M:%S %Z}", f"fires soon after {last:%H:%M:%S} if that lasts"

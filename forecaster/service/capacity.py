@@ -10,16 +10,19 @@ A resource whose query fails keeps what it had; a pass fails where all do, and t
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from threading import Event
 
+import numpy as np
 import requests
 
 from forecaster.board import Board
 from forecaster.capacity.forecast import Weights
 from forecaster.capacity.held import STEP, Held
 from forecaster.capacity.kept import Kept
-from forecaster.capacity.outlook import Outlook
+from forecaster.capacity.lasting import Lasting
+from forecaster.capacity.outlook import MEDIAN, Outlook
 from forecaster.capacity.past import HOUR
 from forecaster.capacity.reader import ResourceReader, Stopped
 from forecaster.capacity.series import Stretch
@@ -27,6 +30,7 @@ from forecaster.capacity.settings import Resource
 from forecaster.capacity.survey import survey
 from forecaster.config import ForecasterConfig
 from forecaster.memory.keeping import Keeper
+from forecaster.memory.pages import Key
 from forecaster.publish.capacity_gauges import CapacityCollector
 from forecaster.publish.capacity_json import about
 from forecaster.publish.self_metrics import SelfMetrics
@@ -58,6 +62,7 @@ class CapacityWatch:
         self._ticker = Ticker(self._tick, config.capacity.refresh, clock, "capacity")
         self._stop, self._reading, self._took, self.ended = self._ticker.stopping, False, 0.0, True
         self._instant = 0  # of the last pass
+        self._rang: Callable[[float], tuple[Collection[Key], Collection[Key]]] = lambda now: ((), ())
         self._failing: set[str] = set()  # resources that could not be read since then
         source, resources = config.source, config.capacity.resources
         labels = Labels(source.server_label, source.profile_label, source.default_profile,
@@ -70,9 +75,11 @@ class CapacityWatch:
 
     # -- running ------------------------------------------------------------------------------------
 
-    def start(self, after: Event | None = None) -> None:
+    def start(self, after: Event | None = None,
+              rang: Callable[[float], tuple[Collection[Key], Collection[Key]]] | None = None) -> None:
         """Restores the snapshots that fit, then runs a pass once `after` is set, by default at once, and one every
-        refresh."""
+        refresh. rang: as Pages.filling, asked by the first."""
+        self._rang = rang or self._rang
         self._keeper.restore({name: part for name, part in self._parts().items()
                               if self.held[name.removeprefix("capacity-").removesuffix(".npz")].instant is None},
                              self._clock())
@@ -189,11 +196,23 @@ class CapacityWatch:
             self._weights = Weights.load()
         outlook = survey(instant, self.held, config.capacity, self._weights, self.board.last,
                          config.source.default_profile)
+        outlook = replace(outlook, lasting=self._lasting(outlook))
         if self._stop.is_set():
             raise Stopped
         self._metrics.exposition(self.collector.prepare(outlook), "capacity")
         self.board.publish(outlook)
         give_back()  # answers and courses were large
+
+    def _lasting(self, outlook: Outlook) -> Lasting:
+        """Goes on where the last outlook ended, or where the record of pages did."""
+        now, last = self._clock(), self.board.last
+        if last is None or last.lasting is None:
+            before = Lasting.resumed([one.key for one in outlook.entities], *self._rang(now))
+        else:
+            before = last.lasting.of([last.places.get(key, -1) for key in outlook.places])
+            if self.board.current(now) is None:  # its series were gone, and what had not fired yet begins anew
+                before = replace(before, since=np.full_like(before.since, np.nan))
+        return before.then(now, outlook.urgency, outlook.filling.full_at[:, MEDIAN])
 
     def _read(self, name: str, start: float, end: float, step: float) -> Stretch:
         if self._stop.is_set():

@@ -19,7 +19,7 @@ def count(pages: Pages, present: Present, found: Incidents, state: States, cours
     seen = state != State.BLIND  # of one that is silent, incidents are as they were
     pages.cycle(present.instant, present.servers, course.rung, seen, found.on, found.known & seen[:, None])
     if filling is not None and filling.instant != pages.passed:
-        keys = [(one.server, f"{one.resource} {one.name}") for one in filling.entities]
+        keys = [one.key for one in filling.entities]
         rung = np.stack([filling.priority == 1, (filling.priority == 1) | (filling.priority == 2)])
         pages.capacity(filling.instant, keys, rung, ~filling.lost, filling.full, relieved(filling))
     return pages.counts()

@@ -30,7 +30,7 @@ from forecaster.capacity.outlook import Outlook
 from forecaster.config import ForecasterConfig
 from forecaster.memory.memory import Memory, Present
 from forecaster.memory.outcomes import Outcomes
-from forecaster.memory.pages import Pages
+from forecaster.memory.pages import Key, Pages
 from forecaster.memory.past import Past
 from forecaster.memory.record import Proof, Record
 from forecaster.memory.ring import Values
@@ -102,6 +102,11 @@ class Cycle:
         self.memory.restore(now := self._clock())
         if self.memory.pages is not None:
             self.course.resume(*self.memory.pages.ringing(now))
+
+    def filled(self, now: float) -> tuple[set[Key], set[Key]]:
+        """As Pages.filling."""
+        with self.memory.lock:
+            return self.memory.pages.filling(now) if self.memory.pages is not None else (set(), set())
 
     def close(self, timeout: float = 1.0) -> bool:
         """Ends the thread and writes snapshots; whether the thread has ended within `timeout` seconds.

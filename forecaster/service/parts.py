@@ -61,7 +61,7 @@ class Parts:
                     log.error("no bootstrap, forecasts start without history: %s", error)
             source.start()
         if self.capacity is not None:
-            self.capacity.start(after=self.cycle.tried)  # the first forecast comes sooner without it
+            self.capacity.start(self.cycle.tried, self.cycle.filled)  # the first forecast comes sooner without it
         self.cycle.start()
 
     def close(self) -> bool:

@@ -73,7 +73,7 @@ def test_a_stale_fleet_never_looks_well_and_recovers_by_itself(stage, visit):
 def test_without_any_forecast_the_page_says_why(stage, visit):
     stage.problem = "There is no current forecast. The first cycle is under way."
     page = visit("/")
-    expect(page.get_by_role("heading", level=1)).to_have_text("No forecast yet: nothing can be said.")
+    expect(page.get_by_role("heading", level=1)).to_have_text("No forecast yet: nothing can be said of servers.")
     expect(page.locator("#live")).to_have_text("No forecast yet")
     assert "The first cycle is under way" in page.locator("main").inner_text()
     accessible(page)

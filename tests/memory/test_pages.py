@@ -214,6 +214,15 @@ def test_what_rings_when_the_forecaster_stops_is_known_for_an_hour(tmp_path):
     assert again.ringing(START + 2520) == (set(), set()), "its alert is over, although the page is not"
 
 
+def test_a_page_of_what_fills_up_that_is_not_over_is_known_for_an_hour_after_a_restart(tmp_path):
+    path, was, again = tmp_path / "pages", fill(fresh(), 12, page=range(3, 10)), fresh()
+    was.snapshot(path)
+    again.restore(path, now := START + 11 * 600)
+    assert again.filling(now) == was.filling(now) == ({("web1", "filesystem /data")}, {("web1", "filesystem /data")})
+    assert again.filling(now + 3601) == (set(), set())
+    assert fill(again, 60, start=now).filling(now + 59 * 600) == (set(), set()), "it is over"
+
+
 def test_a_snapshot_of_other_settings_or_of_a_time_to_come_is_not_taken(tmp_path):
     path = tmp_path / "pages.npz"
     go(fresh(), 20, page=range(5, 20)).snapshot(path)

@@ -192,6 +192,8 @@ def test_what_fills_up_is_listed_by_date_and_what_has_room_is_not():
     said = part(page(make_result(), outlook), "ui-filling")
     assert "db1 File systems /data, 100% used full now web1 File systems /data, 91% used Thu 09 Oct 10:00" in said
     assert "has" not in said
+    new = make_outlook(entities[1:2], used=0.91, priority=1, since=INSTANT, full_at=INSTANT + 3600)
+    assert "Thu 09 Oct 10:00 UTC, P1 pending" in part(page(make_result(), new), "ui-filling")
     meant = make_outlook([entity("web9")], used=1.0, full=False, full_at=INSTANT)  # full for a week
     assert "Nothing within 14 days" in page(make_result(), meant)
     assert "has 15 more" in page(make_result(), make_outlook([entity(f"web{n}") for n in range(20)], full=True))

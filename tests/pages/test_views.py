@@ -237,8 +237,23 @@ def test_what_is_full_stands_first_then_what_is_full_soonest():
     shown = capacity.show(seen(outlook=fleets.filling()), Asked())
     rows = [plain(shown.fragments[key]) for key in shown.lists["cap-rows"]]
     assert [row.split(" ")[0] for row in rows] == ["/var/lib/ü", "/data", "swap", "/"]
-    assert "full now" in rows[0] and "Sun 12 Oct 13:41 UTC 12% 93% 1.00% P2" in rows[1]
+    assert "full now" in rows[0] and "Sun 12 Oct 13:41 UTC 12% 93% 1.00% PENDING P2" in rows[1]
     assert "is full" in shown.fragments["cap-head"]
+
+
+def test_a_p1_of_what_fills_up_that_has_only_begun_is_pending_on_every_page_and_one_that_has_lasted_is_not():
+    asked = Asked({"server": DB, "of": "filesystem", "entity": "/data"})
+    for begun, pending in ((INSTANT, True), (INSTANT - 900, False)):
+        of = seen(outlook=make_outlook([entity(DB)], used=0.9, priority=1, since=begun), now=INSTANT)
+        shown = capacity.show(of, asked)
+        row, [mount] = shown.fragments[shown.lists["cap-rows"][0]], server.mounts(of.outlook, DB, of.now)
+        assert ("PENDING P1" in plain(row)) == pending and ('class="fill high"' in row) != pending
+        assert ("1 P1 (1 pending)" in shown.fragments["cap-head"]) == pending == mount["pending"]
+        said = "PENDING P1 since 09:00:00 UTC, its alert fires soon after 09:15:00 if that lasts."
+        assert (said in plain(shown.fragments["cap-one"])) == pending
+        assert ("PENDING P1" in plain(of_server(DB, of)["server-fill"])) == pending
+        own = plain(alerts.show(replace(of, result=replace(of.last, issued=INSTANT)), Asked()).fragments["al-own"])
+        assert ("90% used, P1 pending" in own) == pending and "90% used, P1" in own
 
 
 def test_rows_are_found_by_text_and_resource_and_bounded():
@@ -348,7 +363,7 @@ def test_servers_that_need_attention_stand_with_why_and_alerts_with_their_runboo
     shown = shown_alerts(firing=fleets.firing(), outlook=fleets.filling())
     assert "2 servers need attention, 1 alert is firing" in shown["al-head"]
     assert "LIKELY P2 cpu_pct above 95 expected at 09:53 UTC" in plain(shown["al-own"])
-    assert "/data: 88% used, P2" in plain(shown["al-own"])
+    assert "/data: 88% used, P2 pending" in plain(shown["al-own"])
     assert 'href="/runbook#fleetcastserverp1"' in shown["al-sent"]
     sent = plain(shown["al-sent"])
     assert sent.index("FleetcastServerP1") < sent.index("FleetcastWatchdog") < sent.index("FleetcastCapacityP2")
@@ -380,7 +395,7 @@ def test_what_is_meant_to_be_full_has_no_date_and_is_not_what_is_full_first():
     assert "/data of db1 is full first" in shown["cap-head"]
     rows = [plain(html) for key, html in shown.items() if key.startswith("e-")]
     assert "/data" in rows[0] and "/snap" in rows[1] and "full for a week" in rows[1], rows
-    assert [one["meant"] for one in server.mounts(of, "db1")] == [True, False]
+    assert [one["meant"] for one in server.mounts(of, "db1", INSTANT)] == [True, False]
     alone = capacity.show(seen(outlook=make_outlook(entities[:1], used=1.0, full=False, full_at=INSTANT)), Asked())
     assert "Nothing is expected to be full" in alone.fragments["cap-head"]
 

@@ -43,7 +43,7 @@ def test_an_entry_has_date_chance_speed_and_step(outlook):
     soon = get(outlook)["capacity"][1]
     assert soon == {
         "server": "web1", "profile": "web", "resource": "filesystem", "entity": "/soon", "title": "File systems",
-        "priority": "P2", "full": False, "used": 0.9, "limit": 1, "size": 1e11, "unit": "bytes",
+        "priority": "P2", "full": False, "pending": None, "used": 0.9, "limit": 1, "size": 1e11, "unit": "bytes",
         "full_at": {"p10": "2025-10-11T09:00:00.000+00:00", "p50": "2025-10-10T09:00:00.000+00:00",
                     "p90": "2025-10-09T09:00:00.000+00:00"},
         "chance": {"4h": 0.1, "24h": 0.6, "7d": 0.9, "14d": 1},
@@ -80,15 +80,32 @@ def test_what_is_full_and_may_only_be_a_ticket_comes_after_a_page():
 
 
 def test_the_worst_of_a_server_goes_by_priority_then_by_date(outlook):
-    found = worst(outlook, ["web1", "web2", "nobody"])
+    found = worst(outlook, ["web1", "web2", "nobody"], INSTANT)
     assert {server: one["entity"] for server, one in found.items()} == {"web1": "/soon", "web2": "/full"}
-    assert worst(None, ["web1"]) == {}
+    assert worst(None, ["web1"], INSTANT) == {}
+
+
+def test_what_has_not_lasted_as_long_as_its_alert_takes_is_pending_with_since_when_and_until_when():
+    entities = [entity(name=name) for name in ("/new", "/lasted", "/ticket", "/rings", "/full")]
+    of = make_outlook(entities, priority=[1, 1, 2, 1, 0], full=[False] * 4 + [True],
+                      since=[INSTANT, INSTANT - 900, INSTANT - 600, INSTANT, INSTANT], rings=[False] * 3 + [True, True])
+    pending = {one["entity"]: one["pending"] for one in get(of)["capacity"]}
+    assert pending == {
+        "/new": {"since": "2025-10-09T09:00:00.000+00:00", "until": "2025-10-09T09:15:00.000+00:00"},
+        "/ticket": {"since": "2025-10-09T08:50:00.000+00:00", "until": "2025-10-09T09:50:00.000+00:00"},
+        "/lasted": None, "/rings": None, "/full": None}
+    assert about(of, True, INSTANT)["pending"] == {"P1": 1, "P2": 1}
+    assert [one["pending"] for one in get(of, now=INSTANT + 900)["capacity"] if one["entity"] == "/new"] == [None]
+    assert of.only(["web1"]).pending(INSTANT).shape == (5, 2) and of.only(["web2"]).pending(INSTANT).shape == (0, 2)
+    [alert] = alerts(make_result(servers=("web1",), profiles=("web",), issued=INSTANT), Roles(), make_outlook(
+        priority=1, since=INSTANT))
+    assert alert["capacity"]["pending"]["until"] == "2025-10-09T09:15:00.000+00:00"
 
 
 def test_status_counts_entities_by_priority(outlook):
     assert about(outlook, True, INSTANT + 60) == {
         "current": True, "issued": "2025-10-09T09:00:00.000+00:00", "age_seconds": 60, "entities": 5, "lost": 0,
-        "full": 1, "priorities": {"P1": 0, "P2": 1, "P3": 1}}
+        "full": 1, "priorities": {"P1": 0, "P2": 1, "P3": 1}, "pending": {"P1": 0, "P2": 0}}
     assert about(None, False, INSTANT)["entities"] == 0
 
 

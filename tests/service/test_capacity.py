@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from forecaster.capacity.network import WeightsError
 from forecaster.capacity.past import HOURS
 from forecaster.config import load_config
+from forecaster.memory.memory import PAGES_FILE
 from forecaster.publish.self_metrics import SelfMetrics
 from forecaster.service import capacity
 from forecaster.service.app import Forecaster
@@ -28,6 +29,7 @@ class Mounts:
 
     def __init__(self):
         self.mounts = [("web1", "/"), ("web2", "/")]
+        self.used = 0.9  # at NOW
         self.refused: dict[str, tuple[int, str]] = {}  # what a query contains -> status and error
         self.spans: list[tuple[float, float, float]] = []
         self.hang = threading.Event()
@@ -47,7 +49,7 @@ class Mounts:
         self.spans.append((float(start), float(end), float(step)))
         instants = np.arange(float(start), float(end) + 1, float(step)).tolist()
         result = [{"metric": {"server": server, "profile": "web", "mountpoint": mount},
-                   "values": [[at, "1e11" if "avail" not in query else str(0.9 + GROWTH * (at - NOW))]
+                   "values": [[at, "1e11" if "avail" not in query else str(self.used + GROWTH * (at - NOW))]
                               for at in instants if at > NOW - 5 * 86400]} for server, mount in self.mounts]
         result = [one for one in result if one["values"]]
         request.answer(200, json.dumps({"status": "success", "data": {"resultType": "matrix", "result": result}}))
@@ -208,6 +210,61 @@ def test_a_reload_keeps_what_is_read_in_the_same_way_and_forgets_the_rest(server
     other.keep(old)
     assert same.board.last is old.board.last and same.held["filesystem"] is old.held["filesystem"]
     assert other.board.last is None and other.held["filesystem"].entities == ()
+
+
+EASILY_P1 = {"capacity.priorities.p1_chance": 0.1}
+
+
+def test_a_p1_is_pending_until_it_has_lasted_for_as_long_as_its_alert_takes_from_when_it_is_published(
+        server, mounts):
+    mounts.used, clock = 0.98, Clock(NOW)
+    watch, waits = watch_of(server, clock, **EASILY_P1), []
+    for _ in range(4):
+        assert watch.run_once()
+        waits.append(watch.board.last.waits(clock.now).tolist())
+        clock.now += 600
+    assert waits == [[True, True]] * 2 + [[False, False]] * 2
+    assert not watch.board.last.lasting.rings[:, 1].any() and watch.board.last.lasting.rings[:, 0].all()
+    begun = watch.board.last.lasting.since
+    assert (begun == NOW).all()
+    clock.now += watch.board.ttl + 600
+    assert watch.run_once()
+    assert not watch.board.last.waits(clock.now).any(), "its page goes on"
+    assert (watch.board.last.lasting.since == clock.now).all(), "nobody saw whether it went on"
+
+
+def test_a_reload_goes_on_with_what_is_pending(server, mounts):
+    mounts.used, clock = 0.98, Clock(NOW)
+    old = watch_of(server, clock, **EASILY_P1)
+    old.run_once()
+    old.close()
+    new = watch_of(server, clock, **EASILY_P1)
+    new.keep(old)
+    clock.now += 600
+    new.run_once()
+    assert (new.board.last.lasting.since == NOW).all()
+
+
+def test_after_a_restart_a_page_that_was_open_goes_on_and_what_had_only_begun_begins_anew(server, mounts, tmp_path):
+    mounts.used = 0.98
+
+    def forecaster():
+        return Forecaster(lambda: config_of(server, storage=str(tmp_path), **EASILY_P1), Clock(NOW))
+
+    one, yes = [("web1", "filesystem /")], np.ones(1, bool)
+    was = forecaster()
+    memory = was.parts.cycle.memory
+    for back in range(6)[::-1]:
+        memory.pages.capacity(NOW - 600 * (1 + back), one, np.ones((2, 1), bool), yes, ~yes, ~yes)
+    was.close()
+    memory.pages.snapshot(tmp_path / PAGES_FILE)
+    again = forecaster()
+    again.start()
+    await_true(lambda: again.parts.capacity.board.last is not None, 30, "a pass")
+    outlook = again.parts.capacity.board.last
+    again.close()
+    assert [one.server for one in outlook.entities] == ["web1", "web2"] and (outlook.priority == 1).all()
+    assert outlook.waits(NOW).tolist() == [False, True]
 
 
 def test_a_full_disk_is_said_and_passes_go_on(server, tmp_path):

@@ -2,7 +2,7 @@
 
 from grafana import board, incidents, panels
 from grafana.panels import column, prop
-from grafana.states import CHANCE_STEPS, STATE
+from grafana.states import CHANCE_STEPS, SHOWN
 
 WORDS = {name: one.words for name, one in incidents.NAMED.items()}
 SERVER_LINK = prop("links", [board.server_link("${__data.fields.Server}")])
@@ -28,7 +28,7 @@ def table() -> panels.table.Panel:
                         "Value #C": ("From", 62), "Value #D": ("Until", 62), "Value #E": ("30 min", 70),
                         "why": ("Why", 330), "Value #G": ("Since", 140), "profile": ("Profile", 160)},
                        nothing="BLIND: no current forecast", sort={"State": True, "8 h": True})
-    panels.cells(made, "State", "none", states={(2.5 if value < 0 else value): of for value, of in STATE.items()})
+    panels.cells(made, "State", "none", states={(2.5 if value < 0 else value): of for value, of in SHOWN.items()})
     for heading in ("8 h", "30 min"):
         panels.cells(made, heading, "percentunit", steps=CHANCE_STEPS, decimals=0)
     panels.cells(made, "From", "time:HH:mm")

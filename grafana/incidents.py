@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from grafana.queries import FLEET, ONE, SOME, none, urgency
+from grafana.states import PENDING
 
 LIKELY, POSSIBLE = 0.5, 0.1  # chances within 8 hours
 
@@ -85,6 +86,16 @@ def first(labels: str, state: str) -> str:
 # the state, and with it, in the label `why`, what it rests on
 
 _STATE, _SERVER_STATE = f"max(fleet:forecast_state:max{{{FLEET}}})", f"max(server:forecast_state:max{{{ONE}}})"
+
+
+def _shown(labels: str) -> str:
+    """The states of servers, PENDING in place of ACT NOW while the alert waits. Where it is not known whether there is
+    such an alert, it is ACT NOW."""
+    states = f"server:forecast_state:max{{{labels}}}"
+    waits = f'ALERTS{{alertname="FleetcastServerP1",alertstate="pending",{labels}}}'
+    return f"({states} == 4 and on (job, fleet, server, profile) {waits}) - {4 - PENDING} or {states}"
+
+
 _UP = f'up{{job="forecaster",{FLEET}}}'
 _AGE = f"min(job_instance:forecaster_forecast_age_seconds:max{{{FLEET}}})"
 _SERVERS = f"server:forecast_state:max{{{FLEET}}}"
@@ -115,8 +126,9 @@ _DATA = " or on () ".join([
     _because("vector(0)", "no servers"),
 ])
 # BLIND, not nothing, where there is no state: an answer is missing only where Prometheus gives none
-FLEET_STATE = f"({_STATE} or vector(-1)) + on () group_left (why) (0 * ({_DATA}))"
-SERVER_STATE = f"{_SERVER_STATE} or vector(-1)"
+_SHOWN = f"({_STATE} != 4 or max({_shown(FLEET)}) and on () {_STATE} == 4)"
+FLEET_STATE = f"({_SHOWN} or vector(-1)) + on () group_left (why) (0 * ({_DATA}))"
+SERVER_STATE = f"max({_shown(ONE)}) or vector(-1)"
 
 # the fleet
 
@@ -136,10 +148,10 @@ MAP = (
 )
 
 
-def with_state(state: int) -> str:
-    """How many servers are in the state; 0 where others are."""
-    states = f"max by (server) (server:forecast_state:max{{{SOME}}})"
-    return f"count({states} == {state}) or count({states}) * 0"
+def with_state(state: float) -> str:
+    """How many servers are shown in the state; 0 where others are."""
+    states = f"max by (server) ({_shown(SOME)})"
+    return f"count({states} == {state:g}) or count({states}) * 0"
 
 
 # the table: a row for each incident that is on or POSSIBLE, and for each other server of a state that matters
@@ -165,7 +177,7 @@ def _of_incident(expression: str) -> str:
 _WORST = f"max({_STATES}) and on () (max(fleet:forecast_complete:bool{{{FLEET}}}) == 1)"
 _NONE = f'{none("server", "no server at risk", f"({_WORST}) == 0")} {none("server", "nothing to list", _WORST)}'
 
-ROW_STATE = f"{_of_server(urgency(_STATES))} {_NONE}"
+ROW_STATE = f"{_of_server(urgency(f'max by (server, profile) ({_shown(SOME)})'))} {_NONE}"
 ROW_CHANCES = {window: _of_incident(chance(SOME, window)) for window in ("30m", "8h")}
 # in ms, as Grafana has it; 0 for what is on
 ROW_FROM = _of_incident(f"{on(SOME)} * 0 or 1000 * forecast_incident_expected_timestamp_seconds{{{SOME}}}")
@@ -227,7 +239,7 @@ ROW_WHY = _why()
 SERVER_FIRST = first(ONE, _SERVER_STATE)
 SERVER_WHY = f"sort_desc(max by (incident) ({on(ONE)} or {chance(ONE)}))"
 SERVER_ON = f"max by (incident) ({on(ONE)}) or max by (incident) ({chance(ONE)}) * 0"
-SERVER_STATES = f"{_SERVER_STATE} or max({_UP}) * 0 - 1"
+SERVER_STATES = f"max({_shown(ONE)}) or max({_UP}) * 0 - 1"
 
 
 def server_chance(window: str) -> str:

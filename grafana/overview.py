@@ -46,10 +46,10 @@ def _servers() -> list[board.Placed]:
     chances.data_links([panels.dashboard.DashboardLink(str(opened["title"])).url(str(opened["url"]))])
     counts = panels.bars("Servers by state", "Number of servers in each state.", "none",
                          now(incidents.with_state(4), "ACT NOW", "A"), steps=states.BARS).decimals(0)
-    by_urgency = (4, 3, 2, 1, 0, -1)
-    for value, ref in zip(by_urgency[1:], "BCDEF", strict=True):
-        counts.with_target(now(incidents.with_state(value), states.STATE[value][0], ref))
-    panels.coloured(counts, dict(states.STATE.values()))
+    by_urgency = sorted(states.SHOWN, reverse=True)
+    for value, ref in zip(by_urgency[1:], "BCDEFG", strict=True):
+        counts.with_target(now(incidents.with_state(value), states.SHOWN[value][0], ref))
+    panels.coloured(counts, dict(states.SHOWN.values()))
     alerts = panels.rows("Firing alerts", "Firing alerts of this fleet and of what it depends on.",
                          [column(queries.FIRING, "A")],
                          {"priority": ("Priority", 70), "alertname": ("Alert", 200), "server": ("Server", 100),

@@ -71,7 +71,7 @@ def _incidents() -> list[board.Placed]:
     on = panels.timeline("Incidents on, last 6 h", "Which incidents were on, and when.",
                          query(incidents.SERVER_ON, "{{incident}}")).mappings(panels.texts(states.ON))
     course = panels.timeline("State, last 6 h", "State of the server over time.",
-                             query(incidents.SERVER_STATES, "state")).mappings(panels.texts(states.STATE))
+                             query(incidents.SERVER_STATES, "state")).mappings(panels.texts(states.SHOWN))
     for panel in (*shown, on):
         panels.titled(panel, active_alerts.WORDS)
     return [*board.row(8, *((8, panel) for panel in shown)),

@@ -28,8 +28,10 @@ STATE: States = {
     3: ("LIKELY", WARNING),
     4: ("ACT NOW", CRITICAL),
 }
-MEANING = ("ACT NOW: P1. LIKELY: P2 or a chance of 50% in 8 h. CLEARING: P1 or P2 has just ended. WATCH: 10%, or no "
-           "chance known. BLIND: no current data.")
+PENDING = 3.5
+SHOWN: States = {**STATE, PENDING: ("PENDING", WARNING)}  # as the forecaster's pages show it
+MEANING = ("ACT NOW: P1. PENDING: P1, and its alert waits. LIKELY: P2 or a chance of 50% in 8 h. CLEARING: P1 or P2 "
+           "has just ended. WATCH: 10%, or no chance known. BLIND: no current data.")
 FIRST: States = {  # beside the seconds until the first incident is expected
     -3: ("unknown", UNKNOWN),
     -2: ("no time known", WARNING),

@@ -13,7 +13,7 @@ NAME_TOO = BigValueTextMode.VALUE_AND_NAME
 
 def state(title: str, expression: str, shown: BigValueTextMode) -> panels.stat.Panel:
     """The one word. The expression always has a value, so there is none only where Prometheus does not answer."""
-    return panels.number(title, states.MEANING, "none", now(expression, "{{why}}"), states=states.STATE,
+    return panels.number(title, states.MEANING, "none", now(expression, "{{why}}"), states=states.SHOWN,
                          nothing="NO ANSWER FROM PROMETHEUS", shown=shown)
 
 

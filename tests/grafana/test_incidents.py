@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from grafana import incidents, queries, render
+from stack.layout import ROOT
 from tests.grafana_stack import interpolate, load, panels
 from tests.tools import tool
 
@@ -59,9 +60,10 @@ def series(servers: dict, fleet: str = "hosts") -> dict[str, float]:
 def answers(tmp_path: Path):
     """Asks promtool: whether each expression gives these samples (labels -> value) 5 minutes after 0.
 
-    A string in place of a value is promtool's notation of a course, a sample a minute.
+    A string in place of a value is promtool's notation of a course, a sample a minute. rules: files that it evaluates.
     """
-    def ask(given: dict[str, float | str], expected: dict[str, dict[str, float]], at: str = "5m") -> str:
+    def ask(given: dict[str, float | str], expected: dict[str, dict[str, float]], at: str = "5m",
+            rules: tuple[str, ...] = ()) -> str:
         courses = {of: value if isinstance(value, str) else f"{value:g}x10" for of, value in given.items()}
         checks = [{"expr": interpolate(expression, WHO), "eval_time": at,
                    "exp_samples": [{"labels": labels, "value": value} for labels, value in samples.items()]}
@@ -69,7 +71,7 @@ def answers(tmp_path: Path):
         future = {"expr": "vector(1)", "eval_time": "9h", "exp_samples": [{"labels": "{}", "value": 1}]}
         group = {"interval": "1m", "promql_expr_test": [*checks, future],  # it loads what is before the last
                  "input_series": [{"series": of, "values": course} for of, course in courses.items()]}
-        (tmp_path / "test.yml").write_text(yaml.safe_dump({"tests": [group]}))
+        (tmp_path / "test.yml").write_text(yaml.safe_dump({"rule_files": [*rules], "tests": [group]}))
         done = subprocess.run([tool("promtool"), "test", "rules", tmp_path / "test.yml"],
                               capture_output=True, text=True, timeout=60, check=False)
         return done.stdout + done.stderr if done.returncode else ""
@@ -168,6 +170,40 @@ def test_the_state_of_the_fleet_says_what_it_rests_on(answers, change, state, wh
     given |= {name: value for prefix, value in change.items() for name in [*given] if name.startswith(prefix)}
     given = {name: value for name, value in given.items() if value is not None}
     assert answers(given, {incidents.FLEET_STATE: {f'{{why="{why}"}}': state}}) == ""
+
+
+@pytest.mark.parametrize(("waits", "fires", "fleet", "servers"), [
+    ("", "", 4, {"web": 4, "batch": 4}), ("web", "", 4, {"web": 3.5, "batch": 4}),
+    ("web batch", "", 3.5, {"web": 3.5, "batch": 3.5}), ("web", "batch", 4, {"web": 3.5, "batch": 4}),
+    ("", "web batch", 4, {"web": 4, "batch": 4}), ("calm", "", 4, {"web": 4, "batch": 4}),
+])
+def test_a_p1_whose_alert_still_waits_is_pending_wherever_a_state_is_shown(answers, waits, fires, fleet, servers):
+    given = series({name: (SERVERS[name][0] if name == "calm" else 4, *SERVERS[name][1:])
+                    for name in ("web", "batch", "calm")})
+    given |= {f'ALERTS{{alertname="FleetcastServerP1",alertstate="{state}",job="forecaster",fleet="{whose}",'
+              f'server="{server}",profile="generic",priority="P1",severity="critical"}}': 1
+              for state, names in (("pending", waits), ("firing", fires)) for server in names.split()
+              for whose in ("hosts", "other")}
+    pending = sum(value == 3.5 for value in servers.values())
+    assert answers(given, {
+        incidents.FLEET_STATE: {'{why="3 of 3 servers report"}': fleet},
+        incidents.SERVER_STATE: {"{}": servers["web"]}, incidents.SERVER_STATES: {"{}": servers["web"]},
+        incidents.ROW_STATE: rows(web__memory_exhausted=servers["web"], batch__cpu_saturated=servers["batch"]),
+        incidents.with_state(4): {"{}": 2 - pending}, incidents.with_state(3.5): {"{}": pending},
+        incidents.with_state(0): {"{}": 1}}) == ""
+
+
+@pytest.mark.parametrize(("at", "state"), [("3m", 0), ("4m", 3.5), ("5m", 4), ("6m", 2), ("7m", 4)])
+def test_by_the_shipped_rules_a_p1_is_pending_for_a_minute_and_not_again_while_its_page_goes_on(answers, at, state):
+    of = 'job="forecaster",fleet="hosts",instance="a"'
+    who = f'{of},server="web",profile="generic"'
+    given = {f"forecast_state{{{who}}}": "0x3 4 4 2 4x9", f"forecast_last_seen_timestamp_seconds{{{who}}}": "0+60x20",
+             f"forecaster_last_success_timestamp_seconds{{{of}}}": "0+60x20", f"up{{{of}}}": "1x20",
+             f"forecaster_forecast_ttl_seconds{{{of}}}": "120x20", f"forecaster_total_shards{{{of}}}": "1x20",
+             f'forecaster_shard_ordinal{{{of},shard_ordinal="0"}}': "0x20"}
+    assert answers(given, {
+        incidents.FLEET_STATE: {'{why="1 of 1 servers report"}': state}, incidents.SERVER_STATE: {"{}": state},
+        incidents.with_state(state): {"{}": 1}}, at=at, rules=(str(ROOT / "prometheus/rules/servers.yml"),)) == ""
 
 
 @pytest.mark.parametrize(("state", "said"), [(0, True), (-1, False)], ids=["SAFE", "BLIND"])

@@ -66,7 +66,7 @@ def by_risk(risk: Risk, limits: Priorities) -> States:
 class Course:
     """Follows the states of servers through the cycles, in seconds that each was seen; ``refresh``: s between two."""
 
-    _NEW = (-1.0, -1.0, 0.0, 0.0, 0.0, -1.0, -1.0, 0.0, 0.0)
+    _NEW = (-1.0, -1.0, 0.0, 0.0, 0.0, -1.0, -1.0)
 
     def __init__(self, limits: Priorities, refresh: float):
         self._limits, self._refresh, self._silence = limits, refresh, SILENT_REFRESHES * refresh
@@ -77,8 +77,7 @@ class Course:
         self._servers: dict[str, int] = {}  # name -> column
         # s for which it is P1, P2 without a break, -1 for not; s that it must be better for, after P1, P2; whether a
         # chance was known when it was last P1 or P2; s for which the alert of P1, P2 waits, infinite where it goes on,
-        # -1 for neither; whether the alert of P1, and of P2 or P1, went on when the forecaster stopped, and goes on as
-        # far as is known
+        # -1 for neither
         self._kept = np.zeros((len(self._NEW), 0))
 
     def step(self, now: float, servers: tuple[str, ...], last_seen: NDArray[np.float64], risk: Risk,
@@ -90,7 +89,7 @@ class Course:
         elapsed = 0.0 if self._now is None else min(max(now - self._now, 0.0), self._silence)
         self._now = now
         self._follow(servers)
-        rung, (lasts, left, was_sure, waits, rang) = self.rung, np.split(self._kept, [2, 4, 5, 7])
+        rung, (lasts, left, was_sure, waits) = self.rung, np.split(self._kept, [2, 4, 5])
         state = np.where(blind, State.BLIND, by_risk(risk, self._limits))
         state = np.where(lost & (state == State.SAFE), State.WATCH, state)
         seen, priority = state != State.BLIND, np.array(risk.priority, object)
@@ -106,36 +105,37 @@ class Course:
         left = np.where(confirmed, self._clear, left)
         left[1, confirmed[0]] = 0.0  # the page takes the ticket's place
         sure = np.where(at.any(0), known, was_sure > 0)
-        rang = rang * (~(seen & fresh) | (priority == "P1") | ((priority == "P2") & [[False], [True]]))
         page = seen & (state < State.ACT_NOW) & (left[0] > 0)
         ticket = seen & ~page & (state < State.LIKELY) & (left[1] > 0)
         better = np.array([seen & (state < State.ACT_NOW), seen & ~page & (state < State.LIKELY)])
         better &= fresh & ~(lost | sure & ~known)
         left = np.where(better, np.maximum(left - elapsed, 0.0), left)
-        self._kept = np.vstack([lasts, left, sure, waits, rang])
+        self._kept = np.vstack([lasts, left, sure, waits])
         return np.where(page | ticket, State.CLEARING, state).astype(np.int64)
 
     @property
     def rung(self) -> NDArray[np.bool_]:
         """bool (2, S): of the servers of the latest step, whether the alert of P1 goes on, and that of P2 or P1."""
-        on = (self._kept[:2] >= self._confirm) | (self._kept[2:4] > 0) | (self._kept[7:] > 0)
+        on = (self._kept[:2] >= self._confirm) | (self._kept[2:4] > 0)
         return np.stack([on[0], on.any(0)])
 
     @property
     def pending(self) -> NDArray[np.float64]:
         """float64 (S, 2): of the servers of the latest step, since when it is P1 or P2, and until when that has to last
         for its alert, Unix s; NaN where it is neither, or its alert goes on, or may fire before the next step."""
-        waits, now = self._kept[5:7], np.nan if self._now is None else self._now
+        waits, now = self._kept[5:], np.nan if self._now is None else self._now
         since = np.where((waits >= 0) & np.isfinite(waits), now - waits, np.nan)
         both: NDArray[np.float64] = np.fmax.reduce([since, since + self._fires], axis=1).T
         return both
 
     def resume(self, paged: Collection[str], ticketed: Collection[str]) -> None:
-        """Begins after a restart, where the alert of P1, and of P2 or P1, of these servers went on."""
+        """Begins after a restart, where the alert of P1, and of P2 or P1, of these servers went on: for how long they
+        were better nobody knows, so that what they have to be better for begins anew."""
         if self._now is None:
             self._servers = {name: place for place, name in enumerate(sorted({*paged, *ticketed}))}
-            rows = [[*self._NEW[:-2], name in paged, name in ticketed] for name in self._servers]
-            self._kept = np.array(rows, np.float64).reshape(-1, len(self._NEW)).T
+            self._kept = np.tile(np.array(self._NEW)[:, None], len(self._servers))
+            page = np.array([name in paged for name in self._servers], bool)
+            self._kept[2:4] = np.where([page, ~page], self._clear, 0.0)
 
     def keep(self, old: "Course") -> None:
         """Goes on where another one ended, with its own limits."""

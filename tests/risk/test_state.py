@@ -263,7 +263,7 @@ def test_other_limits_count_at_once_for_what_is_pending_and_end_no_page():
         assert story.pending[1] == pytest.approx(left, nan_ok=True)
 
 
-def test_after_a_restart_an_alert_that_went_on_goes_on_until_the_server_is_seen_to_be_better():
+def test_after_a_restart_an_alert_that_went_on_goes_on_until_the_server_was_better_for_long_enough():
     def after(*paged, ticketed=()):
         story = Story()
         story.course.resume(paged, {*paged, *ticketed})
@@ -275,6 +275,9 @@ def test_after_a_restart_an_alert_that_went_on_goes_on_until_the_server_is_seen_
     story = after("s0")
     assert story.tell("-", 6)[-1] == BLIND and story.tell("P1") == [ACT_NOW] and np.isnan(story.pending).all()
     story = after("s0")
+    assert {*story.tell("P3", 10), *story.tell("P2", 5), *story.tell("-", 3)} == {CLEARING}
+    assert story.tell("-", 5)[-1] == BLIND and story.course.rung.all(), "silence is not recovery"
+    assert {*story.tell("P3", 6)} == {CLEARING}
     assert story.tell("P3") == [SAFE] and not story.course.rung.any()
     story.tell("P1")
     assert story.pending == (0, 60)
@@ -283,6 +286,9 @@ def test_after_a_restart_an_alert_that_went_on_goes_on_until_the_server_is_seen_
     assert np.isnan(story.pending).all()
     story.tell("P1")
     assert story.pending == (0, 60), "a ticket is no page"
+    story = after(ticketed=["s0"])
+    assert set(story.tell("P3", 120)) == {CLEARING} and story.tell("P3", 2)[-1] == SAFE
+    assert story.tell("P2") == [LIKELY] and story.pending == (0, 180)
     assert after("other").tell("P1") == [ACT_NOW]
     story = after("other")
     story.tell("P1")

@@ -680,3 +680,7 @@ def test_a_page_that_went_on_before_a_restart_has_not_just_begun_after_it(tmp_pa
     bench.cycle.close()
     assert not started(True).any()
     assert started(False).all(), "without its record, it cannot know"
+    bench.source._at = at
+    for restored in (True, False):
+        started(restored)
+        assert (State.CLEARING in bench.board.last.state.tolist()) == restored

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forecaster.capacity.forecast import HORIZON, WINDOWS, Filling
-from forecaster.capacity.lasting import FULL, Lasting, Urgency
+from forecaster.capacity.lasting import FULL, P2, Lasting, Urgency
 from forecaster.capacity.past import HOUR, Bools, Floats, Wide
 from forecaster.capacity.teeth import WEEK
 
@@ -128,8 +128,8 @@ class Outlook:
 
     @cached_property
     def urgent(self) -> frozenset[str]:
-        """Servers with an entity of P1 or P2."""
-        return frozenset(self.entities[row].server for row in np.flatnonzero(np.isin(self.priority, (1, 2))))
+        """Servers with an entity of P1 or P2, or one that is full and may be so."""
+        return frozenset(self.entities[row].server for row in np.flatnonzero(self.urgency >= P2))
 
     @cached_property
     def worst(self) -> Mapping[str, int]:

@@ -175,8 +175,8 @@ def _server(result: Result, s: int, badge: headline.Badge, filling: Collection[s
             "about": _about(chances["8h"][s] if "8h" in chances else nan),
             "near": words.chance(chances["30m"][s] if "30m" in chances else nan),
             "later": words.chance(chances["8h"][s] if "8h" in chances else nan),
-            "message": "Something of it fills up" if name in filling and not named and state is State.WATCH else
-            result.message(s) if risk.component[s] or named or state is State.BLIND else ""}
+            "message": "Something of it fills up or is full" if name in filling and not named and state is State.WATCH
+            else result.message(s) if risk.component[s] or named or state is State.BLIND else ""}
 
 
 def _details(seen: Seen) -> list[tuple[str, object]]:

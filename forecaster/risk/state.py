@@ -4,7 +4,7 @@
     LIKELY     it is P2, or an incident that may give more than P3 is on or has a chance of p2_chance within 8 hours
     CLEARING   it was P1 or P2 for as long as an alert takes to fire, and not for long enough since
     WATCH      an incident is on or has a chance of POSSIBLE within 8 hours, or no chance is known, a signal was lost,
-               or something of it fills up as P1 or P2 (capacity)
+               or something of it fills up as P1 or P2 or is full (capacity)
     SAFE       none of it
     BLIND      it has no forecast, or sends no samples
 

@@ -108,14 +108,14 @@ class Mounts:
         """Possible futures from the true present: used share of the size at that time, (paths, N, hours).
 
         Column k is at instant + (k + 1) h. The random numbers depend on ``stream`` and the instant and are other ones
-        than those of the course.
+        than those of the course. What the state has of times to come (ends, replacements) is not known to them.
         """
         rng = np.random.default_rng([self.seed, 6, stream, int(instant)])
         hour, n = int(instant // 3600), len(self.entities)
         begun = instant > hour * 3600  # then the growth within the present hour is known, what follows it is not
         traits, state = self._traits.repeated(paths), deepcopy(self._seek(hour)).repeated(paths)
         forget_ends(state, hour, rng)
-        replacements, device = self._other_replacements(hour, hours, paths, rng), new_devices(traits, rng)
+        replacement, device = self._replacement(hour, paths * n, rng), new_devices(traits, rng)
         shares = np.empty((paths, n, hours), np.float32)
         for row in range(hours + 1):
             normal = rng.standard_normal((NORMALS, 1, paths * n), np.float32)
@@ -123,7 +123,7 @@ class Mounts:
                 normal = np.tile(self._draws(hour)[0][:, :1], paths)
             uniform = rng.random((UNIFORMS, 1, paths * n), np.float32)
             now = advance(traits, state, self._week, hour + row, normal, uniform, row > 0)
-            state.put((replacements == hour + row + 1).any(0), device)
+            state.put(replacement == hour + row + 1, device)
             if row:
                 noise, when = rng.standard_normal((1, paths * n)), np.array([instant + row * 3600])
                 used, size = self._between(now, np.array([0]), when, noise)
@@ -174,15 +174,11 @@ class Mounts:
             if (replaced := self._replacements(span) == hour).any():
                 state.put(replaced, self._devices(span))
 
-    def _other_replacements(self, hour: int, hours: int, paths: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Hours (K, R) of replacements in possible futures; those up to ``hour`` are the true ones."""
-        shape, found = (paths, len(self.entities)), []
-        for span in _spans(hour, hour + hours):
-            true, earliest = self._replacements(span), span * SPAN + self._phase
-            first = np.maximum(earliest // DAY, hour // DAY + 1)
-            again = rng.integers(first, np.maximum((earliest + LATE) // DAY, first + 1), shape) * DAY
-            found.append(np.where(true > hour, again, true).ravel())
-        return np.stack(found)
+    def _replacement(self, hour: int, rows: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Hours (rows,) of the next replacement in possible futures: once in SPAN on average, at any midnight alike, as
+        nothing that is measured shows when one is due."""
+        made: NDArray[np.int64] = hour - hour % DAY + DAY * rng.geometric(DAY / SPAN, rows)
+        return made
 
     def _replacements(self, span: int) -> NDArray[np.int64]:
         """The hour (N,), a midnight, at which each device of a span is put in place: the phase, or up to LATE later."""

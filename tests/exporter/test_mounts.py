@@ -188,6 +188,17 @@ def test_futures_within_an_hour_go_on_from_the_present() -> None:
     assert np.abs(np.median(following, axis=0) - now).max() < 0.03
 
 
+def test_futures_know_no_better_than_chance_when_a_device_will_be_replaced() -> None:
+    mounts = fleet(("steady", "weekday"), 300)
+    futures, (used, size) = mounts.futures(START, 336, 30, 1), mounts.course(START, 336)
+    far = (futures[:, :, -1].max(0) < 0.8) & (used[:, 0] / size[:, 0] > 0.1)  # not full in two weeks, but for this
+    emptied = (np.diff(futures, axis=2) < -0.03).any(2).mean(0)[far]
+    soon = (np.diff(used / size, axis=1) < -0.03).any(1)[far]
+    assert 5 < soon.sum() < 0.15 * far.sum()
+    assert emptied.mean() == pytest.approx(soon.mean(), abs=0.03)
+    assert emptied[soon].mean() < 0.15  # a schedule that they knew would make it nearly 1
+
+
 def test_four_true_courses_in_five_lie_within_p10_and_p90_of_the_futures() -> None:
     mounts = fleet(PATTERNS, 60, seed=5)
     inside = []

@@ -1,7 +1,8 @@
 """The best possible forecast of simulated mounts: quantiles and shares of many futures, from their hidden state.
 
-The futures are drawn from the distribution of the future given the complete state, which no forecaster of past
-measurements can beat on average.
+The futures are drawn from the distribution of the future given the state: all that a forecaster could ever learn of a
+mount, even what no measurement has shown yet. When something will end and when a device will be replaced, which nothing
+shows before, is not part of it.
 """
 
 from __future__ import annotations

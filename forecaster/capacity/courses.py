@@ -4,6 +4,9 @@ Each course is a whole path of hours, relative to the share now: it stays, goes 
 last day or week, climbs to the level of its clean-ups and falls, returns to a level where it was, or moves as it did
 from the same hour of the days before. A forecast is a weighted mean of them, so it stays among them.
 
+Hours are whole ones, as those of the history: between two values of a rotation a line would split each fall in two. So
+between hours the courses begin at the last whole hour, with the share now less what grew since.
+
 Letters: N entities, T hours of history, H hours of the horizon, K knots, C courses, F traits.
 """
 
@@ -31,12 +34,23 @@ class Courses:
     """What N entities may do, and what their history is like."""
 
     now: Floats  # (N,) used share
-    paths: Floats  # (N, C, H) relative to now
+    part: float  # of an hour, since the last whole one
+    grew: Floats  # (N,) used share, since then
+    paths: Floats  # (N, C, H) from the last whole hour on, relative to the share then
     spread: Floats  # (N, K) typical move within so many hours
     traits: Floats  # (N, F)
     highest: Floats  # (N,) used share that was ever seen
     known: Floats  # (N,) hours of history; 0 without any
     growth: Growth
+
+    def from_now(self, curves: Floats) -> Floats:
+        """Curves (N, Q, H) of hours after now, relative to now, from those after the last whole hour."""
+        if self.part == 0:
+            return curves
+        moves = np.diff(curves, axis=-1)
+        made: Floats = curves - self.grew[:, None, None]
+        made += np.float32(self.part) * np.concatenate([moves, moves[..., -1:]], -1)
+        return made
 
 
 def courses(past: Past) -> Courses:
@@ -44,16 +58,20 @@ def courses(past: Past) -> Courses:
     filled, known = carried(past.hourly)
     recent, fresh = carried(past.recent)
     some, lately = known.any(axis=1), fresh.any(axis=1)
-    now = np.where(lately, recent[:, -1], filled[:, -1])
-    part = past.instant % HOUR / HOUR
-    before = filled[:, :-1] * (1 - part) + filled[:, 1:] * part if part > 0 else filled[:, :-1]
-    z = np.concatenate([before, now[:, None]], 1)
-    z = np.where(np.logical_and(~some, lately)[:, None], recent[:, :1], z)  # younger than an hour
-    rows, t = len(z), HOURS - 1
+    share = np.where(lately, recent[:, -1], filled[:, -1])
+    rows, t = len(share), HOURS - 1
     length = np.where(some, t - np.where(some, known.argmax(1), 0), 0).astype(np.float32)
     minutes = np.where(lately, 71 - fresh.argmax(1), 0).astype(np.float32) * 5
-    moves = np.diff(z, axis=1)
+    young = (recent[:, -1] - recent[np.arange(rows), np.maximum(fresh.argmax(1), 71 - 12)]) / np.maximum(
+        np.minimum(minutes, 60), 5) * 60
+    young = np.where(lately, young, 0).astype(np.float32)
     grown = growth(past)
+    part = past.instant % HOUR / HOUR
+    grew = (part * np.where(length >= 12, grown.now / DAY, young) * lately).astype(np.float32)
+    now = share - grew
+    z = np.concatenate([filled[:, :-1], now[:, None]], 1)
+    z = np.where(np.logical_and(~some, lately)[:, None], recent[:, :1], z)  # younger than an hour
+    moves = np.diff(z, axis=1)
     noise = typical(moves[:, -WEEK:])
     steps = rare_steps(moves, noise)
     smooth = without(z, np.where(steps, moves, 0))
@@ -65,9 +83,6 @@ def courses(past: Past) -> Courses:
         made: Floats = (y[:, -1] - y[np.arange(rows), start]) / np.maximum(t - start, 1)
         return made
 
-    young = (recent[:, -1] - recent[np.arange(rows), np.maximum(fresh.argmax(1), 71 - 12)]) / np.maximum(
-        np.minimum(minutes, 60), 5) * 60
-    young = np.where(lately, young, 0).astype(np.float32)
     quickly = np.where(minutes >= 20, (recent[:, -1] - recent[:, -5]) * 3, young).astype(np.float32)
     rates = [np.where(length >= 1, rate(smooth, hours), young) for hours in RATES]
     segment = np.where(length >= 12, grown.now / DAY, rates[1]).astype(np.float32)
@@ -78,7 +93,7 @@ def courses(past: Past) -> Courses:
     slopes, ends = zip(*(_fitted(smooth, hours) for hours in FITS), strict=True)
     fits = [np.where(length >= hours, slope, segment)[:, None] * ahead + np.where(length >= hours, end, 0)[:, None]
             for hours, slope, end in zip(FITS, slopes, ends, strict=True)]
-    level = np.where(length >= 12, filled[:, -1] + grown.level + segment * part - now, 0).astype(np.float32)
+    level = np.where(length >= 12, filled[:, -1] + grown.level - now, 0).astype(np.float32)
     fits.append(level[:, None] + segment[:, None] * ahead)
 
     day = repeated(mean_moves(smooth, first, DAY, 7, rates[1]))
@@ -102,19 +117,20 @@ def courses(past: Past) -> Courses:
 
     paths = np.empty((rows, COURSES, HORIZON), np.float32)
     many: list[Floats] = [
-            np.zeros((rows, 1), np.float32), *lines, *fits, np.cumsum(bounded, 1), day, yesterday, week, last_week,
-            saw.rises, saw.speed, saw.by_level, saw.rising, saw.by_clock,
-            *levels, rise.before[:, None], quickly[:, None] * np.minimum(ahead, LASTING)]
+        np.zeros((rows, 1), np.float32), *lines, *fits, np.cumsum(bounded, 1), day, yesterday, week, last_week,
+        saw.rises, saw.speed, saw.by_level, saw.rising, saw.by_clock,
+        *levels, rise.before[:, None], quickly[:, None] * np.minimum(ahead, LASTING),
+        *_along(day, low, middle, high), *_along(saw.by_level, *saw.fan), *_along(saw.by_clock, *saw.clock_fan),
+        *_along(saw.rises, saw.growths[0], saw.growths[2])]
     for number, one in enumerate(many):
         paths[:, number] = one
-    at_knots = low, middle, high, *saw.fan, *saw.clock_fan, saw.growths[0], saw.growths[2]
-    paths[:, len(many):] = np.stack(at_knots, 1, dtype=np.float32) @ BETWEEN
     np.clip(paths, -now[:, None, None], 3, out=paths)
+    room = past.limit - now
+    paths = until_full(paths, np.where(room > 0, room, np.inf)[:, None])
 
     at = [KNOTS[k] - 1 for k in SHOWN]
     scaled = np.arcsinh(paths[:, 1:, at] / spread[:, None, list(SHOWN)])
     scaled = scaled.reshape(rows, len(SHOWN) * (COURSES - 1))
-    room = past.limit - now
     of_limit = z >= past.limit[:, None] - 1e-3
     stepped = np.where(steps.any(1), steps[:, ::-1].argmax(1), t).astype(np.float32)
     step = moves[np.arange(rows), np.maximum(t - 1 - stepped.astype(int), 0)] * steps.any(1)
@@ -125,8 +141,19 @@ def courses(past: Past) -> Courses:
         of_limit[:, -WEEK:].mean(1), z.max(1), sorted_week[:, -1] - now, np.log1p((steps & (moves > 0)).sum(1)),
         np.arcsinh(100 * (now - z[:, -25])), *rise.traits], 1)
     traits = np.concatenate([traits, saw.traits, scaled, np.log(spread), np.arcsinh(room[:, None] / spread)], 1)
-    return Courses(now.astype(np.float32), paths, spread, traits.astype(np.float32), z.max(1),
+    return Courses(share.astype(np.float32), part, grew, paths, spread, traits.astype(np.float32), z.max(1),
                    np.where(some | lately, np.maximum(length, minutes / 60), 0), grown)
+
+
+def until_full(used: Floats, limit: Floats) -> Floats:
+    """Courses (..., H) that stay at their limit (...) once they have reached it, as the curves of a forecast do."""
+    reached = used >= limit[..., None]
+    at = reached.any(-1)  # few: what follows takes long
+    full = np.logical_or.accumulate(reached[at], -1)
+    level = np.broadcast_to(limit, at.shape)[at][:, None]
+    made = used.copy()
+    made[at] = np.where(full, np.maximum(made[at], level), made[at])
+    return made
 
 
 def _fitted(y: Floats, hours: int) -> tuple[Floats, Floats]:
@@ -136,6 +163,12 @@ def _fitted(y: Floats, hours: int) -> tuple[Floats, Floats]:
     slope: Floats = np.einsum("nh,h->n", last, x / (x * x).sum())
     end: Floats = last.mean(1) + slope * x[-1]
     return slope, end
+
+
+def _along(course: Floats, *at_knots: Floats) -> Floats:
+    """(number, N, H): courses through values at KNOTS (N, K) each, of the shape that one (N, H) has between them."""
+    made: Floats = course + (np.stack(at_knots) - course[:, KNOTS - 1]).astype(np.float32) @ BETWEEN
+    return made
 
 
 def _lines() -> Floats:

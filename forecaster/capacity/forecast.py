@@ -22,12 +22,21 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from forecaster.capacity.courses import Courses, courses
+from forecaster.capacity.courses import Courses, courses, until_full
 from forecaster.capacity.growth import DAY
-from forecaster.capacity.network import PERCENTILES, WINDOW_HOURS, Weights, WeightsError, rising
+from forecaster.capacity.network import (
+    MARKS,
+    PERCENTILES,
+    TO_MARKS,
+    WINDOW_HOURS,
+    WINDOW_MARKS,
+    Weights,
+    WeightsError,
+    rising,
+)
 from forecaster.capacity.past import HOUR, Floats, Past, Wide
 from forecaster.capacity.runaway import changed_at, runaway, steady
-from forecaster.capacity.teeth import HORIZON, KNOTS, WEEK
+from forecaster.capacity.teeth import HORIZON, WEEK
 
 __all__ = ["HORIZON", "PERCENTILES", "WINDOWS", "WINDOW_HOURS", "Filling", "Weights", "WeightsError", "forecast",
            "until_full"]
@@ -57,17 +66,6 @@ class Filling:
         return Filling(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
-def until_full(used: Floats, limit: Floats) -> Floats:
-    """Courses (..., N, H) that stay at the limit (N,) once they have reached it, as the curves of a forecast do."""
-    reached = used >= limit[:, None]
-    at = reached.any(-1)  # few: what follows takes long
-    full = np.logical_or.accumulate(reached[at], -1)
-    level = np.broadcast_to(limit, at.shape)[at][:, None]
-    made = used.copy()
-    made[at] = np.where(full, np.maximum(made[at], level), made[at])
-    return made
-
-
 def forecast(past: Past, weights: Weights) -> Filling:
     """The forecast of these entities; NaN throughout for one of which nothing is known."""
     chunks = [past.rows(slice(row, row + ROWS)) for row in range(0, max(len(past.limit), 1), ROWS)]
@@ -88,7 +86,7 @@ def _of_some(past: Past, weights: Weights) -> tuple[Floats | Wide, ...]:
     cap = np.maximum(np.maximum(1, past.limit), found.highest)[:, None, None]
     curves = _agreeing(relative, room, chance) + found.now[:, None, None]
     used = np.clip(curves, 0, cap).astype(np.float32)
-    used = until_full(np.swapaxes(used, 0, 1), past.limit).transpose(1, 2, 0)
+    used = np.swapaxes(until_full(used, past.limit[:, None]), 1, 2)
     when = _full_at(past, found.now, curves)
     grown, unknown, new = found.growth, found.known == 0, found.known <= rises.lasted + 1
     figures = [np.where(rises.on, DAY * rises.rate, grown.now),
@@ -105,8 +103,8 @@ def _chances(past: Past, found: Courses, relative: Floats, weights: Weights) -> 
     """float32 (N, W)."""
     room = past.limit - found.now
     chance = 1 / (1 + np.exp(-np.clip(weights.log_odds(found, room, relative), -30, 30)))
-    highest = found.paths[:, :, KNOTS - 1].max(1) + BEYOND * found.spread
-    reached = np.maximum.accumulate(highest, 1)[:, [int(np.searchsorted(KNOTS, h)) for h in WINDOW_HOURS]]
+    highest = found.paths[:, :, MARKS - 1].max(1) + BEYOND * found.spread @ TO_MARKS
+    reached = np.maximum.accumulate(highest, 1)[:, WINDOW_MARKS]
     chance = np.where(reached < room[:, None], 0, chance)
     for window, hours in enumerate(WINDOW_HOURS):
         if hours <= DAY:  # so near, the median is the better witness
@@ -137,8 +135,7 @@ def _agreeing(relative: Floats, room: Floats, chance: Floats) -> Floats:
             under = np.where(reaches | (room[:, 0] <= 0), np.inf, room[:, 0] - NEAR)
             np.minimum(curve, under[:, None], out=curve)
         before = hours
-    stays = until_full(np.swapaxes(out, 0, 1), np.where(room > 0, room, np.inf)[:, 0])
-    return rising(np.swapaxes(stays, 0, 1))
+    return rising(until_full(out, np.where(room > 0, room, np.inf)))
 
 
 def _full_at(past: Past, now: Floats, used: Floats) -> Wide:

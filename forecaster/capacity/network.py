@@ -4,7 +4,7 @@ Two small networks (SiLU) read the traits. The first gives each percentile a wei
 spreads, at ANCHORS of the horizon and between them. The second reads where these percentiles lie, too, and gives the
 log odds of full within each window, rising along the windows. Trained by training/capacity.py.
 
-Letters: N entities, H hours, K knots, A anchors, C courses, F traits, Q percentiles, W windows.
+Letters: N entities, H hours, K knots, M marks, A anchors, C courses, F traits, Q percentiles, W windows.
 """
 
 from __future__ import annotations
@@ -17,17 +17,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forecaster.capacity.courses import COURSES, TRAITS, Courses
+from forecaster.capacity.courses import BETWEEN, COURSES, TRAITS, Courses
 from forecaster.capacity.past import Floats, Wide
 from forecaster.capacity.teeth import HORIZON, KNOTS
 from forecaster.models import weights_file
 
-FORMAT = 2
+FORMAT = 3
 PERCENTILES = (0.1, 0.5, 0.9)
 WINDOW_HOURS = (4, 24, 168, 336)
 ANCHORS = (1, 6, 24, 96, 336)  # hours
 CLIP = 4.0  # largest trait in standard deviations
-WINDOW_KNOTS = [int(np.searchsorted(KNOTS, hours)) for hours in WINDOW_HOURS]
+# hours at which it is trained and looks for the limit: a job of two hours tonight is at one of them
+MARKS = np.array([*range(1, 4), *range(4, 24, 2), *range(24, 48, 6), 48, 60, 72, 96, 120, 144, 168, 240, 336])
+TO_MARKS = BETWEEN[:, MARKS - 1]  # (K, M): the part of each knot
+WINDOW_MARKS = [int(np.searchsorted(MARKS, hours)) for hours in WINDOW_HOURS]
 FAR = 2.0  # largest shift in spreads
 WEIGHTS = Path(__file__).parent.parent / "artifacts" / "capacity.npz"
 BLEND = np.stack([np.interp(np.log(KNOTS), np.log(ANCHORS), row) for row in np.eye(len(ANCHORS))], 1).astype(np.float32)
@@ -79,12 +82,12 @@ class Weights:
             both = weight[:, ends].reshape(rows, 2 * len(PERCENTILES), COURSES) @ paths
             both = both.reshape(rows, 2, len(PERCENTILES), last - first) + shift[:, ends]
             out[:, :, first:last] = both[:, 0] * (1 - part) + both[:, 1] * part
-        return rising(out)
+        return rising(found.from_now(out))
 
     def log_odds(self, found: Courses, room: Floats, used: Floats) -> Wide:
         """float64 (N, W), calibrated, of percentiles as above that reach ``room`` (N,), the limit relative to now."""
-        margins = (used[:, :, KNOTS - 1] - room[:, None, None]) / found.spread[:, None]
-        seen = np.arcsinh(np.maximum.accumulate(margins, 2)[:, :, WINDOW_KNOTS])
+        margins = (used[:, :, MARKS - 1] - room[:, None, None]) / (found.spread @ TO_MARKS)[:, None]
+        seen = np.arcsinh(np.maximum.accumulate(margins, 2)[:, :, WINDOW_MARKS])
         seen = np.swapaxes(seen, 1, 2).reshape(len(used), len(WINDOW_HOURS) * len(PERCENTILES))
         made = _through(self.full, np.concatenate([self._inputs(found), seen], 1)).astype(np.float64)
         made[:, 1:] = np.logaddexp(0, made[:, 1:])

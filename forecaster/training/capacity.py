@@ -4,7 +4,7 @@ The percentiles are trained on the pinball loss of the share that nobody cleans 
 row's own spread and everybody's; the chances on the cross-entropy of full within each window, and calibrated on mounts
 of seeds that were not trained on.
 
-Letters: R rows, K knots, C courses, F traits, Q percentiles, W windows.
+Letters: R rows, K knots and M marks of the horizon, C courses, F traits, Q percentiles, W windows.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from forecaster.capacity.courses import COURSES, TRAITS, courses
 from forecaster.capacity.forecast import until_full
@@ -25,9 +26,11 @@ from forecaster.capacity.network import (
     BLEND,
     CLIP,
     FAR,
+    MARKS,
     PERCENTILES,
+    TO_MARKS,
     WINDOW_HOURS,
-    WINDOW_KNOTS,
+    WINDOW_MARKS,
     Layers,
     Weights,
 )
@@ -36,6 +39,7 @@ from forecaster.capacity.teeth import KNOTS
 from forecaster.training.chances import platt
 from forecaster.training.dataset import Progress
 from forecaster.training.mounts import Example, made, simulated, unknown, varied
+from forecaster.training.rhythms import rhythms
 
 SEED = 1_000_000  # of the mounts that are trained on; those that calibrate follow HELD_OUT
 HELD_OUT = 2_000_000
@@ -50,12 +54,12 @@ OWN = 0.5  # weight of a row's own spread in the unit of its loss, beside everyb
 class Rows:
     """What is learned from."""
 
-    paths: Floats  # (R, C, K) relative to now
+    paths: NDArray[np.float16]  # (R, C, M) relative to now
     spread: Floats  # (R, K)
     traits: Floats  # (R, F)
     room: Floats  # (R,) to the limit
     top: Floats  # (R,) highest share there can be, relative to now
-    later: Floats  # (R, K) relative to now
+    later: Floats  # (R, M) relative to now
     full: Bools  # (R, W)
 
 
@@ -68,11 +72,11 @@ def rows_of(examples: Iterable[Example], size: int = 256) -> Rows:
             found = courses(some)
             room = some.limit - found.now
             full = np.stack([(after[:, :hours] >= some.limit[:, None]).any(1) for hours in WINDOW_HOURS], 1)
-            relative = until_full(after, some.limit)[:, KNOTS - 1] - found.now[:, None]
+            relative = until_full(after, some.limit)[:, MARKS - 1] - found.now[:, None]
             top = np.maximum(np.maximum(1, some.limit), found.highest) - found.now
             kept = (room > 0) & (found.known > 0)
-            parts.append([one[kept] for one in (found.paths[..., KNOTS - 1], found.spread, found.traits, room, top,
-                                                relative, full)])
+            paths = found.paths[..., MARKS - 1].astype(np.float16)
+            parts.append([one[kept] for one in (paths, found.spread, found.traits, room, top, relative, full)])
     return Rows(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
@@ -96,8 +100,9 @@ def _of_fleet(number: int, servers: int, instants: int) -> Rows:
     pace = 1 if number % 4 else int(rng.integers(2, 5))
     parts = [rows_of([example if rng.random() < 0.6 else varied(example, rng)])
              for example in simulated(SEED + number, servers, instants, pace)]
-    other = made(rng, servers * instants)
-    return joined([*parts, rows_of([(unknown(other[0], rng), other[1]), varied(other, rng)])])
+    for other in (made(rng, servers * instants), rhythms(rng, servers * instants)):
+        parts.append(rows_of([(unknown(other[0], rng), other[1]), varied(other, rng)]))
+    return joined(parts)
 
 
 def _held_out(number: int, servers: int, instants: int) -> Rows:
@@ -116,12 +121,12 @@ def learn(rows: Rows, held_out: Rows, steps: int, seed: int, report: dict[str, A
     parameters = [*gate.parameters(), *full.parameters()]
     optimizer = torch.optim.AdamW(parameters, LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
-    common = torch.as_tensor(rows.spread.mean(0))
+    common = torch.as_tensor(rows.spread.mean(0) @ TO_MARKS)
     generator = np.random.default_rng(seed)
     for _ in range(steps):
         batch = Batch(rows, generator.integers(0, len(rows.room), ROWS), center, scale)
         used = batch.percentiles(gate)
-        unit = 1 / (OWN * batch.spread + common)
+        unit = 1 / (OWN * batch.apart + common)
         loss = (_pinball(torch.minimum(used, batch.top[:, None, None]), batch.later) * unit).mean()
         loss = loss + torch.nn.functional.binary_cross_entropy_with_logits(
             batch.log_odds(full, used.detach()), batch.full)
@@ -148,28 +153,31 @@ class Batch:
 
     def __init__(self, rows: Rows, chosen: np.ndarray, center: Floats, scale: Floats):
         self.paths, self.spread, self.room, self.top, self.later = (
-            torch.as_tensor(one[chosen]) for one in (rows.paths, rows.spread, rows.room, rows.top, rows.later))
+            torch.as_tensor(one[chosen]).float() for one in (rows.paths, rows.spread, rows.room, rows.top, rows.later))
+        self.to_marks = torch.as_tensor(TO_MARKS)
+        self.apart = self.spread @ self.to_marks
         self.full = torch.as_tensor(rows.full[chosen].astype(np.float32))
         self.inputs = torch.as_tensor(np.clip((rows.traits[chosen] - center) / scale, -CLIP, CLIP))
 
     def percentiles(self, gate: torch.nn.Module) -> torch.Tensor:
-        """(R, K, Q)."""
+        """(R, M, Q)."""
         at_anchors = gate(self.inputs).reshape(len(self.inputs), len(ANCHORS), -1)
         out = torch.einsum("ka,rao->rko", torch.as_tensor(BLEND), at_anchors)
         out = out.reshape(len(self.inputs), len(KNOTS), len(PERCENTILES), COURSES + 1)
-        middle = torch.einsum("rkqc,rck->rkq", torch.softmax(out[..., :-1], -1), self.paths)
-        return torch.sort(middle + FAR * torch.tanh(out[..., -1]) * self.spread[..., None], -1).values
+        weight = torch.einsum("km,rkqc->rmqc", self.to_marks, torch.softmax(out[..., :-1], -1))
+        shift = torch.einsum("km,rkq->rmq", self.to_marks, FAR * torch.tanh(out[..., -1]) * self.spread[..., None])
+        return torch.sort(torch.einsum("rmqc,rcm->rmq", weight, self.paths) + shift, -1).values
 
     def log_odds(self, full: torch.nn.Module, used: torch.Tensor) -> torch.Tensor:
         """(R, W)."""
-        margins = (used - self.room[:, None, None]) / self.spread[..., None]
-        seen = torch.arcsinh(torch.cummax(margins, 1).values[:, WINDOW_KNOTS]).flatten(1)
+        margins = (used - self.room[:, None, None]) / self.apart[..., None]
+        seen = torch.arcsinh(torch.cummax(margins, 1).values[:, WINDOW_MARKS]).flatten(1)
         out = full(torch.cat([self.inputs, seen], 1))
         return torch.cumsum(torch.cat([out[:, :1], torch.nn.functional.softplus(out[:, 1:])], 1), 1)
 
 
 def _pinball(used: torch.Tensor, later: torch.Tensor) -> torch.Tensor:
-    """(R, K): mean over the percentiles."""
+    """(R, M): mean over the percentiles."""
     level = torch.tensor(PERCENTILES)
     below = later[..., None] - used
     return torch.maximum(level * below, (level - 1) * below).mean(-1)

@@ -61,6 +61,34 @@ def test_growth_on_weekdays_rests_at_the_weekend():
     assert made.used[0, 48 + 100, 1] - made.used[0, 47, 1] == pytest.approx(0.06, abs=0.03)
 
 
+def rotated(at):
+    """Logs that are rotated at midnight."""
+    return 0.3 + 0.01 * ((at + NOW / HOUR) % DAY)
+
+
+def backed_up(at):
+    """A backup that lies there from one to three each night until it is copied."""
+    return 0.5 + 0.2 * (((at + NOW / HOUR - 1) % DAY) < 2)
+
+
+@pytest.mark.parametrize("course", [rotated, backed_up])
+@pytest.mark.parametrize("minutes", [0, 25, 50])
+def test_what_happens_each_night_is_foreseen_by_the_hour(course, minutes):
+    def seen(at):
+        return course(at + minutes / 60) + noise(1, 2e-4)(at)
+
+    made = said(seen, instant=NOW + 60 * minutes)
+    apart = np.abs(made.used[0, :48, 1] - seen(np.arange(1, 49.0)))
+    assert np.median(apart) < 0.02  # a line between two hours of which one is before and one after it may miss by much
+    assert (apart > 0.03).sum() <= 4
+
+
+def test_a_backup_that_will_not_fit_tonight_fills_it_tonight():
+    made = said(lambda at: np.minimum(1, backed_up(at) + 0.305 + 0.01 * at / DAY + noise(1, 2e-4)(at)))
+    assert made.chance[0, 1] >= 0.5 and made.chance[0, 2] > 0.8
+    assert full_in(made) < 25
+
+
 @pytest.mark.parametrize("period", [24, 168])
 def test_a_saw_tooth_never_fills_at_any_point_of_its_cycle(period):
     rough = noise(2, 1e-3)

@@ -56,7 +56,7 @@ def test_figures_leave_out_what_is_full_already(courses):
     found = figures.of(said(truth, 0.05, 0.5, 3), truth)
     assert found["windows"] == 4
     assert found["loss"]["1d"] == pytest.approx(2 / 3 * (0.1 * 0.05 + 0.5 * 0.05 + 0.1 * 0.15), rel=1e-5)
-    assert found["inside"] == {"1d": 1, "3d": 1, "7d": 1}
+    assert found["inside"] == {"1d": 1, "36h": 1, "3d": 1, "7d": 1}
     assert found["rate"] == {"4h": 0, "24h": 0.25, "7d": 0.5, "14d": 0.5}
     assert found["skill"]["7d"] == pytest.approx(0)
     assert found["date"] == {"windows": 2, "median_hours": pytest.approx(3), "median_ratio": pytest.approx(3 / 6.5)}

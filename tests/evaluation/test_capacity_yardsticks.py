@@ -5,6 +5,7 @@ import pytest
 
 from forecaster.evaluation.capacity import yardsticks
 from forecaster.evaluation.capacity.courses import HISTORY, HOUR, Courses
+from forecaster.evaluation.capacity.yardsticks import AHEAD
 
 STEPS = (HISTORY + 30) * HOUR
 ROWS = np.array([HISTORY, HISTORY + 7]) * HOUR
@@ -21,7 +22,7 @@ def test_predict_linear_is_the_least_squares_line_of_six_hours_as_prometheus_com
     found = yardsticks.predict_linear(courses(noisy), ROWS)
     for k, row in enumerate(ROWS):
         slope, level = np.polyfit(np.arange(-72, 1) / HOUR, noisy[row - 72 : row + 1], 1)
-        expected = np.clip(level + slope * np.array([24, 72, 168]), 0, 1)
+        expected = np.clip(level + slope * np.array(AHEAD), 0, 1)
         np.testing.assert_allclose(found.used[0, k, :, 1], expected, atol=1e-5)
 
 
@@ -63,7 +64,7 @@ def test_holt_winters_learns_trend_and_daily_season():
     course = 0.1 + 0.0005 * hours + 0.02 * np.sin(2 * np.pi * hours / 24)
     found = yardsticks.holt_winters(courses(course), ROWS)
     for k, row in enumerate(ROWS):
-        ahead = hours[row] + np.array([24, 72, 168])
+        ahead = hours[row] + np.array(AHEAD)
         expected = 0.1 + 0.0005 * ahead + 0.02 * np.sin(2 * np.pi * ahead / 24)
         np.testing.assert_allclose(found.used[0, k, :, 1], expected, atol=0.01)
     assert (found.used[..., 0] < found.used[..., 2]).all()
@@ -78,4 +79,4 @@ def test_holt_winters_goes_on_over_gaps():
 def test_no_change_says_the_latest_value():
     course = np.linspace(0.2, 0.5, STEPS)
     found = yardsticks.no_change(courses(course), ROWS)
-    assert found.used[0, 0] == pytest.approx(np.full((3, 3), course[ROWS[0]])) and not found.chance.any()
+    assert found.used[0, 0] == pytest.approx(np.full((len(AHEAD), 3), course[ROWS[0]])) and not found.chance.any()

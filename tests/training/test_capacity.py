@@ -6,10 +6,11 @@ import torch
 
 from forecaster.capacity.courses import courses
 from forecaster.capacity.forecast import Weights, forecast
+from forecaster.capacity.network import MARKS
 from forecaster.capacity.past import HOURS
-from forecaster.capacity.teeth import KNOTS
 from forecaster.training import capacity
 from forecaster.training.mounts import made, simulated, varied
+from forecaster.training.rhythms import rhythms
 
 pytestmark = pytest.mark.slow  # the simulation begins up to a year before
 
@@ -42,6 +43,17 @@ def test_varied_courses_keep_their_shape_and_begin_below_their_limit():
     assert np.isnan(past.hourly).any(1).mean() > 0.2 and np.isfinite(later).all()
 
 
+def test_rhythms_repeat_and_their_past_and_outcome_are_one_course():
+    past, later = rhythms(np.random.default_rng(3), 300)
+    assert past.hourly.shape == (300, HOURS) and np.isfinite(later).all() and (later <= 1).all() and (later >= 0).all()
+    np.testing.assert_allclose(past.recent[:, -1], past.hourly[:, -1])
+    whole = np.concatenate([past.hourly, later], 1)
+    again = np.abs(whole[:, 168:] - whole[:, :-168]).mean(1) < 0.2 * np.ptp(whole, 1)
+    assert again.mean() > 0.5
+    quiet = np.abs(later[:, 0] - past.hourly[:, -1]) < 0.1 * np.ptp(whole, 1)
+    assert quiet.mean() > 0.6
+
+
 def test_what_is_served_is_what_was_trained(learned):
     _, weights = learned
     past, _ = next(simulated(3, 4, 1))
@@ -51,7 +63,7 @@ def test_what_is_served_is_what_was_trained(learned):
     with torch.no_grad():
         trained = batch.percentiles(network(weights.gate))
         odds = batch.log_odds(network(weights.full), trained).numpy()
-    np.testing.assert_allclose(served[:, :, KNOTS - 1], np.swapaxes(trained.numpy(), 1, 2), atol=1e-4)
+    np.testing.assert_allclose(served[:, :, MARKS - 1], np.swapaxes(trained.numpy(), 1, 2), atol=1e-4)
     room = past.limit - found.now
     expected = np.maximum.accumulate(odds * weights.slope + weights.constant, 1)
     np.testing.assert_allclose(weights.log_odds(found, room, served), expected, atol=0.02)
@@ -70,9 +82,9 @@ def test_a_training_of_seconds_beats_no_change_and_can_be_stored(learned, tmp_pa
 
 
 def rows_like(found):
-    n, knots = len(found.now), len(KNOTS)
-    return capacity.Rows(found.paths[..., KNOTS - 1], found.spread, found.traits, 1 - found.now, 1 - found.now,
-                         np.zeros((n, knots), np.float32), np.zeros((n, 4), bool))
+    n = len(found.now)
+    return capacity.Rows(found.paths[..., MARKS - 1], found.spread, found.traits, 1 - found.now, 1 - found.now,
+                         np.zeros((n, len(MARKS)), np.float32), np.zeros((n, 4), bool))
 
 
 def network(layers):

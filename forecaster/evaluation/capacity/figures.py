@@ -21,7 +21,7 @@ DATED = 168  # hours: fills within them have their date scored
 
 @dataclass(frozen=True)
 class Came:
-    """Outcomes of W windows: used (W, 3 of AHEAD), full_in (W,) hours, inf where not, full (W,) already, known (W,)
+    """Outcomes of W windows: used (W, 4 of AHEAD), full_in (W,) hours, inf where not, full (W,) already, known (W,)
     hours that were observed after the instant, pattern (W,)."""
 
     used: Floats
@@ -54,7 +54,7 @@ def flat(parts: Sequence[Said]) -> Said:
 
 
 def of(said: Said, truth: Came, chosen: Bools | None = None) -> Figures:
-    """{"windows", "loss" and "inside": {"1d", "3d", "7d"}, "skill" and "rate": {"4h", "24h", "7d"}, "date": {"windows",
+    """{"windows", "loss" and "inside": {"1d", "36h", "3d", "7d"}, "skill" and "rate": {"4h", "24h", "7d"}, "date": {"windows",
     "median_hours", "median_ratio"}} of the ``chosen`` windows (W,). Loss is the mean pinball loss of p10, p50 and p90,
     doubled, in used shares; skill that of the Brier score against the base rate; the date is that of p50, its error
     infinite where p50 is not full within 14 days."""
@@ -63,7 +63,7 @@ def of(said: Said, truth: Came, chosen: Bools | None = None) -> Figures:
     lost, inside = scoring.loss(used, outcome), scoring.covered(used, outcome)
     out: Figures = {"windows": int(rows.sum()), "loss": {}, "inside": {}, "skill": {}, "rate": {}}
     for k, hours in enumerate(AHEAD):
-        name = f"{hours // 24}d"
+        name = f"{hours}h" if hours % 24 else f"{hours // 24}d"
         known = np.isfinite(lost[:, k]).all(-1)
         out["loss"][name] = float(lost[known, k].mean()) if known.any() else np.nan
         out["inside"][name] = float(inside[known, k].mean()) if known.any() else np.nan

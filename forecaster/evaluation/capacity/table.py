@@ -9,7 +9,7 @@ from typing import Any
 from forecaster.evaluation.capacity.proof import BEST, PRODUCT
 from forecaster.evaluation.scoring import Figures
 
-DAYS, WITHIN = ("1d", "3d", "7d"), ("24h", "7d")
+AFTER, WITHIN = ("1d", "36h", "3d", "7d"), ("24h", "7d")
 PAGES = {"P1": "P1", "P2": "P2", "P3": "P3", "node-mixin warning": "warning", "node-mixin critical": "critical"}
 
 
@@ -24,16 +24,16 @@ def table(report: Mapping[str, Any]) -> str:
         "date: median error of the date of full, of fills within 7 days",
         "",
         _row(f"{first['windows']} windows", [
-            *(f"loss {d}" for d in DAYS), *(f"inside {d}" for d in DAYS), *(f"skill {w}" for w in WITHIN), "date, h",
+            *(f"loss {d}" for d in AFTER), *(f"inside {d}" for d in AFTER), *(f"skill {w}" for w in WITHIN), "date, h",
             "date, %"]),
     ]
     lines += [_row(name, [
-        *(_number(1000 * row["loss"][d], 2) for d in DAYS), *(_number(row["inside"][d]) for d in DAYS),
+        *(_number(1000 * row["loss"][d], 2) for d in AFTER), *(_number(row["inside"][d]) for d in AFTER),
         *(_number(row["skill"][w]) for w in WITHIN), _number(row["date"]["median_hours"], 1),
         _number(100 * row["date"]["median_ratio"], 1)]) for name, row in forecasts.items()]
     if BEST in forecasts:
-        lines += ["", _row("loss over oracle", DAYS)]
-        lines += [_row(name, [_number(row["loss"][d] / forecasts[BEST]["loss"][d]) for d in DAYS])
+        lines += ["", _row("loss over oracle", AFTER)]
+        lines += [_row(name, [_number(row["loss"][d] / forecasts[BEST]["loss"][d]) for d in AFTER])
                   for name, row in forecasts.items()]
     lines += ["", *_alerts(report["alerts"])]
     if report["patterns"]:
@@ -56,15 +56,15 @@ def _patterns(patterns: Mapping[str, Any], oracle: bool) -> list[str]:
     lines = [
         "by pattern: loss over oracle, share inside" if oracle else "by resource: loss, share inside",
         "fills: all, with a course that allowed notice, with notice by P2; alerts: all, false",
-        _row("", ["entities", *(f"loss {d}" for d in DAYS), *(f"inside {d}" for d in DAYS), "fills", *PAGES.values()]),
+        _row("", ["entities", *(f"loss {d}" for d in AFTER), *(f"inside {d}" for d in AFTER), "fills", *PAGES.values()]),
     ]
     for name, of in patterns.items():
         own, limit = (of["forecasts"].get(who) for who in (PRODUCT, BEST))
         page = of["alerts"]["P2"]
         lines.append(_row(name, [
             str(of["entities"]),
-            *(_number(own["loss"][d] / limit["loss"][d]) if limit else _number(1000 * own["loss"][d], 2) for d in DAYS),
-            *(_number(own["inside"][d]) for d in DAYS), f"{page['fills']}, {page['foreseeable']}, {page['noticed']}",
+            *(_number(own["loss"][d] / limit["loss"][d]) if limit else _number(1000 * own["loss"][d], 2) for d in AFTER),
+            *(_number(own["inside"][d]) for d in AFTER), f"{page['fills']}, {page['foreseeable']}, {page['noticed']}",
             *(f"{row['alerts']}, {row['false']}" for row in (of["alerts"][name] for name in PAGES))]))
     return lines
 

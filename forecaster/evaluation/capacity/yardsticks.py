@@ -18,7 +18,7 @@ import numpy as np
 from forecaster.evaluation.capacity.courses import HORIZON, HOUR, Courses, Ints
 from forecaster.evaluation.scoring import Bools, Floats
 
-AHEAD = (24, 72, 168)  # hours at which a forecast is scored
+AHEAD = (24, 36, 72, 168)  # hours at which a forecast is scored; at 36, what happens each night or day counts
 WINDOWS = (4, 24, 168, 336)  # hours, of chances
 WEEK = 168
 LINE = 6 * HOUR  # steps of predict_linear
@@ -29,7 +29,7 @@ Z = 1.2816  # standard deviations from p50 to p90
 
 @dataclass(frozen=True)
 class Said:
-    """Forecasts at K instants: used (N, K, 3 of AHEAD, p10 p50 p90), chance (N, K, 4 of WINDOWS), full_in (N, K) hours
+    """Forecasts at K instants: used (N, K, 4 of AHEAD, p10 p50 p90), chance (N, K, 4 of WINDOWS), full_in (N, K) hours
     until p50 is full, inf where it is not within 14 days."""
 
     used: Floats

@@ -36,7 +36,7 @@ class Teeth:
     by_level: Floats  # falls from the level at which it usually fell
     rising: Floats  # the same, on a floor that goes on rising
     by_clock: Floats  # falls as long after the last fall as that came after the falls before it
-    growths: Floats  # (3, N, K): p10, p50, p90 of the growth within each of KNOTS, without falls
+    growths: Floats  # (3, N, K): p10, p50, p90 of the growth within each of KNOTS, without falls; p50 is that of rises
     fan: Floats  # (3, N, K): of the level that it is at, if it falls from a level on
     clock_fan: Floats  # (2, N, K): p10, p90, if it falls by the clock
     traits: Floats
@@ -70,7 +70,7 @@ def teeth(z: Floats, moves: Floats, steps: Bools, noise: Floats, first: Ints) ->
     several = count > 1
     best[several], period[several], regular[several] = _by_clock(falls[several])
     clocked = best >= REGULAR
-    half = np.where(clocked, 2 * period, WEEK).astype(np.float32)
+    half = np.where(clocked, 4 * period, WEEK).astype(np.float32)
     weight = (regular & ~large) * np.exp2(-np.arange(t, dtype=np.float32)[::-1] / half[:, None])
     total = np.maximum(weight.sum(1), 1e-9)
     ceiling = np.where(some, _summed(weight, z[:, :-1]) / total + 0.5 * np.maximum(climb, 0), now)
@@ -96,6 +96,7 @@ def teeth(z: Floats, moves: Floats, steps: Bools, noise: Floats, first: Ints) ->
 
     growths, counted = own_moves(y, first)
     growths = np.where(counted, growths, climb[:, None] * KNOTS).astype(np.float32)
+    growths += rises[:, KNOTS - 1] - growths[1]  # as wide as on all days, around what grows on such a day
     drifts = drift[:, None] * KNOTS
     points = np.stack([_point(growths, level) for level in FAN_LEVELS])
     room = np.maximum(height[:, None] - drifts, 0.2 * height[:, None])  # below a ceiling that stays

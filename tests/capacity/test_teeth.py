@@ -58,6 +58,16 @@ def test_falls_from_a_level_are_spread_by_how_unevenly_it_grows():
     assert ((course[-1] + found.fan[:, 0] > 0.38) & (course[-1] + found.fan[:, 0] < 0.82)).all()
 
 
+def test_falls_from_a_level_come_when_such_days_lead_there():
+    def resting(at):  # grows by 0.1 on each of five days, rests on two; falls by 0.5 at 0.8; now a rest begins
+        hours = at - 48
+        return 0.3 + (0.1 * (5 * (hours // 168) + np.minimum(hours % 168 / 24, 5)) + 0.2) % 0.5
+
+    found = of(resting).fan[1, 0]
+    day, three = (int(np.searchsorted(KNOTS, hours)) for hours in (24, 72))
+    np.testing.assert_allclose(found[[day, three]], resting(np.array([24, 72])) - resting(np.zeros(1)), atol=0.03)
+
+
 def test_a_burst_leads_back_to_where_it_began():
     z = np.where(HISTORY < -10, 0.3, np.minimum(0.3 + 0.05 * (HISTORY + 11), 0.5)).astype(np.float32)[None]
     found = latest(z, np.diff(z, axis=1), np.zeros(1, np.float32))

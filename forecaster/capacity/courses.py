@@ -5,7 +5,8 @@ last day or week, climbs to the level of its clean-ups and falls, returns to a l
 from the same hour of the days before. A forecast is a weighted mean of them, so it stays among them.
 
 Hours are whole ones, as those of the history: between two values of a rotation a line would split each fall in two. So
-between hours the courses begin at the last whole hour, with the share now less what grew since.
+between hours the courses begin at the last whole hour, with the share now less what grew since at the pace of the last
+hours. Lines, and what stays, go on from the share now.
 
 Letters: N entities, T hours of history, H hours of the horizon, K knots, C courses, F traits.
 """
@@ -22,6 +23,7 @@ from forecaster.capacity.past import HOUR, HOURS, Floats, Past
 from forecaster.capacity.teeth import FLOOR, HORIZON, KNOTS, WEEK, ahead, mean_moves, own_moves, repeated, teeth
 
 RATES = (6, 24, 72, 168, 671)  # hours, over which growth goes on
+PACE = 3  # hours whose pace is that of the present hour
 LASTING = 8  # hours for which the rate of the last minutes goes on
 FITS = (24, 72, 168)  # hours through which a line is fitted
 COURSES = 40
@@ -67,7 +69,9 @@ def courses(past: Past) -> Courses:
     young = np.where(lately, young, 0).astype(np.float32)
     grown = growth(past)
     part = past.instant % HOUR / HOUR
-    grew = (part * np.where(length >= 12, grown.now / DAY, young) * lately).astype(np.float32)
+    fine = np.diff(recent, axis=1)
+    fine[rare_steps(fine, typical(fine))] = 0  # what jumped has done so at the last whole hour, as far as courses know
+    grew = (part * fine[:, -12 * PACE:].sum(1) / np.clip(minutes, 5, 60 * PACE) * 60).astype(np.float32)
     now = share - grew
     z = np.concatenate([filled[:, :-1], now[:, None]], 1)
     z = np.where(np.logical_and(~some, lately)[:, None], recent[:, :1], z)  # younger than an hour
@@ -89,7 +93,8 @@ def courses(past: Past) -> Courses:
     quick = (rates[2] - rates[3]) / 60  # change of the rate an hour, between the middles of two windows
     least, most = np.minimum(3 * rates[2], 0), np.maximum(3 * rates[2], 0)
     bounded = np.clip(rates[2][:, None] + quick[:, None] * (ahead + 36), least[:, None], most[:, None])
-    lines = [r[:, None] * ahead for r in (young, *rates, segment)]
+    later = ahead - np.float32(part)  # hours after now
+    lines = [grew[:, None] + r[:, None] * later for r in (young, *rates, segment)]
     slopes, ends = zip(*(_fitted(smooth, hours) for hours in FITS), strict=True)
     fits = [np.where(length >= hours, slope, segment)[:, None] * ahead + np.where(length >= hours, end, 0)[:, None]
             for hours, slope, end in zip(FITS, slopes, ends, strict=True)]
@@ -117,9 +122,9 @@ def courses(past: Past) -> Courses:
 
     paths = np.empty((rows, COURSES, HORIZON), np.float32)
     many: list[Floats] = [
-        np.zeros((rows, 1), np.float32), *lines, *fits, np.cumsum(bounded, 1), day, yesterday, week, last_week,
+        grew[:, None], *lines, *fits, np.cumsum(bounded, 1), day, yesterday, week, last_week,
         saw.rises, saw.speed, saw.by_level, saw.rising, saw.by_clock,
-        *levels, rise.before[:, None], quickly[:, None] * np.minimum(ahead, LASTING),
+        *levels, rise.before[:, None], grew[:, None] + quickly[:, None] * np.minimum(later, LASTING),
         *_along(day, low, middle, high), *_along(saw.by_level, *saw.fan), *_along(saw.by_clock, *saw.clock_fan),
         *_along(saw.rises, saw.growths[0], saw.growths[2])]
     for number, one in enumerate(many):

@@ -71,6 +71,11 @@ def backed_up(at):
     return 0.5 + 0.2 * (((at + NOW / HOUR - 1) % DAY) < 2)
 
 
+def swinging(at):
+    """A cache that follows the load of the day."""
+    return 0.5 + 0.3 * np.sin(2 * np.pi * (at + NOW / HOUR) / DAY)
+
+
 @pytest.mark.parametrize("course", [rotated, backed_up])
 @pytest.mark.parametrize("minutes", [0, 25, 50])
 def test_what_happens_each_night_is_foreseen_by_the_hour(course, minutes):
@@ -81,6 +86,21 @@ def test_what_happens_each_night_is_foreseen_by_the_hour(course, minutes):
     apart = np.abs(made.used[0, :48, 1] - seen(np.arange(1, 49.0)))
     assert np.median(apart) < 0.02  # a line between two hours of which one is before and one after it may miss by much
     assert (apart > 0.03).sum() <= 4
+
+
+@pytest.mark.parametrize("course", [swinging, lambda at: 0.3 + 0.08 * ((at + NOW / HOUR + 3) % 6)])
+@pytest.mark.parametrize("minutes", [25, 55])
+def test_what_grew_within_the_present_hour_is_not_expected_again(course, minutes):
+    def seen(at):
+        return course(at + minutes / 60) + noise(1, 2e-4)(at)
+
+    made = said(seen, instant=NOW + 60 * minutes)
+    assert np.abs(made.used[0, :2, 1] - seen(np.arange(1, 3.0))).max() < 0.03
+
+
+def test_between_two_hours_a_burst_stops_or_goes_on_where_it_is():
+    made = said(lambda at: 0.3 + 0.1 * np.maximum(0, at + 2 + 55 / 60) + noise(1, 2e-4)(at), instant=NOW + 55 * 60)
+    assert made.used[0, 0, 1:] == pytest.approx([0.592, 0.692], abs=0.02)
 
 
 def test_a_backup_that_will_not_fit_tonight_fills_it_tonight():

@@ -32,7 +32,6 @@ from forecaster.capacity.network import (
     WINDOW_MARKS,
     Weights,
     WeightsError,
-    rising,
 )
 from forecaster.capacity.past import HOUR, Floats, Past, Wide
 from forecaster.capacity.runaway import changed_at, runaway, steady
@@ -135,7 +134,10 @@ def _agreeing(relative: Floats, room: Floats, chance: Floats) -> Floats:
             under = np.where(reaches | (room[:, 0] <= 0), np.inf, room[:, 0] - NEAR)
             np.minimum(curve, under[:, None], out=curve)
         before = hours
-    return rising(until_full(out, np.where(room > 0, room, np.inf)))
+    out = until_full(out, np.where(room > 0, room, np.inf))
+    # one that was lifted across the median gives way to it: sorted, it would be the other one, with a date of its own
+    out[:, 0], out[:, 2] = np.minimum(out[:, 0], out[:, 1]), np.maximum(out[:, 2], out[:, 1])
+    return out
 
 
 def _full_at(past: Past, now: Floats, used: Floats) -> Wide:

@@ -1,5 +1,7 @@
 """The forecast of what fills up, by the weights that ship, of each kind of course that a resource may take."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -239,6 +241,18 @@ def test_any_history_has_curves_and_chances_that_agree(seed, limit, minutes):
         for q, least in enumerate((0.9, 0.5, 0.1)):
             reached = when[:, q] <= past.instant + hours * HOUR
             assert (reached == (chance[:, column] >= np.float32(least))).all()
+
+
+def test_a_percentile_that_is_lifted_to_its_chance_leaves_the_dates_of_the_others():
+    ahead = np.arange(1, HORIZON + 1)
+    line = 0.1 * ahead / 100
+    falls = np.where(ahead < 48, line, line - 0.6)  # as it does in one case in ten
+    said_by = SimpleNamespace(percentiles=lambda found: np.stack([falls, line, 1.1 * line])[None].astype(np.float32),
+                              log_odds=lambda found, room, used: np.array([[-30, -30, 3, 4]]))
+    past = past_of(lambda at: 0.9 + noise(1, 0.01)(at))
+    past.recent[:] = past.hourly[:, -1:] = 0.9
+    made = forecast(past, said_by)
+    assert (made.full_at[0, 1:] - NOW) / HOUR == pytest.approx([100, 91], abs=1)
 
 
 def test_the_forecast_of_an_entity_does_not_depend_on_the_others():

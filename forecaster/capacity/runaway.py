@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from forecaster.capacity.growth import shared
+from forecaster.capacity.growth import carried, shared
 from forecaster.capacity.past import HOUR, Bools, Floats, Past, Wide
 from forecaster.capacity.teeth import HORIZON
 
@@ -106,9 +106,11 @@ def runaway(past: Past) -> Runaway:
 
 def steady(past: Past) -> Runaway:
     """The rises of days and weeks, of entities that nothing has emptied before they were full."""
-    room = (past.limit - past.hourly[:, -1]).astype(np.float64)
-    found = _straight(past.hourly, 1.0, room)
-    fallen = (-np.diff(past.hourly, axis=1) >= FALL) & (past.hourly[:, :-1] < past.limit[:, None] - FALL)
+    recent, fresh = carried(past.recent)
+    now = np.where(fresh.any(1), recent[:, -1], past.hourly[:, -1])
+    found = _straight(past.hourly, 1.0, (past.limit - now).astype(np.float64))
+    moves = np.diff(np.concatenate([past.hourly, now[:, None]], 1), axis=1)  # the last within the present hour
+    fallen = (-moves >= FALL) & (past.hourly < past.limit[:, None] - FALL)
     return replace(found, on=found.on & (found.left <= HORIZON) & ~fallen.any(1))
 
 

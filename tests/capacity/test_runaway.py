@@ -1,5 +1,7 @@
 """Straight rises: a date at once, and a chance that grows with how long one has lasted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -99,3 +101,12 @@ def test_growth_that_was_emptied_before_it_was_full_is_no_line():
     past = weeks(0.05, 28, 100)
     past.hourly[0, :400] = past.hourly[0, 400] + 0.3
     assert not steady(past).on[0] and steady(weeks(0.05, 12, 100)).on[0]
+
+
+def test_room_that_was_made_within_the_present_hour_ends_a_steady_rise_at_once():
+    past = weeks(0.06, 12, 20)
+    past = replace(past, instant=past.instant + 25 * 60)
+    past.recent[0, -4:] -= 0.08
+    assert made(past).chance[0, 1] < 0.1
+    past.recent[0, -1] = np.nan
+    assert made(past).chance[0, 1] < 0.1, "the last value is late"

@@ -9,5 +9,6 @@
     trained     the result of both
     chances     trains the networks that make chances of incidents
     mounts      courses of what fills up, of simulated mounts and others
+    rhythms     courses of what fills up that repeat
     capacity    trains the network that weighs courses of what fills up
 """

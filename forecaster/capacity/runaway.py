@@ -28,7 +28,8 @@ LEAST = 4  # values of a rise
 STRAIGHT = 0.03  # largest deviation from the line (root mean square), as a share of the rise
 SOON = 6.0  # hours in which it fills the room that was free when it began; bursts that stop are slower
 EVEN = 0.6  # chance that a steady rise has at most: 0.75 would make it P2 (chosen on mounts that are not evaluated)
-SMOOTH = 0.005  # deviation from the line, as a share of the rise, up to which its own chance counts
+SMOOTH = 0.005  # deviation from the line, as a share of the rise, up to which its own chance counts,
+MOST = 0.8  # in this part of it: an hour before it began is often counted with it
 BATCH = 12.0  # hours; a copy or a dump that is as straight ends before
 PATIENT = 0.75  # chance of full within 4 hours that a steady rise has at most until then: 0.8 would make it P1
 TAIL = 1 / 3  # a choice, not a measurement: 0.5 after an eighth of the whole time, 0.8 after half of it
@@ -45,7 +46,7 @@ class Runaway:
     rate: Wide  # (N,) used share an hour
     lasted: Wide  # (N,) hours
     left: Wide  # (N,) hours until full at this rate
-    rough: Wide  # (N,) deviation from the line (root mean square), as a share of the rise
+    smooth: Wide  # (N,) the last hours of it that deviate by no more than SMOOTH
 
     @property
     def chance(self) -> Wide:
@@ -79,7 +80,7 @@ class Runaway:
     @property
     def proven(self) -> Bools:
         """(N,) whether a steady rise is smooth and long enough for a chance of its own."""
-        made: Bools = (self.rough <= SMOOTH) & (self.lasted >= BATCH)
+        made: Bools = (self.smooth >= BATCH) & (self.smooth >= MOST * self.lasted)
         return made
 
     def chances(self, chance: Floats, hours: tuple[int, ...], proven: Bools | bool = True) -> Floats:
@@ -138,8 +139,8 @@ def _straight(values: Floats, step: float, room: Wide) -> Runaway:
     best = steps - 1 - straight[:, ::-1].argmax(1)
     rate, lasted = slope[np.arange(len(y)), best], length[best]
     left = np.maximum(room, 1e-9) / np.maximum(rate, 1e-9)
-    rough = rest[np.arange(len(y)), best] / np.maximum(rate * lasted, 1e-9)
-    return Runaway(straight.any(1) & known[:, -1] & (room > 0), rate, lasted, left, rough)
+    smooth = length * (straight & (rest <= slope * (SMOOTH * length)))
+    return Runaway(straight.any(1) & known[:, -1] & (room > 0), rate, lasted, left, smooth.max(1))
 
 
 def changed_at(past: Past, rises: Runaway) -> Wide:

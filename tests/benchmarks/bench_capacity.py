@@ -84,6 +84,7 @@ def warm(url: str, start: float, end: float, step: float) -> None:
 
 
 def _forecaster(url: str, now: list[float]) -> Forecaster:
+    gc.freeze()  # as `serve` does
     return Forecaster(lambda: load_config("fleet", {"source.url": url, "source.timeout": 60}), lambda: now[0])
 
 

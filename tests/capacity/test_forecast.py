@@ -102,7 +102,7 @@ def test_what_grew_within_the_present_hour_is_not_expected_again(course, minutes
 
 def test_between_two_hours_a_burst_stops_or_goes_on_where_it_is():
     made = said(lambda at: 0.3 + 0.1 * np.maximum(0, at + 2 + 55 / 60) + noise(1, 2e-4)(at), instant=NOW + 55 * 60)
-    assert made.used[0, 0, 1:] == pytest.approx([0.592, 0.692], abs=0.02)
+    assert 0.57 < made.used[0, 0, 1] < 0.71 and made.used[0, 0, 2] == pytest.approx(0.692, abs=0.02)
 
 
 def test_a_backup_that_will_not_fit_tonight_fills_it_tonight():

@@ -54,10 +54,10 @@ def flat(parts: Sequence[Said]) -> Said:
 
 
 def of(said: Said, truth: Came, chosen: Bools | None = None) -> Figures:
-    """{"windows", "loss" and "inside": {"1d", "36h", "3d", "7d"}, "skill" and "rate": {"4h", "24h", "7d"}, "date": {"windows",
-    "median_hours", "median_ratio"}} of the ``chosen`` windows (W,). Loss is the mean pinball loss of p10, p50 and p90,
-    doubled, in used shares; skill that of the Brier score against the base rate; the date is that of p50, its error
-    infinite where p50 is not full within 14 days."""
+    """{"windows", "loss" and "inside": {"1d", "36h", "3d", "7d"}, "skill" and "rate": {"4h", "24h", "7d"}, "date":
+    {"windows", "median_hours", "median_ratio"}} of the ``chosen`` windows (W,). Loss is the mean pinball loss of p10,
+    p50 and p90, doubled, in used shares; skill that of the Brier score against the base rate; the date is that of
+    p50, its error infinite where p50 is not full within 14 days."""
     rows = ~truth.full if chosen is None else chosen & ~truth.full
     used, outcome, full_in = said.used[rows], truth.used[rows], truth.full_in[rows]
     lost, inside = scoring.loss(used, outcome), scoring.covered(used, outcome)

@@ -56,14 +56,16 @@ def _patterns(patterns: Mapping[str, Any], oracle: bool) -> list[str]:
     lines = [
         "by pattern: loss over oracle, share inside" if oracle else "by resource: loss, share inside",
         "fills: all, with a course that allowed notice, with notice by P2; alerts: all, false",
-        _row("", ["entities", *(f"loss {d}" for d in AFTER), *(f"inside {d}" for d in AFTER), "fills", *PAGES.values()]),
+        _row("", ["entities", *(f"loss {d}" for d in AFTER), *(f"inside {d}" for d in AFTER), "fills",
+                  *PAGES.values()]),
     ]
     for name, of in patterns.items():
         own, limit = (of["forecasts"].get(who) for who in (PRODUCT, BEST))
         page = of["alerts"]["P2"]
         lines.append(_row(name, [
             str(of["entities"]),
-            *(_number(own["loss"][d] / limit["loss"][d]) if limit else _number(1000 * own["loss"][d], 2) for d in AFTER),
+            *(_number(own["loss"][d] / limit["loss"][d]) if limit else _number(1000 * own["loss"][d], 2)
+              for d in AFTER),
             *(_number(own["inside"][d]) for d in AFTER), f"{page['fills']}, {page['foreseeable']}, {page['noticed']}",
             *(f"{row['alerts']}, {row['false']}" for row in (of["alerts"][name] for name in PAGES))]))
     return lines

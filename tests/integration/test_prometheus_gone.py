@@ -142,8 +142,7 @@ def test_alertmanager_hears_that_prometheus_is_gone_and_that_it_is_back(stack, f
         assert alert["labels"] | {"instance": ""} == {
             "alertname": "FleetcastPrometheusDown", "job": "forecaster", "fleet": "rehearsal", "instance": "",
             "priority": "P1", "severity": "critical"}
-        silent = time.time() - stack.forecaster.parts.board.last.issued  # it may have been slow before the fault
-        assert stack.prometheus_at in alert["annotations"]["summary"] and silent >= 3 - 1.5
+        assert stack.prometheus_at in alert["annotations"]["summary"]
         status = stack.forecaster.app.test_client().get("/status").json["errors"]
         assert status["query"] and status["alertmanager"] is None
     finally:

@@ -143,7 +143,7 @@ class Mounts:
     def _seek(self, hour: int) -> State:
         """The state at an hour; moves the present there."""
         if self._present is None or not hour - 2 * SPAN < self._present[0] <= hour:
-            spans = _spans(hour, hour)
+            spans = _spans(hour)
             past = np.stack([self._replacements(span) for span in spans])
             first = int(np.where(past <= hour, past, -np.inf).max(0).min(initial=hour))
             self._present = first, self._devices(0)
@@ -170,7 +170,7 @@ class Mounts:
 
     def _replace(self, hour: int, state: State) -> None:
         """Puts the devices in place that are replaced at an hour of the course."""
-        for span in _spans(hour, hour) if hour % DAY == 0 else ():
+        for span in _spans(hour) if hour % DAY == 0 else ():
             if (replaced := self._replacements(span) == hour).any():
                 state.put(replaced, self._devices(span))
 
@@ -214,6 +214,6 @@ class Mounts:
         return out
 
 
-def _spans(first: int, last: int) -> range:
-    """The spans whose devices may be put in place in, or be the latest before, the hours [first, last]."""
-    return range(first // SPAN - 2, last // SPAN + 1)
+def _spans(hour: int) -> range:
+    """The spans whose devices may be put in place at, or be the latest before, an hour."""
+    return range(hour // SPAN - 2, hour // SPAN + 1)

@@ -9,11 +9,12 @@ Letters: N entities, H hours after the instant.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
 from exporter.mounts import Mounts
-from forecaster.capacity.past import HOUR, HOURS, RECENT, Floats, Past
+from forecaster.capacity.past import HOUR, HOURS, RECENT, Floats, Past, Wide
 from forecaster.capacity.teeth import HORIZON
 
 SPAN = 12 * 168  # hours over which instants are spread
@@ -40,15 +41,22 @@ def simulated(seed: int, servers: int, instants: int, pace: int = 1) -> Iterator
                later.astype(np.float32))
 
 
+def chosen(rng: np.random.Generator, n: int, share: float) -> Floats:
+    """(N, 1): 1 for a share of n rows, else 0."""
+    return (rng.random((n, 1)) < share).astype(np.float32)
+
+
+def spread(rng: np.random.Generator, n: int, low: float, high: float) -> Wide:
+    """(N, 1): evenly distributed on a logarithmic scale."""
+    made: Wide = np.exp(rng.uniform(np.log(low), np.log(high), (n, 1)))
+    return made
+
+
 def varied(example: Example, rng: np.random.Generator) -> Example:
     """The same rows as other resources may be: see the module."""
     past, later = example
-    n = len(later)
+    n, some = len(later), partial(chosen, rng, len(later))
     whole = np.concatenate([past.hourly, later, past.recent], 1)
-
-    def some(share: float) -> Floats:
-        return (rng.random((n, 1)) < share).astype(np.float32)
-
     other, weight = rng.permutation(n), 1 - some(0.2) * rng.random((n, 1), np.float32)
     whole = weight * whole + (1 - weight) * whole[other]
     whole *= np.where(some(0.15) > 0, rng.uniform(0.3, 1.3, (n, 1)), 1)
@@ -80,12 +88,10 @@ def made(rng: np.random.Generator, n: int) -> Example:
     """Courses of no simulator."""
     total = HOURS + HORIZON
     hours = np.arange(total) - (HOURS - 1)
+    some = partial(chosen, rng, n)
 
     def decades(low: float, high: float) -> Floats:
-        return np.exp(rng.uniform(np.log(low), np.log(high), (n, 1))).astype(np.float32)
-
-    def some(share: float) -> Floats:
-        return (rng.random((n, 1)) < share).astype(np.float32)
+        return spread(rng, n, low, high).astype(np.float32)
 
     noise = np.empty((n, total), np.float32)
     keep = np.exp(-1 / decades(0.5, 100))[:, 0]

@@ -37,8 +37,7 @@ from forecaster.capacity.past import HOUR, Floats, Past, Wide
 from forecaster.capacity.runaway import changed_at, runaway, steady
 from forecaster.capacity.teeth import HORIZON, WEEK
 
-__all__ = ["HORIZON", "PERCENTILES", "WINDOWS", "WINDOW_HOURS", "Filling", "Weights", "WeightsError", "forecast",
-           "until_full"]
+__all__ = ["HORIZON", "PERCENTILES", "WINDOWS", "WINDOW_HOURS", "Filling", "Weights", "WeightsError", "forecast"]
 
 WINDOWS = ("4h", "24h", "7d", "14d")
 ROWS, THREADS = 256, 2  # entities at a time

@@ -19,8 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from forecaster.capacity.courses import COURSES, TRAITS, courses
-from forecaster.capacity.forecast import until_full
+from forecaster.capacity.courses import COURSES, TRAITS, courses, until_full
 from forecaster.capacity.network import (
     ANCHORS,
     BLEND,

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecaster.capacity.forecast import HORIZON, WINDOW_HOURS, Weights, forecast, until_full
+from forecaster.capacity.courses import until_full
+from forecaster.capacity.forecast import HORIZON, WINDOW_HOURS, Weights, forecast
 from forecaster.capacity.past import HOUR, HOURS, RECENT, Past
 from tests.capacity.pasts import MONDAY, NOW, noise, past_of
 

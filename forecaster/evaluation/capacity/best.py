@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from forecaster.capacity.forecast import until_full
+from forecaster.capacity.courses import until_full
 from forecaster.evaluation.capacity.courses import HOUR, Courses, Ints
 from forecaster.evaluation.capacity.yardsticks import AHEAD, WINDOWS, Said
 from forecaster.evaluation.scoring import LEVELS, Floats

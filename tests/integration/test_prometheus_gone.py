@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -142,7 +142,8 @@ def test_alertmanager_hears_that_prometheus_is_gone_and_that_it_is_back(stack, f
         assert alert["labels"] | {"instance": ""} == {
             "alertname": "FleetcastPrometheusDown", "job": "forecaster", "fleet": "rehearsal", "instance": "",
             "priority": "P1", "severity": "critical"}
-        assert stack.prometheus_at in alert["annotations"]["summary"]
+        answered, heard = (datetime.fromisoformat(alert[at]) for at in ("startsAt", "updatedAt"))
+        assert stack.prometheus_at in alert["annotations"]["summary"] and heard - answered >= timedelta(seconds=2.9)
         status = stack.forecaster.app.test_client().get("/status").json["errors"]
         assert status["query"] and status["alertmanager"] is None
     finally:

@@ -87,7 +87,8 @@ def growth(past: Past) -> Growth:
     y = without(filled, np.where(steps, moves, 0)).astype(np.float64)
     y -= y[:, :1]  # 0 up to the first known hour
     x = np.arange(hours, dtype=np.float64)
-    ends = np.append(np.arange(LEAST, hours - LEAST, STRIDE), hours)  # of stretches from the first known hour on
+    # of stretches from the first known hour on; whole strides, as LEAST and HOURS are
+    ends = np.append(np.arange(LEAST, hours - LEAST, STRIDE), hours)
 
     def constant(values: Wide) -> Wide:
         total = np.append(0, np.cumsum(values))

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 import yaml
 
+from forecaster.capacity.priority import GUARDS
 from grafana.active_alerts import WORDS
 from stack.layout import ROOT
 from tests.real_prometheus import stored
@@ -50,6 +51,13 @@ def test_every_entry_says_what_it_means_what_to_check_how_to_silence_and_when_it
     assert parts == ["Means.", "Check first", "Silence.", "False alarm"]
     command = re.search(rf"`amtool [^`]*silence add alertname={name} [^`]*--duration=[^`]*--comment=", section)
     assert bool(command) == (name != "FleetcastWatchdog")  # a silenced heartbeat is a lost one
+
+
+@pytest.mark.parametrize(("priority", "window"), [("P1", "4 hours"), ("P2", "24 hours"), ("P3", "7 days")])
+def test_what_fills_up_has_the_chance_from_which_on_it_has_its_priority(priority, window):
+    chance, documented = GUARDS[priority].chance, (ROOT / "docs" / "alerts.md").read_text()
+    assert f"full within {window} with a chance of {chance:g} or more" in SECTIONS[f"FleetcastCapacity{priority}"]
+    assert f"| full within {window}, chance {chance:g}, for" in documented
 
 
 @pytest.fixture(scope="module")

@@ -241,6 +241,14 @@ def test_what_is_full_stands_first_then_what_is_full_soonest():
     assert "is full" in shown.fragments["cap-head"]
 
 
+def test_a_used_share_is_written_in_one_way_on_the_pages_of_a_server_and_of_what_fills_up():
+    for used, said in ((1.0, "100%"), (0.998, "100%"), (0.002, "0%")):
+        of = seen(outlook=make_outlook([entity(DB)], used=used))
+        shown = capacity.show(of, Asked())
+        assert f"File systems {DB} {said}" in plain(shown.fragments[shown.lists["cap-rows"][0]])
+        assert f"/data File systems {said}" in plain(of_server(DB, of)["server-fill"])
+
+
 def test_a_p1_of_what_fills_up_that_has_only_begun_is_pending_on_every_page_and_one_that_has_lasted_is_not():
     asked = Asked({"server": DB, "of": "filesystem", "entity": "/data"})
     for begun, pending in ((INSTANT, True), (INSTANT - 900, False)):

@@ -25,6 +25,7 @@ STEP = 300
 GONE = 3  # passes
 ALIKE = 0.02  # used share: a device that is renamed at a boot holds what it held
 PIECE = 24  # hours of history that are read at once
+WEEK = 168  # hours
 
 
 class Held:
@@ -87,6 +88,14 @@ class Held:
     def read_share(self) -> float:
         """Which share of the history was read."""
         return float(self.asked[HOURS - self._wanted:].mean())
+
+    @property
+    def young(self) -> Bools:
+        """bool (N,): not known at the beginning of the last week, of which all that is to be read was read."""
+        hours = min(WEEK, self._wanted)
+        unknown: Bools = ~np.isfinite(self.hourly[:, :HOURS - hours * 6 // 7]).any(1)
+        found: Bools = np.logical_and(unknown, self.piece() is None)
+        return found
 
     # -- writing ------------------------------------------------------------------------------------
 

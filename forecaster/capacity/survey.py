@@ -12,13 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from forecaster.capacity.forecast import HORIZON, WINDOW_HOURS, Filling, Weights, forecast
-from forecaster.capacity.held import Held
+from forecaster.capacity.held import WEEK, Held
 from forecaster.capacity.outlook import PRIORITIES, About, Entity, Outlook
 from forecaster.capacity.past import HOUR, Bools, Floats, Past
 from forecaster.capacity.priority import priority
 from forecaster.capacity.settings import CapacityConfig
-
-WEEK = 168  # hours
 
 
 def survey(instant: int, held: Mapping[str, Held], config: CapacityConfig, weights: Weights, before: Outlook | None,
@@ -31,9 +29,9 @@ def survey(instant: int, held: Mapping[str, Held], config: CapacityConfig, weigh
     entities = tuple(unsorted[n] for n in order)
     pasts = [of.past() for of in held.values()]
     hourly, recent = (np.concatenate([past[k] for past in pasts])[order] for k in (0, 1))
-    used, size, last_seen, lost = (np.concatenate([getattr(of, name)() if name == "used" else getattr(of, name)
-                                                   for of in held.values()])[order]
-                                   for name in ("used", "size", "last_seen", "lost"))
+    used, size, last_seen, lost, young = (np.concatenate([getattr(of, name)() if name == "used" else getattr(of, name)
+                                                          for of in held.values()])[order]
+                                          for name in ("used", "size", "last_seen", "lost", "young"))
     about = [config.resources[one.resource] for one in entities]
     limit = np.array([of.limit for of in about], np.float32)
     filling = forecast(Past(float(instant), hourly, recent, limit), weights)
@@ -49,7 +47,7 @@ def survey(instant: int, held: Mapping[str, Held], config: CapacityConfig, weigh
         instant=float(instant), entities=entities,
         resources={name: About(of.title or name, of.unit, of.highest) for name, of in config.resources.items()},
         used=used, limit=limit, size=size, last_seen=last_seen, issued=issued, lost=lost, filling=filling,
-        priority=rank, full=_full(used, limit, hourly, recent), week=hourly[:, -WEEK:].copy())
+        priority=rank, full=_full(used, limit, hourly, recent, young), week=hourly[:, -WEEK:].copy())
 
 
 def _kept(filling: Filling, issued: npt.NDArray[np.float64], entities: tuple[Entity, ...], lost: Bools,
@@ -79,8 +77,8 @@ def _within(filling: Filling, issued: npt.NDArray[np.float64], horizon: npt.NDAr
         chance=np.where(longer, np.float32(np.nan), filling.chance))
 
 
-def _full(used: Floats, limit: Floats, hourly: Floats, recent: Floats) -> Bools:
-    """bool (N,): at the limit now, and below it at some time of the last week: not what is meant to be full."""
+def _full(used: Floats, limit: Floats, hourly: Floats, recent: Floats, young: Bools) -> Bools:
+    """bool (N,): at the limit now, and young or below it within the last week: not what is meant to be full."""
     below = (hourly[:, -WEEK:] < limit[:, None]).any(1) | (recent < limit[:, None]).any(1)
-    found: Bools = (used >= limit) & below
+    found: Bools = (used >= limit) & (below | young)
     return found

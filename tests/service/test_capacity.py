@@ -29,7 +29,7 @@ class Mounts:
 
     def __init__(self):
         self.mounts = [("web1", "/"), ("web2", "/")]
-        self.used = 0.9  # at NOW
+        self.used, self.growth, self.days = 0.9, GROWTH, 5  # at NOW; a second; of history
         self.refused: dict[str, tuple[int, str]] = {}  # what a query contains -> status and error
         self.spans: list[tuple[float, float, float]] = []
         self.hang = threading.Event()
@@ -49,8 +49,8 @@ class Mounts:
         self.spans.append((float(start), float(end), float(step)))
         instants = np.arange(float(start), float(end) + 1, float(step)).tolist()
         result = [{"metric": {"server": server, "profile": "web", "mountpoint": mount},
-                   "values": [[at, "1e11" if "avail" not in query else str(self.used + GROWTH * (at - NOW))]
-                              for at in instants if at > NOW - 5 * 86400]} for server, mount in self.mounts]
+                   "values": [[at, "1e11" if "avail" not in query else str(self.used + self.growth * (at - NOW))]
+                              for at in instants if at > NOW - self.days * 86400]} for server, mount in self.mounts]
         result = [one for one in result if one["values"]]
         request.answer(200, json.dumps({"status": "success", "data": {"resultType": "matrix", "result": result}}))
 
@@ -102,6 +102,23 @@ def test_growth_of_five_days_is_seen_with_its_date_and_priority(server):
     assert outlook.filling.growth.tolist() == pytest.approx([0.16, 0.16], rel=0.05)
     assert outlook.filling.full_at[0, 1] == pytest.approx(NOW + 15 * 3600, abs=3600)
     assert outlook.priority.tolist() == [2, 2] and outlook.urgent == {"web1", "web2"}
+
+
+def test_what_is_full_when_it_is_first_seen_is_full_and_what_was_so_for_a_week_is_meant_to_be(server, mounts):
+    mounts.growth, mounts.used, mounts.days = 0.0, 1.0, 9
+    clock = Clock(NOW)
+    watch = watch_of(server, clock)
+    watch.run_once()
+    assert not watch.board.last.full.any()  # its history is not read yet
+    while watch.read_piece():
+        pass
+    mounts.mounts = [*mounts.mounts, ("web3", "/")]
+    clock.now += 600
+    assert watch.run_once()
+    outlook = watch.board.last
+    assert [(one.server, full, meant) for one, full, meant in
+            zip(outlook.entities, outlook.full.tolist(), outlook.meant.tolist(), strict=True)] == [
+                ("web1", False, True), ("web2", False, True), ("web3", True, False)]
 
 
 @pytest.mark.parametrize(("highest", "rank"), [("P1", 2), ("P3", 3), ("none", 0)])

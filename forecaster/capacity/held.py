@@ -93,7 +93,7 @@ class Held:
     def young(self) -> Bools:
         """bool (N,): not known at the beginning of the last week, of which all that is to be read was read."""
         hours = min(WEEK, self._wanted)
-        unknown: Bools = ~np.isfinite(self.hourly[:, :HOURS - hours * 6 // 7]).any(1)
+        unknown: Bools = np.all(np.isnan(self.hourly[:, :HOURS - hours * 6 // 7]), axis=1)
         found: Bools = np.logical_and(unknown, self.piece() is None)
         return found
 

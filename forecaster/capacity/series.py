@@ -2,8 +2,8 @@
 
 Left out are series without a server, those that `ignore` names, values that are no number or no share, and sizes not
 above 0. Of several series of one entity at one instant the largest value counts. Entities of one server that lie on the
-same thing with the same size (bind mounts) are one, under the shortest name. Where a name lies on two things, the one
-that was seen last counts, and of two that are there, the one that came last.
+same thing with the same size and use (bind mounts) are one, under the shortest name. Where a name lies on two things, the
+one that was seen last counts, and of two that are there, the one that came last.
 
 Letters: n entities of one answer, T instants.
 """
@@ -32,6 +32,7 @@ _Key = tuple[tuple[str, str], ...]  # labels and values of a series
 
 LOWEST, HIGHEST = -0.02, 2.0  # beyond them a value is no used share: a percentage, or a wrong query
 SAME_SIZE = 1e-3  # relative
+SAME_USE = 1e-3  # used share, at the same instants
 PRESENT = 3  # newest columns of which one must have a value: a lost scrape is nothing
 NO_SHARE = f"values beyond {LOWEST:g}..{HIGHEST:g} are left out (expected a used share of 0 to 1)"
 
@@ -183,7 +184,8 @@ def settled(stretch: Stretch) -> Stretch:
 
 
 def _once(stretch: Stretch, rows: Iterable[int]) -> list[int]:
-    """Of those of a server that lie on the same thing with the same size, the one with the shortest name."""
+    """Of those of a server that lie on the same thing with the same size and use, the one with the shortest name.
+    Directories with quotas of one size lie on one thing, too, and each fills up by itself."""
     kept: list[int] = []
     groups: dict[tuple[str, str], list[int]] = {}
     for n in rows:
@@ -197,13 +199,18 @@ def _once(stretch: Stretch, rows: Iterable[int]) -> list[int]:
         if len(group) == 1:
             kept += group
             continue
-        sizes: list[float] = []
+        others: list[int] = []
         for n in sorted(group, key=lambda n: (not present[n], len(stretch.entities[n].name), stretch.entities[n].name)):
-            size = newest(stretch.size[n])
-            if not any(same(size, other) for other in sizes):
-                kept.append(n)
-                sizes.append(size)
+            if not any(_alike(stretch, n, other) for other in others):
+                others.append(n)
+        kept += others
     return kept
+
+
+def _alike(stretch: Stretch, one: int, other: int) -> bool:
+    """Whether two rows have the same size, and the same use wherever both are known."""
+    differs = np.abs(stretch.used[one] - stretch.used[other]) > SAME_USE
+    return same(newest(stretch.size[one]), newest(stretch.size[other])) and not differs.any()
 
 
 def newest(values: Floats) -> float:

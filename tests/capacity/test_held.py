@@ -143,6 +143,14 @@ def test_bind_mounts_are_one_under_the_shortest_name_unless_their_sizes_differ()
                                                              "web2 /data/x"]
 
 
+def test_directories_with_quotas_of_one_size_are_two_though_they_lie_on_one_device():
+    size = [100] * 3
+    found = settled(read(("web1", "/home/a", "sdb", [0.2] * 3, size),
+                         ("web1", "/home/bob", "sdb", [0.9, 0.95, 1], size),
+                         ("web1", "/srv/bob", "sdb", [0.9, 0.95, 1], size), ("web1", "/old", "sdb", GAP, size)))
+    assert [one.name for one in found.entities] == ["/home/a", "/srv/bob"]
+
+
 def test_an_old_devices_series_that_is_still_there_does_not_count():
     old, new = ("web1", "/data", "sdb", [0.9, 0.9, 0.9], None), ("web1", "/data", "sdc", [NAN, NAN, 0.1], None)
     for order in ((old, new), (new, old)):

@@ -64,6 +64,7 @@ class Outlook:
     full: Bools  # (N,) at its limit now, and not for the whole week
     week: Floats | None = None  # (N, WEEK) used share at the whole hours up to the pass, NaN where unknown
     lasting: Lasting | None = None  # None: all has lasted, as far as is known
+    unread: tuple[str, ...] = ()  # resources that could not be read in the pass; their entities keep what was
 
     def __post_init__(self) -> None:
         rows = len(self.entities)
@@ -91,6 +92,12 @@ class Outlook:
     def meant(self) -> Bools:
         """bool (N,): full, and for the whole week, so that it is meant to be; it has no date."""
         return ~self.full & (self.filling.full_at[:, MEDIAN] <= self.issued)
+
+    @cached_property
+    def empty(self) -> tuple[str, ...]:
+        """Resources that were read and have no entity."""
+        known = {one.resource for one in self.entities}
+        return tuple(name for name in self.resources if name not in known and name not in self.unread)
 
     @cached_property
     def urgency(self) -> Urgency:

@@ -2,8 +2,8 @@
 
 Left out are series without a server, those that `ignore` names, values that are no number or no share, and sizes not
 above 0. Of several series of one entity at one instant the largest value counts. Entities of one server that lie on the
-same thing with the same size and use (bind mounts) are one, under the shortest name. Where a name lies on two things, the
-one that was seen last counts, and of two that are there, the one that came last.
+same thing with the same size and use (bind mounts) are one, under the shortest name. Where a name lies on two things,
+the one that was seen last counts, and of two that are there, the one that came last.
 
 Letters: n entities of one answer, T instants.
 """

@@ -42,7 +42,7 @@ def show(seen: Seen, asked: Asked) -> Shown:
     if of is None:
         said = "There is no current forecast of what fills up." if seen.watched else "Nothing is watched that fills up."
         return Shown(seen.filled if seen.watched else seen.now, seen.watched or seen.ttl, {
-            "cap-head": str(_PARTS.head(said, [])), "cap-more": str(_PARTS.more(0)),
+            "cap-head": str(_PARTS.head(said, [], [])), "cap-more": str(_PARTS.more(0)),
             **unknown(wanted), "cap-form": str(_PARTS.form({}, query))}, {"cap-rows": []})
     rows = chosen(of, query.get("find", ""), query.get("resource", ""))
     titles = {name: about.title for name, about in of.resources.items()}
@@ -51,7 +51,7 @@ def show(seen: Seen, asked: Asked) -> Shown:
     place = of.places.get(wanted)
     data = {} if place is None else {"chart-0": values(of, place, str(seen.zone))}
     fragments = {
-        "cap-head": str(_PARTS.head(sentence(of, seen), counts(of, seen.now))),
+        "cap-head": str(_PARTS.head(sentence(of, seen), counts(of, seen.now), unseen(of))),
         "cap-form": str(_PARTS.form(titles, query)),
         "cap-more": str(_PARTS.more(max(0, len(rows) - SHOWN))),
         **listed,
@@ -128,7 +128,14 @@ def sentence(of: Outlook, seen: Seen) -> str:
         return f"{one.name} of {one.server} is full"
     if math.isfinite(date) and not of.meant[row]:
         return f"{one.name} of {one.server} is full first: {words.date(date, seen.zone)} (p50)"
-    return "Nothing is expected to be full within 14 days"
+    return f"{'Of what can be read, nothing' if of.unread else 'Nothing'} is expected to be full within 14 days"
+
+
+def unseen(of: Outlook) -> list[str]:
+    """What the list lacks: resources that cannot be read, and those of which nothing is found."""
+    unread, empty = (", ".join(of.resources[name].title for name in names) for names in (of.unread, of.empty))
+    return [*([f"Cannot be read, /status says why: {unread}."] if unread else []),
+            *([f"Nothing is found of: {empty}."] if empty else [])]
 
 
 def drawing(of: Outlook, row: int) -> Markup:

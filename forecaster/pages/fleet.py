@@ -137,7 +137,7 @@ def _line(seen: Seen, found: tuple[Coming, ...]) -> dict[str, object]:
 def _filling(outlook: Outlook | None, now: float, zone: tzinfo) -> dict[str, object]:
     """What is full, or will be (p50) within 14 days, or has a priority: the first by date."""
     if outlook is None:
-        return {"known": False, "rows": [], "left": 0}
+        return {"known": False, "rows": [], "left": 0, "unread": []}
     dates = outlook.filling.full_at[:, MEDIAN]
     there = outlook.full | (np.isfinite(dates) & ~outlook.meant) | (outlook.priority > 0)
     rows = [row for row in outlook.order if there[row]]
@@ -149,7 +149,8 @@ def _filling(outlook: Outlook | None, now: float, zone: tzinfo) -> dict[str, obj
         found.append({"server": one.server, "name": one.name, "resource": outlook.resources[one.resource].title,
                       "used": words.share(outlook.used[row]), "lost": bool(outlook.lost[row]), "at": at,
                       "priority": f"{PRIORITIES[rank - 1]}{' pending' if waits[row] else ''}" if rank else ""})
-    return {"known": True, "rows": found, "left": len(rows) - len(found)}
+    return {"known": True, "rows": found, "left": len(rows) - len(found),
+            "unread": [outlook.resources[name].title for name in outlook.unread]}
 
 
 def _order(result: Result) -> list[int]:

@@ -64,6 +64,7 @@ class CapacityWatch:
         self._instant = 0  # of the last pass
         self._rang: Callable[[float], tuple[Collection[Key], Collection[Key]]] = lambda now: ((), ())
         self._failing: set[str] = set()  # resources that could not be read since then
+        self._unread: tuple[str, ...] = ()  # those of the pass itself
         source, resources = config.source, config.capacity.resources
         labels = Labels(source.server_label, source.profile_label, source.default_profile,
                         config.limits.name_length, config.limits.labels_length)
@@ -122,7 +123,7 @@ class CapacityWatch:
                 failed[name] = error
             else:
                 held.take(stretch, self._room(held))
-        self._failing = set(failed)
+        self._failing, self._unread = set(failed), tuple(failed)
         self._metrics.capacity_read({name: reader.error is not None for name, reader in self._readers.items()})
         if len(failed) == len(self.held):
             self.errors["query"] = "; ".join(map(str, failed.values()))
@@ -196,7 +197,7 @@ class CapacityWatch:
             self._weights = Weights.load()
         outlook = survey(instant, self.held, config.capacity, self._weights, self.board.last,
                          config.source.default_profile)
-        outlook = replace(outlook, lasting=self._lasting(outlook))
+        outlook = replace(outlook, lasting=self._lasting(outlook), unread=self._unread)
         if self._stop.is_set():
             raise Stopped
         self._metrics.exposition(self.collector.prepare(outlook), "capacity")

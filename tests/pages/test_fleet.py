@@ -185,6 +185,14 @@ def test_servers_that_are_seen_and_not_forecast_are_listed_with_the_reason_in_wo
     assert html.count("no signal has a value") == 49 and "and 11 more" in html
 
 
+def test_what_cannot_be_read_of_what_fills_up_is_named_beside_what_can():
+    for used, said in ((0.4, "Nothing of what can be read within 14 days"), (1.0, "full now")):
+        outlook = replace(make_outlook(used=used, full=used == 1), unread=("memory",))
+        listed = part(page(make_result(), outlook), "ui-filling")
+        assert said in listed and "Cannot be read: Memory." in listed
+    assert "Cannot be read" not in page(make_result(), make_outlook())
+
+
 def test_what_fills_up_is_listed_by_date_and_what_has_room_is_not():
     entities = (entity("web1", "/"), entity("web1"), entity("db1"))
     outlook = make_outlook(entities, used=(0.4, 0.91, 1.0), priority=(0, 2, 0), full=(False, False, True),

@@ -241,6 +241,14 @@ def test_what_is_full_stands_first_then_what_is_full_soonest():
     assert "is full" in shown.fragments["cap-head"]
 
 
+def test_resources_that_cannot_be_read_and_those_of_which_nothing_is_found_are_named():
+    of = make_outlook([entity(DB)])
+    assert "Nothing is found of: Memory." in plain(capacity.show(seen(outlook=of), Asked()).fragments["cap-head"])
+    said = plain(capacity.show(seen(outlook=replace(of, unread=("memory",))), Asked()).fragments["cap-head"])
+    assert "Of what can be read, nothing is expected to be full within 14 days" in said
+    assert "Cannot be read, /status says why: Memory." in said and "found" not in said
+
+
 def test_a_used_share_is_written_in_one_way_on_the_pages_of_a_server_and_of_what_fills_up():
     for used, said in ((1.0, "100%"), (0.998, "100%"), (0.002, "0%")):
         of = seen(outlook=make_outlook([entity(DB)], used=used))

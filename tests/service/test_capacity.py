@@ -156,11 +156,14 @@ def test_history_that_is_no_used_share_is_left_out_and_what_is_older_is_read(ser
 
 def test_a_resource_that_cannot_be_read_keeps_no_other_from_its_history(server, mounts):
     mounts.refused = {"broken": (422, "parse error")}
-    watch = watch_of(server, **{"capacity.resources.broken": {"query": "broken"}})
+    watch = watch_of(server, **{"capacity.resources.broken": {"query": "broken - avail"}})
     assert watch.run_once()
     while watch.read_piece():
         pass
     assert watch.held["filesystem"].read_share == 1 and watch.held["broken"].read_share == 0
+    assert watch.board.last.unread == ("broken",)
+    mounts.refused = {}
+    assert watch.run_once() and not watch.board.last.unread
 
 
 def test_ranges_that_are_refused_as_too_large_are_asked_for_in_smaller_pieces(server, mounts):

@@ -47,17 +47,19 @@ class Keeper:
                     log.info("%s %s", path, "restored" if reason is None else f"ignored: {reason}")
 
     def save(self, parts: Mapping[str, Kept]) -> None:
-        """Writes the parts by file name; a failure is logged and shown, and forecasts go on."""
+        """Writes the parts by file name, what fits of them; a failure is logged and shown, and forecasts go on."""
         if self._folder is None:
             return
-        path = self._folder
-        try:
-            for name, part in parts.items():
-                path = self._folder / name
+        failed = []
+        for name, part in parts.items():
+            path = self._folder / name
+            try:
                 part.snapshot(path)
-            self._errors["snapshot"] = None
-        except OSError as error:
-            self._errors["snapshot"] = f"{path}: {error.strerror or error}; free space or choose another --storage.path"
+            except OSError as error:
+                failed.append(f"{path}: {error.strerror or error}")
+        self._errors["snapshot"] = (f"{', '.join(failed)}; free space or choose another --storage.path" if failed
+                                    else None)
+        if failed:
             log.error("snapshot not saved: %s", self._errors["snapshot"])
 
     def due(self) -> bool:

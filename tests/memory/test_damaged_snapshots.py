@@ -235,6 +235,21 @@ def test_a_damaged_snapshot_is_put_aside_and_the_other_parts_are_restored(tmp_pa
     assert (tmp_path / "record.npz").read_bytes() == record
 
 
+def test_a_snapshot_for_which_the_disk_has_no_room_keeps_no_smaller_one_from_being_written(tmp_path, caplog):
+    class TooLarge(Window):
+        def snapshot(self, path):
+            raise OSError(28, "No space left on device")
+
+    errors: dict[str, str | None] = {}
+    keeper, record = Keeper(tmp_path, errors), OfRecord.empty().part
+    keeper.save({"window.npz": TooLarge(SIGNALS, 15.0, 60.0, 3), "record.npz": record})
+    assert [one.name for one in tmp_path.iterdir()] == ["record.npz"]
+    assert errors["snapshot"] == (f"{tmp_path}/window.npz: No space left on device; free space or choose another "
+                                  "--storage.path") and errors["snapshot"] in caplog.text
+    keeper.save({"record.npz": record})
+    assert errors["snapshot"] is None
+
+
 def test_a_snapshot_that_does_not_fit_is_left_where_it_is(tmp_path):
     path, whole = written(OfWindow, tmp_path)
     Keeper(tmp_path, {}).restore({path.name: Window(SIGNALS, 15.0, 60.0, 3, origin="another")}, NOW)

@@ -178,7 +178,7 @@ class CapacityWatch:
         self.errors["pass"] = None
 
     def _read_history(self) -> None:
-        """Reads history until the next pass is near, and forecasts again once all of it is there."""
+        """Reads history until the next pass is near; once all of it is there, forecasts again and saves it."""
         more, until, pause = bool(self._lacking()), time.monotonic() + self._left(), 0.0
         while more and time.monotonic() + pause < until and not self._stop.wait(pause):
             began = time.monotonic()
@@ -186,6 +186,7 @@ class CapacityWatch:
             pause = max(PAUSE, BREAK * (time.monotonic() - began))
             if not more:
                 self._publish(self._instant)
+                self._keeper.save(self._parts())  # what took minutes to read is not to be lost in the first hour
 
     def _left(self) -> float:
         """Seconds to the next pass."""

@@ -300,8 +300,10 @@ def test_the_thread_reads_all_history_by_itself_and_ends_when_told(server, monke
     monkeypatch.setattr(capacity, "BREAK", 0.0)
     watch = watch_of(server, storage=str(tmp_path))
     watch.start()
-    await_true(lambda: watch.state()["resources"]["filesystem"]["history_read"] == 1, 30, "all history")
-    assert watch.close(5) and (tmp_path / "capacity-filesystem.npz").exists()
+    kept = tmp_path / "capacity-filesystem.npz"
+    await_true(kept.exists, 30, "all history, saved at once: a crash does not wait for the next hour")
+    assert watch.state()["resources"]["filesystem"]["history_read"] == 1
+    assert watch.close(5) and kept.exists()
     again = watch_of(server, storage=str(tmp_path))
     again.start()
     await_true(lambda: again.board.last is not None, 10, "a pass")

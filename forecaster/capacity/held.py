@@ -42,6 +42,7 @@ class Held:
         self.size, self.last_seen = np.empty((2, 0))  # (N,) in the resource's unit; Unix seconds
         self.missed = np.empty(0, np.int64)  # (N,) passes without it while its server reports others
         self.asked = np.zeros(HOURS, bool)  # columns of `hourly` that were read
+        self.former: set[Named] = set()  # under which names, with the device of that time, history is that of a row
         self.refused = 0  # newcomers of the last pass for which there was no room
 
     # -- reading ------------------------------------------------------------------------------------
@@ -127,9 +128,23 @@ class Held:
     def fill(self, stretch: Stretch) -> None:
         """History: what was read of a `piece()`, of the entities that are known."""
         rows = {one[:2]: row for row, one in enumerate(self.entities)}
-        places = [(rows[one[:2]], n) for n, one in enumerate(stretch.entities) if one[:2] in rows
-                  and one.backing in ("", self.entities[rows[one[:2]]].backing)]
-        self._write(stretch, places)
+        places = [(rows[one[:2]], n) for n, one in enumerate(stretch.entities) if one[:2] in rows]
+        same_name = [one for one in places if stretch.entities[one[1]].backing in ("", self.entities[one[0]].backing)]
+        self._write(stretch, same_name)
+        for row, n in sorted({*places} - {*same_name}):
+            if stretch.entities[n] in self.former or self._goes_on(row, stretch, n):
+                self.former.add(stretch.entities[n])
+                self._write(stretch, [(row, n)])
+
+    def _goes_on(self, row: int, stretch: Stretch, n: int) -> bool:
+        """Whether history under another device's name is that of this row, before it was renamed: it ends before the
+        row's begins, at the same size and use."""
+        held, known = np.flatnonzero(np.isfinite(self.hourly[row])), np.flatnonzero(np.isfinite(stretch.used[n]))
+        if not (held.size and known.size and stretch.entities[n].backing):
+            return False
+        head = (self.instant or 0) // HOUR - (HOURS - 1 - held[0])
+        return bool(stretch.instants[known[-1]] // HOUR < head and same(self.size[row], newest(stretch.size[n]))
+                    and abs(self.hourly[row, held[0]] - stretch.used[n, known[-1]]) <= ALIKE)
 
     def skip(self, first: int, last: int) -> None:
         """History: a `piece()` that cannot be read."""

@@ -122,6 +122,17 @@ def test_another_device_under_the_same_name_begins_anew():
     assert np.isnan(memory.recent[0, :-2]).all() and np.isnan(memory.hourly[0]).all()
 
 
+@pytest.mark.parametrize(("used", "size", "taken"), [(0.61, 200, True), (0.4, 200, False), (0.61, 500, False)])
+def test_history_under_a_devices_name_before_a_boot_is_that_of_the_same_file_system_only(used, size, taken):
+    memory = held(B)
+    one = "web1", "/data"
+    memory.fill(read((*one, "sdb", [NAN] * 3 + [0.6, NAN], [200] * 5),
+                     (*one, "sda", [0.5, 0.55, used, NAN, NAN], [size] * 5), end=NOW, step=3600))
+    memory.fill(read((*one, "sda", [0.3, 0.4, 0.9], [size] * 3), end=NOW - 5 * 3600, step=3600))
+    before = [0.3, 0.4, 0.9, 0.5, 0.55, used] if taken else [NAN] * 6
+    assert memory.hourly[0, -8:].tolist() == pytest.approx([*before, 0.6, 0.6], nan_ok=True)
+
+
 def test_the_same_file_system_under_another_devices_name_goes_on():
     memory = held(B)
     memory.take(read(("web1", "/data", "sdc", [0.6, 0.61], [200, 200]), end=NOW + 600), 100)

@@ -18,10 +18,13 @@ Severity = Literal["P1", "P2", "P3"]
 
 
 def _pattern(text: str) -> str:
+    options = re2.Options()
+    options.log_errors = False  # the error says it
     try:
-        re2.compile(text)
+        re2.compile(text, options)
     except re2.error as error:
-        raise ValueError(f"not a regular expression of RE2 ({error}): correct it") from error
+        reason = error.args[0].decode() if isinstance(error.args[0], bytes) else error
+        raise ValueError(f"not a regular expression of RE2 ({reason}): correct it") from error
     return text
 
 

@@ -38,7 +38,7 @@ def test_what_is_not_given_is_one_step_of_p1_for_every_server():
     (CPU | {"lasting": "5m"}, "lasting"),
     (CPU | {"severity": "P4"}, "'P1', 'P2' or 'P3'"),
     (CPU | {"severity": "P2", "alone": "P1"}, r"expected at most severity \(P2\): lower alone or raise severity"),
-    (CPU | {"servers": "web["}, "not a regular expression of RE2 .*correct it"),
+    (CPU | {"servers": "web["}, r"not a regular expression of RE2 \(missing \]: \[\): correct it"),
     (CPU | {"profiles": "(?<=a)b"}, "not a regular expression of RE2 .*correct it"),
 ])
 def test_what_a_condition_cannot_be_is_refused_with_what_was_expected(settings, message):

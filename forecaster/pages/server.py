@@ -59,7 +59,7 @@ def show(seen: Seen, asked: Asked) -> Shown:
     found = courses(seen, name, result)
     start, end = span(seen)
     fragments = {
-        "server-head": _PARTS.head(name, *headline(seen, row)),
+        "server-head": _PARTS.head(name, *headline(seen, name, row)),
         "server-notes": _PARTS.notes(notes(seen, name, row)),
         "server-chances": _PARTS.chances(chances(result, row), words),
         "server-pages": sent(seen, name),
@@ -147,11 +147,14 @@ def _thinned(at: NDArray[np.float64], seconds: float) -> NDArray[np.bool_]:
     return np.append(part[1:] != part[:-1], np.ones(min(len(at), 1), bool))
 
 
-def headline(seen: Seen, row: int | None) -> tuple[Badge, str, str]:
+def headline(seen: Seen, name: str, row: int | None) -> tuple[Badge, str, str]:
     """(state, profile, one sentence)."""
     last = seen.last
     if last is None or row is None:
-        return badge(State.BLIND), "", "Nothing is forecast for this server"
+        filling = seen.outlook is not None and any(one.server == name for one in seen.outlook.entities)
+        said = "None of its signals is forecast; what of it fills up is" if filling else \
+            "Nothing is forecast for this server"
+        return badge(State.BLIND), "", said
     if seen.result is None:
         return badge(State.BLIND), last.profiles[row], "There is no current forecast"
     return badges(last)[row], last.profiles[row], last.message(row)

@@ -249,6 +249,13 @@ def test_resources_that_cannot_be_read_and_those_of_which_nothing_is_found_are_n
     assert "Cannot be read, /status says why: Memory." in said and "found" not in said
 
 
+def test_a_server_of_which_only_what_fills_up_is_forecast_says_so():
+    for of, said in ((make_outlook([entity("nas1")]), "None of its signals is forecast; what of it fills up is"),
+                     (None, "Nothing is forecast for this server")):
+        known = seen(fleets.quiet(unforecast={"nas1": "no_values"}), outlook=of)
+        assert said in of_server("nas1", known)["server-head"]
+
+
 def test_a_used_share_is_written_in_one_way_on_the_pages_of_a_server_and_of_what_fills_up():
     for used, said in ((1.0, "100%"), (0.998, "100%"), (0.002, "0%")):
         of = seen(outlook=make_outlook([entity(DB)], used=used))

@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from tests import fleets
 from tests.browser.conftest import accessible
-from tests.outlooks import board_of
+from tests.outlooks import board_of, entity, make_outlook
 from tests.results import ISSUED
 
 pytestmark = pytest.mark.slow
@@ -165,6 +165,16 @@ def test_without_javascript_charts_figures_and_filters_are_there(stage, visit):
     expect(page.locator("#cap-rows tr")).to_have_count(1)
     page.locator("#cap-rows a").first.click()
     expect(page.locator("#h-one")).to_have_text(f"swap of {WEB}")
+
+
+def test_one_long_name_hides_no_column_of_what_fills_up(stage, visit):
+    long = "host" + "x" * 180
+    stage.put(fleets.critical(), make_outlook([entity(long), entity("web1", "/" + "y" * 180), entity("a-short-name")],
+                                              used=0.9, priority=3))
+    page = visit("/ui/capacity")
+    expect(page.locator("#cap-rows tr")).to_have_count(3)
+    assert page.evaluate("document.querySelector('#cap-rows').closest('.scroll').scrollWidth <= innerWidth")
+    assert page.get_by_role("link", name="a-short-name").bounding_box()["height"] < 30
 
 
 def test_any_name_leads_from_alerts_to_its_server_and_an_unknown_one_to_a_page_that_says_so(stage, visit):

@@ -43,6 +43,7 @@ class Held:
         self.missed = np.empty(0, np.int64)  # (N,) passes without it while its server reports others
         self.asked = np.zeros(HOURS, bool)  # columns of `hourly` that were read
         self.former: set[Named] = set()  # under which names, with the device of that time, history is that of a row
+        self.told = False  # whether it was forecast with its history, or with what there was of it in time
         self.refused = 0  # newcomers of the last pass for which there was no room
 
     # -- reading ------------------------------------------------------------------------------------
@@ -92,10 +93,9 @@ class Held:
 
     @property
     def young(self) -> Bools:
-        """bool (N,): not known at the beginning of the last week, of which all that is to be read was read."""
+        """bool (N,): not known at the beginning of the last week."""
         hours = min(WEEK, self._wanted)
-        unknown: Bools = np.all(np.isnan(self.hourly[:, :HOURS - hours * 6 // 7]), axis=1)
-        found: Bools = np.logical_and(unknown, self.piece() is None)
+        found: Bools = np.all(np.isnan(self.hourly[:, :HOURS - hours * 6 // 7]), axis=1)
         return found
 
     # -- writing ------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ class Lasting:
         rings = np.array([[key in paged, key in ticketed] for key in keys], bool).reshape(-1, 2)
         return cls(np.full((len(keys), 2), np.nan), rings)
 
-    def of(self, rows: Sequence[int]) -> Lasting:
+    def of(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> Lasting:
         """That of these rows, -1 for one that is not known."""
         return Lasting(np.vstack([self.since, [np.nan, np.nan]])[[*rows]],
                        np.vstack([self.rings, [False, False]])[[*rows]])

@@ -65,6 +65,7 @@ class Outlook:
     week: Floats | None = None  # (N, WEEK) used share at the whole hours up to the pass, NaN where unknown
     lasting: Lasting | None = None  # None: all has lasted, as far as is known
     unread: tuple[str, ...] = ()  # resources that could not be read in the pass; their entities keep what was
+    waits_for: tuple[str, ...] = ()  # resources whose history is being read: their entities come with it
 
     def __post_init__(self) -> None:
         rows = len(self.entities)
@@ -97,7 +98,8 @@ class Outlook:
     def empty(self) -> tuple[str, ...]:
         """Resources that were read and have no entity."""
         known = {one.resource for one in self.entities}
-        return tuple(name for name in self.resources if name not in known and name not in self.unread)
+        return tuple(name for name in self.resources if name not in known
+                     and name not in (*self.unread, *self.waits_for))
 
     @cached_property
     def urgency(self) -> Urgency:

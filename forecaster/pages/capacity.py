@@ -132,9 +132,12 @@ def sentence(of: Outlook, seen: Seen) -> str:
 
 
 def unseen(of: Outlook) -> list[str]:
-    """What the list lacks: resources that cannot be read, and those of which nothing is found."""
+    """What the list lacks: resources whose history is being read, those that cannot be read, and those of which nothing
+    is found."""
     unread, empty = (", ".join(of.resources[name].title for name in names) for names in (of.unread, of.empty))
-    return [*([f"Cannot be read, /status says why: {unread}."] if unread else []),
+    waits = ", ".join(of.resources[name].title for name in of.waits_for)
+    return [*([f"Not known yet, history is being read: {waits}."] if waits else []),
+            *([f"Cannot be read, /status says why: {unread}."] if unread else []),
             *([f"Nothing is found of: {empty}."] if empty else [])]
 
 

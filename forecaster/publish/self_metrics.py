@@ -87,7 +87,7 @@ _DECLARED: dict[str, tuple[type[object], tuple[str, ...], str, str]] = {
         "Entities that it has, of all resources."),
     "forecaster_capacity_failed": (
         Gauge, ("resource",), "0 or 1",
-        "1 where a query of the resource failed when it was last read; /status says why."),
+        "1 where a query of the resource failed at the last pass, /status says why, and until its history was read."),
     "forecaster_shard_ordinal": (
         Gauge, ("shard_ordinal",), "ordinal",
         "Which share of the fleet this forecaster forecasts, counted from 0."),

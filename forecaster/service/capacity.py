@@ -4,6 +4,9 @@ A pass reads the last stretch of every resource, one after the other, forecasts 
 Between two passes the watch reads history, a piece at a time, with pauses: Prometheus serves others. Once all of it is
 there, the watch forecasts again.
 
+A resource is in the Outlook only once its history was read, or was waited for in vain: six hours alone do not tell what
+is full from what is meant to be, and alerts that go on would end. An alert whose series are absent goes on.
+
 A resource whose query fails keeps what it had; a pass fails where all do, and the latest Outlook stays.
 """
 
@@ -41,6 +44,7 @@ from forecaster.service.ticker import Ticker
 PAUSE = 0.5  # s between two pieces of history, and at least BREAK times as long as the last one took
 BREAK = 2.0
 RETRY = 60.0  # s between two passes as long as nothing was found: Prometheus may have started a moment ago
+WAIT = 600.0  # s for the history, below the 15 minutes of FleetcastCapacityBlind
 SAVED = 3600.0  # s between two snapshots
 LATE = 3  # refreshes without a success, after which the outlook is not shown; and forecast_ttl
 
@@ -65,6 +69,9 @@ class CapacityWatch:
         self._rang: Callable[[float], tuple[Collection[Key], Collection[Key]]] = lambda now: ((), ())
         self._failing: set[str] = set()  # resources that could not be read since then
         self._unread: tuple[str, ...] = ()  # those of the pass itself
+        self._bad: set[str] = set()  # and those of which it could not read all
+        self._met: dict[str, float] = {}  # when a resource whose history was not read had entities first
+        self._shown: set[str] = set()  # resources that are in the latest Outlook
         source, resources = config.source, config.capacity.resources
         labels = Labels(source.server_label, source.profile_label, source.default_profile,
                         config.limits.name_length, config.limits.labels_length)
@@ -79,7 +86,7 @@ class CapacityWatch:
     def start(self, after: Event | None = None,
               rang: Callable[[float], tuple[Collection[Key], Collection[Key]]] | None = None) -> None:
         """Restores the snapshots that fit, then runs a pass once `after` is set, by default at once, and one every
-        refresh. rang: as Pages.filling, asked by the first."""
+        refresh. rang: as Pages.filling, asked of what the last Outlook did not have."""
         self._rang = rang or self._rang
         self._keeper.restore({name: part for name, part in self._parts().items()
                               if self.held[name.removeprefix("capacity-").removesuffix(".npz")].instant is None},
@@ -113,7 +120,7 @@ class CapacityWatch:
                 self.held[name] = theirs
 
     def run_once(self) -> bool:
-        """One pass; True if it published an Outlook."""
+        """One pass; True if it could read anything. It publishes an Outlook of what has its history."""
         started, instant = time.perf_counter(), int(self._clock() // STEP * STEP)
         failed: dict[str, SourceError] = {}
         for name, held in self.held.items():
@@ -124,7 +131,8 @@ class CapacityWatch:
             else:
                 held.take(stretch, self._room(held))
         self._failing, self._unread = set(failed), tuple(failed)
-        self._metrics.capacity_read({name: reader.error is not None for name, reader in self._readers.items()})
+        self._bad = {name for name, reader in self._readers.items() if reader.error is not None}
+        self._say_read()
         if len(failed) == len(self.held):
             self.errors["query"] = "; ".join(map(str, failed.values()))
             log.error("what fills up is not forecast: %s", self.errors["query"])
@@ -133,9 +141,10 @@ class CapacityWatch:
         for name in failed:
             self.held[name].advance(instant)
         self._instant = instant
-        self._publish(instant)
+        published = self._publish(instant)
         self._took = time.perf_counter() - started
-        self._metrics.capacity(self._clock(), self._took, sum(len(held.entities) for held in self.held.values()))
+        if published:
+            self._say_success()
         return True
 
     def read_piece(self) -> bool:
@@ -143,7 +152,8 @@ class CapacityWatch:
         lacking = self._lacking()
         if not lacking:
             return False
-        name, piece = max(lacking, key=lambda one: one[1][1])  # the newest of all resources
+        told = self._told()
+        name, piece = min(lacking, key=lambda one: one[0] in told)  # of the first that waits for it
         try:
             self.held[name].fill(self._read(name, *piece, HOUR))
         except SourceNonsense:  # it will not be another the next time
@@ -161,12 +171,12 @@ class CapacityWatch:
 
     def _tick(self) -> None:
         try:
-            published = self.run_once()
+            read = self.run_once()
             while not any(held.entities for held in self.held.values()) and self._left() > RETRY:
                 if self._stop.wait(RETRY):
                     return
-                published = self.run_once()
-            if published:
+                read = self.run_once()
+            if read:
                 self._read_history()
             if self._keeper.due():
                 self._keeper.save(self._parts())
@@ -178,42 +188,68 @@ class CapacityWatch:
         self.errors["pass"] = None
 
     def _read_history(self) -> None:
-        """Reads history until the next pass is near; once all of it is there, forecasts again and saves it."""
+        """Reads history until the next pass is near; forecasts again once that of a resource is there that was waited
+        for, and once all of it is there, which is then saved."""
         more, until, pause = bool(self._lacking()), time.monotonic() + self._left(), 0.0
         while more and time.monotonic() + pause < until and not self._stop.wait(pause):
             began = time.monotonic()
             more = self.read_piece()
             pause = max(PAUSE, BREAK * (time.monotonic() - began))
+            if (not more or set(self._told()) != self._shown) and self._publish(self._instant):
+                self._say_success()
             if not more:
-                self._publish(self._instant)
                 self._keeper.save(self._parts())  # what took minutes to read is not to be lost in the first hour
 
     def _left(self) -> float:
         """Seconds to the next pass."""
         return self._config.capacity.refresh - self._clock() % self._config.capacity.refresh
 
-    def _publish(self, instant: int) -> None:
-        config = self._config
+    def _told(self) -> dict[str, Held]:
+        """The resources of which an Outlook may speak: those without entities, too."""
+        now = self._clock()
+        for name, held in self.held.items():
+            if held.entities and not held.told:
+                held.told = held.piece() is None or not 0 <= now - self._met.setdefault(name, now) < WAIT
+        return {name: held for name, held in self.held.items() if held.told or not held.entities}
+
+    def _say_read(self) -> None:
+        """What is not read, or not told yet, has no say in which alerts are over."""
+        told = self._told()
+        self._metrics.capacity_read({name: name in self._bad or name not in told for name in self.held})
+
+    def _say_success(self) -> None:
+        self._metrics.capacity(self._clock(), self._took, sum(len(held.entities) for held in self.held.values()))
+        self._say_read()  # after its series are there
+
+    def _publish(self, instant: int) -> bool:
+        """Publishes an Outlook of what is told, if that is anything; whether it did."""
+        config, told = self._config, self._told()
+        waits = tuple(name for name in self.held if name not in told)
+        self._shown = set(told)
+        if waits and not any(held.entities for held in told.values()):
+            return False
         if self._weights is None:
             self._weights = Weights.load()
-        outlook = survey(instant, self.held, config.capacity, self._weights, self.board.last,
+        outlook = survey(instant, told, config.capacity, self._weights, self.board.last,
                          config.source.default_profile)
-        outlook = replace(outlook, lasting=self._lasting(outlook), unread=self._unread)
+        outlook = replace(outlook, lasting=self._lasting(outlook), unread=self._unread, waits_for=waits)
         if self._stop.is_set():
             raise Stopped
         self._metrics.exposition(self.collector.prepare(outlook), "capacity")
         self.board.publish(outlook)
         give_back()  # answers and courses were large
+        return True
 
     def _lasting(self, outlook: Outlook) -> Lasting:
         """Goes on where the last outlook ended, or where the record of pages did."""
         now, last = self._clock(), self.board.last
-        if last is None or last.lasting is None:
-            before = Lasting.resumed([one.key for one in outlook.entities], *self._rang(now))
-        else:
-            before = last.lasting.of([last.places.get(key, -1) for key in outlook.places])
+        before = Lasting.resumed([one.key for one in outlook.entities], *self._rang(now))
+        if last is not None and last.lasting is not None:
+            rows = np.array([last.places.get(key, -1) for key in outlook.places], np.int64)
+            known = last.lasting.of(rows)
             if self.board.current(now) is None:  # its series were gone, and what had not fired yet begins anew
-                before = replace(before, since=np.full_like(before.since, np.nan))
+                known = replace(known, since=np.full_like(known.since, np.nan))
+            before = Lasting(known.since, np.where((rows < 0)[:, None], before.rings, known.rings))
         return before.then(now, outlook.urgency, outlook.filling.full_at[:, MEDIAN])
 
     def _read(self, name: str, start: float, end: float, step: float) -> Stretch:
@@ -236,10 +272,11 @@ class CapacityWatch:
 
     def state(self) -> dict[str, object]:
         """What /status says of it."""
-        now, last = self._clock(), self.board.last
+        now, last, told = self._clock(), self.board.last, self._told()
         resources = {name: {
             "title": self._config.capacity.resources[name].title or name, "entities": len(held.entities),
             "lost": int(held.lost.sum()), "refused": held.refused, "history_read": round(held.read_share, 3),
+            "shown": name in told,
             **self._readers[name].describe()} for name, held in self.held.items()}
         return {"enabled": True, **about(last, self.board.current(now) is not None, now),
                 "refresh_seconds": self._config.capacity.refresh, "ttl_seconds": self.board.ttl,

@@ -67,8 +67,13 @@ def server(mounts):
         mounts.hang.set()
 
 
+ALL = {"capacity.resources.filesystem.history": "28d"}
+
+
 def config_of(server, **overrides):
-    return load_config("fleet", {"source.url": server.url, "model": "none", "source.retries": 0, **overrides})
+    """Of a forecaster that reads no more history than a pass does, unless the overrides say so."""
+    short = {} if "capacity.resources" in overrides else {"capacity.resources.filesystem.history": "1h"}
+    return load_config("fleet", {"source.url": server.url, "model": "none", "source.retries": 0, **short, **overrides})
 
 
 def watch_of(server, clock=None, **overrides):
@@ -93,7 +98,7 @@ def test_a_pass_forecasts_every_entity_and_says_so(server):
 
 
 def test_growth_of_five_days_is_seen_with_its_date_and_priority(server):
-    watch = watch_of(server)
+    watch = watch_of(server, **ALL)
     watch.run_once()
     while watch.read_piece():
         pass
@@ -107,9 +112,9 @@ def test_growth_of_five_days_is_seen_with_its_date_and_priority(server):
 def test_what_is_full_when_it_is_first_seen_is_full_and_what_was_so_for_a_week_is_meant_to_be(server, mounts):
     mounts.growth, mounts.used, mounts.days = 0.0, 1.0, 9
     clock = Clock(NOW)
-    watch = watch_of(server, clock)
+    watch = watch_of(server, clock, **ALL)
     watch.run_once()
-    assert not watch.board.last.full.any()  # its history is not read yet
+    assert watch.board.last is None  # its history is not read yet
     while watch.read_piece():
         pass
     mounts.mounts = [*mounts.mounts, ("web3", "/")]
@@ -121,9 +126,57 @@ def test_what_is_full_when_it_is_first_seen_is_full_and_what_was_so_for_a_week_i
                 ("web1", False, True), ("web2", False, True), ("web3", True, False)]
 
 
+def test_nothing_is_said_of_a_resource_before_its_history_is_read(server, mounts):
+    mounts.growth, mounts.used = 0.0, 1.0
+    mounts.refused = {"late": (503, "starting")}
+    late = {"query": "late - avail", "entity": ["mountpoint"], "history": "2d"}
+    clock = Clock(NOW)
+    watch = watch_of(server, clock, **ALL, **{"capacity.resources.late": late})
+
+    def said() -> tuple[object, ...]:
+        return (metric(watch, "last_success_timestamp_seconds"), metric(watch, "failed", resource="filesystem"),
+                metric(watch, "failed", resource="late"))
+
+    assert watch.run_once() and watch.board.last is None and said() == (0, 1, 1)
+    assert not watch.state()["resources"]["filesystem"]["shown"]
+    while watch.read_piece():
+        pass
+    clock.now += 600
+    assert watch.run_once() and said() == (clock.now, 0, 1)
+    assert watch.board.last.full.tolist() == [True, True], "full for five days, and not for a week"
+    mounts.refused = {}
+    clock.now += 600
+    assert watch.run_once() and watch.board.last.waits_for == ("late",) and said() == (clock.now, 0, 1)
+    assert {one.resource for one in watch.board.last.entities} == {"filesystem"}
+    while watch.read_piece():
+        pass
+    clock.now += 300
+    assert watch.run_once() and {one.resource for one in watch.board.last.entities} == {"filesystem", "late"}
+    assert said() == (clock.now, 0, 0) and not watch.board.last.waits_for
+
+
+def test_a_history_that_cannot_be_read_is_waited_for_no_longer_than_its_alert_waits(server, mounts):
+    mounts.growth, mounts.used = 0.0, 1.0
+    answer, clock = mounts.__call__, Clock(NOW)
+
+    def no_days(request: Request) -> None:
+        if request.form.get("step") == "3600.000":
+            request.answer(503, json.dumps({"status": "error", "errorType": "timeout", "error": "too busy"}))
+        else:
+            answer(request)
+
+    server.respond = no_days
+    watch = watch_of(server, clock, **ALL)
+    assert watch.run_once() and not watch.read_piece() and watch.board.last is None
+    clock.now += 600
+    assert watch.run_once() and watch.board.last.full.all(), "as what is full when it is first seen"
+    assert watch.state()["resources"]["filesystem"]["history_read"] < 0.1
+
+
 @pytest.mark.parametrize(("highest", "rank"), [("P1", 2), ("P3", 3), ("none", 0)])
 def test_a_resource_gives_at_most_its_highest_priority(server, highest, rank):
-    resource = {"query": "1 - avail", "entity": ["mountpoint"], "highest": None if highest == "none" else highest}
+    resource = {"query": "1 - avail", "entity": ["mountpoint"], "history": "5d",
+                "highest": None if highest == "none" else highest}
     watch = watch_of(server, **{"capacity.resources": {"filesystem": resource}})
     watch.run_once()
     while watch.read_piece():
@@ -134,7 +187,7 @@ def test_a_resource_gives_at_most_its_highest_priority(server, highest, rank):
 
 
 def test_history_is_read_between_passes_in_pieces_of_a_day(server, mounts):
-    watch = watch_of(server)
+    watch = watch_of(server, **ALL)
     watch.run_once()
     first = len(mounts.spans)
     pieces = 0
@@ -146,7 +199,7 @@ def test_history_is_read_between_passes_in_pieces_of_a_day(server, mounts):
 
 
 def test_history_that_is_no_used_share_is_left_out_and_what_is_older_is_read(server, caplog):
-    watch = watch_of(server, **{"capacity.resources.filesystem.query": "1 - avail"})
+    watch = watch_of(server, **ALL, **{"capacity.resources.filesystem.query": "1 - avail"})
     watch.run_once()
     watch._readers["filesystem"].queries["used"] = "size"  # 1e11
     while watch.read_piece():
@@ -156,14 +209,14 @@ def test_history_that_is_no_used_share_is_left_out_and_what_is_older_is_read(ser
 
 def test_a_resource_that_cannot_be_read_keeps_no_other_from_its_history(server, mounts):
     mounts.refused = {"broken": (422, "parse error")}
-    watch = watch_of(server, **{"capacity.resources.broken": {"query": "broken - avail"}})
+    watch = watch_of(server, **ALL, **{"capacity.resources.broken": {"query": "broken - avail"}})
     assert watch.run_once()
     while watch.read_piece():
         pass
     assert watch.held["filesystem"].read_share == 1 and watch.held["broken"].read_share == 0
-    assert watch.board.last.unread == ("broken",)
+    assert watch.run_once() and watch.board.last.unread == ("broken",) and not watch.board.last.waits_for
     mounts.refused = {}
-    assert watch.run_once() and not watch.board.last.unread
+    assert watch.run_once() and not watch.board.last.unread and watch.board.last.waits_for == ("broken",)
 
 
 def test_ranges_that_are_refused_as_too_large_are_asked_for_in_smaller_pieces(server, mounts):
@@ -298,13 +351,13 @@ def test_a_full_disk_is_said_and_passes_go_on(server, tmp_path):
 def test_the_thread_reads_all_history_by_itself_and_ends_when_told(server, monkeypatch, tmp_path):
     monkeypatch.setattr(capacity, "PAUSE", 0.0)
     monkeypatch.setattr(capacity, "BREAK", 0.0)
-    watch = watch_of(server, storage=str(tmp_path))
+    watch = watch_of(server, storage=str(tmp_path), **ALL)
     watch.start()
     kept = tmp_path / "capacity-filesystem.npz"
     await_true(kept.exists, 30, "all history, saved at once: a crash does not wait for the next hour")
     assert watch.state()["resources"]["filesystem"]["history_read"] == 1
     assert watch.close(5) and kept.exists()
-    again = watch_of(server, storage=str(tmp_path))
+    again = watch_of(server, storage=str(tmp_path), **ALL)
     again.start()
     await_true(lambda: again.board.last is not None, 10, "a pass")
     assert again.close(5) and again.held["filesystem"].piece() is None

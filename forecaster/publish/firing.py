@@ -1,10 +1,11 @@
-"""The alerts of this fleet that Alertmanager has now, for a page that people look at.
+"""The alerts of this fleet that Alertmanager has now, for a page that people look at, and to tell what fires from what
+has only begun.
 
     GET /api/v2/alerts?filter=fleet="..."   active, silenced and inhibited ones
 
-Alertmanager is asked in a thread of its own, with one deadline, at most once a refresh, and only after a page has asked
-for the alerts. A page never waits for it longer than PATIENCE, and that only for the first answer, and where nobody has
-asked for a while.
+Alertmanager is asked in a thread of its own, with one deadline, at most once a refresh, and only after a page or a pass
+over what fills up has asked for the alerts. Neither ever waits for it longer than PATIENCE, and that only for the first
+answer, and where nobody has asked for a while.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from forecaster.sources.transport import fetch
 
 PATIENCE = 1.0  # s
 _MAX_ANSWER = 4 << 20
+Key = tuple[str, str]  # server, resource and entity: as the record of pages names what fills up
 _OLD = 3.0  # refreshes, as the age of an answer that is no longer shown at once
 
 
@@ -92,6 +94,20 @@ class Firing:
             wait([question], PATIENCE)
         return self._answer
 
+    def servers(self) -> tuple[set[str], set[str]]:
+        """(servers whose page goes on, those whose ticket does), as far as is known."""
+        page, ticket = (self._named(name) for name in ("FleetcastServerP1", "FleetcastServerP2"))
+        return {one.labels.get("server", "") for one in page}, {one.labels.get("server", "") for one in ticket}
+
+    def filling(self) -> tuple[set[Key], set[Key]]:
+        """(what fills up of which a page goes on, that of which a ticket of P2 does), as far as is known."""
+        pages = self._named("FleetcastCapacityFull", "FleetcastCapacityP1")
+        return {_key(one) for one in pages}, {_key(one) for one in self._named("FleetcastCapacityP2")}
+
+    def _named(self, *names: str) -> list[Alert]:
+        answer = self.latest()
+        return [one for one in answer.alerts if one.name in names] if answer is not None else []
+
     def _ask(self) -> None:
         try:
             old, alerts = self._answer, self._read()
@@ -109,6 +125,10 @@ class Firing:
             opening = answer.body[:200].decode("utf-8", "replace").strip()
             raise ValueError(f"HTTP {answer.status}: {opening}; expected Alertmanager's API v2: check alertmanager.url")
         return tuple(_alert(one) for one in orjson.loads(answer.body))
+
+
+def _key(one: Alert) -> Key:
+    return one.labels.get("server", ""), f"{one.labels.get('resource', '')} {one.labels.get('entity', '')}"
 
 
 def _alert(given: Mapping[str, Any]) -> Alert:

@@ -128,6 +128,11 @@ class Course:
         both: NDArray[np.float64] = np.fmax.reduce([since, since + self._fires], axis=1).T
         return both
 
+    @property
+    def begun(self) -> bool:
+        """Whether there was a step."""
+        return self._now is not None
+
     def resume(self, paged: Collection[str], ticketed: Collection[str]) -> None:
         """Begins after a restart, where the alert of P1, and of P2 or P1, of these servers went on: for how long they
         were better nobody knows, so that what they have to be better for begins anew."""

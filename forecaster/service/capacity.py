@@ -48,6 +48,8 @@ WAIT = 600.0  # s for the history, below the 15 minutes of FleetcastCapacityBlin
 SAVED = 3600.0  # s between two snapshots
 LATE = 3  # refreshes without a success, after which the outlook is not shown; and forecast_ttl
 
+Alerted = tuple[Collection[Key], Collection[Key]]  # entities whose page, and whose ticket, goes on
+
 log = logging.getLogger(__name__)
 
 
@@ -66,7 +68,8 @@ class CapacityWatch:
         self._ticker = Ticker(self._tick, config.capacity.refresh, clock, "capacity")
         self._stop, self._reading, self._took, self.ended = self._ticker.stopping, False, 0.0, True
         self._instant = 0  # of the last pass
-        self._rang: Callable[[float], tuple[Collection[Key], Collection[Key]]] = lambda now: ((), ())
+        self._rang: Callable[[float], Alerted] = lambda now: ((), ())
+        self._fires: Callable[[], Alerted] = lambda: ((), ())
         self._failing: set[str] = set()  # resources that could not be read since then
         self._unread: tuple[str, ...] = ()  # those of the pass itself
         self._bad: set[str] = set()  # and those of which it could not read all
@@ -84,10 +87,10 @@ class CapacityWatch:
     # -- running ------------------------------------------------------------------------------------
 
     def start(self, after: Event | None = None,
-              rang: Callable[[float], tuple[Collection[Key], Collection[Key]]] | None = None) -> None:
+              rang: Callable[[float], Alerted] | None = None, fires: Callable[[], Alerted] | None = None) -> None:
         """Restores the snapshots that fit, then runs a pass once `after` is set, by default at once, and one every
-        refresh. rang: as Pages.filling, asked of what the last Outlook did not have."""
-        self._rang = rang or self._rang
+        refresh. rang: as Pages.filling, asked of what the last Outlook did not have; fires: as Firing.filling."""
+        self._rang, self._fires = rang or self._rang, fires or self._fires
         self._keeper.restore({name: part for name, part in self._parts().items()
                               if self.held[name.removeprefix("capacity-").removesuffix(".npz")].instant is None},
                              self._clock())
@@ -241,15 +244,18 @@ class CapacityWatch:
         return True
 
     def _lasting(self, outlook: Outlook) -> Lasting:
-        """Goes on where the last outlook ended, or where the record of pages did."""
+        """Goes on where the last outlook ended, or the record of pages did, and with what fires at Alertmanager."""
         now, last = self._clock(), self.board.last
-        before = Lasting.resumed([one.key for one in outlook.entities], *self._rang(now))
+        keys = [one.key for one in outlook.entities]
+        before = Lasting.resumed(keys, *self._rang(now))
         if last is not None and last.lasting is not None:
             rows = np.array([last.places.get(key, -1) for key in outlook.places], np.int64)
             known = last.lasting.of(rows)
             if self.board.current(now) is None:  # its series were gone, and what had not fired yet begins anew
                 known = replace(known, since=np.full_like(known.since, np.nan))
             before = Lasting(known.since, np.where((rows < 0)[:, None], before.rings, known.rings))
+        fires = Lasting.resumed(keys, *self._fires())
+        before = replace(before, rings=before.rings | fires.rings)
         return before.then(now, outlook.urgency, outlook.filling.full_at[:, MEDIAN])
 
     def _read(self, name: str, start: float, end: float, step: float) -> Stretch:

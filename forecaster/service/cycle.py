@@ -92,16 +92,18 @@ class Cycle:
 
     # -- running ----------------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Restores the snapshots, then runs a cycle at once and one every refresh."""
-        self.restore()
+    def start(self, fires: Callable[[], tuple[set[str], set[str]]] | None = None) -> None:
+        """Restores the snapshots, then runs a cycle at once and one every refresh. fires: as Firing.servers."""
+        self.restore(fires)
         self._ticker.start()
 
-    def restore(self) -> None:
-        """Goes on where the snapshots end."""
+    def restore(self, fires: Callable[[], tuple[set[str], set[str]]] | None = None) -> None:
+        """Goes on where the snapshots end, and with what fires at Alertmanager."""
         self.memory.restore(now := self._clock())
-        if self.memory.pages is not None:
-            self.course.resume(*self.memory.pages.ringing(now))
+        if not self.course.begun:
+            pages = self.memory.pages
+            both = [pages.ringing(now) if pages is not None else (set(), set()), fires() if fires else (set(), set())]
+            self.course.resume(*(set().union(*of) for of in zip(*both, strict=True)))
 
     def filled(self, now: float) -> tuple[set[Key], set[Key]]:
         """As Pages.filling."""

@@ -60,9 +60,10 @@ class Parts:
                 except SourceError as error:
                     log.error("no bootstrap, forecasts start without history: %s", error)
             source.start()
-        if self.capacity is not None:
-            self.capacity.start(self.cycle.tried, self.cycle.filled)  # the first forecast comes sooner without it
-        self.cycle.start()
+        firing = self.firing
+        if self.capacity is not None:  # the first forecast comes sooner without it
+            self.capacity.start(self.cycle.tried, self.cycle.filled, firing.filling if firing is not None else None)
+        self.cycle.start(firing.servers if firing is not None else None)
 
     def close(self) -> bool:
         """Ends the threads and writes snapshots for the next start; whether the cycle's thread has ended."""

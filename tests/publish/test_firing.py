@@ -44,6 +44,21 @@ def test_a_page_gets_the_fleets_alerts_and_which_of_them_are_silenced_or_inhibit
     assert parse_qs(urlsplit(server.seen[0].path).query) == {"filter": [r'fleet="a \"fleet\""']}
 
 
+def test_whose_alerts_go_on_is_told_by_priority_also_where_they_are_silenced_or_inhibited():
+    disk = {"resource": "filesystem", "entity": "/data"}
+    given = [alert(server="web1"), alert("FleetcastServerP2", "web2", inhibited=["id"]),
+             alert("FleetcastCapacityFull", "db1"), alert("FleetcastCapacityP1", "db2", silenced=["id"]),
+             alert("FleetcastCapacityP2", "db2"), alert("FleetcastCapacityP3", "db3")]
+    for one in given[2:]:
+        one["labels"] |= disk
+    with asking(answers(*given)) as (firing, *_):
+        assert firing.servers() == ({"web1"}, {"web2"})
+        assert firing.filling() == ({("db1", "filesystem /data"), ("db2", "filesystem /data")},
+                                    {("db2", "filesystem /data")})
+    with asking(lambda request: request.answer(503, "starting")) as (firing, *_):
+        assert firing.servers() == firing.filling() == (set(), set())
+
+
 def test_it_asks_once_a_refresh_and_only_when_a_page_does():
     with asking(answers()) as (firing, server, clock):
         assert not server.seen

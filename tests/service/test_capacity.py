@@ -340,6 +340,24 @@ def test_after_a_restart_a_page_that_was_open_goes_on_and_what_had_only_begun_be
     assert outlook.waits(NOW).tolist() == [False, True]
 
 
+def test_after_a_restart_without_a_record_what_fires_at_alertmanager_goes_on(server, mounts):
+    mounts.used = 0.98
+    fires = [{"labels": {"alertname": "FleetcastCapacityP1", "server": "web1", "resource": "filesystem", "entity": "/"},
+              "annotations": {}, "startsAt": "2023-11-14T10:00:00Z", "status": {"silencedBy": [], "inhibitedBy": []}},
+             {"labels": {"alertname": "FleetcastServerP1", "server": "web2"},
+              "annotations": {}, "startsAt": "2023-11-14T10:00:00Z", "status": {"silencedBy": [], "inhibitedBy": []}}]
+    with local_server(lambda request: request.answer(200, json.dumps(fires))) as alertmanager:
+        again = Forecaster(lambda: config_of(server, **EASILY_P1, **{"alertmanager.url": alertmanager.url}), Clock(NOW))
+        again.start()
+        await_true(lambda: again.parts.capacity.board.last is not None, 30, "a pass")
+        outlook, course = again.parts.capacity.board.last, again.parts.cycle.course
+        shown = again.app.test_client().get("/capacity").get_json()["capacity"]
+        again.close()
+    assert (outlook.priority == 1).all() and outlook.waits(NOW).tolist() == [False, True]
+    assert {one["server"]: one["pending"] is not None for one in shown} == {"web1": False, "web2": True}
+    assert [*course._servers] == ["web2"] and course.rung[:, 0].all()
+
+
 def test_a_full_disk_is_said_and_passes_go_on(server, tmp_path):
     (tmp_path / "file").write_text("")
     watch = watch_of(server, storage=str(tmp_path / "file"))

@@ -42,6 +42,9 @@ class Held:
         self.size, self.last_seen = np.empty((2, 0))  # (N,) in the resource's unit; Unix seconds
         self.missed = np.empty(0, np.int64)  # (N,) passes without it while its server reports others
         self.asked = np.zeros(HOURS, bool)  # columns of `hourly` that were read
+        self.newcomers: set[tuple[str, str]] = set()  # server and name of those that were not there when they were
+        self._late: frozenset[tuple[str, str]] = frozenset()  # those whose history is being read
+        self._again = np.zeros(HOURS, bool)  # columns that are still to be read for them
         self.former: set[Named] = set()  # under which names, with the device of that time, history is that of a row
         self.told = False  # whether it was forecast with its history, or with what there was of it in time
         self.refused = 0  # newcomers of the last pass for which there was no room
@@ -72,19 +75,32 @@ class Held:
         """The (first, last) instants to read at 5-minute steps in a pass at `instant`: with the last two again, as
         values may arrive late."""
         earliest = instant - (RECENT - 1) * STEP
-        return (earliest if self.instant is None else min(max(earliest, self.instant - 2 * STEP), instant)), instant
+        anew = self.instant is None or not self.entities
+        return earliest if anew else min(max(earliest, (self.instant or 0) - 2 * STEP), instant), instant
 
     def piece(self) -> tuple[int, int] | None:
-        """The (first, last) hours of the newest history that was not read yet; None where all was."""
-        lacking = np.flatnonzero(~self.asked[HOURS - self._wanted:]) + HOURS - self._wanted
-        if self.instant is None or not lacking.size:
+        """The (first, last) hours of the newest history that was not read yet, then of that of the newcomers that
+        recall() took up; None where all was, and without entities."""
+        unread = ~self.asked if self._lacks else self._again
+        lacking = np.flatnonzero(unread[HOURS - self._wanted:]) + HOURS - self._wanted
+        if self.instant is None or not self.entities or not lacking.size:
             return None
         end = int(lacking[-1])
         start = end
-        while start > max(end - PIECE + 1, HOURS - self._wanted) and not self.asked[start - 1]:
+        while start > max(end - PIECE + 1, HOURS - self._wanted) and unread[start - 1]:
             start -= 1
         head = self.instant // HOUR
         return (head - (HOURS - 1 - start)) * HOUR, (head - (HOURS - 1 - end)) * HOUR
+
+    @property
+    def _lacks(self) -> bool:
+        """Whether there is history that was read for nobody."""
+        return not self.asked[HOURS - self._wanted:].all()
+
+    @property
+    def recalls(self) -> bool:
+        """Whether history of newcomers is still to be read, of those that were taken up."""
+        return bool(self._again.any())
 
     @property
     def read_share(self) -> float:
@@ -125,9 +141,16 @@ class Held:
         self.missed = np.where(gone, self.missed + 1, 0)
         self._keep((self.missed < GONE) & ((self.instant or 0) - self.last_seen <= self.drop_after))
 
+    def recall(self) -> None:
+        """Takes up the newcomers: their history is read next, all of it for all of them at once."""
+        if self.newcomers and not self._lacks and not self.recalls:
+            self._late, self.newcomers = frozenset(self.newcomers), set()
+            self._again[HOURS - self._wanted:] = True
+
     def fill(self, stretch: Stretch) -> None:
-        """History: what was read of a `piece()`, of the entities that are known."""
-        rows = {one[:2]: row for row, one in enumerate(self.entities)}
+        """History: what was read of a `piece()`, of the entities that are known, or that were taken up."""
+        whole = self._lacks
+        rows = {one[:2]: row for row, one in enumerate(self.entities) if whole or one[:2] in self._late}
         places = [(rows[one[:2]], n) for n, one in enumerate(stretch.entities) if one[:2] in rows]
         same_name = [one for one in places if stretch.entities[one[1]].backing in ("", self.entities[one[0]].backing)]
         self._write(stretch, same_name)
@@ -149,14 +172,15 @@ class Held:
     def skip(self, first: int, last: int) -> None:
         """History: a `piece()` that cannot be read."""
         head = (self.instant or 0) // HOUR
-        self.asked[HOURS - 1 - head + first // HOUR:HOURS - head + last // HOUR] = True
+        hours = slice(HOURS - 1 - head + first // HOUR, HOURS - head + last // HOUR)
+        self.asked[hours], self._again[hours] = True, False
 
     def advance(self, instant: int) -> None:
         """Moves the columns so that the last ones are those of `instant`; a clock that was set back drops some."""
         was = instant if self.instant is None else self.instant
         for name, step in (("hourly", HOUR), ("hourly_size", HOUR), ("recent", STEP), ("recent_size", STEP)):
             setattr(self, name, shifted(getattr(self, name), instant // step - was // step, np.nan))
-        self.asked = shifted(self.asked[None], instant // HOUR - was // HOUR, False)[0]
+        self.asked, self._again = shifted(np.stack([self.asked, self._again]), instant // HOUR - was // HOUR, False)
         self.last_seen, self.size = np.minimum(self.last_seen, instant), self.size.copy()
         self.instant = instant
 
@@ -182,6 +206,10 @@ class Held:
         self.refused = max(0, len(new) - max(0, room))
         if new := new[:max(0, room)]:
             count = len(new)
+            if not known:  # what was read so far was read for nobody
+                self.asked[:] = False
+            elif self.asked.any():
+                self.newcomers = self.newcomers | {stretch.entities[n][:2] for n in new}
             self.entities += tuple(stretch.entities[n] for n in new)
             self.profiles += tuple(stretch.profiles[n] for n in new)
             for name in ("hourly", "hourly_size", "recent", "recent_size", "size", "last_seen"):
@@ -223,7 +251,7 @@ class Held:
         whole = (instants % HOUR == 0) & (hours >= 0) & (hours < HOURS)
         steps = RECENT - 1 - (head - instants) // STEP
         near = ((head - instants) % STEP == 0) & (steps >= 0) & (steps < RECENT)
-        self.asked[hours[whole]] = True
+        self.asked[hours[whole]], self._again[hours[whole]] = True, False
         if not places:
             return
         rows, ns = np.array(places).T

@@ -7,6 +7,8 @@ there, the watch forecasts again.
 A resource is in the Outlook only once its history was read, or was waited for in vain: six hours alone do not tell what
 is full from what is meant to be, and alerts that go on would end. An alert whose series are absent goes on.
 
+History of what appears later is read once, too, all newcomers together and seldom.
+
 A resource whose query fails keeps what it had; a pass fails where all do, and the latest Outlook stays.
 """
 
@@ -45,6 +47,7 @@ PAUSE = 0.5  # s between two pieces of history, and at least BREAK times as long
 BREAK = 2.0
 RETRY = 60.0  # s between two passes as long as nothing was found: Prometheus may have started a moment ago
 WAIT = 600.0  # s for the history, below the 15 minutes of FleetcastCapacityBlind
+SPARE = 100.0  # how many times as long as its queries took it waits before history is read for newcomers again
 SAVED = 3600.0  # s between two snapshots
 LATE = 3  # refreshes without a success, after which the outlook is not shown; and forecast_ttl
 
@@ -74,6 +77,8 @@ class CapacityWatch:
         self._unread: tuple[str, ...] = ()  # those of the pass itself
         self._bad: set[str] = set()  # and those of which it could not read all
         self._met: dict[str, float] = {}  # when a resource whose history was not read had entities first
+        self._spent: dict[str, float] = {}  # s of queries for the history of newcomers, of the last time
+        self._rests: dict[str, float] = {}  # until when no more are taken up
         self._shown: set[str] = set()  # resources that are in the latest Outlook
         source, resources = config.source, config.capacity.resources
         labels = Labels(source.server_label, source.profile_label, source.default_profile,
@@ -133,6 +138,7 @@ class CapacityWatch:
                 failed[name] = error
             else:
                 held.take(stretch, self._room(held))
+                self._recall(name)
         self._failing, self._unread = set(failed), tuple(failed)
         self._bad = {name for name, reader in self._readers.items() if reader.error is not None}
         self._say_read()
@@ -155,17 +161,29 @@ class CapacityWatch:
         lacking = self._lacking()
         if not lacking:
             return False
-        told = self._told()
+        told, began = self._told(), time.monotonic()
         name, piece = min(lacking, key=lambda one: one[0] in told)  # of the first that waits for it
+        again = self.held[name].recalls
         try:
             self.held[name].fill(self._read(name, *piece, HOUR))
         except SourceNonsense:  # it will not be another the next time
             self.held[name].skip(*piece)
         except SourceError:
             self._failing.add(name)  # the next pass is its next attempt; it must not keep the others from theirs
+        if again:
+            self._spent[name] = self._spent.get(name, 0.0) + time.monotonic() - began
         return bool(self._lacking())
 
     # -- inside -------------------------------------------------------------------------------------
+
+    def _recall(self, name: str) -> None:
+        """Takes up the newcomers of a resource, unless history was read for others a short while ago."""
+        held, now = self.held[name], self._clock()
+        if name in self._told() and not held.recalls:
+            if name in self._spent:
+                self._rests[name] = now + SPARE * self._spent.pop(name)
+            if now >= self._rests.get(name, now):
+                held.recall()
 
     def _lacking(self) -> list[tuple[str, tuple[int, int]]]:
         """(resource, piece of history to read next) of those that can be read."""

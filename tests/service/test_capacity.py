@@ -124,6 +124,51 @@ def test_what_is_full_when_it_is_first_seen_is_full_and_what_was_so_for_a_week_i
     assert [(one.server, full, meant) for one, full, meant in
             zip(outlook.entities, outlook.full.tolist(), outlook.meant.tolist(), strict=True)] == [
                 ("web1", False, True), ("web2", False, True), ("web3", True, False)]
+    while watch.read_piece():
+        pass
+    clock.now += 600
+    assert watch.run_once() and watch.board.last.meant.all(), "its history was read, too"
+
+
+def test_history_of_newcomers_is_read_once_for_all_of_them_and_not_too_often(server, mounts, monkeypatch):
+    clock = Clock(NOW)
+    watch = watch_of(server, clock, **ALL)
+
+    def days(*newcomers: str) -> dict[str, float]:
+        """Of each server, the days of history after a pass with these newcomers and what it reads between two."""
+        mounts.mounts = [*mounts.mounts, *((server, "/") for server in newcomers)]
+        clock.now += 600
+        mounts.spans.clear()
+        assert watch.run_once()
+        while watch.read_piece():
+            pass
+        held = watch.held["filesystem"]
+        return {one.server: round(float(np.isfinite(of).sum()) / 24, 1)
+                for one, of in zip(held.entities, held.hourly, strict=True)}
+
+    assert days() == {"web1": 5, "web2": 5}
+    monkeypatch.setattr(capacity, "SPARE", 1e9)
+    before = watch.held["filesystem"].hourly.copy()
+    assert days("web3", "web4") == dict.fromkeys(["web1", "web2", "web3", "web4"], 5)
+    assert max((end - start) / step for start, end, step in mounts.spans) < 24 and len(mounts.spans) == 2 * (1 + 28)
+    assert np.array_equal(before, watch.held["filesystem"].hourly[:2], equal_nan=True)
+    assert days() == dict.fromkeys(["web1", "web2", "web3", "web4"], 5) and len(mounts.spans) == 2, "once"
+    assert days("web5")["web5"] < 1 and len(mounts.spans) == 2, "a moment ago"
+    watch._rests.clear()
+    assert days("web6") == dict.fromkeys(["web1", "web2", "web3", "web4", "web5", "web6"], 5)
+
+
+def test_history_is_read_for_what_is_there_only_after_the_first_pass(server, mounts):
+    found, mounts.mounts, clock = mounts.mounts, [], Clock(NOW)
+    watch = watch_of(server, clock, **ALL)
+    assert watch.run_once() and not watch.read_piece() and watch.board.last.entities == ()
+    mounts.mounts = found
+    clock.now += 600
+    assert watch.run_once() and metric(watch, "failed", resource="filesystem") == 1
+    while watch.read_piece():
+        pass
+    assert np.isfinite(watch.held["filesystem"].hourly).sum(axis=1).tolist() == [5 * 24] * 2
+    assert np.isfinite(watch.held["filesystem"].recent).all()
 
 
 def test_nothing_is_said_of_a_resource_before_its_history_is_read(server, mounts):

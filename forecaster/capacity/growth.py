@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecaster.capacity.past import HOUR, HOURS, Bools, Floats, Past, Wide
+from forecaster.capacity.past import HOUR, HOURS, RECENT_STEP, Bools, Floats, Past, Wide
 
 DAY = 24  # hours
 STRIDE = 3  # hours between times at which a change of growth is looked for
@@ -27,7 +27,7 @@ class Growth:
     now: Wide
     before: Wide  # until ``changed``; NaN where it has not changed
     changed: Wide
-    step: Wide  # largest rise of the last 24 h within an hour
+    step: Wide  # largest rise of the last 24 h within an hour, or in the present one
     stepped: Wide  # when; NaN without any
     level: Wide  # of the line at the last hour, relative to the value there
 
@@ -116,12 +116,25 @@ def growth(past: Past) -> Growth:
     when = last_hour - (hours - 1 - ends[best]) * HOUR
     day = np.where(known[:, -DAY:] & known[:, -DAY - 1:-1], moves[:, -DAY:], 0)
     largest, where = np.maximum(day.max(1), 0).astype(np.float64), day.argmax(1)
+    stepped = np.where(largest > 0, last_hour - (DAY - 1 - where) * HOUR, np.nan)
+    rise = _present(past)
+    stepped = np.where(rise > largest, past.instant, stepped)
     rate = np.where(changed, now, whole_slope)[:, 0] * DAY
     nothing = np.nan
     return Growth(
         now=rate, before=np.where(changed, before * DAY, nothing)[:, 0], changed=np.where(changed, when, nothing)[:, 0],
-        step=largest, stepped=np.where(largest > 0, last_hour - (DAY - 1 - where) * HOUR, nothing),
+        step=np.maximum(largest, rise), stepped=stepped,
         level=np.where(changed, took(end_after, best, 1), whole_end)[:, 0] - y[:, -1])
+
+
+def _present(past: Past) -> Wide:
+    """(N,) the rise since the last whole hour, 0 where it is not known."""
+    steps = round(past.instant % HOUR / RECENT_STEP)
+    if not steps:
+        return np.zeros(len(past.limit))
+    now, _ = carried(past.recent[:, -steps:])
+    found: Wide = np.nan_to_num(now[:, -1].astype(np.float64) - past.hourly[:, -1])
+    return found
 
 
 def _line(n: Wide, x: Wide, y: Wide, xx: Wide, xy: Wide, yy: Wide) -> tuple[Wide, Wide, Wide, Wide]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 HOUR = 3600
 HOURS = 672  # of history
-RECENT = 72  # steps of 5 minutes
+RECENT, RECENT_STEP = 72, 300  # steps of 5 minutes, in s
 
 Floats = NDArray[np.float32]
 Wide = NDArray[np.float64]

@@ -95,10 +95,10 @@ FAMILIES = (
            "Time at which the growth changed; no series where it has not.", _ONE,
            _column(lambda of: of.filling.changed_at)),
     Family("observed_capacity_largest_step_ratio", (), "ratio",
-           "Largest rise of the used share within an hour, of the last 24 hours.", _ONE,
+           "Largest rise of the used share within an hour, of the last 24 hours and the present one.", _ONE,
            _column(lambda of: of.filling.step)),
     Family("observed_capacity_largest_step_timestamp_seconds", (), "Unix seconds",
-           "End of the hour of that rise; no series without a rise.", _ONE, _column(lambda of: of.filling.step_at)),
+           "End of that hour, or the pass; no series without a rise.", _ONE, _column(lambda of: of.filling.step_at)),
     Family("observed_capacity_last_seen_timestamp_seconds", (), "Unix seconds", "Time of its latest value.", _ONE,
            _column(lambda of: of.last_seen), always=True, outlives=True),
 )

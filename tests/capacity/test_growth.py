@@ -38,6 +38,23 @@ def test_the_largest_step_is_of_the_last_day_and_names_the_end_of_its_hour():
     assert made.stepped[0] == NOW - 5 * HOUR and np.isnan(made.stepped[1])
 
 
+def test_the_largest_step_may_be_in_the_present_hour_and_is_then_of_now():
+    def jumps(at):
+        return 0.3 + 0.1 * (at >= -5) + 0.5 * (at >= -0.05)
+
+    def falls(at):
+        return 0.9 - 0.5 * (at >= -0.05)
+
+    past = past_of(jumps, falls, lambda at: at * 0 + 0.3, instant=NOW + 15 * 60)
+    made = growth(past)
+    assert made.step == pytest.approx([0.5, 0, 0], abs=1e-6) and made.stepped[0] == past.instant
+    assert np.isnan(made.stepped[1:]).all()
+    past.recent[0, -1] = np.nan  # a lost scrape, after which nothing is known of the jump
+    assert growth(past).step[0] == pytest.approx(0.1)
+    past.recent[0, -3:] = np.nan
+    assert growth(past).step[0] == pytest.approx(0.1)
+
+
 def test_a_rise_across_a_gap_is_no_step():
     past = past_of(lambda at: 0.3 + 0.1 * (at >= -5))
     past.hourly[0, -8:-5] = np.nan  # the rise is between hours that are not known

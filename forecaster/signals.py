@@ -16,6 +16,8 @@ STEP_MINUTES = 5  # of one step, in the model and in the names of horizons
 
 PLACEHOLDERS = ("$shard", "$total_shards")  # in a query, replaced by this forecaster's share of the fleet
 _SELECTOR = re.compile(r"""([a-zA-Z_:][\w:]*)?({([^{}"']|"([^"\\]|\\.)*"|'([^'\\]|\\.)*')*})?""")
+_STRING = re.compile(r"""#[^\n]*|"([^"\\\n]|\\.)*"|'([^'\\\n]|\\.)*'|`[^`]*`""")  # or comment
+_CLOSES = {")": "(", "]": "[", "}": "{"}
 _METRIC_NAME = r"^[a-zA-Z_:][a-zA-Z0-9_:]*$"
 
 
@@ -43,7 +45,8 @@ StepsByLabel = Annotated[dict[str, int], BeforeValidator(_by_label)]
 
 
 def _promql(query: str) -> str:
-    """The query on one line; in label_replace, $1 and ${1} are PromQL's own."""
+    """The query on one line, without comments; in label_replace, $1 and ${1} are PromQL's own."""
+    query = _STRING.sub(lambda found: found[0] if found[0][0] != "#" else "", query)
     if not query.strip():
         raise ValueError("expected a PromQL expression: write one that yields a series per server")
     unknown = sorted(set(re.findall(r"\$[A-Za-z_]\w*", query)) - {"$step", *PLACEHOLDERS})
@@ -52,7 +55,21 @@ def _promql(query: str) -> str:
     if unknown:
         raise ValueError(f"unknown placeholder {', '.join(unknown)}: only $step, $job, {' and '.join(PLACEHOLDERS)} "
                          "are filled in")
+    _closed(query)
     return " ".join(query.split())
+
+
+def _closed(query: str) -> None:
+    """ValueError where a bracket is not closed, or closes none."""
+    bare, opened = _STRING.sub(lambda found: " " * len(found[0]), query), list[tuple[str, int]]()
+    for place, one in enumerate(bare):
+        if one in "([{":
+            opened.append((one, place))
+        elif one in _CLOSES and (not opened or opened.pop()[0] != _CLOSES[one]):
+            raise ValueError(f"{one!r} closes nothing in {query[:place + 1][-40:]!r}: remove it, or open it before")
+    if opened:
+        one, place = opened[-1]
+        raise ValueError(f"{one!r} is not closed in {query[place:][:40]!r}: close it")
 
 
 def _selector(query: str) -> str:

@@ -53,6 +53,7 @@ RULES = {
     "certificate_has_a_key": ("source.key_file", "nothing", "expected cert_file and key_file", "give both or neither"),
     "p2_below_p1": ("risk.priorities.p2", "70", "less than p1 (70)", "lower p2 or raise p1"),
     "prometheus_has_url": ("source.url", "nothing", "kind prometheus needs an address", "set source.url"),
+    "query_closes_its_brackets": ("signals.cpu_pct.query", "'(cpu > 0'", "not closed", "close it"),
     "query_has_known_placeholders": ("signals.cpu_pct.query", "$interval", "unknown", "only $step"),
     "query_not_empty": ("signals.cpu_pct.query", "' '", "expected a PromQL expression", "write one"),
     "refresh_divides_step": ("refresh", "'7s'", "a divisor of step (300s)", "change refresh or step"),
@@ -187,6 +188,22 @@ def test_the_server_label_may_be_any_name_that_prometheus_3_stores(label, kind):
 def test_the_groups_of_label_replace_are_promqls_own(group):
     query = f'label_replace(rate(cpu[$step]), "server", "{group}", "instance", "(.+):[0-9]+")'
     assert load_config("fleet", {"signals.cpu_pct.query": query}).signals["cpu_pct"].query == query
+
+
+@pytest.mark.parametrize("query", ['a{x=")"}', "a{x='('}", 'a{x="\\"("}', "a{x=`\\(`}", "sum(a{x='#('}[5m:1m])"])
+def test_brackets_in_the_strings_of_a_query_are_none(query):
+    assert load_config("fleet", {"signals.cpu_pct.query": query}).signals["cpu_pct"].query == query
+
+
+def test_comments_of_a_query_are_left_out():
+    query = 'sum( # of (all\n  a{x="#1"})  # end'
+    assert load_config("fleet", {"signals.cpu_pct.query": query}).signals["cpu_pct"].query == 'sum( a{x="#1"})'
+
+
+@pytest.mark.parametrize("query", ["a)", "(a]", "sum(a[5m)", "a{x='1'}}"])
+def test_a_bracket_that_closes_nothing_is_named(query):
+    with pytest.raises(SettingsError, match="closes nothing"):
+        load_config("fleet", {"signals.cpu_pct.query": query})
 
 
 @pytest.mark.parametrize("interval", ["2m", "5m"])

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from threading import Event
+from typing import Any
 
 import numpy as np
 import requests
@@ -294,14 +295,18 @@ class CapacityWatch:
     def _parts(self) -> Mapping[str, Kept]:
         return {f"capacity-{name}.npz": Kept(held) for name, held in self.held.items()}
 
+    def queries(self) -> dict[str, dict[str, Any]]:
+        """Of each resource, as ResourceReader.describe."""
+        return {name: reader.describe() for name, reader in self._readers.items()}
+
     def state(self) -> dict[str, object]:
         """What /status says of it."""
-        now, last, told = self._clock(), self.board.last, self._told()
+        now, last, told, queries = self._clock(), self.board.last, self._told(), self.queries()
         resources = {name: {
             "title": self._config.capacity.resources[name].title or name, "entities": len(held.entities),
             "lost": int(held.lost.sum()), "refused": held.refused, "history_read": round(held.read_share, 3),
             "shown": name in told,
-            **self._readers[name].describe()} for name, held in self.held.items()}
+            **queries[name]} for name, held in self.held.items()}
         return {"enabled": True, **about(last, self.board.current(now) is not None, now),
                 "refresh_seconds": self._config.capacity.refresh, "ttl_seconds": self.board.ttl,
                 "duration_seconds": round(self._took, 3), "max_entities": self._config.capacity.max_entities,

@@ -1,11 +1,13 @@
 """`fleet-forecaster check-config` accepts what `serve` can start with, and names the remedy for the rest."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from forecaster.__main__ import main
 from forecaster.config import PRESETS
+from tests.local_server import Request, local_server
 
 
 def with_model(folder, model: str, **other: str):
@@ -76,3 +78,41 @@ def test_the_files_of_tls_and_logins_are_checked_too(flag, tmp_path, capsys):
     file.write_text("unknown: 1")
     assert main(["check-config", "--config.file", "fleet", flag, str(file)]) == 1
     assert f"{file}: unknown: unknown key" in capsys.readouterr().err
+
+
+def respond(request: Request) -> None:
+    """As a Prometheus that has a server for every query but those of `gone`, and refuses `refused`."""
+    query, ranged = request.form["query"], request.path.endswith("query_range")
+    if "refused" in query:
+        body = {"status": "error", "errorType": "bad_data", "error": "1:1: parse error"}
+    else:
+        one = {"metric": {"server": "web1", "mountpoint": "/"}} | (
+            {"values": [[float(request.form["end"]), "0.5"]]} if ranged else
+            {"value": [float(request.form["time"]), "0.5"]})
+        body = {"status": "success", "data": {"resultType": "matrix" if ranged else "vector",
+                                              "result": [] if "gone" in query else [one]}}
+    request.answer(400 if "refused" in query else 200, json.dumps(body))
+
+
+@pytest.mark.parametrize(("query", "code", "said"), [
+    ("a", 0, ""), ("gone", 0, "capacity.resources.filesystem: Prometheus has no series for it now"),
+    ("refused", 1, "capacity.resources.filesystem: Prometheus at {url}, resource filesystem: HTTP 400 bad_data: 1:1")])
+def test_prometheus_is_asked_whether_it_takes_the_queries_and_has_series(query, code, said, tmp_path, capsys):
+    resource = f"{{filesystem: {{query: {query}, size: b, entity: [mountpoint]}}}}"
+    (tmp_path / "own.yml").write_text(f"base: fleet\nmodel: null\ncapacity: {{resources: {resource}}}\n")
+    with local_server(respond) as server:
+        line = ["check-config", "--config.file", str(tmp_path / "own.yml"), "--source.url", server.url]
+        assert main(line) == 0 and not server.seen, "only when it is told to"
+        assert main([*line, "--ask"]) == code
+    captured = capsys.readouterr()
+    assert said.format(url=server.url) in captured.out + captured.err
+    assert ("no series" in captured.out + captured.err) == (query == "gone")
+
+
+def test_a_prometheus_that_does_not_answer_is_a_problem_where_it_is_asked(tmp_path, capsys):
+    with local_server(respond) as server:
+        url = server.url
+    assert main(["check-config", "--config.file", "fleet", "--source.url", url, "--ask"]) == 1
+    assert f"fleet: source: Prometheus at {url}" in capsys.readouterr().err
+    assert main(["check-config", "--config.file", "fleet", "--source", "scrape", "--source.url", url, "--ask"]) == 1
+    assert "scrape has no queries to ask" in capsys.readouterr().err

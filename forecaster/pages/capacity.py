@@ -128,7 +128,8 @@ def sentence(of: Outlook, seen: Seen) -> str:
         return f"{one.name} of {one.server} is full"
     if math.isfinite(date) and not of.meant[row]:
         return f"{one.name} of {one.server} is full first: {words.date(date, seen.zone)} (p50)"
-    return f"{'Of what can be read, nothing' if of.unread else 'Nothing'} is expected to be full within 14 days"
+    nothing = "Of what can be read, nothing" if of.unread or of.waits_for else "Nothing"
+    return f"{nothing} is expected to be full within 14 days"
 
 
 def unseen(of: Outlook) -> list[str]:

@@ -104,6 +104,8 @@ def _headline(seen: Seen, found: tuple[Coming, ...]) -> dict[str, object]:
     state, text, more = headline.headline(seen.result, seen.outlook, seen.now, seen.zone, unknown)
     if seen.result is None and seen.problem:
         more.append(seen.problem)
+    elif seen.watched is not None and seen.outlook is None:
+        more.append("What fills up is not known.")
     return {"state": state, "text": text, "more": " ".join(more), "next": found[0] if found else None}
 
 
@@ -137,7 +139,7 @@ def _line(seen: Seen, found: tuple[Coming, ...]) -> dict[str, object]:
 def _filling(outlook: Outlook | None, now: float, zone: tzinfo) -> dict[str, object]:
     """What is full, or will be (p50) within 14 days, or has a priority: the first by date."""
     if outlook is None:
-        return {"known": False, "rows": [], "left": 0, "unread": []}
+        return {"known": False, "rows": [], "left": 0, "unread": [], "waits_for": []}
     dates = outlook.filling.full_at[:, MEDIAN]
     there = outlook.full | (np.isfinite(dates) & ~outlook.meant) | (outlook.priority > 0)
     rows = [row for row in outlook.order if there[row]]
@@ -150,7 +152,8 @@ def _filling(outlook: Outlook | None, now: float, zone: tzinfo) -> dict[str, obj
                       "used": words.share(outlook.used[row]), "lost": bool(outlook.lost[row]), "at": at,
                       "priority": f"{PRIORITIES[rank - 1]}{' pending' if waits[row] else ''}" if rank else ""})
     return {"known": True, "rows": found, "left": len(rows) - len(found),
-            "unread": [outlook.resources[name].title for name in outlook.unread]}
+            "unread": [outlook.resources[name].title for name in outlook.unread],
+            "waits_for": [outlook.resources[name].title for name in outlook.waits_for]}
 
 
 def _order(result: Result) -> list[int]:

@@ -193,6 +193,16 @@ def test_what_cannot_be_read_of_what_fills_up_is_named_beside_what_can():
     assert "Cannot be read" not in page(make_result(), make_outlook())
 
 
+def test_what_is_not_known_yet_of_what_fills_up_is_named():
+    waits = replace(make_outlook(used=0.4), waits_for=("memory",))
+    listed = part(page(make_result(), waits), "ui-filling")
+    assert "Nothing of what can be read within 14 days" in listed and "Not known yet: Memory." in listed
+    nothing = "What fills up is not known."
+    watched = {"watched": 1920.0}
+    assert nothing in page(make_result(), more=watched) and nothing not in page(make_result(), waits, more=watched)
+    assert nothing not in page(make_result()), "nothing is watched"
+
+
 def test_what_fills_up_is_listed_by_date_and_what_has_room_is_not():
     entities = (entity("web1", "/"), entity("web1"), entity("db1"))
     outlook = make_outlook(entities, used=(0.4, 0.91, 1.0), priority=(0, 2, 0), full=(False, False, True),

@@ -247,6 +247,9 @@ def test_resources_that_cannot_be_read_and_those_of_which_nothing_is_found_are_n
     said = plain(capacity.show(seen(outlook=replace(of, unread=("memory",))), Asked()).fragments["cap-head"])
     assert "Of what can be read, nothing is expected to be full within 14 days" in said
     assert "Cannot be read, /status says why: Memory." in said and "found" not in said
+    said = plain(capacity.show(seen(outlook=replace(of, waits_for=("memory",))), Asked()).fragments["cap-head"])
+    assert "Of what can be read, nothing is expected to be full within 14 days" in said
+    assert "Not known yet, history is being read: Memory." in said and "found" not in said
 
 
 def test_a_server_of_which_only_what_fills_up_is_forecast_says_so():

@@ -4,10 +4,7 @@ A pass reads the last stretch of every resource, one after the other, forecasts 
 Between two passes the watch reads history, a piece at a time, with pauses: Prometheus serves others. Once all of it is
 there, the watch forecasts again.
 
-A resource is in the Outlook only once its history was read, or was waited for in vain: six hours alone do not tell what
-is full from what is meant to be, and alerts that go on would end. An alert whose series are absent goes on.
-
-History of what appears later is read once, too, all newcomers together and seldom.
+An alert whose series are absent goes on, so that a resource is in the Outlook only once its history was read.
 
 A resource whose query fails keeps what it had; a pass fails where all do, and the latest Outlook stays.
 """
@@ -42,13 +39,12 @@ from forecaster.publish.capacity_json import about
 from forecaster.publish.self_metrics import SelfMetrics
 from forecaster.readings import Labels, SourceError, SourceNonsense
 from forecaster.service.heap import give_back
+from forecaster.service.history import History
 from forecaster.service.ticker import Ticker
 
 PAUSE = 0.5  # s between two pieces of history, and at least BREAK times as long as the last one took
 BREAK = 2.0
 RETRY = 60.0  # s between two passes as long as nothing was found: Prometheus may have started a moment ago
-WAIT = 600.0  # s for the history, below the 15 minutes of FleetcastCapacityBlind
-SPARE = 100.0  # how many times as long as its queries took it waits before history is read for newcomers again
 SAVED = 3600.0  # s between two snapshots
 LATE = 3  # refreshes without a success, after which the outlook is not shown; and forecast_ttl
 
@@ -77,9 +73,6 @@ class CapacityWatch:
         self._failing: set[str] = set()  # resources that could not be read since then
         self._unread: tuple[str, ...] = ()  # those of the pass itself
         self._bad: set[str] = set()  # and those of which it could not read all
-        self._met: dict[str, float] = {}  # when a resource whose history was not read had entities first
-        self._spent: dict[str, float] = {}  # s of queries for the history of newcomers, of the last time
-        self._rests: dict[str, float] = {}  # until when no more are taken up
         self._shown: set[str] = set()  # resources that are in the latest Outlook
         source, resources = config.source, config.capacity.resources
         labels = Labels(source.server_label, source.profile_label, source.default_profile,
@@ -88,6 +81,7 @@ class CapacityWatch:
             name: ResourceReader(name, of, str(source.url), session, source.timeout, labels, config.share,
                                  source.parameters, clock, self._stop, config.limits) for name, of in resources.items()}
         self.held = {name: Held(_origin(config, of), of.history, config.drop_after) for name, of in resources.items()}
+        self._history = History(self.held, clock)
         self._keeper = Keeper(config.storage, self.errors, SAVED)
 
     # -- running ------------------------------------------------------------------------------------
@@ -139,7 +133,7 @@ class CapacityWatch:
                 failed[name] = error
             else:
                 held.take(stretch, self._room(held))
-                self._recall(name)
+                self._history.recall(name)
         self._failing, self._unread = set(failed), tuple(failed)
         self._bad = {name for name, reader in self._readers.items() if reader.error is not None}
         self._say_read()
@@ -159,37 +153,20 @@ class CapacityWatch:
 
     def read_piece(self) -> bool:
         """Reads the next piece of history; whether there is more that can be read before the next pass."""
-        lacking = self._lacking()
-        if not lacking:
+        wanted = self._history.wanted(self._failing)
+        if wanted is None:
             return False
-        told, began = self._told(), time.monotonic()
-        name, piece = min(lacking, key=lambda one: one[0] in told)  # of the first that waits for it
-        again = self.held[name].recalls
+        (name, piece), began = wanted, time.monotonic()
         try:
             self.held[name].fill(self._read(name, *piece, HOUR))
         except SourceNonsense:  # it will not be another the next time
             self.held[name].skip(*piece)
         except SourceError:
             self._failing.add(name)  # the next pass is its next attempt; it must not keep the others from theirs
-        if again:
-            self._spent[name] = self._spent.get(name, 0.0) + time.monotonic() - began
-        return bool(self._lacking())
+        self._history.took(name, time.monotonic() - began)
+        return self._history.wanted(self._failing) is not None
 
     # -- inside -------------------------------------------------------------------------------------
-
-    def _recall(self, name: str) -> None:
-        """Takes up the newcomers of a resource, unless history was read for others a short while ago."""
-        held, now = self.held[name], self._clock()
-        if name in self._told() and not held.recalls:
-            if name in self._spent:
-                self._rests[name] = now + SPARE * self._spent.pop(name)
-            if now >= self._rests.get(name, now):
-                held.recall()
-
-    def _lacking(self) -> list[tuple[str, tuple[int, int]]]:
-        """(resource, piece of history to read next) of those that can be read."""
-        return [(name, piece) for name, held in self.held.items()
-                if name not in self._failing and (piece := held.piece()) is not None]
 
     def _tick(self) -> None:
         try:
@@ -212,12 +189,12 @@ class CapacityWatch:
     def _read_history(self) -> None:
         """Reads history until the next pass is near; forecasts again once that of a resource is there that was waited
         for, and once all of it is there, which is then saved."""
-        more, until, pause = bool(self._lacking()), time.monotonic() + self._left(), 0.0
+        more, until, pause = self._history.wanted(self._failing) is not None, time.monotonic() + self._left(), 0.0
         while more and time.monotonic() + pause < until and not self._stop.wait(pause):
             began = time.monotonic()
             more = self.read_piece()
             pause = max(PAUSE, BREAK * (time.monotonic() - began))
-            if (not more or set(self._told()) != self._shown) and self._publish(self._instant):
+            if (not more or set(self._history.told()) != self._shown) and self._publish(self._instant):
                 self._say_success()
             if not more:
                 self._keeper.save(self._parts())  # what took minutes to read is not to be lost in the first hour
@@ -226,17 +203,9 @@ class CapacityWatch:
         """Seconds to the next pass."""
         return self._config.capacity.refresh - self._clock() % self._config.capacity.refresh
 
-    def _told(self) -> dict[str, Held]:
-        """The resources of which an Outlook may speak: those without entities, too."""
-        now = self._clock()
-        for name, held in self.held.items():
-            if held.entities and not held.told:
-                held.told = held.piece() is None or not 0 <= now - self._met.setdefault(name, now) < WAIT
-        return {name: held for name, held in self.held.items() if held.told or not held.entities}
-
     def _say_read(self) -> None:
         """What is not read, or not told yet, has no say in which alerts are over."""
-        told = self._told()
+        told = self._history.told()
         self._metrics.capacity_read({name: name in self._bad or name not in told for name in self.held})
 
     def _say_success(self) -> None:
@@ -245,7 +214,7 @@ class CapacityWatch:
 
     def _publish(self, instant: int) -> bool:
         """Publishes an Outlook of what is told, if that is anything; whether it did."""
-        config, told = self._config, self._told()
+        config, told = self._config, self._history.told()
         waits = tuple(name for name in self.held if name not in told)
         self._shown = set(told)
         if waits and not any(held.entities for held in told.values()):
@@ -301,7 +270,7 @@ class CapacityWatch:
 
     def state(self) -> dict[str, object]:
         """What /status says of it."""
-        now, last, told, queries = self._clock(), self.board.last, self._told(), self.queries()
+        now, last, told, queries = self._clock(), self.board.last, self._history.told(), self.queries()
         resources = {name: {
             "title": self._config.capacity.resources[name].title or name, "entities": len(held.entities),
             "lost": int(held.lost.sum()), "refused": held.refused, "history_read": round(held.read_share, 3),

@@ -257,7 +257,7 @@ def test_without_prometheus_it_reads_the_exporter_itself_and_starts_warm_from_hi
         },
     )
     forecaster = Forecaster(lambda: config, Clock(now))
-    monkeypatch.setattr(forecaster.parts.cycle, "start", lambda: None)
+    monkeypatch.setattr(forecaster.parts.cycle, "start", lambda *_: None)
     forecaster.start()
     assert forecaster.parts.cycle.run_once()
     assert set(forecaster.parts.board.last.method) == {"tft"}
@@ -359,7 +359,7 @@ def test_a_reload_that_keeps_no_forecast_does_not_leave_the_success_of_the_last_
     success = "forecaster_last_success_timestamp_seconds "
     bench.forecaster.reload()
     assert f"{success}0.0" not in bench.client.get("/metrics").text
-    monkeypatch.setattr(Cycle, "start", lambda _: None)
+    monkeypatch.setattr(Cycle, "start", lambda *_: None)
     bench.overrides = bench.overrides | {"total_shards": 2}
     bench.forecaster.reload()
     page = bench.client.get("/metrics").text

@@ -12,7 +12,7 @@ from forecaster.capacity.past import HOURS
 from forecaster.config import load_config
 from forecaster.memory.memory import PAGES_FILE
 from forecaster.publish.self_metrics import SelfMetrics
-from forecaster.service import capacity
+from forecaster.service import capacity, history
 from forecaster.service.app import Forecaster
 from forecaster.service.capacity import make_watch
 from forecaster.sources.transport import http_session
@@ -147,14 +147,14 @@ def test_history_of_newcomers_is_read_once_for_all_of_them_and_not_too_often(ser
                 for one, of in zip(held.entities, held.hourly, strict=True)}
 
     assert days() == {"web1": 5, "web2": 5}
-    monkeypatch.setattr(capacity, "SPARE", 1e9)
+    monkeypatch.setattr(history, "SPARE", 1e9)
     before = watch.held["filesystem"].hourly.copy()
     assert days("web3", "web4") == dict.fromkeys(["web1", "web2", "web3", "web4"], 5)
     assert max((end - start) / step for start, end, step in mounts.spans) < 24 and len(mounts.spans) == 2 * (1 + 28)
     assert np.array_equal(before, watch.held["filesystem"].hourly[:2], equal_nan=True)
     assert days() == dict.fromkeys(["web1", "web2", "web3", "web4"], 5) and len(mounts.spans) == 2, "once"
     assert days("web5")["web5"] < 1 and len(mounts.spans) == 2, "a moment ago"
-    watch._rests.clear()
+    watch._history._rests.clear()
     assert days("web6") == dict.fromkeys(["web1", "web2", "web3", "web4", "web5", "web6"], 5)
 
 

@@ -263,8 +263,8 @@ def test_what_is_saved_is_what_the_next_start_begins_with(url, watch, tmp_path):
 
 
 def test_a_query_that_is_refused_costs_its_resource_only(url):
-    watch = at_once(watch_of(url, **{"capacity.resources.memory.query": "sum(",
-                                     "capacity.resources.conntrack.size": "avg("}))
+    watch = at_once(watch_of(url, **{"capacity.resources.memory.query": "sum()",
+                                     "capacity.resources.conntrack.size": "avg()"}))
     assert watch.run_once()
     outlook, state = watch.board.last, watch.state()["resources"]
     assert of(outlook, "memory") == {} and of(outlook, "filesystem")["tidy"] and of(outlook, "conntrack")["tidy"]

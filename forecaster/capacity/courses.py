@@ -26,9 +26,11 @@ RATES = (6, 24, 72, 168, 671)  # hours, over which growth goes on
 PACE = 3  # hours whose pace is that of the present hour
 LASTING = 8  # hours for which the rate of the last minutes goes on
 FITS = (24, 72, 168)  # hours through which a line is fitted
-COURSES = 40
+COURSES = 34
+SPANS = np.diff(KNOTS, prepend=0)  # hours from a knot to the next one
+NEAR = 1e-3  # used share
 SHOWN = (3, 6, 8, 10, 12)  # knots at which traits show the courses
-TRAITS = len(SHOWN) * (COURSES - 1) + 2 * len(KNOTS) + 30 + burst.TRAITS
+TRAITS = len(SHOWN) * (COURSES - 1) + 2 * len(KNOTS) + 36 + burst.TRAITS
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +108,7 @@ def courses(past: Past) -> Courses:
     week = repeated(mean_moves(smooth, first, WEEK, 3, rates[2]))
     last_week = repeated(mean_moves(z, first, WEEK, 1, rates[2]))
 
-    saw = teeth(z, moves, steps, noise, first)
+    saw = teeth(z, moves, steps, noise, first, past.limit)
 
     sorted_week = np.sort(z[:, -WEEK:], 1)
     sorted_all = np.sort(z[:, ::-4], 1)
@@ -120,17 +122,19 @@ def courses(past: Past) -> Courses:
     spread = np.where(counted, wide, np.maximum(wide, 0.3 * slack + FLOOR * np.sqrt(KNOTS))).astype(np.float32)
     low, middle, high = (np.where(counted, one, slack * 0 + segment[:, None] * KNOTS) for one in (low, middle, high))
 
+    room, draws = past.limit - now, saw.draws
+    # between knots a percentile keeps below the limit, unless it is full at the next one
+    most = np.where(draws.at_knots < room[:, None], (room - NEAR)[:, None], np.inf).repeat(SPANS, 2)
+    fan = np.minimum(_along(draws.course, *draws.at_knots), np.minimum(most, draws.highest))
     paths = np.empty((rows, COURSES, HORIZON), np.float32)
     many: list[Floats] = [
         grew[:, None], *lines, *fits, np.cumsum(bounded, 1), day, yesterday, week, last_week,
-        saw.rises, saw.speed, saw.by_level, saw.rising, saw.by_clock,
-        *levels, rise.before[:, None], grew[:, None] + quickly[:, None] * np.minimum(later, LASTING),
-        *_along(day, low, middle, high), *_along(saw.by_level, *saw.fan), *_along(saw.by_clock, *saw.clock_fan),
-        *_along(saw.rises, saw.growths[0], saw.growths[2])]
+        saw.rises, saw.speed, *levels, rise.before[:, None],
+        grew[:, None] + quickly[:, None] * np.minimum(later, LASTING),
+        *_along(day, low, middle, high), draws.course, *fan]
     for number, one in enumerate(many):
         paths[:, number] = one
     np.clip(paths, -now[:, None, None], 3, out=paths)
-    room = past.limit - now
     paths = until_full(paths, np.where(room > 0, room, np.inf)[:, None])
 
     at = [KNOTS[k] - 1 for k in SHOWN]

@@ -22,7 +22,7 @@ from forecaster.capacity.past import Floats, Wide
 from forecaster.capacity.teeth import HORIZON, KNOTS
 from forecaster.models import weights_file
 
-FORMAT = 3
+FORMAT = 4
 PERCENTILES = (0.1, 0.5, 0.9)
 WINDOW_HOURS = (4, 24, 168, 336)
 ANCHORS = (1, 6, 24, 96, 336)  # hours

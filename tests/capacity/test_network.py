@@ -34,7 +34,7 @@ def test_a_file_of_another_format_is_refused(tmp_path):
         data = dict(held)
     data["facts"] = np.array(json.dumps(json.loads(str(data["facts"])) | {"format": 0}))
     np.savez(path, **data)
-    with pytest.raises(WeightsError, match="format 0, expected 3"):
+    with pytest.raises(WeightsError, match="format 0, expected 4"):
         Weights.load(path)
 
 

@@ -4,9 +4,9 @@ import numpy as np
 
 from forecaster.board import Board
 from forecaster.capacity.forecast import HORIZON, Filling
+from forecaster.capacity.growth import WEEK
 from forecaster.capacity.lasting import Lasting
 from forecaster.capacity.outlook import About, Entity, Outlook
-from forecaster.capacity.teeth import WEEK
 
 INSTANT = 1_760_000_400.0  # a multiple of 300
 DAY = 86400.0

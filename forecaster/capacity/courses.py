@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from forecaster.capacity import burst
-from forecaster.capacity.growth import DAY, Growth, carried, growth, rare_steps, typical, without
+from forecaster.capacity.growth import DAY, WEEK, Growth, carried, growth, rare_steps, typical, without
 from forecaster.capacity.past import HOUR, HOURS, Floats, Past
-from forecaster.capacity.teeth import FLOOR, HORIZON, KNOTS, WEEK, ahead, mean_moves, own_moves, repeated, teeth
+from forecaster.capacity.teeth import FLOOR, HORIZON, KNOTS, ahead, mean_moves, own_moves, repeated, teeth
 
 RATES = (6, 24, 72, 168, 671)  # hours, over which growth goes on
 PACE = 3  # hours whose pace is that of the present hour

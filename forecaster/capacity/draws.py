@@ -15,9 +15,9 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from forecaster.capacity.growth import DAY, WEEK
 from forecaster.capacity.past import Bools, Floats, Ints
 
-DAY, WEEK = 24, 168  # hours
 BACK = DAY * np.arange(1, 28)  # hours before now at which the days begin
 PERCENTILES = np.array([0.1, 0.5, 0.9])
 LEADS = np.array([4, 12, 24, 48])  # hours after which it is seen what becomes of the unusual; after the last, no more

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecaster.capacity.growth import DAY, STEP
+from forecaster.capacity.growth import DAY, STEP, WEEK
 from forecaster.capacity.past import Bools, Floats, Ints
 
-WEEK = 7 * DAY
 LATEST, FEW = 8, 4  # falls that are looked at, and whose floor is that of now
 LARGE = 0.3  # usual falls, by which one by hand lands lower
 PERIODS = (6, 8, 12, 24, 48, 72, 168)  # hours between falls by the clock

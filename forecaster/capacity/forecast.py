@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from forecaster.capacity.courses import Courses, courses, until_full
-from forecaster.capacity.growth import DAY
+from forecaster.capacity.growth import DAY, WEEK
 from forecaster.capacity.network import (
     MARKS,
     PERCENTILES,
@@ -35,7 +35,7 @@ from forecaster.capacity.network import (
 )
 from forecaster.capacity.past import HOUR, Floats, Past, Wide
 from forecaster.capacity.runaway import changed_at, runaway, steady
-from forecaster.capacity.teeth import HORIZON, WEEK
+from forecaster.capacity.teeth import HORIZON
 
 __all__ = ["HORIZON", "PERCENTILES", "WINDOWS", "WINDOW_HOURS", "Filling", "Weights", "WeightsError", "forecast"]
 

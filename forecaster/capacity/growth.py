@@ -11,7 +11,7 @@ import numpy as np
 
 from forecaster.capacity.past import HOUR, HOURS, RECENT_STEP, Bools, Floats, Past, Wide
 
-DAY = 24  # hours
+DAY, WEEK = 24, 168  # hours
 STRIDE = 3  # hours between times at which a change of growth is looked for
 LEAST = 12  # hours on both sides of a change
 RARE = 3  # steps of one sign in the history, from which on they are part of the course (log rotation)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from forecaster.capacity.growth import WEEK
 from forecaster.capacity.past import HOUR, HOURS, RECENT, Bools, Floats
 from forecaster.capacity.series import Named, Stretch, newest, same, settled
 from forecaster.capacity.today import of_today, shifted
@@ -25,7 +26,6 @@ STEP = 300
 GONE = 3  # passes
 ALIKE = 0.02  # used share: a device that is renamed at a boot holds what it held
 PIECE = 24  # hours of history that are read at once
-WEEK = 168  # hours
 
 
 class Held:

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from forecaster.capacity.forecast import HORIZON, WINDOWS, Filling
+from forecaster.capacity.growth import WEEK
 from forecaster.capacity.lasting import FULL, P2, Lasting, Urgency
 from forecaster.capacity.past import HOUR, Bools, Floats, Wide
-from forecaster.capacity.teeth import WEEK
 
 PERCENTILES = ("p10", "p50", "p90")
 PRIORITIES = ("P1", "P2", "P3")

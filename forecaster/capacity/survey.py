@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from forecaster.capacity.forecast import HORIZON, WINDOW_HOURS, Filling, Weights, forecast
-from forecaster.capacity.held import WEEK, Held
+from forecaster.capacity.growth import WEEK
+from forecaster.capacity.held import Held
 from forecaster.capacity.outlook import PRIORITIES, About, Entity, Outlook
 from forecaster.capacity.past import HOUR, Bools, Floats, Past
 from forecaster.capacity.priority import priority

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecaster.capacity.draws import Drawn, Falling, drawn
+from forecaster.capacity.draws import PERCENTILES, Drawn, Falling, drawn
 from forecaster.capacity.falls import NEVER, OFTEN, SMALL, by_clock, latest_of
-from forecaster.capacity.growth import DAY, without
+from forecaster.capacity.growth import DAY, WEEK, without
 from forecaster.capacity.past import Bools, Floats, Ints
 
 HORIZON = 336  # hours
 KNOTS = np.array([1, 2, 4, 8, 12, 18, 24, 48, 72, 120, 168, 240, 336])  # hours
-WEEK = 7 * DAY
 FLOOR = 2e-4  # least spread of a used share
 FALL, FALLS_OF_NOISE = 0.004, 6.0  # smallest fall of a clean-up: used share, and times the typical hour
 ALIKE = 0.01  # mean distance, in usual falls, of levels that are one
@@ -81,7 +80,6 @@ def own_moves(z: Floats, first: Ints) -> tuple[Floats, Bools]:
     """(p10, p50, p90 of the moves within each of KNOTS from the same hour of the days before (3, N, K), known)."""
     t, rows = z.shape[1] - 1, len(z)
     made, counted = np.zeros((3, rows, len(KNOTS)), np.float32), np.zeros((rows, len(KNOTS)), bool)
-    levels = np.array([[0.1], [0.5], [0.9]])
     for k, hours in enumerate(KNOTS):
         starts = t - DAY * np.arange(-(-hours // DAY), 28)
         starts = starts[starts >= 0]
@@ -89,7 +87,7 @@ def own_moves(z: Floats, first: Ints) -> tuple[Floats, Bools]:
         moves = np.where(inside, z[:, starts + hours] - z[:, starts], 1e9)
         moves.sort(1)
         number = inside.sum(1)
-        at = np.round(levels * np.maximum(number - 1, 0)).astype(int)
+        at = np.round(PERCENTILES[:, None] * np.maximum(number - 1, 0)).astype(int)
         made[:, :, k] = moves[np.arange(rows), at]
         counted[:, k] = number >= 4
     return made, counted

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from forecaster.capacity.growth import WEEK
 from forecaster.capacity.past import HOURS, RECENT, Floats, Past
-from forecaster.capacity.teeth import HORIZON, WEEK
+from forecaster.capacity.teeth import HORIZON
 from forecaster.training.mounts import START, Example, chosen, spread
 
 PERIODS = (6, 8, 12, 24, 24, 24, 48, 72, 168, 168)  # hours

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecaster.capacity.past import Floats
+from forecaster.capacity.past import Floats, Wide
 from forecaster.capacity.teeth import FLOOR
 
 STEEP, STEEPS_OF_NOISE = 0.006, 6.0  # smallest rise within an hour: used share, and times the typical hour
-TRAITS = 5
+LATELY, LATER = 72, 48  # hours since a burst ended, and since it began, beyond which it does not matter how long ago
+TRAITS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +22,9 @@ class Burst:
     """Of each entity."""
 
     before: Floats  # (N,) used share before it, relative to now; 0 without any
-    traits: tuple[Floats, ...]  # (N,) each: hours since it ended and began, its height, what is left of it, its speed
+    # (N,) each: hours since it ended and began, its height, what is left of it, its speed, how many there were, and the
+    # hours once more, evenly: a logarithmic scale is too coarse where files stay for a day or two
+    traits: tuple[Floats | Wide, ...]
 
 
 def latest(z: Floats, moves: Floats, noise: Floats) -> Burst:
@@ -39,4 +42,6 @@ def latest(z: Floats, moves: Floats, noise: Floats) -> Burst:
     speed = np.where(some, height, 0) / np.maximum(last + 1 - begun, 1)
     return Burst((low - z[:, -1]).astype(np.float32), (
         np.log1p(t - 1 - last), np.log1p(t - begun), np.where(some, np.log(height), np.log(FLOOR)), left,
-        np.arcsinh(1e3 * speed)))
+        np.arcsinh(1e3 * speed), np.log1p((steep[:, 1:] & ~steep[:, :-1]).sum(1)),
+        np.where(some, np.minimum(t - 1 - last, LATELY), LATELY) / 24,
+        np.where(some, np.minimum(t - begun, LATER), LATER) / 12))

@@ -2,7 +2,8 @@
 
 Each course is a whole path of hours, relative to the share now: it stays, goes on at one of several rates, repeats its
 last day or week, climbs to the level of its clean-ups and falls, returns to a level where it was, or moves as it did
-from the same hour of the days before. A forecast is a weighted mean of them, so it stays among them.
+from the same hour of the days before; it is empty, or full. A forecast is a weighted mean of them, so it stays among
+them.
 
 Hours are whole ones, as those of the history: between two values of a rotation a line would split each fall in two. So
 between hours the courses begin at the last whole hour, with the share now less what grew since at the pace of the last
@@ -26,11 +27,12 @@ RATES = (6, 24, 72, 168, 671)  # hours, over which growth goes on
 PACE = 3  # hours whose pace is that of the present hour
 LASTING = 8  # hours for which the rate of the last minutes goes on
 FITS = (24, 72, 168)  # hours through which a line is fitted
-COURSES = 34
+COURSES = 36  # the last two are empty and full
 SPANS = np.diff(KNOTS, prepend=0)  # hours from a knot to the next one
 NEAR = 1e-3  # used share
+ALIKE = 0.02  # used share, by which it was no lower while it was as full as now
 SHOWN = (3, 6, 8, 10, 12)  # knots at which traits show the courses
-TRAITS = len(SHOWN) * (COURSES - 1) + 2 * len(KNOTS) + 36 + burst.TRAITS
+TRAITS = len(SHOWN) * (COURSES - 2) + 2 * len(KNOTS) + 37 + burst.TRAITS
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,24 +133,26 @@ def courses(past: Past) -> Courses:
         grew[:, None], *lines, *fits, np.cumsum(bounded, 1), day, yesterday, week, last_week,
         saw.rises, saw.speed, *levels, rise.before[:, None],
         grew[:, None] + quickly[:, None] * np.minimum(later, LASTING),
-        *_along(day, low, middle, high), draws.course, *fan]
+        *_along(day, low, middle, high), draws.course, *fan, -now[:, None], np.maximum(room, 0)[:, None]]
     for number, one in enumerate(many):
         paths[:, number] = one
     np.clip(paths, -now[:, None, None], 3, out=paths)
     paths = until_full(paths, np.where(room > 0, room, np.inf)[:, None])
 
     at = [KNOTS[k] - 1 for k in SHOWN]
-    scaled = np.arcsinh(paths[:, 1:, at] / spread[:, None, list(SHOWN)])
-    scaled = scaled.reshape(rows, len(SHOWN) * (COURSES - 1))
+    scaled = np.arcsinh(paths[:, 1:-1, at] / spread[:, None, list(SHOWN)])
+    scaled = scaled.reshape(rows, len(SHOWN) * (COURSES - 2))
     of_limit = z >= past.limit[:, None] - 1e-3
     stepped = np.where(steps.any(1), steps[:, ::-1].argmax(1), t).astype(np.float32)
     step = moves[np.arange(rows), np.maximum(t - 1 - stepped.astype(int), 0)] * steps.any(1)
+    begun = np.maximum(t - saw.since, first)[:, None]
+    as_full = ((z > now[:, None] - ALIKE) & (np.arange(t + 1) >= begun)).sum(1)  # hours, and nobody made room
     since_change = np.where(np.isfinite(grown.changed), (past.instant - np.nan_to_num(grown.changed)) / HOUR, t)
     traits = np.stack([
         now, room, np.log1p(length), np.log1p(minutes), known[:, -WEEK:].mean(1), np.log(noise + 1e-5),
         np.log1p(since_change), np.log1p(stepped), np.arcsinh(100 * step), of_limit.mean(1),
         of_limit[:, -WEEK:].mean(1), z.max(1), sorted_week[:, -1] - now, np.log1p((steps & (moves > 0)).sum(1)),
-        np.arcsinh(100 * (now - z[:, -25])), *rise.traits], 1)
+        np.arcsinh(100 * (now - z[:, -25])), np.log1p(as_full), *rise.traits], 1)
     traits = np.concatenate([traits, saw.traits, scaled, np.log(spread), np.arcsinh(room[:, None] / spread)], 1)
     return Courses(share.astype(np.float32), part, grew, paths, spread, traits.astype(np.float32), z.max(1),
                    np.where(some | lately, np.maximum(length, minutes / 60), 0), grown)

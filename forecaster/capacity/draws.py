@@ -86,7 +86,8 @@ class _Days:
         self.usual, self.cycle, self.t = usual, cycle, len(moves)
         apart = moves - usual[np.arange(-self.t, 0) % cycle]
         self.kinds = np.stack([moves, apart])
-        self.carried = _carried(np.concatenate([np.zeros_like(apart[:1]), apart.cumsum(0)]), first, self.t - BACK)
+        self.total = np.concatenate([np.zeros_like(self.kinds[:, :1]), self.kinds.cumsum(1)], 1)
+        self.carried = _carried(self.total[1], first, self.t - BACK)
         self.known = (self.t - np.maximum(BACK, cycle))[:, None] >= first  # (B, N)
 
     def growing(self, knots: Ints) -> tuple[Floats, Floats]:
@@ -94,7 +95,7 @@ class _Days:
         again, rest = np.divmod(np.maximum(knots - BACK[:, None], 0), self.cycle)  # cycles and hours after now
         start = self.t - BACK[:, None]
         end, turn = start + np.minimum(knots, BACK[:, None]), self.t - self.cycle
-        total = np.concatenate([np.zeros_like(self.kinds[:, :1]), self.kinds.cumsum(1)], 1)
+        total = self.total
         level = total[:, end] - total[:, start] + total[:, turn + rest] - total[:, turn, None, None]
         level += again[..., None] * (total[:, -1] - total[:, turn])[:, None, None]
         course = self.usual.cumsum(0)

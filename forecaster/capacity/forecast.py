@@ -41,7 +41,7 @@ __all__ = ["HORIZON", "PERCENTILES", "WINDOWS", "WINDOW_HOURS", "Filling", "Weig
 
 WINDOWS = ("4h", "24h", "7d", "14d")
 ROWS, THREADS = 256, 2  # entities at a time
-BEYOND = 4.0  # spreads above the highest course that nothing reaches
+BEYOND = 4.0  # spreads above the highest course, but for the full one, that nothing reaches
 NEAR = 1e-3  # used share below the limit where a curve ends that does not reach it
 MEANT, OFTEN = 0.4, 0.25
 
@@ -101,7 +101,7 @@ def _chances(past: Past, found: Courses, relative: Floats, weights: Weights) -> 
     """float32 (N, W)."""
     room = past.limit - found.now
     chance = 1 / (1 + np.exp(-np.clip(weights.log_odds(found, room, relative), -30, 30)))
-    highest = found.paths[:, :, MARKS - 1].max(1) + BEYOND * found.spread @ TO_MARKS
+    highest = found.paths[:, :-1, MARKS - 1].max(1) + BEYOND * found.spread @ TO_MARKS
     reached = np.maximum.accumulate(highest, 1)[:, WINDOW_MARKS]
     chance = np.where(reached < room[:, None], 0, chance)
     for window, hours in enumerate(WINDOW_HOURS):

@@ -1,8 +1,9 @@
 """The network that weighs courses: percentiles at knots from a weighted mean of them, and the chances of full.
 
-Two small networks (SiLU) read the traits. The first gives each percentile a weight of every course and a shift in
-spreads, at ANCHORS of the horizon and between them. The second reads where these percentiles lie, too, and gives the
-log odds of full within each window, rising along the windows. Trained by training/capacity.py.
+Small networks (SiLU) read the traits. The gates give each percentile a weight of every course and a shift in spreads,
+at ANCHORS of the horizon and between them; they differ by chance only, and their mean errs less than each. Another one
+reads where these percentiles lie, too, and gives the log odds of full within each window, rising along the windows.
+Trained by training/capacity.py.
 
 Letters: N entities, H hours, K knots, M marks, A anchors, C courses, F traits, Q percentiles, W windows.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from forecaster.capacity.past import Floats, Wide
 from forecaster.capacity.teeth import HORIZON, KNOTS
 from forecaster.models import weights_file
 
-FORMAT = 4
+FORMAT = 5
 PERCENTILES = (0.1, 0.5, 0.9)
 WINDOW_HOURS = (4, 24, 168, 336)
 ANCHORS = (1, 6, 24, 96, 336)  # hours
@@ -47,7 +49,7 @@ class Weights:
 
     center: Floats  # (F,)
     scale: Floats  # (F,)
-    gate: Layers  # weights (in, out) and constants (out,); the last has A * Q * (C + 1) outputs
+    gates: tuple[Layers, ...]  # weights (in, out) and constants (out,); the last has A * Q * (C + 1) outputs
     full: Layers  # the last has W outputs
     slope: Wide  # (W,) of the calibration of log odds
     constant: Wide  # (W,)
@@ -55,25 +57,25 @@ class Weights:
 
     def __post_init__(self) -> None:
         points = len(ANCHORS) * len(PERCENTILES)
-        for layers, first, last in ((self.gate, TRAITS, points * (COURSES + 1)),
+        for layers, first, last in (*((gate, TRAITS, points * (COURSES + 1)) for gate in self.gates),
                                     (self.full, TRAITS + len(WINDOW_HOURS) * len(PERCENTILES), len(WINDOW_HOURS))):
             sizes = [first, *(weights.shape[1] for weights, _ in layers)]
             if sizes[-1] != last or any(w.shape[0] != n or b.shape != w.shape[1:]
                                         for n, (w, b) in zip(sizes, layers, strict=False)):
                 raise ValueError(f"parts do not fit: layers of {sizes}, expected {first} inputs and {last} outputs")
         parts: list[NDArray[Any]] = [self.center, self.scale, self.slope, self.constant]
-        parts += [part for layer in (*self.gate, *self.full) for part in layer]
+        parts += [part for layers in (*self.gates, self.full) for layer in layers for part in layer]
+        if not self.gates:
+            raise ValueError("no gate, expected one or more")
         if self.center.shape != (TRAITS,) or not all(np.isfinite(part).all() for part in parts):
             raise ValueError("a number is not finite, or traits do not fit")
 
     def percentiles(self, found: Courses) -> Floats:
         """(N, Q, H) relative to now, not cut off at any limit, rising along Q."""
-        rows, each = len(found.now), len(PERCENTILES) * (COURSES + 1)
-        anchored = _through(self.gate, self._inputs(found)).reshape(rows, len(ANCHORS), each)
-        made = (BLEND @ anchored).reshape(rows, len(KNOTS), len(PERCENTILES), COURSES + 1)
-        shift = FAR * np.tanh(made[..., -1:]) * found.spread[:, :, None, None]
-        weight = np.exp(made[..., :-1] - made[..., :-1].max(-1, keepdims=True))
-        weight /= weight.sum(-1, keepdims=True)
+        rows = len(found.now)
+        weight, shift = (sum(part) / np.float32(len(part)) for part in zip(*map(
+            partial(_weighed, self._inputs(found)), self.gates), strict=True))
+        shift *= FAR * found.spread[:, :, None, None]
         out = np.empty((rows, len(PERCENTILES), HORIZON), np.float32)
         for begin, end in zip((0, *range(len(KNOTS) - 1)), range(len(KNOTS)), strict=True):
             first, last = KNOTS[begin] if end else 0, KNOTS[end]
@@ -102,21 +104,32 @@ class Weights:
     def load(cls, path: Path = WEIGHTS) -> Weights:
         """Those of a file, the shipped ones by default; raises WeightsError."""
         def made(facts: Mapping[str, Any], data: dict[str, Any]) -> Weights:
-            gate, full = (tuple((data.pop(f"{name}_weights_{i}").astype(np.float32), data.pop(f"{name}_constants_{i}"))
-                                for i in range(facts[name])) for name in ("gate", "full"))
-            return cls(gate=gate, full=full, report=facts["report"], **data)
+            *gates, full = (
+                tuple((data.pop(f"{name}_weights_{i}").astype(np.float32), data.pop(f"{name}_constants_{i}"))
+                      for i in range(number)) for name, number in facts["layers"].items())
+            return cls(gates=tuple(gates), full=full, report=facts["report"], **data)
 
         remedy = f"run fleet-forecaster train --capacity --output {path}"
         return weights_file.read(path, FORMAT, WeightsError, remedy, made)
 
     def to_bytes(self) -> bytes:
         """The content of the file that ``load`` reads; matrices in float16."""
-        facts = {"gate": len(self.gate), "full": len(self.full), "report": self.report}
+        networks = {f"gate_{number}": gate for number, gate in enumerate(self.gates)} | {"full": self.full}
+        facts = {"layers": {name: len(layers) for name, layers in networks.items()}, "report": self.report}
         arrays: dict[str, Any] = {name: getattr(self, name) for name in ("center", "scale", "slope", "constant")}
-        for name, layers in (("gate", self.gate), ("full", self.full)):
+        for name, layers in networks.items():
             for i, (weights, constants) in enumerate(layers):
                 arrays |= {f"{name}_weights_{i}": weights.astype(np.float16), f"{name}_constants_{i}": constants}
         return weights_file.to_bytes(FORMAT, facts, arrays)
+
+
+def _weighed(inputs: Floats, gate: Layers) -> tuple[Floats, Floats]:
+    """(weights of the courses (N, K, Q, C), shifts in FAR spreads (N, K, Q, 1)), by one gate."""
+    anchored = _through(gate, inputs).reshape(len(inputs), len(ANCHORS), len(PERCENTILES) * (COURSES + 1))
+    made = (BLEND @ anchored).reshape(len(inputs), len(KNOTS), len(PERCENTILES), COURSES + 1)
+    weight = np.exp(made[..., :-1] - made[..., :-1].max(-1, keepdims=True))
+    weight /= weight.sum(-1, keepdims=True)
+    return weight, np.tanh(made[..., -1:])
 
 
 def rising(curves: Floats) -> Floats:
@@ -130,6 +143,6 @@ def _through(layers: Layers, x: Floats) -> Floats:
     """(N, out)."""
     for number, (weights, constants) in enumerate(layers):
         if number:
-            x = x / (1 + np.exp(-np.clip(x, -60, 60)))  # SiLU
+            x = x * (1 + np.tanh(x / 2)) / 2  # SiLU
         x = x @ weights + constants
     return x

@@ -3,7 +3,7 @@
     P1  full within 4 hours      P2  within 24 hours      P3  within 7 days
 
 What is full now has no priority: it is no prediction. The guards were chosen on simulated mounts of seeds that are not
-evaluated (docs/accuracy.md): P2 and P3 with a precision of at least 0.9, P3 with every fill noticed.
+evaluated (docs/accuracy.md): P2 and P3 with a precision of about 0.9, P3 with every fill noticed.
 """
 
 from __future__ import annotations

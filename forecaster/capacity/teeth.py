@@ -29,6 +29,7 @@ class Teeth:
 
     rises: Floats  # as usual, without any fall
     speed: Floats  # at the rate since the last fall
+    since: Floats  # (N,) hours since the last fall; all there are without any
     draws: Drawn
     traits: Floats
 
@@ -73,7 +74,7 @@ def teeth(z: Floats, moves: Floats, steps: Bools, noise: Floats, first: Ints, li
         agreed, scattered, uneven, unlike, latest.usable.sum(1), above], 1)
     usual = np.diff(rises, axis=1, prepend=np.float32(0))
     draws = drawn(now, np.diff(y, axis=1), usual, first, some, falling, KNOTS)
-    return Teeth(rises, back[:, None] * ahead, draws, traits)
+    return Teeth(rises, back[:, None] * ahead, since, draws, traits)
 
 
 def own_moves(z: Floats, first: Ints) -> tuple[Floats, Bools]:

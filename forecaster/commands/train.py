@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 FLEET = {"fleets": 26, "epochs": 90, "batches": 150, "rows": 128}  # where not given; chosen for two processor cores
 HOSTS = FLEET | {"epochs": 48, "rows": 512}  # with --data
-CAPACITY = FLEET | {"fleets": 200, "epochs": 120, "batches": 100}  # with --capacity
+CAPACITY = FLEET | {"fleets": 200, "epochs": 100, "batches": 100}  # with --capacity
 EXAMPLES = 300_000  # rows of recorded servers held in memory, 17 KB each
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import numpy as np
 from forecaster import npz
 from forecaster.npz import Arrays
 
-LARGEST = 1 << 26  # bytes of all arrays, unpacked; ours have less than 1 MB
+LARGEST = 1 << 26  # bytes of all arrays, unpacked; ours have less than 2 MB
 Made = TypeVar("Made")
 
 

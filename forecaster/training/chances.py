@@ -105,8 +105,8 @@ def _train(x: Floats, y: Bools, seed: int) -> torch.nn.Sequential:
     return network.eval()
 
 
-def platt(log_odds: Wide, outcome: Bools) -> tuple[float, float]:
-    """(slope, constant) of a logistic regression, by Newton's method from the identity."""
+def platt(log_odds: Wide, outcome: Bools | Floats) -> tuple[float, float]:
+    """(slope, constant) of a logistic regression, by Newton's method from the identity; an outcome may be a share."""
     x, found = np.stack([log_odds, np.ones(len(log_odds))], 1), np.array([1.0, 0.0])
     for _ in range(50):
         p = 1 / (1 + np.exp(-x @ found))

@@ -3,7 +3,9 @@
 Simulated mounts are also mixed, scaled, sped up, cut short and given gaps and lower limits; others are made of a line,
 a day shape, noise that returns, steps and a steep begin.
 
-Letters: N entities, H hours after the instant.
+What came after is one of the futures that may follow from the same past: of simulated mounts several are learned from.
+
+Letters: N entities, J futures, H hours after the instant.
 """
 
 from __future__ import annotations
@@ -19,26 +21,27 @@ from forecaster.capacity.teeth import HORIZON
 
 SPAN = 12 * 168  # hours over which instants are spread
 START = 1_750_000_000 // HOUR * HOUR
+STREAM = 1  # of the futures' random numbers
 
-Example = tuple[Past, Floats]  # and the used share at each hour after, (N, H), of the size at that time
+Example = tuple[Past, Floats]  # and the used share at each hour after, (N, J, H), of the size then
 
 
-def simulated(seed: int, servers: int, instants: int, pace: int = 1) -> Iterator[Example]:
-    """What ``3 * servers`` mounts did at some instants, ``pace`` times as fast as simulated."""
+def simulated(seed: int, servers: int, instants: int, pace: int = 1, futures: int = 1) -> Iterator[Example]:
+    """What ``3 * servers`` mounts did until some instants and may do then, ``pace`` times as fast as simulated."""
     rng = np.random.default_rng([seed, 1])
     start = START + int(rng.integers(0, 52 * 168)) * HOUR
     mounts = Mounts([f"s{number}" for number in range(servers)], ["web"] * servers, seed)
     before = (HOURS - 1) * pace
-    used, size = mounts.course(start, before + 1 + SPAN + HORIZON * pace)
+    used, size = mounts.course(start, before + 1 + SPAN)
     for at in np.sort(rng.choice(SPAN, instants, replace=False)) + before:
         instant = start + int(at) * HOUR
         today = size[:, at, None]
         hourly = used[:, at - before:at + 1:pace] / today
         fine, _ = mounts.course(instant - (RECENT - 1) * 300 * pace, RECENT // 12 * pace, 5 * pace)
-        later = used[:, at + pace:at + HORIZON * pace + 1:pace] / size[:, at + pace:at + HORIZON * pace + 1:pace]
+        later = mounts.futures(instant, HORIZON * pace, futures, STREAM)[:, :, pace - 1::pace]
         limit = np.ones(len(used), np.float32)
         yield (Past(float(instant), hourly.astype(np.float32), (fine / today).astype(np.float32), limit),
-               later.astype(np.float32))
+               later.swapaxes(0, 1))
 
 
 def chosen(rng: np.random.Generator, n: int, share: float) -> Floats:
@@ -56,17 +59,17 @@ def varied(example: Example, rng: np.random.Generator) -> Example:
     """The same rows as other resources may be: see the module."""
     past, later = example
     n, some = len(later), partial(chosen, rng, len(later))
-    whole = np.concatenate([past.hourly, later, past.recent], 1)
+    whole = np.concatenate([past.hourly, later.reshape(n, -1), past.recent], 1)
     other, weight = rng.permutation(n), 1 - some(0.2) * rng.random((n, 1), np.float32)
     whole = weight * whole + (1 - weight) * whole[other]
     whole *= np.where(some(0.15) > 0, rng.uniform(0.3, 1.3, (n, 1)), 1)
     whole = np.where(some(0.1) > 0, np.round(whole, 2), whole)
-    hourly, later, recent = np.split(whole.astype(np.float32), [HOURS, HOURS + HORIZON], 1)
+    hourly, later, recent = np.split(whole.astype(np.float32), [HOURS, -RECENT], 1)
     now = recent[:, -1]
     room = np.maximum(1 - now, 0.02)
     lower = (some(0.35)[:, 0] > 0) & (now < 1)
     limit = np.where(lower, now + room * rng.uniform(0.02, 1, n), np.maximum(past.limit, 0)).astype(np.float32)
-    return unknown(Past(past.instant, hourly, recent, limit), rng), later
+    return unknown(Past(past.instant, hourly, recent, limit), rng), later.reshape(example[1].shape)
 
 
 def unknown(past: Past, rng: np.random.Generator) -> Past:
@@ -120,4 +123,4 @@ def made(rng: np.random.Generator, n: int) -> Example:
     fine = np.maximum(fine + rough * rng.standard_t(2.5, fine.shape), 0)
     fine[:, -1] = y[:, HOURS - 1]
     instant = float(START + int(rng.integers(0, 5000)) * HOUR)
-    return Past(instant, y[:, :HOURS], fine.astype(np.float32), np.ones(n, np.float32)), y[:, HOURS:]
+    return Past(instant, y[:, :HOURS], fine.astype(np.float32), np.ones(n, np.float32)), y[:, None, HOURS:]

@@ -34,7 +34,7 @@ def rhythms(rng: np.random.Generator, n: int) -> Example:
     y[:, -1] = y[:, HOURS - 1]
     instant = float(START + int(rng.integers(0, 5000)) * 3600)
     hourly, later, recent = np.split(y, [HOURS, HOURS + HORIZON], 1)
-    return Past(instant, hourly, recent, np.ones(n, np.float32)), later
+    return Past(instant, hourly, recent, np.ones(n, np.float32)), later[:, None]
 
 
 def _turns(rng: np.random.Generator, n: int, at: Floats) -> Floats:

@@ -7,15 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from forecaster.capacity.courses import courses
 from forecaster.capacity.forecast import Weights, WeightsError
+from tests.capacity.pasts import past_of
 
 
 def test_the_weights_that_ship_are_read_and_written_alike(tmp_path):
     path, weights = tmp_path / "capacity.npz", Weights.load()
     path.write_bytes(weights.to_bytes())
     again = Weights.load(path)
-    assert all(np.array_equal(a, b) for one, other in zip(weights.gate, again.gate, strict=True)
-               for a, b in zip(one, other, strict=True))
+    assert len(again.gates) == 2 and all(
+        np.array_equal(a, b) for gate, other_gate in zip(weights.gates, again.gates, strict=True)
+        for one, other in zip(gate, other_gate, strict=True) for a, b in zip(one, other, strict=True))
     assert again.report == weights.report
 
 
@@ -34,13 +37,23 @@ def test_a_file_of_another_format_is_refused(tmp_path):
         data = dict(held)
     data["facts"] = np.array(json.dumps(json.loads(str(data["facts"])) | {"format": 0}))
     np.savez(path, **data)
-    with pytest.raises(WeightsError, match="format 0, expected 4"):
+    with pytest.raises(WeightsError, match="format 0, expected 5"):
         Weights.load(path)
 
 
 def test_parts_that_do_not_fit_are_refused():
     weights = Weights.load()
     with pytest.raises(ValueError, match="parts do not fit"):
-        replace(weights, gate=weights.gate[:-1])
+        replace(weights, gates=(weights.gates[0], weights.gates[1][:-1]))
+    with pytest.raises(ValueError, match="no gate"):
+        replace(weights, gates=())
     with pytest.raises(ValueError, match="not finite"):
         replace(weights, slope=weights.slope * np.nan)
+
+
+def test_what_is_served_is_the_mean_of_the_gates():
+    weights, found = Weights.load(), courses(past_of(lambda at: 0.6 + at / 4000, lambda at: 0.4 + 0.1 * np.sin(at)))
+    one, other = (replace(weights, gates=(gate,)).percentiles(found) for gate in weights.gates)
+    assert np.abs(one - other).max() > 1e-3, "they differ"
+    # sorted after the mean, not before: the same, as each output has its own percentile in both
+    np.testing.assert_allclose(weights.percentiles(found), (one + other) / 2, atol=2e-3)

@@ -83,8 +83,15 @@ def test_a_burst_leads_back_to_where_it_began():
     z = np.where(HISTORY < -10, 0.3, np.minimum(0.3 + 0.05 * (HISTORY + 11), 0.5)).astype(np.float32)[None]
     found = latest(z, np.diff(z, axis=1), np.zeros(1, np.float32))
     assert abs(float(found.before[0]) + 0.2) < 1e-6
-    ended, begun, _, left, _ = (float(one[0]) for one in found.traits)
+    ended, begun, _, left, _, number, days, half_days = (float(one[0]) for one in found.traits)
     assert round(np.expm1(ended)) == 7 and round(np.expm1(begun)) == 11 and left == 1
+    assert round(np.expm1(number)) == 1 and (days, half_days) == (7 / 24, 11 / 12)
+
+
+def test_bursts_are_counted_and_a_rise_of_several_hours_is_one():
+    z = 0.3 + 0.1 * np.isin(HISTORY, [-100, -99, -98, -40, -39, -3]) + 0.1 * np.isin(HISTORY, [-99, -98])
+    found = latest(z.astype(np.float32)[None], np.diff(z, axis=-1)[None], np.zeros(1, np.float32))
+    assert round(np.expm1(float(found.traits[5][0]))) == 3
 
 
 def test_without_a_steep_rise_there_is_no_burst():

@@ -77,8 +77,8 @@ def test_what_cannot_be_trained_is_refused_in_one_line_and_nothing_is_written(wo
 
 
 @pytest.mark.parametrize(("kind", "expected"), [
-    ("", (26, 90, 150, 128)), ("--data x.npz", (26, 48, 150, 512)), ("--capacity", (200, 120, 100, 128)),
-    ("--data x.npz --rows 8 --epochs 2", (26, 2, 150, 8)), ("--capacity --fleets 2", (2, 120, 100, 128))])
+    ("", (26, 90, 150, 128)), ("--data x.npz", (26, 48, 150, 512)), ("--capacity", (200, 100, 100, 128)),
+    ("--data x.npz --rows 8 --epochs 2", (26, 2, 150, 8)), ("--capacity --fleets 2", (2, 100, 100, 128))])
 def test_settings_that_are_not_given_are_those_of_the_kind_of_model(kind, expected, tmp_path, monkeypatch):
     seen = []
     for name in ("_train_on_hosts", "_train_on_fleet", "_train_capacity"):

@@ -137,7 +137,7 @@ def courses(past: Past) -> Courses:
     for number, one in enumerate(many):
         paths[:, number] = one
     np.clip(paths, -now[:, None, None], 3, out=paths)
-    paths = until_full(paths, np.where(room > 0, room, np.inf)[:, None])
+    until_full(paths, np.where(room > 0, room, np.inf)[:, None], out=paths)
 
     at = [KNOTS[k] - 1 for k in SHOWN]
     scaled = np.arcsinh(paths[:, 1:-1, at] / spread[:, None, list(SHOWN)])
@@ -158,13 +158,14 @@ def courses(past: Past) -> Courses:
                    np.where(some | lately, np.maximum(length, minutes / 60), 0), grown)
 
 
-def until_full(used: Floats, limit: Floats) -> Floats:
-    """Courses (..., H) that stay at their limit (...) once they have reached it, as the curves of a forecast do."""
+def until_full(used: Floats, limit: Floats, out: Floats | None = None) -> Floats:
+    """Courses (..., H) that stay at their limit (...) once they have reached it, as the curves of a forecast do; out:
+    the courses themselves, where nobody needs them as they were."""
     reached = used >= limit[..., None]
     at = reached.any(-1)  # few: what follows takes long
     full = np.logical_or.accumulate(reached[at], -1)
     level = np.broadcast_to(limit, at.shape)[at][:, None]
-    made = used.copy()
+    made = used.copy() if out is None else out
     made[at] = np.where(full, np.maximum(made[at], level), made[at])
     return made
 

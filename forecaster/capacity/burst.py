@@ -13,7 +13,7 @@ from forecaster.capacity.past import Floats, Wide
 from forecaster.capacity.teeth import FLOOR
 
 STEEP, STEEPS_OF_NOISE = 0.006, 6.0  # smallest rise within an hour: used share, and times the typical hour
-LATELY, LATER = 72, 48  # hours since a burst ended, and since it began, beyond which it does not matter how long ago
+ENDED, BEGUN = 72, 48  # hours since a burst ended, and since it began, beyond which it does not matter how long ago
 TRAITS = 8
 
 
@@ -43,5 +43,5 @@ def latest(z: Floats, moves: Floats, noise: Floats) -> Burst:
     return Burst((low - z[:, -1]).astype(np.float32), (
         np.log1p(t - 1 - last), np.log1p(t - begun), np.where(some, np.log(height), np.log(FLOOR)), left,
         np.arcsinh(1e3 * speed), np.log1p((steep[:, 1:] & ~steep[:, :-1]).sum(1)),
-        np.where(some, np.minimum(t - 1 - last, LATELY), LATELY) / 24,
-        np.where(some, np.minimum(t - begun, LATER), LATER) / 12))
+        np.where(some, np.minimum(t - 1 - last, ENDED), ENDED) / 24,
+        np.where(some, np.minimum(t - begun, BEGUN), BEGUN) / 12))

@@ -54,6 +54,6 @@ def test_parts_that_do_not_fit_are_refused():
 def test_what_is_served_is_the_mean_of_the_gates():
     weights, found = Weights.load(), courses(past_of(lambda at: 0.6 + at / 4000, lambda at: 0.4 + 0.1 * np.sin(at)))
     one, other = (replace(weights, gates=(gate,)).percentiles(found) for gate in weights.gates)
-    assert np.abs(one - other).max() > 1e-3, "they differ"
+    assert np.abs(one - other).max() > 5e-3, "they differ"
     # sorted after the mean, not before: the same, as each output has its own percentile in both
-    np.testing.assert_allclose(weights.percentiles(found), (one + other) / 2, atol=2e-3)
+    np.testing.assert_allclose(weights.percentiles(found), (one + other) / 2, atol=1e-4)
